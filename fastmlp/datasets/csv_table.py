@@ -1,0 +1,256 @@
+"""Read a numeric CSV table into features and a target."""
+
+import csv
+import io
+import os
+import re
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NoReturn, TextIO
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastmlp.datasets.reading import open_plain_or_gzip
+
+# Bounds the text held at once, and the rows searched cell by cell when one of them is bad.
+_BLOCK_LINES = 4096
+_MAX_NAMES_LISTED = 20
+# What the error handler "surrogateescape" makes of a byte that is not UTF-8.
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What the rows of one file must be."""
+
+    source: str  # the file, as error messages call it
+    delimiter: str
+    dtype: np.dtype[Any]
+    names: list[str]
+    target_position: int
+
+
+def load_csv(
+    path: str | os.PathLike[str],
+    target: str,
+    *,
+    delimiter: str = ",",
+    dtype: DTypeLike = "float32",
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Read a numeric CSV file with a header line into features and a target.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A UTF-8 text file, gzipped or not (its first bytes tell, not its name).
+    target : str
+        Name of the column to predict; every other column is a feature.
+    delimiter : str, default ","
+        The one character between two cells.
+    dtype : {"float32", "float64"}, default "float32"
+        Type of `X`, and of `y` unless that is of whole numbers.
+
+    Returns
+    -------
+    X : ndarray of shape (n_rows, n_features)
+        The features, in C order and in the file's order of columns.
+    y : ndarray of shape (n_rows,)
+        The target: int64 if every value is written as a whole number (``3``, but not ``3.0``)
+        that int64 can hold, else `dtype`.
+    feature_names : list of str
+        The names of the columns of `X`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    TypeError
+        If `path`, `target` or `delimiter` is of the wrong type.
+    ValueError
+        If the file has no header, no row or no feature; if two columns share a name or none is
+        named `target`; if a row has too few or too many cells, or a cell that is empty, not a
+        number or not finite in `dtype`; if the text is not UTF-8, its quotes do not match, or the
+        gzip stream is damaged; if `delimiter` or `dtype` is not allowed. The message gives the
+        line number, counted from 1 with the header, and the column.
+
+    Notes
+    -----
+    Blanks around a name or a number, double quotes around a cell, and empty lines are ignored.
+    While it reads, the function needs about twice the memory of what it returns.
+    """
+    float_dtype = _check_arguments(target, delimiter, dtype)
+    with open_plain_or_gzip(path) as file:
+        source = f"path {os.fspath(path)!r}"
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
+        names, n_header_lines = _read_header(text, delimiter, source)
+        position = _check_columns(names, target, source)
+        table = _Table(source, delimiter, float_dtype, names, position)
+
+        X_blocks, y_blocks = [], []
+        target_dtype: np.dtype[Any] = np.dtype(np.int64)
+        first_line = n_header_lines + 1
+        while lines := list(islice(text, _BLOCK_LINES)):
+            # loadtxt skips empty lines too, but warns when there is nothing else.
+            if any(line != "\n" for line in lines):
+                rows = _parse_block(lines, first_line, table, target_dtype)
+                target_dtype = rows["target"].dtype
+                X_blocks.append(np.concatenate([rows["before"], rows["after"]], axis=1))
+                y_blocks.append(rows["target"].copy())  # a view would keep all of rows alive
+            first_line += len(lines)
+
+    if not X_blocks:
+        raise ValueError(f"{source} has a header but no row of data; at least one is needed")
+    X = np.concatenate(X_blocks)
+    y = np.concatenate(y_blocks, dtype=target_dtype, casting="same_kind")
+    return X, y, names[:position] + names[position + 1 :]
+
+
+def _check_arguments(target: str, delimiter: str, dtype: DTypeLike) -> np.dtype[Any]:
+    if not isinstance(target, str):
+        raise TypeError(f"target must be a column name (str), got {type(target).__name__}")
+    if not isinstance(delimiter, str):
+        raise TypeError(f"delimiter must be a str, got {type(delimiter).__name__}")
+    if len(delimiter) != 1 or delimiter.isalnum() or delimiter in '+-._"\r\n\0':
+        raise ValueError(
+            f"delimiter must be one character that is no letter, digit, sign, point, underscore, "
+            f"double quote, line break or NUL, got {delimiter!r}"
+        )
+    for allowed in (np.dtype(np.float32), np.dtype(np.float64)):
+        if dtype is not None and allowed == dtype:  # NumPy takes None for float64
+            return allowed
+    raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+
+
+def _read_header(text: TextIO, delimiter: str, source: str) -> tuple[list[str], int]:
+    """Return the column names and the number of lines read, empty ones included."""
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    try:
+        cells = next(filter(None, reader), None)
+    except csv.Error as error:
+        raise ValueError(f"{source}, line {reader.line_num}: bad header: {error}") from error
+    if cells is None:
+        raise ValueError(f"{source} is empty; it must hold a header line and rows of numbers")
+    for number, cell in enumerate(cells, start=1):
+        if _NOT_UTF8.search(cell):
+            raise ValueError(
+                f"{source}, line {reader.line_num}: the name of column {number} is not UTF-8"
+            )
+    return [cell.strip() for cell in cells], reader.line_num
+
+
+def _check_columns(names: list[str], target: str, source: str) -> int:
+    """Return the position of the target column."""
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
+        raise ValueError(
+            f"{source} names columns more than once: {_listing(duplicates)}; names must differ"
+        )
+    if target not in names:
+        raise ValueError(
+            f"target {target!r} is not a column of {source}; its columns are {_listing(names)}"
+        )
+    if len(names) == 1:
+        raise ValueError(f"{source} has no column but the target {target!r}; features are needed")
+    return names.index(target)
+
+
+def _listing(names: Sequence[str]) -> str:
+    listed = ", ".join(repr(name) for name in names[:_MAX_NAMES_LISTED])
+    n_more = len(names) - _MAX_NAMES_LISTED
+    return f"{listed} and {n_more} more" if n_more > 0 else listed
+
+
+def _parse_block(
+    lines: list[str], first_line: int, table: _Table, target_dtype: np.dtype[Any]
+) -> np.ndarray:
+    """Parse rows, the target as `table.dtype` where `target_dtype` does not fit."""
+    try:
+        return _parse(lines, table, target_dtype)
+    except (ValueError, csv.Error) as error:
+        if target_dtype == table.dtype:
+            _raise_bad_line(lines, first_line, table, error)
+    return _parse_block(lines, first_line, table, table.dtype)
+
+
+def _parse(lines: list[str], table: _Table, target_dtype: np.dtype[Any]) -> np.ndarray:
+    """Parse rows to records (before, target, after).
+
+    Raises ValueError or csv.Error, without saying where, unless every cell is a finite number.
+    """
+    if any('"' in line for line in lines):
+        # loadtxt closes a quote at the end of the data, and reads "2"3 as 23.
+        deque(csv.reader(lines, delimiter=table.delimiter, strict=True), maxlen=0)
+    n_before = table.target_position
+    record = np.dtype(
+        [
+            ("before", table.dtype, (n_before,)),
+            ("target", target_dtype),
+            ("after", table.dtype, (len(table.names) - 1 - n_before,)),
+        ]
+    )
+    # Left to itself, NumPy before 2.4 reads "2.5" as the integer 2, with a warning.
+    converters: Any = {n_before: _whole_number} if target_dtype == np.int64 else None
+    rows = np.loadtxt(
+        lines,
+        dtype=record,
+        delimiter=table.delimiter,
+        comments=None,
+        quotechar='"',
+        converters=converters,
+        ndmin=1,
+    )
+    if not all(np.isfinite(rows[field]).all() for field in ("before", "target", "after")):
+        raise ValueError("a value is not finite")
+    return rows
+
+
+def _whole_number(cell: str) -> int:
+    _reject_python_only(cell)
+    return int(cell)
+
+
+def _reject_python_only(cell: str) -> None:
+    """Refuse what int() and float() take but loadtxt does not: 1_000, digits of other scripts."""
+    if "_" in cell or not cell.isascii():
+        raise ValueError(f"{cell!r} is not a number")
+
+
+def _raise_bad_line(lines: list[str], first_line: int, table: _Table, error: Exception) -> NoReturn:
+    """Search a block that failed to parse, and raise for its first bad line."""
+    for number, line in enumerate(lines, start=first_line):
+        where = f"{table.source}, line {number}"
+        try:
+            cells = next(csv.reader([line], delimiter=table.delimiter, strict=True))
+        except csv.Error as csv_error:
+            raise ValueError(f"{where}: bad cell: {csv_error}") from csv_error
+        if not cells:
+            continue
+        if len(cells) != len(table.names):
+            raise ValueError(
+                f"{where} has {len(cells)} cells, but the header names {len(table.names)} columns"
+            ) from error
+        for name, cell in zip(table.names, cells, strict=True):
+            fault = _fault(cell, table.dtype)
+            if fault:
+                raise ValueError(f"{where}, column {name!r}: {fault}") from error
+    last_line = first_line + len(lines) - 1
+    raise ValueError(f"{table.source}, lines {first_line} to {last_line}: {error}") from error
+
+
+def _fault(cell: str, dtype: np.dtype[Any]) -> str | None:
+    """Say what is wrong with a cell; None if it is a finite number."""
+    if _NOT_UTF8.search(cell):
+        return "the cell is not UTF-8"
+    if not cell.strip():
+        return "the cell is empty"
+    try:
+        _reject_python_only(cell)
+        value = float(cell)
+    except ValueError:
+        return f"{cell!r} is not a number"
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(dtype.type(value))
+    return None if finite else f"{cell!r} is not a finite {dtype.name} number"

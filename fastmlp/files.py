@@ -1,0 +1,77 @@
+"""Model files: safetensors, with the architecture as JSON in the metadata. Never pickle."""
+
+import json
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+from fastmlp.network import MLP
+
+FORMAT = "fastmlp-1"
+
+
+def save(net, path):
+    """Write `net` to `path`, in one move: see `MLP.save`."""
+    from safetensors.numpy import save_file
+
+    check_path(path)
+    tensors = {}
+    for layer, (weights, biases) in enumerate(zip(net.weights, net.biases, strict=True)):
+        tensors[f"weights.{layer}"] = weights
+        tensors[f"biases.{layer}"] = biases
+    metadata = {"format": FORMAT, "architecture": json.dumps(net.architecture())}
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path must be in an existing folder, got {str(path)!r}")
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
+    try:
+        save_file(tensors, unfinished, metadata)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load(path):
+    """Read a network that `save` wrote: see `MLP.load`."""
+    from safetensors import SafetensorError, safe_open
+
+    check_path(path)
+    shown = str(path)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"path must be a model file, there is none at {shown!r}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            names = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:
+        raise ValueError(f"path must be a whole safetensors file, {shown!r} is not: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"path must be a file that MLP.save wrote, the format of {shown!r} is "
+            f"{metadata.get('format')!r}, not {FORMAT!r}"
+        )
+    try:
+        architecture = json.loads(metadata["architecture"])
+        sizes = [int(size) for size in architecture["layer_sizes"]]
+        wanted = {}
+        for layer, shape in enumerate(zip(sizes, sizes[1:], strict=False)):
+            wanted[f"weights.{layer}"] = shape
+            wanted[f"biases.{layer}"] = shape[1:]
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        if found != wanted:
+            raise ValueError(f"its tensors are {found}, its layers need {wanted}")
+        if any(tensor.dtype != architecture["dtype"] for tensor in tensors.values()):
+            raise ValueError(f"its tensors are not all {architecture['dtype']}")
+        theta = np.concatenate([tensors[name].ravel() for name in wanted])
+        return MLP.from_architecture(architecture, theta)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"path must be a file that MLP.save wrote, {shown!r} is not: {error}") from None
+
+
+def check_path(path):
+    """Refuse what is no path."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a string or a path, got {path!r}")

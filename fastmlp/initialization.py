@@ -1,0 +1,50 @@
+"""Starting weights: random, scaled so that signals keep their size from layer to layer."""
+
+import numpy as np
+
+# Variance of a weight is scale / fan: Glorot & Bengio (2010) with the mean of both fans,
+# He et al. (2015) and LeCun et al. (1998) with the fan in.
+_SCHEMES = {
+    "glorot_uniform": (1.0, "mean", "uniform"),
+    "glorot_normal": (1.0, "mean", "normal"),
+    "he_uniform": (2.0, "in", "uniform"),
+    "he_normal": (2.0, "in", "normal"),
+    "lecun_uniform": (1.0, "in", "uniform"),
+    "lecun_normal": (1.0, "in", "normal"),
+}
+
+NAMES = ("auto", *_SCHEMES)
+
+# What "auto" picks for a layer, by its activation: He's factor of two makes up for the half
+# that rectifiers cut off, selu's theory asks for LeCun, all else gets Glorot.
+_BY_ACTIVATION = {
+    "relu": "he_uniform",
+    "leaky_relu": "he_uniform",
+    "elu": "he_uniform",
+    "gelu": "he_uniform",
+    "silu": "he_uniform",
+    "softplus": "he_uniform",
+    "selu": "lecun_normal",
+}
+
+
+def draw_weights(rng, n_in, n_out, init, activation):
+    """Draw one layer's weights, float64 (n_in, n_out).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    n_in, n_out : int
+    init : str
+        One of `NAMES`.
+    activation : str
+        Name of the layer's activation, for "auto".
+    """
+    if init == "auto":
+        init = _BY_ACTIVATION.get(activation, "glorot_uniform")
+    scale, fan, distribution = _SCHEMES[init]
+    variance = scale / (n_in if fan == "in" else (n_in + n_out) / 2)
+    if distribution == "normal":
+        return rng.normal(0.0, np.sqrt(variance), (n_in, n_out))
+    limit = np.sqrt(3.0 * variance)
+    return rng.uniform(-limit, limit, (n_in, n_out))

@@ -1,0 +1,397 @@
+"""The model: layer sizes, activations and one flat parameter vector."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastmlp.initialization import NAMES as INITIALIZATIONS
+from fastmlp.initialization import draw_weights
+from fastmlp.kernels import codes
+from fastmlp.validation import check_count, check_finite, check_known, check_number
+from fastmlp.workspace import aligned_empty
+
+if TYPE_CHECKING:
+    from fastmlp.result import FitResult
+
+ACTIVATIONS = {
+    "identity": codes.IDENTITY,
+    "relu": codes.RELU,
+    "leaky_relu": codes.LEAKY_RELU,
+    "sigmoid": codes.SIGMOID,
+    "tanh": codes.TANH,
+    "elu": codes.ELU,
+    "selu": codes.SELU,
+    "gelu": codes.GELU,
+    "silu": codes.SILU,
+    "softplus": codes.SOFTPLUS,
+    "exponential": codes.EXPONENTIAL,
+    "softmax": codes.SOFTMAX,
+}
+
+LEAKY_RELU_SLOPE = 0.01
+
+# A wider layer is a slip of the keyboard; refuse it before its memory is asked for.
+LARGEST_LAYER = 1 << 24
+
+
+def parse_name(argument: str, text: Any, known: Any, parameters: dict[str, str]):
+    """Split "name" or "name(value)" or "name(parameter=value)".
+
+    Parameters
+    ----------
+    argument : str
+        What the user's argument is called, for messages.
+    text : str
+    known : collection of str
+        Allowed names.
+    parameters : dict
+        Name of the one parameter of those that have one.
+
+    Returns
+    -------
+    (str, float or None)
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{argument} must be one of {', '.join(known)}, got {text!r}")
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\(\s*(?:(\w+)\s*=)?\s*([^()=]+?)\s*\))?\s*", text)
+    name = match[1] if match else text
+    check_known(argument, name, known)
+    if match is None or match[3] is None:
+        return name, None
+    parameter = parameters.get(name)
+    if parameter is None:
+        raise ValueError(f"{argument} {name!r} takes no parameter, got {text!r}")
+    try:
+        value = float(match[3])
+    except ValueError:
+        value = None
+    if value is None or match[2] not in (None, parameter):
+        raise ValueError(f"{argument} must be like '{name}({parameter}=0.5)', got {text!r}")
+    return name, value
+
+
+class MLP:
+    """A multilayer perceptron with all its parameters in one vector.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Number of inputs, units of each hidden layer, number of outputs: ``[784, 16, 16, 10]``.
+    activation : str or sequence of str, default "relu"
+        Of all hidden layers, or one for each: "identity", "relu", "leaky_relu" (slope 0.01, or
+        "leaky_relu(0.2)"), "sigmoid", "tanh", "elu", "selu", "gelu" (exact), "silu",
+        "softplus" or "exponential".
+    output : str, default "identity"
+        Of the output layer: one of the above or "softmax".
+    dtype : {"float32", "float64"}, default "float32"
+        Of the parameters and of all computation. float32 is twice as fast; float64 is for
+        second-order methods run to high accuracy.
+    init : str, default "auto"
+        Distribution of the starting weights: "glorot_uniform", "glorot_normal", "he_uniform",
+        "he_normal", "lecun_uniform", "lecun_normal" or "auto", which picks by each layer's
+        activation. Biases start at 0.
+    seed : int or None, default None
+        Of the starting weights. The same seed gives the same weights, up to rounding also for
+        the other dtype. None draws afresh.
+
+    Attributes
+    ----------
+    theta : ndarray, (n_params,)
+        All parameters: for each layer its weights, row by row, then its biases. Assigning
+        copies the values in; changing it in place changes the network.
+    weights : tuple of ndarray, (n_in, n_out) each
+        Views of theta.
+    biases : tuple of ndarray, (n_out,) each
+        Views of theta.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For sizes below 1, unknown names or another dtype.
+
+    Examples
+    --------
+    >>> net = MLP([784, 16, 16, 10], output="softmax", seed=0)
+    >>> net.n_params
+    13002
+    """
+
+    def __init__(
+        self,
+        layer_sizes,
+        *,
+        activation="relu",
+        output="identity",
+        dtype="float32",
+        init="auto",
+        seed=None,
+    ):
+        self._layer_sizes = _check_layer_sizes(layer_sizes)
+        self._dtype = _check_dtype(dtype)
+        n_hidden = len(self._layer_sizes) - 2
+        self._activations, self._parameters = _check_activations(activation, output, n_hidden)
+        check_known("init", init, INITIALIZATIONS)
+        rng = _check_seed(seed)
+        self._allocate()
+        for weights, name in zip(self.weights, self._activations, strict=True):
+            weights[:] = draw_weights(rng, *weights.shape, init, name)
+
+    def _allocate(self):
+        """Lay theta out, as zeros, and make the views and the table that kernels read."""
+        sizes = self._layer_sizes
+        n_params = sum((n_in + 1) * n_out for n_in, n_out in zip(sizes, sizes[1:], strict=False))
+        self._theta = aligned_empty(n_params, self._dtype)
+        self._theta[:] = 0
+        layout = np.zeros((len(sizes) - 1, codes.LAYOUT_COLUMNS), np.int64)
+        weights, biases = [], []
+        start = width = transposed = 0
+        for layer, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            code = ACTIVATIONS[self._activations[layer]]
+            layout[layer] = n_in, n_out, start, width, transposed, code
+            weights.append(self._theta[start : start + n_in * n_out].reshape(n_in, n_out))
+            start += n_in * n_out
+            biases.append(self._theta[start : start + n_out])
+            start += n_out
+            width += n_out
+            transposed += n_in * n_out if layer else 0
+        self._layout = layout
+        self._weights, self._biases = tuple(weights), tuple(biases)
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Inputs, hidden units and outputs."""
+        return self._layer_sizes
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Activation of each layer, the output's last."""
+        return tuple(
+            f"{name}({parameter:g})" if name == "leaky_relu" else name
+            for name, parameter in zip(self._activations, self._parameters, strict=True)
+        )
+
+    @property
+    def output(self) -> str:
+        """Activation of the output layer."""
+        return self.activations[-1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the parameters and of all computation."""
+        return self._dtype
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights and biases."""
+        return self._theta.size
+
+    @property
+    def theta(self) -> np.ndarray:
+        """All parameters, (n_params,)."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, values):
+        array = np.asarray(values)
+        if array.shape != self._theta.shape:
+            raise ValueError(f"theta must have the shape {self._theta.shape}, got {array.shape}")
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"theta must hold real numbers, got dtype {array.dtype}")
+        with np.errstate(over="ignore"):
+            rounded = array.astype(self._dtype)
+        check_finite("theta", rounded)
+        self._theta[:] = rounded
+
+    @property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """Views of theta: the weights of each layer, (n_in, n_out)."""
+        return self._weights
+
+    @property
+    def biases(self) -> tuple[np.ndarray, ...]:
+        """Views of theta: the biases of each layer, (n_out,)."""
+        return self._biases
+
+    def __repr__(self):
+        lines = [f"MLP {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
+        rows = [
+            (str(layer), f"{w.shape[0]} -> {w.shape[1]}", name, f"{w.size + b.size:,}")
+            for layer, (w, b, name) in enumerate(
+                zip(self.weights, self.biases, self.activations, strict=True), start=1
+            )
+        ]
+        header = ("layer", "units", "activation", "parameters")
+        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
+        for row in [header, *rows]:
+            cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False)]
+            lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
+        lines.append(f"  {self.n_params:,} parameters")
+        return "\n".join(lines)
+
+    def __getstate__(self):
+        return {"architecture": self.architecture(), "theta": self._theta.copy()}
+
+    def __setstate__(self, state):
+        # Views do not survive pickling: lay theta out anew.
+        self._restore(state["architecture"], state["theta"])
+
+    def architecture(self) -> dict:
+        """What `MLP` was built from, without the parameters: plain values, fit for JSON."""
+        return {
+            "layer_sizes": list(self._layer_sizes),
+            "activation": list(self.activations[:-1]),
+            "output": self.output,
+            "dtype": str(self._dtype),
+        }
+
+    @classmethod
+    def from_architecture(cls, architecture: dict, theta) -> "MLP":
+        """Build the network that `architecture` describes, with the parameters `theta`."""
+        net = cls.__new__(cls)
+        net._restore(architecture, theta)
+        return net
+
+    def _restore(self, architecture, theta):
+        self._layer_sizes = _check_layer_sizes(architecture["layer_sizes"])
+        self._dtype = _check_dtype(architecture["dtype"])
+        self._activations, self._parameters = _check_activations(
+            architecture["activation"], architecture["output"], len(self._layer_sizes) - 2
+        )
+        self._allocate()
+        self.theta = theta
+
+    def copy(self) -> "MLP":
+        """An independent network with the same architecture and parameters."""
+        return self.from_architecture(self.architecture(), self._theta)
+
+    def predict(self, X, *, n_threads=None) -> np.ndarray:
+        """Outputs of the network, after the output activation.
+
+        Parameters
+        ----------
+        X : array_like, (n, n_in)
+            Finite numbers. Used in place if C-contiguous and of the network's dtype.
+        n_threads : int or None, default None
+            1 is serial; None uses the cores this process may use where the work is enough.
+
+        Returns
+        -------
+        ndarray, (n, n_out), of the network's dtype
+        """
+        from fastmlp.objective import predict
+
+        return predict(self, X, n_threads)
+
+    def loss(
+        self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
+    ) -> float:
+        """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
+        from fastmlp.objective import Objective
+
+        return Objective(
+            self, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
+        ).value()
+
+    def loss_and_grad(
+        self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
+    ) -> tuple[float, np.ndarray]:
+        """The objective and its gradient (n_params,), of the network's dtype.
+
+        Parameters are those of `fastmlp.Objective`. The gradient is one backward pass over all
+        rows, in chunks, so that memory does not grow with n.
+        """
+        from fastmlp.objective import Objective
+
+        return Objective(
+            self, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
+        ).value_and_grad()
+
+    def fit(self, X, y, **options) -> "FitResult":
+        """Train the network in place; see `fastmlp.fit` for all parameters."""
+        from fastmlp.training import fit
+
+        return fit(self, X, y, **options)
+
+    def save(self, path) -> None:
+        """Write the network to a safetensors file: tensors by layer, architecture as JSON.
+
+        The file is written beside `path` and moved into place, so that a crash leaves the old
+        one whole.
+        """
+        from fastmlp.files import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path) -> "MLP":
+        """Read a network that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is truncated, no safetensors file, not one of fastmlp's, or holds
+            parameters that are not finite.
+        """
+        from fastmlp.files import load
+
+        return load(path)
+
+
+def _check_layer_sizes(layer_sizes):
+    if isinstance(layer_sizes, str) or not hasattr(layer_sizes, "__iter__"):
+        raise TypeError(f"layer_sizes must be a sequence of integers, got {layer_sizes!r}")
+    sizes = list(layer_sizes)
+    if len(sizes) < 2:
+        raise ValueError(
+            f"layer_sizes must name at least the inputs and the outputs, got {layer_sizes!r}"
+        )
+    for i, size in enumerate(sizes):
+        check_count(f"layer_sizes[{i}]", size)
+        if size > LARGEST_LAYER:
+            raise ValueError(f"layer_sizes[{i}] must be at most {LARGEST_LAYER}, got {size}")
+    return tuple(int(size) for size in sizes)
+
+
+def _check_dtype(dtype):
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        checked = None
+    if checked not in (np.dtype("float32"), np.dtype("float64")):
+        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+    return checked
+
+
+def _check_activations(activation, output, n_hidden):
+    """Names of all layers' activations, and their parameters, 0 where they have none."""
+    if isinstance(activation, str):
+        activation = [activation] * n_hidden
+    elif not hasattr(activation, "__iter__"):
+        raise TypeError(f"activation must be a name or a sequence of names, got {activation!r}")
+    activation = list(activation)
+    if len(activation) != n_hidden:
+        raise ValueError(
+            f"activation must name one activation for each of the {n_hidden} hidden layers, "
+            f"got {len(activation)}"
+        )
+    hidden = [name for name in ACTIVATIONS if name != "softmax"]
+    names, parameters = [], []
+    for i, text in enumerate([*activation, output]):
+        argument, known = ("activation", hidden) if i < n_hidden else ("output", ACTIVATIONS)
+        name, slope = parse_name(argument, text, known, {"leaky_relu": "slope"})
+        if name == "leaky_relu":
+            slope = LEAKY_RELU_SLOPE if slope is None else slope
+            check_number("slope of leaky_relu", slope, "in [0, 1)", lambda x: 0 <= x < 1)
+        names.append(name)
+        parameters.append(slope or 0.0)
+    return tuple(names), tuple(parameters)
+
+
+def _check_seed(seed):
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f"seed must be None or an integer from 0 up, got {seed!r}") from None

@@ -1,0 +1,376 @@
+"""Stochastic optimizers as data: which compiled update to run, and with which hyperparameters.
+
+In the formulas theta is the parameter vector, g the gradient of the objective on a mini-batch,
+lr the learning rate of the update and t the number of the update, counted from 1. Products,
+quotients and roots of vectors are taken element by element, and all state starts at 0.
+"""
+
+import ast
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastmlp import schedules
+from fastmlp.kernels import codes
+from fastmlp.schedules import Schedule, check_learning_rate
+from fastmlp.validation import check_flag, check_number, check_positive
+
+
+def _check_fraction(name: str, value: Any) -> None:
+    check_number(name, value, "a number in [0, 1)", lambda x: 0 <= x < 1)
+
+
+class Optimizer:
+    """Anything that `MLP.fit` accepts as its optimizer: the base class of all of them."""
+
+
+@dataclass(frozen=True)
+class Stochastic(Optimizer, ABC):
+    """An optimizer that updates the parameters after every mini-batch, in compiled code.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Positive, or a schedule.
+
+    Attributes
+    ----------
+    code : int
+        The update kernel, one of the constants of `fastmlp.kernels.codes`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a hyperparameter is of the wrong type or out of its range.
+    """
+
+    code: ClassVar[int]
+
+    learning_rate: float | Schedule
+
+    def __post_init__(self) -> None:
+        check_learning_rate("learning_rate", self.learning_rate)
+
+    @property
+    @abstractmethod
+    def n_slots(self) -> int:
+        """Number of state vectors of the size of theta that the update keeps."""
+
+    def hyperparameters(self) -> np.ndarray:
+        """What the update kernel needs to know.
+
+        Returns
+        -------
+        ndarray of float64, shape (len(codes.HYPERPARAMETERS),)
+            In the order of `codes.HYPERPARAMETERS`, 0 for those the optimizer does not have.
+        """
+        return np.array(
+            [getattr(self, name, 0.0) for name in codes.HYPERPARAMETERS], dtype=np.float64
+        )
+
+    def learning_rates(
+        self, first_update: int, n_updates: int, updates_per_epoch: int
+    ) -> np.ndarray:
+        """Learning rates of consecutive updates, float64 (n_updates,).
+
+        The arguments are those of `fastmlp.schedules.learning_rates`.
+        """
+        return schedules.learning_rates(
+            self.learning_rate, first_update, n_updates, updates_per_epoch
+        )
+
+
+@dataclass(frozen=True)
+class SGD(Stochastic):
+    """Stochastic gradient descent, with momentum if wanted.
+
+    v <- momentum * v + g, theta <- theta - lr * v; with nesterov instead
+    theta <- theta - lr * (g + momentum * v), after the same update of v.
+
+    Momentum: Polyak, USSR Computational Mathematics and Mathematical Physics 4(5):1-17 (1964).
+    Nesterov's variant in the form of Sutskever et al., "On the importance of initialization and
+    momentum in deep learning", ICML 2013, with the look-ahead point as theta.
+
+    torch and optax do the same. scikit-learn and Keras keep lr inside v, which makes a difference
+    only when the learning rate changes during training.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.01
+        Positive. The default is Keras's, torch has 0.001; no value suits every problem.
+    momentum : float, default 0.0
+        In [0, 1). The default is plain gradient descent, as in torch, optax and Keras;
+        scikit-learn has 0.9, with nesterov.
+    nesterov : bool, default False
+        Whether to use Nesterov's variant. Needs momentum above 0.
+    """
+
+    code: ClassVar[int] = codes.SGD
+
+    learning_rate: float | Schedule = 0.01
+    _: KW_ONLY
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fraction("momentum", self.momentum)
+        check_flag("nesterov", self.nesterov)
+        if self.nesterov and self.momentum == 0:
+            raise ValueError(f"nesterov needs a momentum above 0, got momentum={self.momentum!r}")
+
+    @property
+    def n_slots(self) -> int:
+        return 1 if self.momentum > 0 else 0
+
+
+@dataclass(frozen=True)
+class AdaGrad(Stochastic):
+    """AdaGrad: each parameter's step is divided by the root of its summed squared gradients.
+
+    s <- s + g^2, theta <- theta - lr * g / (sqrt(s) + epsilon).
+
+    Duchi, Hazan & Singer, "Adaptive subgradient methods for online learning and stochastic
+    optimization", Journal of Machine Learning Research 12:2121-2159 (2011).
+
+    torch does the same, with the same defaults. Keras and optax start s at 0.1 and add
+    epsilon 1e-7 under the root, so that their first steps are shorter.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.01
+        Positive: the size of each parameter's first step.
+    epsilon : float, default 1e-10
+        Positive. Keeps the quotient finite where the gradient has always been 0; small enough not
+        to shorten any other step.
+    """
+
+    code: ClassVar[int] = codes.ADAGRAD
+
+    learning_rate: float | Schedule = 0.01
+    _: KW_ONLY
+    epsilon: float = 1e-10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("epsilon", self.epsilon)
+
+    @property
+    def n_slots(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class RMSProp(Stochastic):
+    """RMSProp: each parameter's step is divided by a running root mean square of its gradients.
+
+    s <- rho * s + (1 - rho) * g^2, theta <- theta - lr * g / (sqrt(s) + epsilon); with momentum
+    instead v <- momentum * v + g / (sqrt(s) + epsilon), theta <- theta - lr * v.
+
+    Tieleman & Hinton, "Neural networks for machine learning", lecture 6.5 (2012).
+
+    torch does the same. Keras and optax have rho 0.9 and add epsilon under the root.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.001
+        Positive. The default is Keras's; torch has 0.01.
+    rho : float, default 0.99
+        In [0, 1): how much of the mean square is kept. The default, torch's, averages over about
+        1 / (1 - rho) = 100 updates.
+    epsilon : float, default 1e-8
+        Positive. Keeps the quotient finite where the gradient has always been 0.
+    momentum : float, default 0.0
+        In [0, 1).
+    """
+
+    code: ClassVar[int] = codes.RMSPROP
+
+    learning_rate: float | Schedule = 0.001
+    _: KW_ONLY
+    rho: float = 0.99
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fraction("rho", self.rho)
+        check_positive("epsilon", self.epsilon)
+        _check_fraction("momentum", self.momentum)
+
+    @property
+    def n_slots(self) -> int:
+        return 2 if self.momentum > 0 else 1
+
+
+@dataclass(frozen=True)
+class Adam(Stochastic):
+    """Adam: momentum and RMSProp together, both corrected for their start at 0.
+
+    m <- beta_1 * m + (1 - beta_1) * g, s <- beta_2 * s + (1 - beta_2) * g^2,
+    theta <- theta - lr * m_hat / (sqrt(s_hat) + epsilon)
+    with m_hat = m / (1 - beta_1^t) and s_hat = s / (1 - beta_2^t).
+
+    Algorithm 1 of Kingma & Ba, "Adam: a method for stochastic optimization", arXiv:1412.6980.
+
+    torch and optax do the same. scikit-learn and Keras take the more efficient form that the paper
+    gives in section 2, with epsilon added before the correction: the two differ in the first
+    updates, unless epsilon is negligible. Keras has epsilon 1e-7.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.001
+        Positive: roughly the largest change of a parameter in one update.
+    beta_1 : float, default 0.9
+        In [0, 1): how much of the mean gradient is kept.
+    beta_2 : float, default 0.999
+        In [0, 1): how much of the mean squared gradient is kept.
+    epsilon : float, default 1e-8
+        Positive. Keeps the quotient finite where the gradient has always been 0.
+
+    Notes
+    -----
+    All defaults are those of the paper.
+    """
+
+    code: ClassVar[int] = codes.ADAM
+
+    learning_rate: float | Schedule = 0.001
+    _: KW_ONLY
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fraction("beta_1", self.beta_1)
+        _check_fraction("beta_2", self.beta_2)
+        check_positive("epsilon", self.epsilon)
+
+    @property
+    def n_slots(self) -> int:
+        return 2
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: the weights shrink apart from the gradient.
+
+    W <- W - lr * weight_decay * W for the weights, not for the biases, then the update of `Adam`.
+
+    Algorithm 2 of Loshchilov & Hutter, "Decoupled weight decay regularization", arXiv:1711.05101.
+    As in torch, Keras and optax the decay is multiplied by the whole of lr, of which the paper
+    takes only the schedule without its constant.
+
+    torch decays the biases, too; optax and Keras do so unless told otherwise, and their
+    weight_decay is by default 1e-4 and 0.004. The decay is no part of the objective, unlike the
+    penalty l2 of `MLP.fit`, which reaches Adam through the gradient and is rescaled with it.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.001
+        As for `Adam`.
+    beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8
+        As for `Adam`.
+    weight_decay : float, default 0.01
+        At least 0. The default is torch's.
+    """
+
+    _: KW_ONLY
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("weight_decay", self.weight_decay, "a number of at least 0", lambda x: x >= 0)
+
+
+BY_NAME: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adagrad": AdaGrad,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+
+
+def parse(text: str, table: Mapping[str, Callable[..., Optimizer]]) -> Optimizer:
+    """An optimizer from its written form, as given on a command line.
+
+    The form is that of a Python call with keywords, "adam" or "adam(learning_rate=3e-3)", whose
+    values are literals. A value may also be a schedule by its name in `schedules.BY_NAME`:
+    "sgd(learning_rate=step(initial=0.1, factor=0.5, every=10))". Nothing is evaluated as code.
+
+    Parameters
+    ----------
+    text : str
+        The written form.
+    table : mapping of str to class
+        The optimizers to choose from, such as `BY_NAME`.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the text has another form, names an optimizer, schedule or parameter that does not
+        exist, lacks a required parameter, or gives one a value that it does not allow.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"an optimizer's written form must be a string, got {text!r}")
+    try:
+        expression = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError):  # ValueError: a null character
+        raise ValueError(_malformed("optimizer", text)) from None
+    return _construct(expression, "optimizer", table)
+
+
+def _construct(node: ast.expr, kind: str, table: Mapping[str, Callable[..., Any]]) -> Any:
+    """The object written as `name` or `name(parameter=value, ...)`, its name looked up in table."""
+    text = ast.unparse(node)
+    call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
+    given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
+    unpacks = any(keyword.arg is None for keyword in call.keywords)
+    if not isinstance(call.func, ast.Name) or call.args or unpacks:
+        raise ValueError(_malformed(kind, text))
+    name = call.func.id
+    if name not in table:
+        raise ValueError(f"{kind} must be one of {', '.join(table)}, got {name!r}")
+    if len(given) < len(call.keywords):
+        raise ValueError(f"{name} must be given each parameter only once, got {text}")
+    parameters = inspect.signature(table[name]).parameters
+    for parameter in given:
+        if parameter not in parameters:
+            raise ValueError(
+                f"{name} has the parameters {', '.join(parameters)}, got {parameter!r}"
+            )
+    missing = [
+        parameter.name
+        for parameter in parameters.values()
+        if parameter.default is parameter.empty and parameter.name not in given
+    ]
+    if missing:
+        raise ValueError(f"{name} needs a value for {', '.join(missing)}, got {text}")
+    values = {parameter: _value(parameter, value) for parameter, value in given.items()}
+    return table[name](**values)
+
+
+def _value(parameter: str, node: ast.expr) -> Any:
+    if isinstance(node, ast.Call):
+        return _construct(node, "schedule", schedules.BY_NAME)
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):  # TypeError: a set or dictionary of unhashable things
+        raise ValueError(
+            f"{parameter} must be a Python literal or a schedule with its parameters, "
+            f"got {ast.unparse(node)}"
+        ) from None
+
+
+def _malformed(kind: str, text: str) -> str:
+    return f"{kind} must be written as name or name(parameter=value, ...), got {text!r}"

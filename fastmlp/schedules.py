@@ -1,0 +1,360 @@
+"""Learning-rate schedules: the learning rate as a function of the epoch or of the update.
+
+Wherever a learning rate is asked for, a positive number (constant) or a `Schedule` is accepted.
+A schedule is a frozen dataclass, so it can be compared, hashed, printed and shared.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastmlp.validation import check_count, check_flag, check_number, check_positive
+
+
+def check_learning_rate(name: str, value: Any) -> None:
+    """Raise unless value is a finite number above 0 or a Schedule."""
+    if not isinstance(value, Schedule):
+        check_number(name, value, "a positive number or a Schedule", lambda x: x > 0)
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """A learning rate that depends on time: the base class of all schedules.
+
+    A schedule of one's own is a subclass with one method, `values`.
+
+    Parameters
+    ----------
+    per : {"epoch", "update"}, default "epoch"
+        The unit of time t. "epoch": t is the epoch index 0, 1, 2, ... and the learning rate is
+        constant within an epoch. "update": t is the index 0, 1, 2, ... of the parameter update,
+        counted from the start of training. The default keeps a schedule's meaning when the batch
+        size changes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of its range.
+    """
+
+    per: str = field(default="epoch", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.per not in ("epoch", "update"):
+            raise ValueError(f'per must be "epoch" or "update", got {self.per!r}')
+
+    @abstractmethod
+    def values(self, t: np.ndarray) -> np.ndarray:
+        """Learning rates at the times t.
+
+        Parameters
+        ----------
+        t : ndarray of float64
+            Times, 0 or later, in the unit `per`.
+
+        Returns
+        -------
+        ndarray of float64, the shape of t
+            Finite and not negative.
+        """
+
+
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """The learning rate falls by a factor at regular intervals: initial * factor^floor(t / every).
+
+    The same as torch's StepLR(gamma=factor, step_size=every).
+
+    Parameters
+    ----------
+    initial : float
+        Learning rate at t = 0, positive.
+    factor : float
+        What the learning rate is multiplied by at each step, in (0, 1].
+    every : int
+        Time between steps.
+    per : {"epoch", "update"}, default "epoch"
+        Unit of time, see `Schedule`.
+    """
+
+    initial: float
+    _: KW_ONLY
+    factor: float
+    every: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("initial", self.initial)
+        check_number("factor", self.factor, "a number in (0, 1]", lambda x: 0 < x <= 1)
+        check_count("every", self.every)
+
+    def values(self, t: np.ndarray) -> np.ndarray:
+        return self.initial * self.factor ** np.floor(t / self.every)
+
+
+@dataclass(frozen=True)
+class ExponentialDecay(Schedule):
+    """The learning rate falls exponentially: initial * exp(-rate * t).
+
+    The same as torch's ExponentialLR(gamma=exp(-rate)).
+
+    Parameters
+    ----------
+    initial : float
+        Learning rate at t = 0, positive.
+    rate : float
+        Decay rate per unit of time, 0 or more: the learning rate halves every ln(2) / rate.
+    per : {"epoch", "update"}, default "epoch"
+        Unit of time, see `Schedule`.
+    """
+
+    initial: float
+    _: KW_ONLY
+    rate: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("initial", self.initial)
+        check_number("rate", self.rate, "a number of at least 0", lambda x: x >= 0)
+
+    def values(self, t: np.ndarray) -> np.ndarray:
+        return self.initial * np.exp(-self.rate * t)
+
+
+@dataclass(frozen=True)
+class CosineAnnealing(Schedule):
+    """The learning rate follows half a cosine wave from maximum to minimum.
+
+    minimum + (maximum - minimum) / 2 * (1 + cos(pi * t / period)), with t mod period for t when
+    the wave restarts: equation 5 of Loshchilov & Hutter, "SGDR: stochastic gradient descent with
+    warm restarts", arXiv:1608.03983.
+
+    With restarts the same as torch's CosineAnnealingWarmRestarts(T_0=period). Without, the same as
+    optax's cosine_decay_schedule, and as torch's CosineAnnealingLR up to t = period; after that
+    torch's climbs back to the maximum along the wave, while this one stays at the minimum.
+
+    Parameters
+    ----------
+    maximum : float
+        Learning rate at t = 0 and at every restart, positive.
+    minimum : float, default 0.0
+        Learning rate the wave ends at, from 0 to maximum. A restart comes in its place, so that
+        with restarts and whole-numbered times it is approached but not reached.
+    period : float
+        Time from maximum to minimum, positive.
+    restarts : bool, default True
+        Whether to start again from maximum after each period, as the paper does, or to stay at
+        minimum.
+    per : {"epoch", "update"}, default "epoch"
+        Unit of time, see `Schedule`.
+    """
+
+    maximum: float
+    _: KW_ONLY
+    minimum: float = 0.0
+    period: float
+    restarts: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("maximum", self.maximum)
+        check_number(
+            "minimum",
+            self.minimum,
+            f"a number from 0 to maximum ({self.maximum!r})",
+            lambda x: 0 <= x <= self.maximum,
+        )
+        check_positive("period", self.period)
+        check_flag("restarts", self.restarts)
+
+    def values(self, t: np.ndarray) -> np.ndarray:
+        in_period = np.mod(t, self.period) if self.restarts else np.minimum(t, self.period)
+        height = 0.5 * (self.maximum - self.minimum)
+        return self.minimum + height * (1.0 + np.cos(np.pi * in_period / self.period))
+
+
+@dataclass(frozen=True)
+class LinearDecay(Schedule):
+    """The learning rate falls on a straight line, then stays constant.
+
+    (1 - a) * initial + a * final with a = min(t / until, 1): equation 8.14 of Goodfellow, Bengio &
+    Courville, "Deep Learning" (2016), who suggest a final value of about 1 % of the initial one.
+
+    Parameters
+    ----------
+    initial : float
+        Learning rate at t = 0, positive.
+    final : float
+        Learning rate at t = until and ever after, from 0 to initial.
+    until : float
+        Time at which the final value is reached, positive.
+    per : {"epoch", "update"}, default "epoch"
+        Unit of time, see `Schedule`.
+    """
+
+    initial: float
+    _: KW_ONLY
+    final: float
+    until: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("initial", self.initial)
+        check_number(
+            "final",
+            self.final,
+            f"a number from 0 to initial ({self.initial!r})",
+            lambda x: 0 <= x <= self.initial,
+        )
+        check_positive("until", self.until)
+
+    def values(self, t: np.ndarray) -> np.ndarray:
+        a = np.minimum(t / self.until, 1.0)
+        return (1.0 - a) * self.initial + a * self.final
+
+
+@dataclass(frozen=True)
+class InverseTime(Schedule):
+    """The learning rate falls as a power of time: initial / (1 + t / t0)^power.
+
+    For 1/2 < power <= 1 the learning rates sum to infinity while their squares have a finite sum,
+    the conditions under which Robbins & Monro, "A stochastic approximation method", Annals of
+    Mathematical Statistics 22:400-407 (1951), prove convergence from noisy gradients.
+
+    Parameters
+    ----------
+    initial : float
+        Learning rate at t = 0, positive.
+    t0 : float, default 1.0
+        Time until the decay sets in, positive: at t = t0 the learning rate is
+        initial / 2^power. The default gives the classical sequence initial / (t + 1)^power.
+    power : float, default 1.0
+        Exponent, positive. The default decays fastest among those that satisfy both conditions.
+    per : {"epoch", "update"}, default "epoch"
+        Unit of time, see `Schedule`. Robbins and Monro count updates.
+    """
+
+    initial: float
+    _: KW_ONLY
+    t0: float = 1.0
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("initial", self.initial)
+        check_positive("t0", self.t0)
+        check_positive("power", self.power)
+
+    def values(self, t: np.ndarray) -> np.ndarray:
+        # A negative exponent underflows to 0 where dividing by the power would overflow.
+        return self.initial * (1.0 + t / self.t0) ** -self.power
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """A linear rise of the learning rate in front of another schedule or a constant.
+
+    (t + 1) / length * (first value of `then`) for t < length, after that `then` with its time
+    starting at t = length. The rise starts one step above 0, so that no update is wasted on a
+    learning rate of 0, and ends on the first value of `then`.
+
+    The gradual warm-up of Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1
+    hour", arXiv:1706.02677, section 2.2, who start from the learning rate of a smaller batch.
+
+    Parameters
+    ----------
+    length : int
+        Duration of the rise.
+    then : float or Schedule
+        Learning rate after the rise. A schedule has to have the same `per`.
+    per : {"epoch", "update"}, default "epoch"
+        Unit of time, see `Schedule`.
+    """
+
+    length: int
+    then: float | Schedule
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("length", self.length)
+        check_learning_rate("then", self.then)
+        if isinstance(self.then, Schedule) and self.then.per != self.per:
+            raise ValueError(
+                f"then must have the same per as its WarmUp ({self.per!r}), got {self.then.per!r}"
+            )
+
+    def values(self, t: np.ndarray) -> np.ndarray:
+        first = _evaluate(self.then, np.zeros(1))[0]
+        rise = (t + 1.0) / self.length * first
+        # The time of `then` is held at 0 during the rise: a schedule need not bear negative times.
+        after = _evaluate(self.then, np.maximum(t - self.length, 0.0))
+        return np.where(t < self.length, rise, after)
+
+
+BY_NAME: dict[str, type[Schedule]] = {
+    "step": StepDecay,
+    "exponential": ExponentialDecay,
+    "cosine": CosineAnnealing,
+    "linear": LinearDecay,
+    "inverse_time": InverseTime,
+    "warmup": WarmUp,
+}
+
+
+def learning_rates(
+    learning_rate: float | Schedule, first_update: int, n_updates: int, updates_per_epoch: int
+) -> np.ndarray:
+    """The learning rates of consecutive updates.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        A constant, or the learning rate as a function of time.
+    first_update : int
+        Index of the first update wanted, counted from 0 at the start of training.
+    n_updates : int
+        Number of updates wanted.
+    updates_per_epoch : int
+        Updates in an epoch: update k belongs to epoch k // updates_per_epoch.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_updates,)
+        C-contiguous, one learning rate an update.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range, or if the schedule returns another
+        shape than it was given or values that are negative or not finite.
+    """
+    check_learning_rate("learning_rate", learning_rate)
+    check_count("first_update", first_update, smallest=0)
+    check_count("n_updates", n_updates, smallest=0)
+    check_count("updates_per_epoch", updates_per_epoch)
+    t = np.arange(first_update, first_update + n_updates)
+    if isinstance(learning_rate, Schedule) and learning_rate.per == "epoch":
+        t //= updates_per_epoch
+    return np.ascontiguousarray(_evaluate(learning_rate, t.astype(np.float64)))
+
+
+def _evaluate(learning_rate: float | Schedule, t: np.ndarray) -> np.ndarray:
+    """Learning rates at the times t, checked because anyone may write a Schedule."""
+    if not isinstance(learning_rate, Schedule):
+        return np.full(t.shape, learning_rate, dtype=np.float64)
+    values = np.asarray(learning_rate.values(t), dtype=np.float64)
+    name = type(learning_rate).__name__
+    if values.shape != t.shape:
+        raise ValueError(
+            f"{name}.values must return an array of the shape {t.shape} it was given, "
+            f"got shape {values.shape}"
+        )
+    wrong = ~(np.isfinite(values) & (values >= 0.0))
+    if wrong.any():
+        raise ValueError(
+            f"{name}.values must return finite learning rates of at least 0, "
+            f"got {values[wrong][0]} at t = {t[wrong][0]:g}"
+        )
+    return values

@@ -1,0 +1,124 @@
+"""Checks of what users hand over. Each failure is one sentence: the argument, what it was, what
+it may be."""
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+# Rows are scanned for NaN this many elements at a time, so that the scan needs no memory.
+_SCAN = 1 << 18
+
+
+def check_number(name: str, value: Any, allowed: str, is_allowed: Callable[[Any], bool]) -> None:
+    """Raise "name must be <allowed>, got <value>" unless value is finite and is_allowed(value)."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if is_number and math.isfinite(value) and is_allowed(value):
+        return
+    error = ValueError if is_number else TypeError
+    raise error(f"{name} must be {allowed}, got {value!r}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise unless value is a finite number above 0."""
+    check_number(name, value, "a positive number", lambda x: x > 0)
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """Refuse what is not a finite number from 0 up."""
+    check_number(name, value, "a number of at least 0", lambda x: x >= 0)
+
+
+def check_count(name: str, value: Any, smallest: int = 1) -> None:
+    """Raise unless value is an integer of at least `smallest`."""
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if is_integer and value >= smallest:
+        return
+    error = ValueError if is_integer else TypeError
+    raise error(f"{name} must be an integer of at least {smallest}, got {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless value is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_known(name: str, value: Any, known: Any) -> None:
+    """Refuse a name that is not among the `known` ones, and list them."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def as_rows(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarray:
+    """Check a matrix of samples; return it C-contiguous, of `dtype`, without a needless copy.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If the shape is not (n, n_columns) with n > 0, or a value is NaN or infinite, also
+        after rounding to `dtype`.
+    """
+    array = _as_real(name, values)
+    if array.ndim != 2 or array.shape[1] != n_columns:
+        raise ValueError(
+            f"{name} must have the shape (n, {n_columns}), one column for each input, "
+            f"got {array.shape}"
+        )
+    if array.shape[0] == 0:
+        raise ValueError(f"{name} must have at least one row, got {array.shape}")
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused in a sentence
+        rows = np.ascontiguousarray(array, dtype=dtype)
+    check_finite(name, rows)
+    return rows
+
+
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Refuse an array with NaN or infinite values, naming the first of them."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _SCAN):
+        part = flat[start : start + _SCAN]
+        # One bad value makes the dot product bad, at a tenth of the cost of np.isfinite.
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspicious = not np.isfinite(np.dot(part, part))
+        if suspicious and not np.isfinite(part).all():
+            where = start + int(np.argmin(np.isfinite(part)))
+            index = tuple(int(i) for i in np.unravel_index(where, array.shape))
+            shown = index[0] if len(index) == 1 else index
+            raise ValueError(f"{name} must be finite, got {flat[where]} at index {shown}")
+
+
+def as_weights(values: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
+    """Check sample weights; return them with mean 1, or an empty array for None."""
+    if values is None:
+        return np.empty(0, dtype)
+    array = _as_real("sample_weight", values)
+    if array.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight must have the shape ({n_rows},), one for each row of X, "
+            f"got {array.shape}"
+        )
+    weights = array.astype(np.float64)
+    check_finite("sample_weight", weights)
+    if weights.min() < 0:
+        raise ValueError(f"sample_weight must not be negative, got {weights.min()}")
+    total = weights.sum()
+    if total == 0:
+        raise ValueError("sample_weight must not be 0 for all samples, got all zeros")
+    return (weights * (n_rows / total)).astype(dtype)
+
+
+def _as_real(name: str, values: Any) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}")
+    return array

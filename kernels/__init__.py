@@ -1,0 +1,1 @@
+"""Train multilayer perceptrons on the CPU with hand-written Numba kernels."""

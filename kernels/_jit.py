@@ -1,0 +1,328 @@
+"""How kernels are compiled: flags, twins and the disk cache. Nothing else calls numba.njit.
+
+`inline` marks a function that other kernels call; it is compiled into each of its callers.
+`entry` marks a driver that Python calls; it becomes a `Twin`, one source compiled on first use
+as a serial and as a parallel kernel. `worker` marks the body of a driver's parallel loops; it
+is compiled once, on its own, and drivers call it by its address: both twins run the same
+machine code, and the large part of a network's code is compiled once instead of four times.
+
+Entries and workers are kept in fastmlp's own disk cache. Numba's keys a function by its own
+file, so an edit in a callee elsewhere would serve stale machine code. Ours lives in a folder
+named by a hash of every kernel source, of the compiler flags and of the versions of everything
+that generates code, and treats any trouble with a file (unwritable, truncated, foreign) as a
+miss: a cache may cost time, never a result.
+"""
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import caching, cgutils
+from numba.core.compiler import Compiler
+from numba.core.compiler_machinery import register_pass
+from numba.core.typed_passes import NativeLowering
+from numba.core.types import Integer, StarArgTuple, Type, int64, none, void
+from numba.extending import intrinsic
+
+# error_model "numpy": a division must not carry a ZeroDivisionError branch, which would stop
+# LLVM from vectorizing. No fastmath: it would delete NaN guards and reorder promised sums.
+FLAGS = {"nogil": True, "error_model": "numpy"}
+
+# Only prange is wanted from the parallel compiler; its array rewrites cost compile time.
+PARALLEL = {
+    "comprehension": False,
+    "reduction": False,
+    "inplace_binop": False,
+    "setitem": False,
+    "numpy": False,
+    "stencil": False,
+    "fusion": False,
+}
+
+prange = numba.prange
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _PartLowering(NativeLowering):
+    """Lowers a function that only other kernels call: to LLVM's intermediate code, no further.
+
+    Numba would turn every function on the way to an entry into machine code of its own, with
+    wrappers for Python and C, and never run it: a third of the time of a cold start.
+    """
+
+    _name = "fastmlp_part_lowering"
+
+    def run_pass(self, state):
+        state.flags.no_compile = True
+        state.flags.no_cpython_wrapper = True
+        state.flags.no_cfunc_wrapper = True
+        super().run_pass(state)
+        # The entry is optimized as a whole; its parts need not be, one by one, before.
+        state.library._optimize_final_module = lambda: None
+        # Numba files a function's code under its callable, which has to be a builtin of its own.
+        placeholder = [].append
+        lowered = state["cr"]
+        state.targetctx.insert_user_function(placeholder, lowered.fndesc, [state.library])
+        state["cr"] = lowered._replace(cfunc=placeholder)
+        return True
+
+
+class _PartCompiler(Compiler):
+    """Numba's compiler, with `_PartLowering` for its last step."""
+
+    def define_pipelines(self):
+        pipelines = super().define_pipelines()
+        for pipeline in pipelines:
+            for i, (step, description) in enumerate(pipeline.passes):
+                if step is NativeLowering:
+                    pipeline.passes[i] = (_PartLowering, description)
+        return pipelines
+
+
+def inline(func):
+    """Compile `func` as part of the kernels that call it; see `standalone` to call it alone."""
+    if numba.config.DISABLE_JIT:
+        return func
+    return numba.njit(**FLAGS, pipeline_class=_PartCompiler)(func)
+
+
+def standalone(part):
+    """Make an `inline` function callable from Python, for tests and inspection."""
+    return numba.njit(**FLAGS)(getattr(part, "py_func", part))
+
+
+def entry(func):
+    """Make a driver callable from Python, as a pair of serial and parallel kernels."""
+    return Twin(func)
+
+
+def worker(func):
+    """Make the body of drivers' parallel loops, which they call by address."""
+    return Worker(func)
+
+
+class Worker:
+    """A function without a result, compiled to machine code that kernels call by address.
+
+    Parameters
+    ----------
+    func : function
+        Takes arrays, integers and floats, of which integers arrive as int64.
+    """
+
+    def __init__(self, func):
+        self.py_func = func
+        self.__doc__ = func.__doc__
+        self.__name__ = func.__name__
+        self._dispatcher = None
+        self._addresses = {}
+
+    def address(self, *arguments):
+        """Address of the machine code for arguments of these types.
+
+        Each argument is an example value, such as an array, or a Numba type.
+        """
+        if numba.config.DISABLE_JIT:
+            _workers[id(self)] = self.py_func
+            return id(self)
+        types = tuple(a if isinstance(a, Type) else numba.typeof(a) for a in arguments)
+        if types not in self._addresses:
+            if self._dispatcher is None:
+                self._dispatcher = _cached(numba.njit(**FLAGS)(self.py_func), "worker")
+            self._dispatcher.compile(types)
+            compiled = self._dispatcher.overloads[types]
+            name = compiled.fndesc.llvm_func_name
+            self._addresses[types] = compiled.library.get_pointer_to_function(name)
+        return self._addresses[types]
+
+
+_workers = {}
+
+
+@intrinsic
+def call_worker(typingctx, address, *arguments):
+    """Call the worker at `address`, from a kernel."""
+    types = [int64 if isinstance(a, Integer) else a for a in arguments]
+    signature = void(address, StarArgTuple(types))
+
+    def codegen(context, builder, signature, values):
+        given = cgutils.unpack_tuple(builder, values[1], len(types))
+        function_type = context.call_conv.get_function_type(none, types)
+        function = builder.inttoptr(values[0], function_type.as_pointer())
+        status, _ = context.call_conv.call_function(builder, function, none, types, given)
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+if numba.config.DISABLE_JIT:
+
+    def call_worker(address, *arguments):
+        _workers[address](*arguments)
+
+
+def _cached(dispatcher, name):
+    """Give a dispatcher fastmlp's cache."""
+    # The cache hangs on a private attribute: without it kernels still compile, uncached.
+    if hasattr(dispatcher, "_cache"):
+        dispatcher._cache = _KernelCache(dispatcher.py_func, name)
+    return dispatcher
+
+
+class Twin:
+    """One driver, compiled on first use as a serial and as a parallel kernel.
+
+    Parameters
+    ----------
+    func : function
+        A driver whose parallel loops are `prange` over independent parts, so that both
+        kernels compute the same bits.
+    """
+
+    def __init__(self, func):
+        self.py_func = func
+        self.__doc__ = func.__doc__
+        self.__name__ = func.__name__
+        self._compiled = {}
+
+    @property
+    def serial(self):
+        """The kernel that runs in the calling thread alone."""
+        return self._get("serial", {})
+
+    @property
+    def parallel(self):
+        """The kernel whose `prange` loops run on Numba's thread team."""
+        return self._get("parallel", {"parallel": PARALLEL})
+
+    def n_compiled(self):
+        """Number of specializations compiled or loaded so far, over both kernels."""
+        return sum(len(d.signatures) for d in self._compiled.values() if hasattr(d, "signatures"))
+
+    def _get(self, name, options):
+        dispatcher = self._compiled.get(name)
+        if dispatcher is None:
+            # Numba empties the dictionary of parallel options it is given.
+            options = {key: dict(value) for key, value in options.items()}
+            dispatcher = numba.njit(**FLAGS, **options)(self.py_func)
+            if not numba.config.DISABLE_JIT:
+                dispatcher = _cached(dispatcher, name)
+            self._compiled[name] = dispatcher
+        return dispatcher
+
+
+def cache_directory():
+    """Folder of this build's compiled kernels; it need not exist or be writable.
+
+    ``FASTMLP_CACHE_DIR`` comes first, then ``NUMBA_CACHE_DIR``, then the user's cache folder.
+    """
+    root = os.environ.get("FASTMLP_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
+    if not root:
+        root = _user_cache_root() / "fastmlp"
+    return Path(root) / f"kernels-{_build_hash()}"
+
+
+def _user_cache_root():
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or tempfile.gettempdir())
+    try:
+        home = Path.home()
+    except RuntimeError:  # no home directory, as in some containers
+        return Path(tempfile.gettempdir())
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+
+
+@functools.cache
+def _build_hash():
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
+    settings = (numba.config.OPT, numba.config.BOUNDSCHECK, FLAGS, PARALLEL)
+    digest.update(repr((versions, settings)).encode())
+    return digest.hexdigest()[:16]
+
+
+class _Locator:
+    """Tells Numba where the files of one function go."""
+
+    def __init__(self, py_func):
+        # Numba reports an uncacheable function with these two.
+        self._py_file = py_func.__code__.co_filename
+        self._lineno = py_func.__code__.co_firstlineno
+
+    def get_cache_path(self):
+        return str(cache_directory())
+
+    def ensure_cache_path(self):
+        path = self.get_cache_path()
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+
+    def get_source_stamp(self):
+        return _build_hash()
+
+    def get_disambiguator(self):
+        return "k"
+
+
+class _CacheImpl(caching.CompileResultCacheImpl):
+    def __init__(self, py_func, twin):
+        self._lineno = py_func.__code__.co_firstlineno
+        self._locator = _Locator(py_func)
+        module = py_func.__module__.rpartition(".")[2]
+        self._filename_base = self.get_filename_base(
+            f"{module}.{py_func.__qualname__}-{twin}", getattr(sys, "abiflags", "")
+        )
+
+
+class _KernelCache(caching.FunctionCache):
+    """Numba's function cache, kept per build of fastmlp; an unusable file is a miss."""
+
+    _announced = False
+
+    def __init__(self, py_func, twin):
+        self._impl_class = lambda func: _CacheImpl(func, twin)
+        super().__init__(py_func)
+
+    def load_overload(self, sig, target_context):
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception:  # a truncated or foreign file raises anything from pickle or LLVM
+            found = None
+        if found is None:
+            self._announce()
+        return found
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except Exception:
+            # An index that cannot be read hides every later entry too: start it afresh.
+            try:
+                self.flush()
+                super().save_overload(sig, data)
+            except Exception:
+                self.disable()
+
+    @classmethod
+    def _announce(cls):
+        if not _KernelCache._announced:
+            _KernelCache._announced = True
+            print(
+                "fastmlp: compiling kernels for this machine, a few seconds, once "
+                f"(cache: {cache_directory()})",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,166 @@
+"""Activations over contiguous vectors: forward in place, backward from the outputs.
+
+Most derivatives follow from the output alone. Those of gelu and silu do not; their forward pass
+keeps the derivative where the layer's delta will be, and the backward pass multiplies it there.
+"""
+
+from fastmlp.kernels import codes
+from fastmlp.kernels._jit import inline
+from fastmlp.kernels.elementwise import (
+    exp,
+    expm1,
+    normal_cdf,
+    normal_pdf,
+    sigmoid,
+    softplus,
+    tanh,
+)
+
+# Klambauer et al. (2017), Self-normalizing neural networks, section 2.
+SELU_SCALE = 1.0507009873554804934193349852946
+SELU_ALPHA = 1.6732632423543772848170429916717
+
+
+@inline
+def activation_forward(z, code, parameter):
+    """Overwrite the pre-activations `z` by the activation `code` of them.
+
+    `parameter` is the slope of leaky_relu, in z's dtype; others ignore it. Softmax needs whole
+    rows, see `softmax_rows`.
+    """
+    one = z.dtype.type(1.0)
+    zero = z.dtype.type(0.0)
+    if code == codes.RELU:
+        # The comparison keeps NaN: a fit must notice a broken network.
+        for i in range(z.size):
+            z[i] = zero if z[i] <= zero else z[i]
+    elif code == codes.LEAKY_RELU:
+        for i in range(z.size):
+            z[i] = z[i] * parameter if z[i] <= zero else z[i]
+    elif code == codes.SIGMOID:
+        for i in range(z.size):
+            z[i] = sigmoid(z[i])
+    elif code == codes.TANH:
+        for i in range(z.size):
+            z[i] = tanh(z[i])
+    elif code == codes.ELU or code == codes.SELU:
+        scale = one
+        alpha = one
+        if code == codes.SELU:
+            scale = z.dtype.type(SELU_SCALE)
+            alpha = z.dtype.type(SELU_SCALE * SELU_ALPHA)
+        for i in range(z.size):
+            x = z[i]
+            negative = alpha * expm1(x)
+            z[i] = negative if x <= zero else scale * x
+    elif code == codes.GELU:
+        for i in range(z.size):
+            z[i] = z[i] * normal_cdf(z[i])
+    elif code == codes.SILU:
+        for i in range(z.size):
+            z[i] = z[i] * sigmoid(z[i])
+    elif code == codes.SOFTPLUS:
+        for i in range(z.size):
+            z[i] = softplus(z[i])
+    elif code == codes.EXPONENTIAL:
+        for i in range(z.size):
+            z[i] = exp(z[i])
+
+
+@inline
+def activation_forward_saving(z, code, parameter, derivative):
+    """Do `activation_forward`, and for gelu and silu overwrite `derivative` by their slopes.
+
+    `z` and `derivative` are vectors of one length; other activations leave `derivative` alone.
+    """
+    one = z.dtype.type(1.0)
+    if code == codes.GELU:
+        for i in range(z.size):
+            x = z[i]
+            cdf = normal_cdf(x)
+            derivative[i] = cdf + x * normal_pdf(x)
+            z[i] = x * cdf
+    elif code == codes.SILU:
+        for i in range(z.size):
+            x = z[i]
+            s = sigmoid(x)
+            derivative[i] = s * (one + x * (one - s))
+            z[i] = x * s
+    else:
+        activation_forward(z, code, parameter)
+
+
+@inline
+def activation_backward(gradient, output, code, parameter, delta):
+    """Overwrite `delta` by `gradient` times the derivative of the activation.
+
+    `gradient` is the gradient with respect to the activation's `output`; both are only read.
+    For gelu and silu `delta` holds the derivative on entry (`activation_forward_saving`), else
+    its content does not matter. All are vectors of one length.
+    """
+    one = output.dtype.type(1.0)
+    zero = output.dtype.type(0.0)
+    if code == codes.IDENTITY:
+        for i in range(delta.size):
+            delta[i] = gradient[i]
+    elif code == codes.RELU:
+        for i in range(delta.size):
+            delta[i] = zero if output[i] <= zero else gradient[i]
+    elif code == codes.LEAKY_RELU:
+        for i in range(delta.size):
+            delta[i] = gradient[i] * parameter if output[i] <= zero else gradient[i]
+    elif code == codes.SIGMOID:
+        for i in range(delta.size):
+            delta[i] = gradient[i] * (output[i] * (one - output[i]))
+    elif code == codes.TANH:
+        for i in range(delta.size):
+            delta[i] = gradient[i] * (one - output[i] * output[i])
+    elif code == codes.ELU or code == codes.SELU:
+        scale = one
+        alpha = one
+        if code == codes.SELU:
+            scale = output.dtype.type(SELU_SCALE)
+            alpha = output.dtype.type(SELU_SCALE * SELU_ALPHA)
+        for i in range(delta.size):
+            slope = output[i] + alpha if output[i] <= zero else scale
+            delta[i] = gradient[i] * slope
+    elif code == codes.GELU or code == codes.SILU:
+        for i in range(delta.size):
+            delta[i] = gradient[i] * delta[i]
+    elif code == codes.SOFTPLUS:
+        for i in range(delta.size):
+            delta[i] = gradient[i] * -expm1(-output[i])
+    elif code == codes.EXPONENTIAL:
+        for i in range(delta.size):
+            delta[i] = gradient[i] * output[i]
+
+
+@inline
+def softmax_rows(z, i0, rows):
+    """Overwrite rows ``i0 : i0+rows`` of the matrix `z` by their softmax."""
+    for i in range(i0, i0 + rows):
+        largest = z[i, 0]
+        for j in range(1, z.shape[1]):
+            largest = max(largest, z[i, j])
+        for j in range(z.shape[1]):
+            z[i, j] = exp(z[i, j] - largest)
+        total = z[i, 0]
+        for j in range(1, z.shape[1]):
+            total += z[i, j]
+        for j in range(z.shape[1]):
+            z[i, j] /= total
+
+
+@inline
+def softmax_backward_rows(gradient, output, delta, i0, rows):
+    """Overwrite `delta` by the softmax Jacobian of `output` times `gradient`, row by row.
+
+    `gradient` is a matrix of `rows` rows; `output` and `delta` are read and written in rows
+    ``i0 : i0+rows``: delta_j = p_j (g_j - sum_k p_k g_k).
+    """
+    for i in range(rows):
+        mean = output.dtype.type(0.0)
+        for j in range(output.shape[1]):
+            mean += output[i0 + i, j] * gradient[i, j]
+        for j in range(output.shape[1]):
+            delta[i0 + i, j] = output[i0 + i, j] * (gradient[i, j] - mean)

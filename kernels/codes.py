@@ -1,0 +1,105 @@
+"""The integers that kernels branch on, and the columns of the tables they read.
+
+Kernels take no strings and no functions: a name becomes its code once, in Python, and a kernel
+branches on the code once per array.
+"""
+
+# Optimizers with a compiled update.
+SGD = 0
+ADAGRAD = 1
+RMSPROP = 2
+ADAM = 3
+
+# Order of an update's hyperparameters; the learning rate comes apart, one for each update.
+HYPERPARAMETERS = ("momentum", "nesterov", "rho", "beta_1", "beta_2", "epsilon", "weight_decay")
+
+# Activations. SOFTMAX is for the output layer only.
+IDENTITY = 0
+RELU = 1
+LEAKY_RELU = 2
+SIGMOID = 3
+TANH = 4
+ELU = 5
+SELU = 6
+GELU = 7
+SILU = 8
+SOFTPLUS = 9
+EXPONENTIAL = 10
+SOFTMAX = 11
+
+# Losses. The FUSED_ ones take logits and stand for the output activation as well.
+SQUARED_ERROR = 0
+ABSOLUTE_ERROR = 1
+HUBER = 2
+LOGISTIC = 3
+HINGE = 4
+POISSON = 5
+QUANTILE = 6
+FUSED_BINARY_CROSS_ENTROPY = 7
+FUSED_CROSS_ENTROPY_INDICES = 8
+FUSED_CROSS_ENTROPY = 9
+
+# Columns of the layout table, one row a layer; offsets count elements.
+N_IN = 0
+N_OUT = 1
+W_OFFSET = 2  # of W (n_in, n_out) in theta; the bias (n_out,) follows it
+WIDTH_OFFSET = 3  # sum of the n_out of the layers before
+WT_OFFSET = 4  # of W transposed (n_out, n_in) in the transposed copies
+ACTIVATION = 5
+LAYOUT_COLUMNS = 6
+
+# Columns of the chunk table, one row a chunk: rows [START, STOP) of the epoch's order, BATCH of
+# them in the whole mini-batch, and whether the chunk is the first or the last of its mini-batch.
+START = 0
+STOP = 1
+BATCH = 2
+FIRST = 3
+LAST = 4
+CHUNK_COLUMNS = 5
+
+# Columns of the task table: rows [ROW_0, ROW_1) of the (n_in + 1, n_out) matrix [W; b] of LAYER.
+LAYER = 0
+ROW_0 = 1
+ROW_1 = 2
+TASK_COLUMNS = 3
+
+# Entries of the plan: what to do, and where each part of the workspace begins, in elements.
+LOSS = 0
+OPTIMIZER = 1
+N_SLOTS = 2
+GATHER = 3  # 1: rows are taken in the given order and copied; 0: they are X's own, in place
+CHUNK_ROWS = 4  # capacity of the workspace
+BLOCK_ROWS = 5  # rows that go through all layers together, while they are in cache
+N_TARGET = 6  # columns of the target
+INPUT = 7  # (chunk, n_in) gathered rows of X
+TARGET = 8  # (chunk, n_target)
+SAMPLE_LOSS = 9  # (chunk,) weighted losses
+OUTPUT = 10  # (chunk, n_out) for each layer
+DELTA = 11  # (chunk, n_out) for each layer
+TRANSPOSED = 12  # (n_out, n_in) for each layer but the first
+SCRATCH = 13  # SCRATCH_SIZE elements for each part
+SCRATCH_SIZE = 14
+MAX_WIDTH = 15  # largest n_out
+PANEL = 16  # offset of the packing panel in a part's scratch
+TASK = 17  # offset of the gradient of one task in a part's scratch
+PLAN_SIZE = 18
+
+# Entries of the constants, in theta's dtype; the layers' activation parameters follow.
+LOSS_PARAMETER = 0
+L1 = 1
+L2 = 2
+ACTIVATION_PARAMETERS = 3
+
+# What a sweep over chunks does with each mini-batch.
+PREDICT = 0  # outputs
+EVALUATE = 1  # loss
+DIFFERENTIATE = 2  # loss and gradient
+UPDATE = 3  # gradient, formed and applied task by task
+UPDATE_CLIPPED = 4  # gradient as a whole, scaled to a largest norm, then applied
+
+# What a part does between two barriers.
+OUTPUT_ROWS = 0
+TRANSPOSE_TASKS = 1
+TRAIN_ROWS = 2
+GRADIENT_TASKS = 3
+UPDATE_TASKS = 4

@@ -1,0 +1,122 @@
+"""Losses of a block of samples, with their gradients with respect to what the network puts out.
+
+Every function reads `output` and `target` (matrices of equal rows), overwrites `gradient` by
+d loss_i / d output_ij and `terms` by addends whose row sums are the samples' losses. The fused
+losses take logits, where softmax or sigmoid and logarithm cancel, and never overflow.
+"""
+
+import numpy as np
+
+from fastmlp.kernels import codes
+from fastmlp.kernels._jit import inline
+from fastmlp.kernels.elementwise import exp, sigmoid, softplus
+
+
+@inline
+def loss_elementwise(code, parameter, output, target, gradient, terms):
+    """Losses that are a sum over the outputs; all arguments but the first two are vectors.
+
+    `parameter` is delta of huber and q of quantile, in the arrays' dtype. Where a loss has a
+    kink, the gradient is the one of its flat side, or 0.
+    """
+    one = output.dtype.type(1.0)
+    half = output.dtype.type(0.5)
+    zero = output.dtype.type(0.0)
+    if code == codes.SQUARED_ERROR:
+        for i in range(output.size):
+            error = output[i] - target[i]
+            gradient[i] = error
+            terms[i] = half * error * error
+    elif code == codes.ABSOLUTE_ERROR:
+        for i in range(output.size):
+            error = output[i] - target[i]
+            gradient[i] = one if error > zero else (-one if error < zero else error)
+            terms[i] = abs(error)
+    elif code == codes.HUBER:
+        for i in range(output.size):
+            error = output[i] - target[i]
+            clipped = min(max(error, -parameter), parameter)
+            gradient[i] = clipped
+            terms[i] = clipped * (error - half * clipped)
+    elif code == codes.LOGISTIC:
+        for i in range(output.size):
+            margin = target[i] * output[i]
+            gradient[i] = -target[i] * sigmoid(-margin)
+            terms[i] = softplus(-margin)
+    elif code == codes.HINGE:
+        for i in range(output.size):
+            slack = one - target[i] * output[i]
+            gradient[i] = zero if slack <= zero else -target[i]
+            terms[i] = zero if slack <= zero else slack
+    elif code == codes.POISSON:
+        for i in range(output.size):
+            gradient[i] = one - target[i] / output[i]
+            # A count of 0 adds nothing, however small the rate.
+            log_term = target[i] * np.log(output[i]) if target[i] != zero else zero
+            terms[i] = output[i] - log_term
+    elif code == codes.QUANTILE:
+        for i in range(output.size):
+            error = target[i] - output[i]
+            slope = parameter if error > zero else (parameter - one if error < zero else zero)
+            gradient[i] = -slope
+            terms[i] = slope * error
+    elif code == codes.FUSED_BINARY_CROSS_ENTROPY:
+        for i in range(output.size):
+            gradient[i] = sigmoid(output[i]) - target[i]
+            terms[i] = softplus(output[i]) - target[i] * output[i]
+
+
+@inline
+def loss_cross_entropy(logits, i0, target, by_index, gradient, losses):
+    """Cross-entropy of the softmax of rows ``i0 : i0 + target.shape[0]`` of `logits`.
+
+    `target` holds a class index in its one column if `by_index`, else probabilities. Overwrites
+    `gradient`, a matrix of target's rows, by p - t, and the vector `losses`; the logarithm of
+    the sum of exponentials is taken from the largest logit up.
+    """
+    rows = target.shape[0]
+    n_classes = logits.shape[1]
+    for i in range(rows):
+        largest = logits[i0 + i, 0]
+        for j in range(1, n_classes):
+            largest = max(largest, logits[i0 + i, j])
+        for j in range(n_classes):
+            gradient[i, j] = logits[i0 + i, j] - largest
+        if by_index:
+            losses[i] = gradient[i, int(target[i, 0])]
+        else:
+            dot = logits.dtype.type(0.0)
+            for j in range(n_classes):
+                dot += target[i, j] * gradient[i, j]
+            losses[i] = dot
+    flat = gradient.ravel()
+    for i in range(flat.size):
+        flat[i] = exp(flat[i])
+    for i in range(rows):
+        total = gradient[i, 0]
+        for j in range(1, n_classes):
+            total += gradient[i, j]
+        mass = logits.dtype.type(1.0)
+        if not by_index:
+            mass = target[i, 0]
+            for j in range(1, n_classes):
+                mass += target[i, j]
+        losses[i] = mass * np.log(total) - losses[i]
+        scale = mass / total
+        for j in range(n_classes):
+            gradient[i, j] *= scale
+        if by_index:
+            gradient[i, int(target[i, 0])] -= logits.dtype.type(1.0)
+        else:
+            for j in range(n_classes):
+                gradient[i, j] -= target[i, j]
+
+
+@inline
+def row_sums(terms, sums):
+    """Overwrite `sums` by the sums of the rows of the matrix `terms`, from left to right."""
+    for i in range(terms.shape[0]):
+        total = terms[i, 0]
+        for j in range(1, terms.shape[1]):
+            total += terms[i, j]
+        sums[i] = total

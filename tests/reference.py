@@ -1,0 +1,528 @@
+"""Every kernel again in plain NumPy: the oracle that the tests hold the kernels against.
+
+Each kernel has a twin here by its name, which says in the fewest matrix operations, in float64,
+what the kernel means. A twin returns its results where the kernel overwrites buffers, takes
+matrices and lists of layers ``(W, b)`` where the kernel takes flat vectors and tables, names
+where it takes codes, and pre-activations where it gets by with outputs. Nothing of fastmlp is
+imported, so that no mistake can be shared.
+
+Activations and losses go by name, with their parameter where they have one: "leaky_relu(0.2)",
+"huber(1.5)", "quantile(0.9)". A bare name means the parameter in `PARAMETERS`.
+
+`forward`, `objective`, `gradient` and `train` put the twins together for tests of whole
+networks. They share their keywords, which describe the problem: `activations` (one for each
+hidden layer), `output` (the last layer's activation), `loss`, `l1` and `l2`.
+"""
+
+import math
+
+import numpy as np
+
+PARAMETERS = {"leaky_relu": 0.01, "huber": 1.0, "quantile": 0.5}
+
+
+def name_and_parameter(text):
+    """Split "huber(1.5)" or "huber" into the name and its parameter, 0 if it has none."""
+    name, _, parameter = text.rstrip(")").partition("(")
+    return name, float(parameter) if parameter else PARAMETERS.get(name, 0.0)
+
+
+# --- elementwise ---
+
+
+exp = np.exp
+expm1 = np.expm1
+tanh = np.tanh
+
+
+def sigmoid(x):
+    """1 / (1 + e^-x), without overflow."""
+    decay = np.exp(-np.abs(x))
+    return np.where(np.less(x, 0), decay, 1) / (1 + decay)
+
+
+def softplus(x):
+    """log(1 + e^x)."""
+    return np.logaddexp(0, x)
+
+
+def normal_pdf(x):
+    """Density of the standard normal distribution."""
+    return np.exp(-np.square(x) / 2) / math.sqrt(2 * math.pi)
+
+
+def normal_cdf(x):
+    """Distribution function of the standard normal distribution."""
+    return np.vectorize(math.erfc, otypes=[np.float64])(np.divide(x, -math.sqrt(2))) / 2
+
+
+# --- activations ---
+
+# Klambauer et al. (2017): with these, zero mean and unit variance are a fixed point.
+SELU_SCALE = 1.0507009873554805
+SELU_ALPHA = 1.6732632423543772
+
+# Name -> value and derivative at the pre-activation z; p is the parameter. At the kink of a
+# piecewise activation the derivative is the one from the left.
+ACTIVATIONS = {
+    "identity": (lambda z, p: z, lambda z, p: np.ones_like(z)),
+    "relu": (lambda z, p: np.maximum(z, 0), lambda z, p: np.where(z > 0, 1.0, 0.0)),
+    "leaky_relu": (lambda z, p: np.where(z > 0, z, p * z), lambda z, p: np.where(z > 0, 1.0, p)),
+    "sigmoid": (lambda z, p: sigmoid(z), lambda z, p: sigmoid(z) * sigmoid(-z)),
+    "tanh": (lambda z, p: np.tanh(z), lambda z, p: 4 * sigmoid(2 * z) * sigmoid(-2 * z)),
+    "elu": (
+        lambda z, p: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+        lambda z, p: np.exp(np.minimum(z, 0)),
+    ),
+    "selu": (
+        lambda z, p: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0))),
+        lambda z, p: SELU_SCALE * np.where(z > 0, 1, SELU_ALPHA * np.exp(np.minimum(z, 0))),
+    ),
+    "gelu": (lambda z, p: z * normal_cdf(z), lambda z, p: normal_cdf(z) + z * normal_pdf(z)),
+    "silu": (
+        lambda z, p: z * sigmoid(z),
+        lambda z, p: sigmoid(z) + z * sigmoid(z) * sigmoid(-z),
+    ),
+    "softplus": (lambda z, p: softplus(z), lambda z, p: sigmoid(z)),
+    "exponential": (lambda z, p: np.exp(z), lambda z, p: np.exp(z)),
+}
+
+
+def activation_forward(z, activation):
+    """Activation of the pre-activations z, element by element, or row by row for softmax."""
+    name, parameter = name_and_parameter(activation)
+    z = np.asarray(z, np.float64)
+    return softmax_rows(z) if name == "softmax" else ACTIVATIONS[name][0](z, parameter)
+
+
+def activation_forward_saving(z, activation):
+    """Activation of z and, element by element, its derivative."""
+    name, parameter = name_and_parameter(activation)
+    z = np.asarray(z, np.float64)
+    return activation_forward(z, activation), ACTIVATIONS[name][1](z, parameter)
+
+
+def activation_backward(gradient, z, activation):
+    """Gradient with respect to z, given the one with respect to the activation of z."""
+    name, parameter = name_and_parameter(activation)
+    z = np.asarray(z, np.float64)
+    if name == "softmax":
+        return softmax_backward_rows(gradient, z)
+    return gradient * ACTIVATIONS[name][1](z, parameter)
+
+
+def softmax_rows(z):
+    """Softmax of each row."""
+    z = np.asarray(z, np.float64)
+    return np.exp(log_softmax(z))
+
+
+def log_softmax(z):
+    """Logarithm of the softmax of each row."""
+    return z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+
+
+def softmax_backward_rows(gradient, z):
+    """The softmax Jacobian diag(p) - p p^T of each row, times the gradient's row."""
+    p = softmax_rows(z)
+    jacobians = [np.diag(row) - np.outer(row, row) for row in p]
+    return np.array([J @ g for J, g in zip(jacobians, gradient, strict=True)]).reshape(p.shape)
+
+
+# --- losses ---
+
+# Name -> loss of one output and its derivative; y is the output, t the target, p the parameter.
+# binary_cross_entropy takes logits. At a kink the derivative is the one of the flat side, or 0.
+LOSSES = {
+    "squared_error": (lambda y, t, p: (y - t) ** 2 / 2, lambda y, t, p: y - t),
+    "absolute_error": (lambda y, t, p: np.abs(y - t), lambda y, t, p: np.sign(y - t)),
+    "huber": (
+        lambda y, t, p: np.where(np.abs(y - t) <= p, (y - t) ** 2 / 2, p * (np.abs(y - t) - p / 2)),
+        lambda y, t, p: np.clip(y - t, -p, p),
+    ),
+    "logistic": (lambda y, t, p: softplus(-t * y), lambda y, t, p: -t * sigmoid(-t * y)),
+    "hinge": (
+        lambda y, t, p: np.maximum(0, 1 - t * y),
+        lambda y, t, p: np.where(t * y < 1, -t, 0.0),
+    ),
+    "poisson": (
+        lambda y, t, p: y - np.where(t == 0, 0.0, t * np.log(y)),
+        lambda y, t, p: 1 - t / y,
+    ),
+    "quantile": (
+        lambda y, t, p: np.maximum(p * (t - y), (p - 1) * (t - y)),
+        lambda y, t, p: np.where(y == t, 0.0, np.where(y > t, 1 - p, -p)),
+    ),
+    "binary_cross_entropy": (
+        lambda y, t, p: t * softplus(-y) + (1 - t) * softplus(y),
+        lambda y, t, p: sigmoid(y) - t,
+    ),
+}
+
+# Losses of logits: they take the pre-activations of a sigmoid or softmax output.
+FUSED = ("binary_cross_entropy", "cross_entropy")
+
+
+def loss_elementwise(loss, output, target):
+    """Loss of every output and its derivative."""
+    name, parameter = name_and_parameter(loss)
+    output = np.asarray(output, np.float64)
+    target = np.asarray(target, np.float64)
+    return tuple(function(output, target, parameter) for function in LOSSES[name])
+
+
+def loss_cross_entropy(logits, target):
+    """Cross-entropy of every row's softmax, and its gradient with respect to the logits.
+
+    `target` holds class indices, (n,) or (n, 1), or the rows' probabilities (n, n_classes).
+    """
+    logits = np.asarray(logits, np.float64)
+    if target.shape != logits.shape or target.dtype.kind in "iu":
+        target = np.eye(logits.shape[1])[target.ravel().astype(int)]
+    target = np.asarray(target, np.float64)
+    log_p = log_softmax(logits)
+    mass = row_sums(target)[:, None]
+    return -row_sums(target * log_p), mass * np.exp(log_p) - target
+
+
+def row_sums(terms):
+    """Sum of each row."""
+    return np.sum(terms, axis=1)
+
+
+def block_losses(loss, output, target):
+    """Loss of every sample and its gradient with respect to the outputs, or logits if `FUSED`."""
+    if loss == "cross_entropy":
+        return loss_cross_entropy(output, target)
+    terms, gradient = loss_elementwise(loss, output, np.reshape(target, output.shape))
+    return row_sums(terms), gradient
+
+
+# --- matrix product and views ---
+
+
+def matrix(flat, offset, n_rows, n_columns):
+    """Part of a vector as a matrix, row by row."""
+    return vector(flat, offset, n_rows * n_columns).reshape(n_rows, n_columns)
+
+
+def vector(flat, offset, size):
+    """Part of a vector, or of a matrix read row by row."""
+    return np.ravel(flat)[offset : offset + size]
+
+
+def panel_width(A, vector_bytes):
+    """Number of elements of A's type in two vectors."""
+    return 2 * vector_bytes // A.itemsize
+
+
+def tile(A, i, k, transposed, B, j, C, ci, cj, rows, columns, depth):
+    """C with the product of a block of A, or of A^T, and a block of B added to a block."""
+    A, B, C = (np.array(M, np.float64) for M in (A, B, C))
+    block = A.T[i : i + rows, k : k + depth] if transposed else A[i : i + rows, k : k + depth]
+    C[ci : ci + rows, cj : cj + columns] += block @ B[:depth, j : j + columns]
+    return C
+
+
+def multiply_add(A, i, k, transposed, B, C, ci, rows, depth):
+    """C with the product of a block of A, or of A^T, and the first rows of B added to rows."""
+    return tile(A, i, k, transposed, B, 0, C, ci, 0, rows, C.shape[1], depth)
+
+
+# --- dense layers ---
+
+
+def dense_forward(A, W, b, activation):
+    """Outputs of a layer."""
+    return activation_forward(np.asarray(A, np.float64) @ W + b, activation)
+
+
+def dense_forward_rows(A, W, b, activation, i0, rows):
+    """Some rows of the outputs of a layer."""
+    return dense_forward(A[i0 : i0 + rows], W, b, activation)
+
+
+def dense_backward_input(delta, W, z_below, activation):
+    """Delta of the layer below, which has the pre-activations `z_below`."""
+    return activation_backward(np.asarray(delta, np.float64) @ W.T, z_below, activation)
+
+
+def dense_backward_input_rows(delta, W, z_below, activation, i0, rows):
+    """Some rows of the delta of the layer below."""
+    rows = slice(i0, i0 + rows)
+    return dense_backward_input(delta[rows], W, z_below[rows], activation)
+
+
+def dense_backward_params(A, delta):
+    """Gradient of [W; b]: the bias is a weight whose input is always 1."""
+    ones = np.ones((A.shape[0], 1))
+    return np.hstack([A, ones]).T @ np.asarray(delta, np.float64)
+
+
+def dense_backward_params_rows(A, delta, k0, k1):
+    """Some rows of the gradient of [W; b]."""
+    return dense_backward_params(A, delta)[k0:k1]
+
+
+def transpose_rows(W, k0, k1):
+    """The columns of W^T that rows ``k0 : k1`` of W become."""
+    return W[k0:k1].T
+
+
+def part_bounds(n, part, n_parts):
+    """First and last + 1 of the items of a part, rounded down from equal parts."""
+    return math.floor(n * part / n_parts), math.floor(n * (part + 1) / n_parts)
+
+
+# --- updates of one array of parameters at a time ---
+
+
+def sgd_update(theta, gradient, velocity, learning_rate, momentum=0.0, nesterov=False):
+    """Return theta and the velocity after a step of gradient descent with momentum."""
+    velocity = momentum * velocity + gradient
+    step = gradient + momentum * velocity if nesterov else velocity
+    return theta - learning_rate * step, velocity
+
+
+def adagrad_update(theta, gradient, total, learning_rate, epsilon):
+    """Return theta and the sum of squared gradients after a step of AdaGrad."""
+    total = total + gradient**2
+    return theta - learning_rate * gradient / (np.sqrt(total) + epsilon), total
+
+
+def rmsprop_update(theta, gradient, mean, velocity, learning_rate, rho, epsilon, momentum=0.0):
+    """Return theta, the mean squared gradient and the velocity after a step of RMSProp."""
+    mean = rho * mean + (1 - rho) * gradient**2
+    velocity = momentum * velocity + gradient / (np.sqrt(mean) + epsilon)
+    return theta - learning_rate * velocity, mean, velocity
+
+
+def adam_update(
+    theta, gradient, mean, square, learning_rate, t, beta_1, beta_2, epsilon, weight_decay=0.0
+):
+    """Return theta and both moments after step t of Adam (Kingma & Ba, 2015, algorithm 1).
+
+    With `weight_decay` it is AdamW (Loshchilov & Hutter, 2019, algorithm 2).
+    """
+    mean = beta_1 * mean + (1 - beta_1) * gradient
+    square = beta_2 * square + (1 - beta_2) * gradient**2
+    mean_hat = mean / (1 - beta_1**t)
+    square_hat = square / (1 - beta_2**t)
+    step = mean_hat / (np.sqrt(square_hat) + epsilon) + weight_decay * theta
+    return theta - learning_rate * step, mean, square
+
+
+def apply_update(optimizer, theta, gradient, slots, hyper, learning_rate, t, is_weight):
+    """Return theta and the optimizer's two slots of state after update t (from 1).
+
+    `optimizer` is "sgd", "adagrad", "rmsprop" or "adam", `hyper` a dictionary of its
+    hyperparameters. Slots start as zeros; weight decay applies to weights only.
+    """
+    if optimizer == "sgd":
+        theta, velocity = sgd_update(theta, gradient, slots[0], learning_rate, **hyper)
+        return theta, [velocity, slots[1]]
+    if optimizer == "adagrad":
+        theta, total = adagrad_update(theta, gradient, slots[0], learning_rate, **hyper)
+        return theta, [total, slots[1]]
+    if optimizer == "rmsprop":
+        theta, *slots = rmsprop_update(theta, gradient, *slots, learning_rate, **hyper)
+        return theta, slots
+    hyper = hyper if is_weight else {**hyper, "weight_decay": 0.0}
+    theta, *slots = adam_update(theta, gradient, *slots, learning_rate, t, **hyper)
+    return theta, slots
+
+
+# --- networks ---
+
+
+def unpack(theta, layer_sizes):
+    """Layers [(W, b), ...] of a parameter vector: W row by row, then b, layer after layer."""
+    return [layer_weights(theta, layer_sizes, layer) for layer in range(len(layer_sizes) - 1)]
+
+
+def pack(layers):
+    """Parameter vector of layers [(W, b), ...], or gradient vector of their gradients."""
+    return np.concatenate([np.ravel(part) for layer in layers for part in layer])
+
+
+def layer_weights(theta, layer_sizes, layer):
+    """W and b of one layer."""
+    offset = sum((layer_sizes[i] + 1) * layer_sizes[i + 1] for i in range(layer))
+    n_in, n_out = layer_sizes[layer : layer + 2]
+    theta = np.asarray(theta, np.float64)
+    return matrix(theta, offset, n_in, n_out), vector(theta, offset + n_in * n_out, n_out)
+
+
+def layer_transposed(layers, layer):
+    """W^T of one layer."""
+    return layers[layer][0].T
+
+
+def layer_rows(outputs, layer, rows):
+    """First rows of a layer's outputs or deltas."""
+    return outputs[layer][:rows]
+
+
+def gather_rows(source, order, start, r0, r1):
+    """Rows of `source` that an order names from ``start + r0`` to ``start + r1``."""
+    return source[order[start + r0 : start + r1]]
+
+
+def chunk_input(X, order, start, rows):
+    """Rows of X that an order names from `start` on."""
+    return gather_rows(X, order, start, 0, rows)
+
+
+def forward(layers, X, activations, output):
+    """Pre-activations and outputs, a list of one matrix for each layer."""
+    pre_activations, outputs = [], []
+    below = np.asarray(X, np.float64)
+    for (W, b), activation in zip(layers, [*activations, output], strict=True):
+        pre_activations.append(below @ W + b)
+        below = dense_forward(below, W, b, activation)
+        outputs.append(below)
+    return pre_activations, outputs
+
+
+def predict(layers, X, activations, output):
+    """Outputs of the network."""
+    return forward(layers, X, activations, output)[1][-1]
+
+
+def relative_weights(weights, n):
+    """Sample weights scaled to mean 1; ones for None."""
+    return np.ones(n) if weights is None else np.asarray(weights) * n / np.sum(weights)
+
+
+def rows_pass(layers, X, Y, weights, *, activations, output, loss):
+    """Outputs, weighted loss of each sample and deltas of a mini-batch; `weights` have mean 1.
+
+    The deltas are those of the mean of the weighted losses. Lists of one matrix a layer.
+    """
+    pre_activations, outputs = forward(layers, X, activations, output)
+    fused = name_and_parameter(loss)[0] in FUSED
+    losses, delta = block_losses(loss, pre_activations[-1] if fused else outputs[-1], Y)
+    if not fused:
+        delta = activation_backward(delta, pre_activations[-1], output)
+    deltas = [delta * weights[:, None] / len(X)]
+    for layer in range(len(layers) - 1, 0, -1):
+        W = layers[layer][0]
+        z_below = pre_activations[layer - 1]
+        deltas.insert(0, dense_backward_input(deltas[0], W, z_below, activations[layer - 1]))
+    return outputs, weights * losses, deltas
+
+
+def params_pass(below, delta, W, l1, l2):
+    """Gradient of W, with penalties, and of b."""
+    gradient = dense_backward_params(below, delta)
+    return add_penalties(W, gradient[:-1], l1, l2), gradient[-1]
+
+
+def add_penalties(weights, gradient, l1, l2):
+    """Gradient with that of l2/2 sum W^2 + l1 sum |W| added."""
+    return gradient + l2 * weights + l1 * np.sign(weights)
+
+
+def penalty(layers, l1, l2):
+    """l2/2 sum W^2 + l1 sum |W| over all weights, without the biases."""
+    return sum(l2 / 2 * np.sum(W**2) + l1 * np.sum(np.abs(W)) for W, _ in layers)
+
+
+def objective(layers, X, Y, weights=None, *, l1=0.0, l2=0.0, **problem):
+    """J = (1 / sum w) sum_i w_i loss_i + l2/2 sum W^2 + l1 sum |W|."""
+    weights = relative_weights(weights, len(X))
+    _, losses, _ = rows_pass(layers, X, Y, weights, **problem)
+    return np.mean(losses) + penalty(layers, l1, l2)
+
+
+def gradient(layers, X, Y, weights=None, **problem):
+    """Gradient of `objective`, as a list of the gradients of (W, b)."""
+    return batch_gradient(layers, X, Y, relative_weights(weights, len(X)), **problem)[0]
+
+
+def batch_gradient(layers, X, Y, weights, *, l1=0.0, l2=0.0, **problem):
+    """Gradient of the objective's estimate from a mini-batch, and the sum of its losses.
+
+    `weights` are the batch's part of weights that have mean 1 over all samples.
+    """
+    outputs, losses, deltas = rows_pass(layers, X, Y, weights, **problem)
+    inputs = [np.asarray(X, np.float64), *outputs[:-1]]
+    gradients = [
+        params_pass(below, delta, W, l1, l2)
+        for below, delta, (W, _) in zip(inputs, deltas, layers, strict=True)
+    ]
+    return gradients, np.sum(losses)
+
+
+def euclidean_norm(x):
+    """Square root of the sum of squares."""
+    return math.sqrt(math.fsum(np.asarray(x, np.float64) ** 2))
+
+
+def update_task(optimizer, layer, gradient, slots, hyper, learning_rate, t):
+    """(W, b) of one layer and the slots of both, after update t."""
+    updated = [
+        apply_update(optimizer, *parts, hyper, learning_rate, t, is_weight)
+        for is_weight, *parts in zip((True, False), layer, gradient, slots, strict=True)
+    ]
+    return tuple(theta for theta, _ in updated), [slots for _, slots in updated]
+
+
+def train(
+    layers,
+    X,
+    Y,
+    batches,
+    optimizer,
+    hyper,
+    learning_rate,
+    weights=None,
+    clip_norm=math.inf,
+    **problem,
+):
+    """Train on explicit mini-batches.
+
+    Parameters
+    ----------
+    layers : list of (W, b)
+        Where to start; not changed.
+    batches : list of index arrays
+        The rows of each mini-batch, one update each.
+    optimizer, hyper
+        See `apply_update`.
+    learning_rate : float or sequence
+        One for all updates, or one for each.
+    clip_norm : float
+        Gradients of a larger norm are scaled down to it.
+
+    Returns
+    -------
+    trajectory : list
+        The layers after each update.
+    losses : list of float
+        The sum of each batch's weighted losses, before its update.
+    """
+    weights = relative_weights(weights, len(X))
+    layers = [tuple(np.array(part, np.float64) for part in layer) for layer in layers]
+    states = [[[np.zeros_like(part)] * 2 for part in layer] for layer in layers]
+    rates = np.broadcast_to(learning_rate, len(batches))
+    trajectory, losses = [], []
+    for t, (rows, rate) in enumerate(zip(batches, rates, strict=True), start=1):
+        gradients, loss = batch_gradient(layers, X[rows], Y[rows], weights[rows], **problem)
+        factor = min(1.0, clip_norm / max(euclidean_norm(pack(gradients)), 1e-300))
+        gradients = [tuple(factor * part for part in parts) for parts in gradients]
+        updated = [
+            update_task(optimizer, layer, parts, slots, hyper, rate, t)
+            for layer, parts, slots in zip(layers, gradients, states, strict=True)
+        ]
+        layers = [layer for layer, _ in updated]
+        states = [slots for _, slots in updated]
+        trajectory.append(layers)
+        losses.append(loss)
+    return trajectory, losses
+
+
+def sweep(*args, **problem):
+    """The layers after one pass over the mini-batches of `train`, and the sum of all losses."""
+    trajectory, losses = train(*args, **problem)
+    return trajectory[-1], sum(losses)

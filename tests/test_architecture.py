@@ -1,0 +1,167 @@
+"""The rules that hold the rooms of the project apart, checked on the sources."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+KERNELS = sorted((ROOT / "kernels").glob("*.py"))
+PACKAGE = sorted((ROOT / "fastmlp").rglob("*.py"))
+REFERENCE = ROOT / "tests" / "reference.py"
+
+# Rooms of fastmlp that others may build on, and which of them each may import. Those not listed
+# (the top: __init__, cli, compare, ...) may import any, and no listed room may import them.
+PARAMETERS = {"network", "optimizers", "schedules", "result"}
+ROOMS = {
+    **dict.fromkeys(PARAMETERS, PARAMETERS),
+    "objective": PARAMETERS,
+    "solvers": {"optimizers", "schedules", "result", "solvers"},
+    "training": {*PARAMETERS, "objective", "solvers"},
+}
+
+
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+def parse(path):
+    return ast.parse(path.read_text(encoding="utf-8"), relative(path))
+
+
+def imported_modules(node, within_functions=True):
+    """Dotted names of what a tree imports; ``from a import b`` gives ``a.b``."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"line {child.lineno}: imports are absolute here"
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        elif isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        elif within_functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from imported_modules(child, within_functions)
+
+
+def is_standard_library(module):
+    return module.partition(".")[0] in sys.stdlib_module_names
+
+
+def room_of(path):
+    return path.relative_to(ROOT / "fastmlp").with_suffix("").parts[0]
+
+
+def relative_ids(paths):
+    return {"argvalues": paths, "ids": [relative(path) for path in paths]}
+
+
+# Twins
+
+
+def kernels_in(path):
+    """Names of the public kernels of a file: what is compiled, or made of LLVM instructions."""
+    for node in parse(path).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
+            if decorators & {"inline", "entry", "intrinsic"}:
+                yield node.name
+
+
+ALL_KERNELS = [f"{path.stem}.{name}" for path in KERNELS for name in kernels_in(path)]
+
+
+def test_the_walk_finds_kernels_of_every_kind():
+    assert {"epoch.sweep", "gemm.multiply_add", "simd.tile", "elementwise.exp"} <= set(ALL_KERNELS)
+
+
+@pytest.mark.parametrize("kernel", ALL_KERNELS)
+def test_every_kernel_has_a_twin_in_the_reference(kernel):
+    name = kernel.partition(".")[2]
+    defined = set()
+    for node in parse(REFERENCE).body:
+        if isinstance(node, ast.FunctionDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Assign):
+            defined.update(ast.unparse(target) for target in node.targets)
+    assert name in defined, f"tests/reference.py has no NumPy twin of kernels/{kernel}"
+
+
+# Compilation
+
+
+@pytest.mark.parametrize("path", **relative_ids(KERNELS + PACKAGE))
+def test_only_the_jit_room_compiles(path):
+    compilers = {"jit", "njit", "generated_jit", "vectorize", "guvectorize", "cfunc", "stencil"}
+    if relative(path) == str(Path("kernels", "_jit.py")):
+        return
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"numba", "nb"}:
+            assert node.attr not in compilers, f"{relative(path)}:{node.lineno}"
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "numba":
+            names = {alias.name for alias in node.names}
+            assert not names & compilers, f"{relative(path)}:{node.lineno}"
+
+
+# Imports
+
+
+@pytest.mark.parametrize("path", **relative_ids(KERNELS))
+def test_kernels_import_numpy_the_compiler_and_each_other_only(path):
+    for module in imported_modules(parse(path)):
+        allowed = module.partition(".")[0] in {"numpy", "numba", "llvmlite"}
+        sibling = module.startswith("fastmlp.kernels.")
+        assert allowed or sibling or is_standard_library(module), module
+
+
+@pytest.mark.parametrize("path", **relative_ids(PACKAGE))
+def test_rooms_import_only_the_rooms_below_them(path):
+    """Inside functions any room may be imported, except by solvers: they see but a callable."""
+    room = room_of(path)
+    if room not in ROOMS:
+        return
+    for module in imported_modules(parse(path), within_functions=room == "solvers"):
+        top, _, rest = module.partition(".")
+        if top == "fastmlp":
+            imported = rest.partition(".")[0]
+            if imported == "kernels" and room in PARAMETERS:
+                assert module.startswith("fastmlp.kernels.codes"), module
+            else:
+                assert imported in ROOMS[room] | {"kernels"}, module
+
+
+@pytest.mark.parametrize("path", **relative_ids(PACKAGE))
+def test_modules_import_no_package_but_numpy_and_numba_at_their_top(path):
+    third_party = {"numpy"} if room_of(path) in PARAMETERS else {"numpy", "numba"}
+    for module in imported_modules(parse(path), within_functions=False):
+        top = module.partition(".")[0]
+        assert top in third_party | {"fastmlp"} or is_standard_library(module), module
+
+
+def test_the_reference_imports_numpy_only():
+    for module in imported_modules(parse(REFERENCE)):
+        assert module.partition(".")[0] == "numpy" or is_standard_library(module), module
+
+
+def test_importing_fastmlp_loads_no_heavy_package():
+    """What an environment loads by itself, or numba loads, is not counted."""
+    code = (
+        "import json, sys, numba; before = set(sys.modules); import fastmlp; "
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {module.partition(".")[0] for module in json.loads(run.stdout.splitlines()[-1])}
+    assert "fastmlp" in loaded
+    heavy = {"scipy", "sklearn", "matplotlib", "pandas", "dask", "tqdm", "safetensors"}
+    assert not loaded & heavy
+
+
+# Names
+
+
+def test_no_file_is_a_room_for_everything():
+    sources = KERNELS + PACKAGE + sorted((ROOT / "tests").rglob("*.py"))
+    vague = {"utils", "util", "helpers", "helper", "common", "misc"}
+    assert not [relative(path) for path in sources if path.stem.strip("_") in vague]

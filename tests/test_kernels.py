@@ -1,0 +1,906 @@
+"""Every kernel against its NumPy twin in `reference`, and for what a twin cannot show.
+
+That is: a kernel writes nothing outside its block, gives the same bits however its work is
+shared out, lets NaN through, survives extreme values, and stays in single precision if its
+arguments are. (`elementwise` has tests of its own.)
+
+Tolerances are in eps, the distance from 1 to the next number, which is twice the largest
+relative error u of a rounding. A chain of n roundings is off by at most about n u, and the twin,
+where it is in the same precision, by as much again: n eps in all. The elementwise functions
+are within 3 ulp, so that values of activations and losses, with the roundings around them, are
+good to `FEW` eps.
+
+With NUMBA_DISABLE_JIT=1 the kernels run interpreted, on smaller grids.
+"""
+
+import platform
+import re
+
+import numba
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from fastmlp.kernels import activations, codes, dense, epoch, gemm, losses, network, simd, updates
+from fastmlp.kernels._jit import standalone
+
+INTERPRETED = bool(numba.config.DISABLE_JIT)
+FEW = 8
+
+activation_forward = standalone(activations.activation_forward)
+activation_forward_saving = standalone(activations.activation_forward_saving)
+activation_backward = standalone(activations.activation_backward)
+softmax_rows = standalone(activations.softmax_rows)
+softmax_backward_rows = standalone(activations.softmax_backward_rows)
+loss_elementwise = standalone(losses.loss_elementwise)
+loss_cross_entropy = standalone(losses.loss_cross_entropy)
+row_sums = standalone(losses.row_sums)
+multiply_add = standalone(gemm.multiply_add)
+dense_forward_rows = standalone(dense.dense_forward_rows)
+dense_backward_params_rows = standalone(dense.dense_backward_params_rows)
+transpose_rows = standalone(dense.transpose_rows)
+part_bounds = standalone(dense.part_bounds)
+adam_update = standalone(updates.adam_update)
+apply_update = standalone(updates.apply_update)
+gather_rows = standalone(network.gather_rows)
+add_penalties = standalone(network.add_penalties)
+euclidean_norm = standalone(epoch.euclidean_norm)
+
+
+@standalone
+def tile(A, i, k, transposed, B, j, C, ci, cj, rows, columns, depth):
+    simd.tile(A, i, k, transposed, B, j, C, ci, cj, rows, columns, depth)
+
+
+@standalone
+def panel_width(A):
+    return simd.panel_width(A)
+
+
+@standalone
+def fill_views(flat, offset, n_rows, n_columns, value):
+    view = simd.matrix(flat, offset, n_rows, n_columns)
+    for i in range(view.shape[0]):
+        for j in range(view.shape[1]):
+            view[i, j] = value
+            value += 1
+    rest = simd.vector(view, n_rows * n_columns - 1, 1)
+    rest[0] = -value
+
+
+# Parameters that both precisions hold exactly.
+ACTIVATIONS = (
+    "identity",
+    "relu",
+    "leaky_relu(0.25)",
+    "sigmoid",
+    "tanh",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "softplus",
+    "exponential",
+)
+LOSSES = (
+    "squared_error",
+    "absolute_error",
+    "huber(1.5)",
+    "logistic",
+    "hinge",
+    "poisson",
+    "quantile(0.75)",
+    "binary_cross_entropy",
+)
+
+every_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
+every_loss = pytest.mark.parametrize("loss", LOSSES)
+both_precisions = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+compiled_only = pytest.mark.skipif(INTERPRETED, reason="about the compiled code")
+fixed_examples = settings(max_examples=40, derandomize=True, deadline=None, database=None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_floating_point_warnings():
+    """Compiled kernels overflow in silence; NumPy, interpreted or as the twin, need not warn."""
+    with np.errstate(all="ignore"):
+        yield
+
+
+def code_of(name):
+    fused = {"binary_cross_entropy": "FUSED_BINARY_CROSS_ENTROPY"}
+    return getattr(codes, fused.get(name, name.upper()))
+
+
+def code_and_parameter(choice, dtype):
+    name, parameter = reference.name_and_parameter(choice)
+    return code_of(name), dtype(parameter)
+
+
+def normal(rng, shape, dtype, scale=1.0):
+    return (scale * rng.standard_normal(shape)).astype(dtype)
+
+
+def widen(array):
+    return array.astype(np.float64)
+
+
+def central_difference(function, x, step=1e-6):
+    """Derivative to about 1e-9: the step squared, and eps over the step, for values near 1."""
+    return (function(x + step) - function(x - step)) / (2 * step)
+
+
+# Activations
+
+
+def points(dtype):
+    """Pre-activations on both sides of every kink, with the kink, large and tiny ones."""
+    grid = np.linspace(-12, 12, 33 if INTERPRETED else 385)
+    return np.concatenate([grid, [0.0, -0.0, 1e-3, -1e-3, 1e-30, -1e-30]]).astype(dtype)
+
+
+@every_activation
+@both_precisions
+def test_activation_forward_equals_its_twin(activation, dtype):
+    z = points(dtype)
+    expected = reference.activation_forward(z, activation)
+    activation_forward(z, *code_and_parameter(activation, dtype))
+    eps = FEW * np.finfo(dtype).eps
+    assert_allclose(z, expected, rtol=eps, atol=eps)
+
+
+@every_activation
+@both_precisions
+def test_saving_keeps_derivatives_for_gelu_and_silu_only(activation, dtype):
+    z = points(dtype)
+    derivative = np.full_like(z, 7)
+    expected = reference.activation_forward_saving(z, activation)
+    activation_forward_saving(z, *code_and_parameter(activation, dtype), derivative)
+    eps = FEW * np.finfo(dtype).eps
+    assert_allclose(z, expected[0], rtol=eps, atol=eps)
+    if activation in ("gelu", "silu"):
+        assert_allclose(derivative, expected[1], rtol=eps, atol=eps)
+    else:
+        assert (derivative == 7).all()
+
+
+def backward_of(activation, z, gradient):
+    """Delta by the two kernels, forward and back."""
+    code_and_slope = code_and_parameter(activation, z.dtype.type)
+    output, delta = z.copy(), np.full_like(z, np.nan)
+    activation_forward_saving(output, *code_and_slope, delta)
+    activation_backward(gradient, output, *code_and_slope, delta)
+    return delta
+
+
+@every_activation
+@both_precisions
+def test_activation_backward_equals_its_twin(activation, dtype):
+    z = points(dtype)
+    gradient = np.linspace(-2, 3, z.size).astype(dtype)
+    delta = backward_of(activation, z, gradient)
+    # Slopes found from the output, like 1 - output^2 of tanh, are good to some eps of 1.
+    eps = FEW * np.finfo(dtype).eps
+    assert_allclose(
+        delta, reference.activation_backward(gradient, z, activation), rtol=eps, atol=3 * eps
+    )
+
+
+@every_activation
+@both_precisions
+def test_activation_backward_is_the_slope_of_the_activation(activation, dtype):
+    z = points(dtype)
+    z = z[(np.abs(z) > 1e-5) & (z < 5)]
+    slope = central_difference(lambda x: reference.activation_forward(x, activation), widen(z))
+    delta = backward_of(activation, z, np.ones_like(z))
+    assert_allclose(delta, slope, rtol=1e-8 + FEW * np.finfo(dtype).eps, atol=1e-8)
+
+
+@every_activation
+@both_precisions
+def test_activations_survive_extreme_values(activation, dtype):
+    z = np.array([-1e4, -100, 100, 1e4, 0], dtype)
+    output = z.copy()
+    activation_forward(output, *code_and_parameter(activation, dtype))
+    eps = FEW * np.finfo(dtype).eps
+    expected = reference.activation_forward(z, activation).astype(dtype)
+    assert_allclose(output, expected, rtol=eps, atol=eps)
+    assert not np.isnan(backward_of(activation, z, np.ones_like(z))).any()
+
+
+@every_activation
+@both_precisions
+def test_nan_passes_through_activations(activation, dtype):
+    """A broken network must show: no comparison or clamp may turn NaN into a number."""
+    z = points(dtype)
+    z[[5, -1]] = np.nan
+    derivative = np.zeros_like(z)
+    for output in (z.copy(), z.copy()):
+        activation_forward_saving(output, *code_and_parameter(activation, dtype), derivative)
+        assert_array_equal(np.isnan(output), np.isnan(z))
+    activation_forward(output := z.copy(), *code_and_parameter(activation, dtype))
+    assert_array_equal(np.isnan(output), np.isnan(z))
+
+
+@every_activation
+@both_precisions
+def test_activations_touch_only_their_vector(activation, dtype):
+    for size in (0, 1, 3, 7, 8, 9, 15, 16, 17, 31, 33):
+        buffer = np.full(size + 40, -2, dtype)
+        z = buffer[20 : 20 + size]
+        activation_forward(z, *code_and_parameter(activation, dtype))
+        assert (buffer[:20] == -2).all()
+        assert (buffer[20 + size :] == -2).all()
+
+
+@compiled_only
+@every_activation
+@both_precisions
+def test_activations_give_the_same_bits_in_and_out_of_a_vector(activation, dtype):
+    """Else results would depend on how rows are shared out, or on the machine's vectors."""
+    z = points(dtype)[:131]
+    gradient = np.linspace(-2, 3, z.size).astype(dtype)
+    whole = backward_of(activation, z, gradient)
+    alone = [backward_of(activation, z[i : i + 1], gradient[i : i + 1]) for i in range(z.size)]
+    assert_array_equal(whole, np.concatenate(alone))
+
+
+# Softmax
+
+
+@both_precisions
+@pytest.mark.parametrize("n_columns", [1, 2, 10, 33])
+def test_softmax_equals_its_twin(n_columns, dtype):
+    rng = np.random.default_rng(n_columns)
+    z = normal(rng, (6, n_columns), dtype, scale=4)
+    gradient = normal(rng, (3, n_columns), dtype)
+    p, delta = z.copy(), np.full_like(z, np.nan)
+    softmax_rows(p, 2, 3)
+    softmax_backward_rows(gradient, p, delta, 2, 3)
+    # The sums over a row add a rounding for each column.
+    eps = (n_columns + FEW) * np.finfo(dtype).eps
+    assert_allclose(p[2:5], reference.softmax_rows(z[2:5]), rtol=eps, atol=eps)
+    expected = reference.softmax_backward_rows(gradient, z[2:5])
+    assert_allclose(delta[2:5], expected, rtol=eps, atol=eps * np.abs(gradient).max())
+    assert_array_equal(p[[0, 1, 5]], z[[0, 1, 5]])
+    assert np.isnan(delta[[0, 1, 5]]).all()
+
+
+@both_precisions
+def test_softmax_survives_extreme_logits_and_keeps_nan_in_its_row(dtype):
+    z = np.array([[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [1, np.nan, 2], [np.nan, 0, 1]], dtype)
+    softmax_rows(z, 0, 4)
+    assert_array_equal(z[0], [1, 0, 0])
+    assert_array_equal(z[1], np.ones(3, dtype) / dtype(3))
+    assert np.isnan(z[2:]).all()
+
+
+# Losses
+
+
+def outputs_and_targets(loss, dtype, n=200):
+    rng = np.random.default_rng(5)
+    output, target = normal(rng, n, dtype, 3), normal(rng, n, dtype, 3)
+    if loss in ("logistic", "hinge"):
+        target = np.sign(target)
+    elif loss == "poisson":
+        output, target = np.exp(output / 2), rng.poisson(2.0, n).astype(dtype)
+        output, target = output.astype(dtype), target.astype(dtype)
+    elif loss == "binary_cross_entropy":
+        target = rng.random(n).astype(dtype)
+        target[:2] = 0, 1
+    return output, target
+
+
+def run_elementwise_loss(loss, output, target):
+    gradient, terms = np.full_like(output, np.nan), np.full_like(output, np.nan)
+    parameters = code_and_parameter(loss, output.dtype.type)
+    loss_elementwise(*parameters, output, target, gradient, terms)
+    return terms, gradient
+
+
+@every_loss
+@both_precisions
+def test_losses_equal_their_twins(loss, dtype):
+    output, target = outputs_and_targets(loss, dtype)
+    terms, gradient = run_elementwise_loss(loss, output, target)
+    expected_terms, expected_gradient = reference.loss_elementwise(loss, output, target)
+    # Losses and slopes are differences; they inherit the error of what they are taken of.
+    eps = FEW * np.finfo(dtype).eps
+    largest = np.abs(widen(output)).max() + np.abs(target).max()
+    assert_allclose(terms, expected_terms, rtol=eps, atol=eps * largest)
+    assert_allclose(gradient, expected_gradient, rtol=eps, atol=eps * largest)
+
+
+@every_loss
+@both_precisions
+def test_gradients_of_losses_are_their_slopes(loss, dtype):
+    output, target = outputs_and_targets(loss, dtype)
+    kinks = {
+        "absolute_error": target,
+        "huber(1.5)": target + np.where(output > target, dtype(1.5), dtype(-1.5)),
+        "hinge": target,  # target * output = 1, with targets 1 and -1
+        "quantile(0.75)": target,
+    }
+    away = np.abs(output - kinks.get(loss, np.inf)) > 1e-4
+    assert away.sum() >= output.size - 2
+    slope = central_difference(
+        lambda y: reference.loss_elementwise(loss, y, target)[0], widen(output)
+    )
+    gradient = run_elementwise_loss(loss, output, target)[1]
+    eps = np.finfo(dtype).eps
+    assert_allclose(gradient[away], slope[away], rtol=1e-7 + FEW * eps, atol=1e-8 + FEW * eps)
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "target", "slope"),
+    [
+        ("absolute_error", 2, 2, 0),
+        ("huber(1.5)", 3.5, 2, 1.5),
+        ("huber(1.5)", 0.5, 2, -1.5),
+        ("hinge", -1, -1, 0),
+        ("hinge", 1, 1, 0),
+        ("quantile(0.75)", 2, 2, 0),
+    ],
+)
+@both_precisions
+def test_at_a_kink_the_slope_is_the_flat_one(loss, output, target, slope, dtype):
+    assert run_elementwise_loss(loss, np.array([output], dtype), np.array([target], dtype))[1] == (
+        slope
+    )
+
+
+@both_precisions
+def test_losses_of_extreme_logits_do_not_overflow(dtype):
+    output = np.array([1e4, 1e4, -1e4, -1e4], dtype)
+    target = np.array([1, 0, 1, 0], dtype)
+    terms, gradient = run_elementwise_loss("binary_cross_entropy", output, target)
+    assert_array_equal(terms, np.array([0, 1e4, 1e4, 0], dtype))
+    assert_array_equal(gradient, [0, 1, -1, 0])
+    terms, gradient = run_elementwise_loss("logistic", output, 2 * target - 1)
+    assert_array_equal(terms, np.array([0, 1e4, 1e4, 0], dtype))
+    assert_array_equal(gradient, [0, 1, -1, 0])
+
+
+@every_loss
+@both_precisions
+def test_nan_passes_through_losses(loss, dtype):
+    output, target = outputs_and_targets(loss, dtype, n=40)
+    output[7] = np.nan
+    assert_array_equal(np.isnan(run_elementwise_loss(loss, output, target)[0]), np.isnan(output))
+
+
+def run_cross_entropy(logits, target, i0=0):
+    rows, n_classes = target.shape[0], logits.shape[1]
+    by_index = target.ndim == 1
+    gradient = np.full((rows, n_classes), np.nan, logits.dtype)
+    sample_losses = np.full(rows, np.nan, logits.dtype)
+    columns = target.astype(logits.dtype).reshape(rows, -1)
+    loss_cross_entropy(logits, i0, columns, by_index, gradient, sample_losses)
+    return sample_losses, gradient
+
+
+@both_precisions
+@pytest.mark.parametrize("n_classes", [1, 2, 10, 37])
+@pytest.mark.parametrize("targets", ["indices", "probabilities"])
+def test_cross_entropy_equals_its_twin(n_classes, targets, dtype):
+    rng = np.random.default_rng(n_classes)
+    logits = normal(rng, (23, n_classes), dtype, 3)
+    if targets == "indices":
+        target = rng.integers(n_classes, size=20)
+    else:
+        # Rows need not sum to 1: such a row counts by its mass.
+        target = rng.dirichlet(np.ones(n_classes), 20).astype(dtype)
+        target[3] /= 2
+        target[4] = 0
+    sample_losses, gradient = run_cross_entropy(logits, target, i0=3)
+    expected = reference.loss_cross_entropy(logits[3:], target)
+    # Two sums over the classes, of logits up to the largest.
+    eps = (2 * n_classes + FEW) * np.finfo(dtype).eps
+    assert_allclose(sample_losses, expected[0], rtol=eps, atol=eps * np.abs(logits).max())
+    assert_allclose(gradient, expected[1], rtol=eps, atol=eps)
+
+
+@both_precisions
+def test_gradient_of_cross_entropy_is_its_slope(dtype):
+    rng = np.random.default_rng(0)
+    logits = normal(rng, (8, 5), dtype, 2)
+    target = rng.integers(5, size=8)
+    gradient = run_cross_entropy(logits, target)[1]
+    eps = np.finfo(dtype).eps
+    for j, direction in enumerate(np.eye(5)):
+        slope = central_difference(
+            lambda s, d=direction: reference.loss_cross_entropy(widen(logits) + s * d, target)[0],
+            0.0,
+        )
+        assert_allclose(gradient[:, j], slope, rtol=0, atol=1e-8 + 2 * FEW * eps)
+
+
+@both_precisions
+def test_cross_entropy_of_extreme_logits_does_not_overflow(dtype):
+    logits = np.array([[1e4, -1e4, 0], [1e4, -1e4, 0], [1, np.nan, 2]], dtype)
+    sample_losses, gradient = run_cross_entropy(logits, np.array([0, 1, 0]))
+    assert_array_equal(sample_losses, [0, 2e4, np.nan])
+    assert_array_equal(gradient[:2], [[0, 0, 0], [1, -1, 0]])
+    sample_losses, gradient = run_cross_entropy(logits, np.array([[0.5, 0.5, 0]] * 3, dtype))
+    assert_array_equal(sample_losses, [1e4, 1e4, np.nan])
+    assert_array_equal(gradient[:2], [[0.5, -0.5, 0]] * 2)
+
+
+@both_precisions
+def test_row_sums_equal_their_twin(dtype):
+    terms = normal(np.random.default_rng(0), (7, 9), dtype)
+    sums = np.empty(7, dtype)
+    row_sums(terms, sums)
+    bound = 9 * np.finfo(dtype).eps * reference.row_sums(np.abs(terms))
+    assert (np.abs(sums - reference.row_sums(widen(terms))) <= bound).all()
+
+
+# The matrix product
+
+
+def chain_bound(A, B, C):
+    """Largest error of C + A B from one chain of roundings an element, and of its twin."""
+    size = np.abs(widen(C)) + np.abs(widen(A)) @ np.abs(widen(B))
+    return (A.shape[1] + 1) * np.finfo(C.dtype).eps * size
+
+
+class Product:
+    """Operands of one product, each a block in a matrix that is NaN elsewhere.
+
+    C lies in a guarded vector, between guard rows, with guard elements around all of it.
+    """
+
+    GUARD = 99
+
+    def __init__(self, rows, columns, depth, dtype, *, i=1, k=2, ci=1, transposed=False, seed=0):
+        rng = np.random.default_rng(seed)
+        self.block = normal(rng, (rows, depth), dtype)
+        self.A = np.full((i + rows + 2, k + depth + 1), np.nan, dtype)
+        self.A[i : i + rows, k : k + depth] = self.block
+        if transposed:
+            self.A = np.ascontiguousarray(self.A.T)
+        self.B = np.full((depth + 2, columns), np.nan, dtype)
+        self.B[:depth] = normal(rng, (depth, columns), dtype)
+        n_rows = ci + rows + 2
+        self.buffer = np.full(n_rows * columns + 2 * self.GUARD, np.nan, dtype)
+        self.C = self.buffer[self.GUARD : -self.GUARD].reshape(n_rows, columns)
+        self.start = normal(rng, (rows, columns), dtype)
+        self.C[ci : ci + rows] = self.start
+        self.i, self.k, self.ci = i, k, ci
+        self.rows, self.depth, self.transposed = rows, depth, int(transposed)
+
+    def run(self):
+        """The block of C, checked to be all that was written."""
+        before = self.buffer.copy()
+        panel = np.full(self.depth * panel_width(self.A), np.nan, self.A.dtype)
+        A, B, C = self.A, self.B, self.C
+        multiply_add(
+            A, self.i, self.k, self.transposed, B, C, self.ci, self.rows, self.depth, panel
+        )
+        result = C[self.ci : self.ci + self.rows].copy()
+        C[self.ci : self.ci + self.rows] = self.start
+        assert_array_equal(self.buffer, before)
+        return result
+
+    def twin(self):
+        A, B, C = np.nan_to_num(self.A), np.nan_to_num(self.B), self.C
+        product = reference.multiply_add(
+            A, self.i, self.k, self.transposed, B, C, self.ci, self.rows, self.depth
+        )
+        return product[self.ci : self.ci + self.rows]
+
+    def check(self):
+        error = np.abs(self.run() - self.twin())
+        assert (error <= chain_bound(self.block, self.B[: self.depth], self.start)).all()
+
+
+AROUND_VECTORS = sorted({m + d for m in (1, 4, 8, 16, 32, 64) for d in (-1, 0, 1)} - {0})
+
+
+@both_precisions
+@given(
+    rows=st.integers(1, 2 * simd.TALL + 1),
+    columns=st.sampled_from(AROUND_VECTORS),
+    depth=st.integers(0, 40),
+    i=st.integers(0, 3),
+    k=st.integers(0, 3),
+    ci=st.integers(0, 3),
+    transposed=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@fixed_examples
+def test_products_equal_their_twin_and_write_nothing_else(dtype, rows, columns, depth, **place):
+    Product(rows, columns, depth, dtype, **place).check()
+
+
+@both_precisions
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("rows", [gemm.PACK_ROWS - 1, gemm.PACK_ROWS, gemm.PACK_ROWS + 1])
+def test_products_with_rows_of_a_page_equal_their_twin(rows, transposed, dtype):
+    """From this width and so many rows on, panels of B are packed."""
+    page = gemm.PACK_BYTES // np.dtype(dtype).itemsize
+    for columns in (page - 1, page, page + 3):
+        Product(rows, columns, 5, dtype, transposed=transposed).check()
+
+
+@both_precisions
+def test_tiles_of_every_shape_equal_their_twin(dtype):
+    width = panel_width(np.empty((1, 1), dtype))
+    assert width == reference.panel_width(np.empty(1, dtype), simd.VECTOR_BYTES)
+    rng = np.random.default_rng(0)
+    A = normal(rng, (simd.TALL + 8, simd.TALL + 8), dtype)
+    B = normal(rng, (8, width + 3), dtype)
+    C = normal(rng, (simd.TALL + 2, width + 4), dtype)
+    for rows in range(1, simd.TALL + 1):
+        for columns in range(1, width + 1):
+            for transposed in (0, 1):
+                depth = (rows + columns) % 8
+                place = (rows, columns, depth)
+                result = C.copy()
+                tile(A, 1, 2, transposed, B, 3, result, 1, 4, *place)
+                expected = reference.tile(A, 1, 2, transposed, B, 3, C, 1, 4, *place)
+                # Sums of fewer than 8 products of numbers below 5.
+                assert_allclose(result, expected, rtol=0, atol=8 * np.finfo(dtype).eps * 8 * 25)
+                result[1 : 1 + rows, 4 : 4 + columns] = C[1 : 1 + rows, 4 : 4 + columns]
+                assert_array_equal(result, C)
+
+
+@compiled_only
+@both_precisions
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_each_element_of_a_product_is_one_chain_of_its_own(transposed, dtype):
+    """The bits of C depend neither on the tile that formed them nor on a cut in the depth."""
+    rng = np.random.default_rng(1)
+    rows, columns, depth = simd.TALL + 5, 67, 50
+    A = normal(rng, (depth, rows) if transposed else (rows, depth), dtype)
+    B, C = normal(rng, (depth, columns), dtype), normal(rng, (rows, columns), dtype)
+    panel = np.empty(depth * panel_width(A), dtype)
+    whole = C.copy()
+    multiply_add(A, 0, 0, transposed, B, whole, 0, rows, depth, panel)
+    in_two = C.copy()
+    multiply_add(A, 0, 0, transposed, B, in_two, 0, rows, 17, panel)
+    multiply_add(A, 0, 17, transposed, B[17:], in_two, 0, rows, depth - 17, panel)
+    assert_array_equal(in_two, whole)
+    for r in range(rows):
+        for c in range(0, columns, 11):
+            one = C[r : r + 1, c : c + 1].copy()
+            multiply_add(A, r, 0, transposed, B[:, c : c + 1].copy(), one, 0, 1, depth, panel)
+            assert one == whole[r, c]
+
+
+@compiled_only
+@both_precisions
+def test_products_round_once_for_each_addend(dtype):
+    """(1 + e)(1 - e) - 1 is -e^2 with a fused multiply-add, and 0 with a rounding between."""
+    e = np.finfo(dtype).eps
+    A, B, C = np.full((1, 1), 1 + e), np.full((1, 1), 1 - e), np.full((1, 1), dtype(-1))
+    multiply_add(A, 0, 0, 0, B, C, 0, 1, 1, np.empty(panel_width(A), dtype))
+    assert -e * e == C
+
+
+@both_precisions
+def test_views_are_the_named_part_of_the_memory(dtype):
+    flat = np.zeros(20, dtype)
+    fill_views(flat, 3, 2, 4, 1)
+    assert_array_equal(reference.matrix(flat, 3, 2, 4), [[1, 2, 3, 4], [5, 6, 7, -9]])
+    assert_array_equal(flat.nonzero()[0], np.arange(3, 11))
+
+
+# Dense layers
+
+N_ROWS, N_IN, N_OUT = 29, 21, 18
+BOTH_TWINS = ["serial", "parallel"]
+
+
+def layer_data(dtype):
+    rng = np.random.default_rng(3)
+    A = normal(rng, (N_ROWS, N_IN), dtype)
+    W = normal(rng, (N_IN, N_OUT), dtype, 0.3)
+    b = normal(rng, N_OUT, dtype)
+    delta = normal(rng, (N_ROWS, N_OUT), dtype)
+    return A, W, b, delta
+
+
+def same_for_any_parts(kernel, run):
+    """Result of `run`, the same bits from 1 to 4 parts in the serial and the parallel kernel."""
+    results = [run(getattr(kernel, t), n_parts) for t in BOTH_TWINS for n_parts in (1, 2, 3, 4)]
+    for result in results[1:]:
+        assert_array_equal(result, results[0])
+    return results[0]
+
+
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, "softmax"])
+@both_precisions
+def test_dense_forward_equals_its_twin(activation, dtype):
+    A, W, b, _ = layer_data(dtype)
+    parameters = code_and_parameter(activation, dtype)
+
+    def run(kernel, n_parts):
+        output = np.full((N_ROWS, N_OUT), np.nan, dtype)
+        derivative = np.full((N_ROWS, N_OUT), np.nan, dtype)
+        kernel(A, W, b, *parameters, output, derivative, n_parts)
+        return np.stack([output, derivative])
+
+    output, derivative = same_for_any_parts(dense.dense_forward, run)
+    expected = reference.dense_forward(A, W, b, activation)
+    # No activation here is steeper than 2, except exponential, as steep as it is high.
+    eps = np.finfo(dtype).eps
+    bound = 2 * chain_bound(A, W, np.broadcast_to(b, expected.shape)) + (N_OUT + FEW) * eps
+    assert (np.abs(output - expected) <= bound * (1 + np.abs(expected))).all()
+    if activation in ("gelu", "silu"):
+        slopes = reference.activation_forward_saving(widen(A) @ W + b, activation)[1]
+        assert (np.abs(derivative - slopes) <= bound).all()
+    else:
+        assert np.isnan(derivative).all()
+
+
+@every_activation
+@both_precisions
+def test_dense_backward_input_equals_its_twin(activation, dtype):
+    z_below, W, _, delta = layer_data(dtype)
+    transposed = np.ascontiguousarray(W.T)
+    parameters = code_and_parameter(activation, dtype)
+    output, derivative = z_below.copy(), np.full_like(z_below, np.nan)
+    activation_forward_saving(output.ravel(), *parameters, derivative.ravel())
+
+    def run(kernel, n_parts):
+        delta_below = derivative.copy()
+        kernel(delta, transposed, output, *parameters, delta_below, n_parts)
+        return delta_below
+
+    delta_below = same_for_any_parts(dense.dense_backward_input, run)
+    expected = reference.dense_backward_input(delta, W, z_below, activation)
+    steepness = 2 + np.abs(widen(output))
+    bound = chain_bound(delta, transposed, np.zeros_like(z_below)) * steepness
+    rounding = FEW * np.finfo(dtype).eps * np.abs(widen(delta) @ widen(W).T) * steepness
+    assert (np.abs(delta_below - expected) <= bound + rounding).all()
+
+
+@both_precisions
+def test_dense_backward_params_equals_its_twin(dtype):
+    A, _, _, delta = layer_data(dtype)
+
+    def run(kernel, n_parts):
+        gradient = np.full((N_IN + 1, N_OUT), np.nan, dtype)
+        kernel(A, delta, gradient, n_parts)
+        return gradient
+
+    gradient = same_for_any_parts(dense.dense_backward_params, run)
+    expected = reference.dense_backward_params(A, delta)
+    with_ones = np.hstack([A, np.ones((N_ROWS, 1), dtype)])
+    bound = chain_bound(with_ones.T, delta, np.zeros((N_IN + 1, N_OUT), dtype))
+    assert (np.abs(gradient - expected) <= bound).all()
+
+
+def test_dense_forward_rows_writes_only_its_rows():
+    dtype = np.float32
+    A, W, b, _ = layer_data(dtype)
+    output, derivative = np.full((2, N_ROWS, N_OUT), np.nan, dtype)
+    panel = np.full(N_IN * panel_width(A), np.nan, dtype)
+    parameters = code_and_parameter("gelu", dtype)
+    dense_forward_rows(A, 5, W, b, *parameters, output, derivative, False, 2, 7, panel)
+    assert np.isnan(derivative).all()
+    assert_array_equal(np.isnan(output).all(axis=1), np.isnan(output).any(axis=1))
+    assert_array_equal(np.flatnonzero(~np.isnan(output[:, 0])), np.arange(2, 9))
+    expected = reference.dense_forward_rows(A, W, b, "gelu", 5, 7)
+    bound = 2 * chain_bound(A[5:12], W, np.broadcast_to(b, expected.shape))
+    assert (np.abs(output[2:9] - expected) <= bound + FEW * np.finfo(dtype).eps).all()
+
+
+@pytest.mark.parametrize(("k0", "k1"), [(0, 5), (4, N_IN), (7, N_IN + 1), (N_IN, N_IN + 1)])
+def test_dense_backward_params_rows_adds_to_its_rows(k0, k1):
+    dtype = np.float32
+    A, _, _, delta = layer_data(dtype)
+    panel = np.full(N_ROWS * panel_width(A), np.nan, dtype)
+    start = normal(np.random.default_rng(0), (k1 - k0, N_OUT), dtype)
+    gradient = start.copy()
+    dense_backward_params_rows(A, delta, k0, k1, gradient, panel)
+    expected = start + reference.dense_backward_params_rows(A, delta, k0, k1)
+    with_ones = np.hstack([A, np.ones((N_ROWS, 1), dtype)])
+    bound = chain_bound(with_ones.T[k0:k1], delta, start)
+    assert (np.abs(gradient - expected) <= bound).all()
+
+
+@pytest.mark.parametrize(("n_rows", "n_columns"), [(1, 1), (5, 40), (16, 16), (37, 33)])
+def test_transpose_rows_fills_its_columns(n_rows, n_columns):
+    W = np.arange(1.0, n_rows * n_columns + 1).reshape(n_rows, n_columns)
+    transposed = np.zeros((n_columns, n_rows))
+    k0, k1 = n_rows // 3, n_rows - n_rows // 4
+    transpose_rows(W, k0, k1, transposed)
+    assert_array_equal(transposed[:, k0:k1], reference.transpose_rows(W, k0, k1))
+    assert not transposed[:, :k0].any()
+    assert not transposed[:, k1:].any()
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 64, 1000])
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 7, 64])
+def test_parts_cover_everything_once_and_evenly(n, n_parts):
+    bounds = [part_bounds(n, part, n_parts) for part in range(n_parts)]
+    assert bounds == [reference.part_bounds(n, part, n_parts) for part in range(n_parts)]
+    assert [item for first, stop in bounds for item in range(first, stop)] == list(range(n))
+    sizes = [stop - first for first, stop in bounds]
+    assert max(sizes) - min(sizes) <= 1
+
+
+# Updates
+
+OPTIMIZERS = [
+    ("sgd", {}),
+    ("sgd", {"momentum": 0.9}),
+    ("sgd", {"momentum": 0.9, "nesterov": True}),
+    ("adagrad", {"epsilon": 1e-10}),
+    ("rmsprop", {"rho": 0.99, "epsilon": 1e-8}),
+    ("rmsprop", {"rho": 0.9, "epsilon": 1e-8, "momentum": 0.5}),
+    ("adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}),
+    ("adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "weight_decay": 0.1}),
+]
+every_optimizer = pytest.mark.parametrize(("optimizer", "hyper"), OPTIMIZERS, ids=str)
+
+
+def hyper_vector(hyper):
+    return np.array([hyper.get(name, 0.0) for name in codes.HYPERPARAMETERS], np.float64)
+
+
+def n_slots(optimizer, hyper):
+    """How many of the slots are read: plain SGD has no state, RMSProp's momentum has its own."""
+    with_momentum = int(hyper.get("momentum", 0) > 0)
+    return {"sgd": with_momentum, "adagrad": 1, "rmsprop": 1 + with_momentum, "adam": 2}[optimizer]
+
+
+def run_updates(optimizer, hyper, theta, gradients, is_weight, learning_rate):
+    """Theta after one update a gradient; slots that must not be touched have no memory."""
+    theta = theta.copy()
+    used = n_slots(optimizer, hyper)
+    slots = [np.zeros(theta.size if slot < used else 0, theta.dtype) for slot in range(2)]
+    for t, gradient in enumerate(gradients, start=1):
+        hypers = hyper_vector(hyper)
+        apply_update(
+            code_of(optimizer), theta, gradient, *slots, hypers, learning_rate, t, is_weight
+        )
+    return theta
+
+
+@every_optimizer
+@both_precisions
+@pytest.mark.parametrize("is_weight", [1, 0])
+def test_ten_updates_equal_their_twin(optimizer, hyper, is_weight, dtype):
+    rng = np.random.default_rng(11)
+    n_steps, learning_rate = 10, 0.01
+    theta = normal(rng, 37, dtype)
+    gradients = normal(rng, (n_steps, 37), dtype)
+    result = run_updates(optimizer, hyper, theta, gradients, is_weight, learning_rate)
+    expected, slots = widen(theta), [np.zeros(37), np.zeros(37)]
+    longest_step = 0
+    for t, gradient in enumerate(widen(gradients), start=1):
+        before = expected
+        expected, slots = reference.apply_update(
+            optimizer, before, gradient, slots, hyper, learning_rate, t, is_weight
+        )
+        longest_step = max(longest_step, np.abs(expected - before).max())
+    # An update rounds theta twice (decay, step) and the step itself some ten times; momentum
+    # and the running means carry the errors of earlier steps along.
+    eps = np.finfo(dtype).eps
+    bound = n_steps * (eps * np.abs(theta).max() + 4 * FEW * eps * longest_step)
+    assert_allclose(result, expected, rtol=0, atol=bound)
+
+
+@compiled_only
+@every_optimizer
+@both_precisions
+def test_updates_give_the_same_bits_in_pieces(optimizer, hyper, dtype):
+    rng = np.random.default_rng(12)
+    theta, gradients = normal(rng, 37, dtype), normal(rng, (3, 37), dtype)
+    whole = run_updates(optimizer, hyper, theta, gradients, 1, 0.01)
+    pieces = [
+        run_updates(optimizer, hyper, theta[a:b], np.ascontiguousarray(gradients[:, a:b]), 1, 0.01)
+        for a, b in [(0, 1), (1, 18), (18, 37)]
+    ]
+    assert_array_equal(np.concatenate(pieces), whole)
+
+
+@every_optimizer
+@both_precisions
+def test_nan_passes_through_updates(optimizer, hyper, dtype):
+    gradients = np.ones((2, 9), dtype)
+    gradients[0, 4] = np.nan
+    theta = run_updates(optimizer, hyper, np.ones(9, dtype), gradients, 1, 0.01)
+    assert_array_equal(np.isnan(theta), np.isnan(gradients[0]))
+
+
+# What else the network's passes are made of
+
+
+def test_gather_rows_copies_the_named_rows():
+    rng = np.random.default_rng(0)
+    source, order = rng.standard_normal((9, 4)), rng.permutation(9)
+    for ordered, rows in ((True, order), (False, np.arange(9))):
+        work = np.full(40, np.nan)
+        gather_rows(source.ravel(), 4, order, 2, ordered, work, 3, 1, 5)
+        copied = reference.matrix(work, 3 + 4, 4, 4)
+        assert_array_equal(copied, reference.gather_rows(source, rows, 2, 1, 5))
+        assert np.isnan(work).sum() == 40 - copied.size
+
+
+@both_precisions
+@pytest.mark.parametrize(("l1", "l2"), [(0, 0), (0.5, 0), (0, 0.25), (0.5, 0.25)])
+def test_penalties_equal_their_twin(l1, l2, dtype):
+    rng = np.random.default_rng(0)
+    weights, start = normal(rng, 21, dtype), normal(rng, 21, dtype)
+    weights[:3] = 0, -0.0, np.nan
+    constants = np.zeros(codes.ACTIVATION_PARAMETERS, dtype)
+    constants[[codes.L1, codes.L2]] = l1, l2
+    gradient = start.copy()
+    add_penalties(constants, weights, gradient)
+    expected = reference.add_penalties(widen(weights[3:]), widen(start[3:]), l1, l2)
+    assert_allclose(gradient[3:], expected, rtol=0, atol=FEW * np.finfo(dtype).eps)
+    assert_array_equal(gradient[:2], start[:2])
+
+
+@both_precisions
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 102])
+def test_euclidean_norm_equals_its_twin_and_does_not_overflow(n, dtype):
+    x = normal(np.random.default_rng(n), n, dtype, 1e30)
+    # Summed in float64 for either dtype.
+    assert_allclose(euclidean_norm(x), reference.euclidean_norm(x), rtol=1e-14)
+
+
+# The compiled code
+
+DOUBLE_ARITHMETIC = re.compile(
+    r"^\s*v?(?:add|sub|mul|div|sqrt|min|max|fn?m(?:add|sub)\d*|round|rndscale)[sp]d\s", re.MULTILINE
+)
+
+
+def assembly_of(kernel, *args):
+    alone = standalone(kernel)
+    alone(*args)
+    return alone.inspect_asm(alone.signatures[0])
+
+
+def some(dtype, *shape):
+    return np.ones(shape, dtype)
+
+
+ARGUMENTS = {
+    activations.activation_forward: lambda d: (some(d, 9), codes.GELU, d(0)),
+    activations.activation_forward_saving: lambda d: (some(d, 9), codes.GELU, d(0), some(d, 9)),
+    activations.activation_backward: lambda d: (
+        *(some(d, 9), some(d, 9), codes.TANH, d(0), some(d, 9)),
+    ),
+    activations.softmax_rows: lambda d: (some(d, 3, 4), 0, 3),
+    losses.loss_elementwise: lambda d: (codes.HUBER, d(1), *(some(d, 9) for _ in range(4))),
+    losses.loss_cross_entropy: lambda d: (
+        *(some(d, 3, 4), 0, some(d, 3, 1), True, some(d, 3, 4), some(d, 3)),
+    ),
+    gemm.multiply_add: lambda d: (
+        *(some(d, 3, 4), 0, 0, 0, some(d, 4, 5), some(d, 3, 5), 0, 3, 4, some(d, 4 * 64)),
+    ),
+    updates.adam_update: lambda d: (*(some(d, 9) for _ in range(4)), *[d(0.5)] * 8),
+    updates.rmsprop_update: lambda d: (*(some(d, 9) for _ in range(4)), *[d(0.5)] * 5),
+    updates.sgd_update: lambda d: (*(some(d, 9) for _ in range(3)), *[d(0.5)] * 3),
+    network.add_penalties: lambda d: (some(d, 3), some(d, 9), some(d, 9)),
+}
+
+
+@compiled_only
+@pytest.mark.skipif(
+    platform.machine().lower() not in ("x86_64", "amd64"), reason="reads x86 instructions"
+)
+@pytest.mark.parametrize("kernel", ARGUMENTS, ids=lambda kernel: kernel.__name__)
+def test_single_precision_kernels_do_no_double_arithmetic(kernel):
+    """One constant or argument of double precision makes a loop half as fast."""
+    found = DOUBLE_ARITHMETIC.findall(assembly_of(kernel, *ARGUMENTS[kernel](np.float32)))
+    assert not found
+
+
+@compiled_only
+@pytest.mark.skipif(
+    platform.machine().lower() not in ("x86_64", "amd64"), reason="reads x86 instructions"
+)
+def test_the_search_for_double_arithmetic_finds_it():
+    arguments = ARGUMENTS[updates.adam_update](np.float64)
+    assert DOUBLE_ARITHMETIC.search(assembly_of(updates.adam_update, *arguments))
