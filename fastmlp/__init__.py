@@ -1,1 +1,51 @@
 """Train multilayer perceptrons on the CPU with hand-written Numba kernels."""
+
+from fastmlp import datasets
+from fastmlp.gradcheck import GradientCheck, check_gradient
+from fastmlp.monitor import Progress
+from fastmlp.network import MLP
+from fastmlp.objective import Objective
+from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
+from fastmlp.result import FitResult, Record, Status, Trace
+from fastmlp.schedules import (
+    CosineAnnealing,
+    ExponentialDecay,
+    InverseTime,
+    LinearDecay,
+    Schedule,
+    StepDecay,
+    WarmUp,
+)
+from fastmlp.solvers import LBFGS, Scipy
+from fastmlp.training import fit, minimize
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LBFGS",
+    "MLP",
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "CosineAnnealing",
+    "ExponentialDecay",
+    "FitResult",
+    "GradientCheck",
+    "InverseTime",
+    "LinearDecay",
+    "Objective",
+    "Progress",
+    "RMSProp",
+    "Record",
+    "Schedule",
+    "Scipy",
+    "Status",
+    "StepDecay",
+    "Trace",
+    "WarmUp",
+    "check_gradient",
+    "datasets",
+    "fit",
+    "minimize",
+]

@@ -23,6 +23,8 @@ def save(net, path):
         tensors[f"biases.{layer}"] = biases
     metadata = {"format": FORMAT, "architecture": json.dumps(net.architecture())}
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"path must be a file, {str(path)!r} is a folder")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path must be in an existing folder, got {str(path)!r}")
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.unfinished")

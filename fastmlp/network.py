@@ -167,7 +167,7 @@ class MLP:
     def activations(self) -> tuple[str, ...]:
         """Activation of each layer, the output's last."""
         return tuple(
-            f"{name}({parameter:g})" if name == "leaky_relu" else name
+            f"{name}({parameter!r})" if name == "leaky_relu" else name
             for name, parameter in zip(self._activations, self._parameters, strict=True)
         )
 
@@ -357,12 +357,12 @@ def _check_layer_sizes(layer_sizes):
 
 def _check_dtype(dtype):
     try:
-        checked = np.dtype(dtype)
+        name = None if dtype is None else np.dtype(dtype).name  # np.dtype(None) is float64
     except TypeError:
-        checked = None
-    if checked not in (np.dtype("float32"), np.dtype("float64")):
+        name = None
+    if name not in ("float32", "float64"):
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
-    return checked
+    return np.dtype(name)
 
 
 def _check_activations(activation, output, n_hidden):

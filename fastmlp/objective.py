@@ -5,12 +5,15 @@ J(theta) = (1 / sum w) sum_i w_i loss(y_i, net(x_i)) + l2/2 sum W^2 + l1 sum |W|
 over the weights, never the biases, and independent of the batch size; a mini-batch estimates it.
 """
 
+import time
+
 import numpy as np
 
 from fastmlp.kernels import codes, epoch
-from fastmlp.kernels.threads import choose_parts, run
+from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.network import MLP, parse_name
 from fastmlp.validation import (
+    as_real,
     as_rows,
     as_weights,
     check_count,
@@ -40,7 +43,7 @@ _AUTO_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
 
 # Outputs that cannot be negative, so that no sign can be read off them.
 _NOT_NEGATIVE = ("relu", "sigmoid", "softplus", "exponential", "softmax")
-_POSITIVE = ("sigmoid", "softplus", "exponential", "softmax", "relu")
+_POSITIVE = ("sigmoid", "softplus", "exponential", "softmax")
 
 # Seconds that one compiled call should take at most, so that Ctrl-C and limits are heeded soon.
 CALL_SECONDS = 0.1
@@ -114,8 +117,8 @@ class Objective:
         self._constants = constants_of(net)
         self._constants[codes.LOSS_PARAMETER] = parameter
         self._constants[codes.L1], self._constants[codes.L2] = l1, l2
-        self._state = np.empty(0, net.dtype)
-        self._rates = np.empty(0, np.float64)
+        self._nothing = np.empty(0, net.dtype)
+        self._no_rates = np.empty(0, np.float64)
         self._full = None
         self._flops_per_second = FIRST_FLOPS_PER_SECOND
 
@@ -123,12 +126,13 @@ class Objective:
         """J at `theta`, or at the network's own parameters."""
         return self._evaluate(theta, codes.EVALUATE)[0]
 
-    def value_and_grad(self, theta=None) -> tuple[float, np.ndarray]:
+    def value_and_grad(self, theta=None, check=None) -> tuple[float, np.ndarray]:
         """J and its gradient (n_params,) in the network's dtype, a new array.
 
-        Both may be non-finite where the network overflows.
+        Both may be non-finite where the network overflows. `check` is called about every
+        `CALL_SECONDS` and may end the evaluation by raising.
         """
-        return self._evaluate(theta, codes.DIFFERENTIATE)
+        return self._evaluate(theta, codes.DIFFERENTIATE, check)
 
     def penalty(self, theta) -> float:
         """The part of J that does not depend on the data."""
@@ -143,10 +147,12 @@ class Objective:
                 total += self.l1 * float(np.abs(weights).sum(dtype=np.float64))
         return total
 
-    def _evaluate(self, theta, mode):
+    def _evaluate(self, theta, mode, check=None):
         if self._full is None:
             self._full = Sweep(self, self.n_rows, gather=False)
         theta = self.net.theta if theta is None else np.ascontiguousarray(theta, self.net.dtype)
+        if theta.shape != self.net.theta.shape:
+            raise ValueError(f"theta must have the shape {self.net.theta.shape}, got {theta.shape}")
         size = theta.size if mode == codes.DIFFERENTIATE else 0
         gradient = np.empty(size, self.net.dtype)
         full = self._full
@@ -154,6 +160,8 @@ class Objective:
         while not full.done:
             if not full.advance(mode, theta, gradient=gradient):
                 return np.nan, np.full(size, np.nan, self.net.dtype)
+            if check is not None:
+                check()
         return full.total / self.n_rows + self.penalty(theta), gradient
 
 
@@ -205,13 +213,13 @@ class Sweep:
         )
         # A mini-batch of one chunk is applied task by task and needs no gradient of its own.
         self.one_chunk = bool((self._chunks[:, codes.FIRST] & self._chunks[:, codes.LAST]).all())
-        self._cursor = np.zeros(3, np.int64)
+        self._cursor = np.zeros(codes.CURSOR_SIZE, np.int64)
         self._totals = np.zeros(2)
 
     @property
     def done(self) -> bool:
         """Whether the sweep has been through all rows."""
-        return self._cursor[0] == len(self._chunks)
+        return self._cursor[codes.CHUNK] == len(self._chunks)
 
     @property
     def total(self) -> float:
@@ -221,13 +229,13 @@ class Sweep:
     @property
     def rows_done(self) -> int:
         """Rows that the sweep has been through."""
-        done = int(self._cursor[0])
+        done = int(self._cursor[codes.CHUNK])
         return int(self._chunks[done - 1, codes.STOP]) if done else 0
 
     @property
     def updates_done(self) -> int:
         """Updates since `begin`."""
-        return int(self._cursor[1])
+        return int(self._cursor[codes.MINI_BATCH])
 
     @property
     def gradient_norm(self) -> float:
@@ -237,51 +245,84 @@ class Sweep:
     def begin(self, order=None, updates_before=0):
         """Start over, with rows in the given order (int64) if the sweep gathers."""
         self._order = self._identity if order is None else order
-        self._cursor[:] = 0, 0, updates_before
+        self._cursor[:] = 0, 0, updates_before, codes.NOT_STARTED
         self._totals[:] = 0, np.nan
 
     def advance(
         self, mode, theta, *, state=None, learning_rates=None, clip_norm=np.inf, gradient=None
     ):
         """Go on for about `CALL_SECONDS`; return whether all losses were finite."""
-        import time
-
         objective, workspace = self._objective, self._workspace
         per_call = objective._flops_per_second * CALL_SECONDS / self._chunk_flops
-        start = int(self._cursor[0])
+        start = int(self._cursor[codes.CHUNK])
         stop = min(len(self._chunks), start + max(1, int(per_call)))
         began = time.perf_counter()
-        finite = run(
-            epoch.sweep,
-            workspace.n_parts,
-            epoch.part_pass_address(objective.net.dtype),
+        run_sweep(
+            workspace,
             mode,
             theta,
-            objective._state if state is None else state,
+            objective._nothing if state is None else state,
             objective._X,
             objective._Y,
             objective._weights,
             self._order,
             self._chunks,
             stop,
-            workspace.tasks,
-            workspace.bounds,
             objective.net._layout,
-            workspace.plan,
             objective._constants,
             self._hyper,
-            objective._rates if learning_rates is None else learning_rates,
+            objective._no_rates if learning_rates is None else learning_rates,
             clip_norm,
             self._cursor,
             self._totals,
-            objective._state if gradient is None else gradient,
-            workspace.buffer,
+            objective._nothing if gradient is None else gradient,
         )
         seconds = time.perf_counter() - began
-        done = int(self._cursor[0]) - start
+        done = int(self._cursor[codes.CHUNK]) - start
         if done:
             objective._flops_per_second = done * self._chunk_flops / max(seconds, 1e-6)
-        return finite
+        return self._cursor[codes.OUTCOME] == codes.FINISHED
+
+
+def run_sweep(
+    workspace,
+    mode,
+    theta,
+    state,
+    X,
+    Y,
+    weights,
+    order,
+    chunks,
+    stop,
+    layout,
+    constants,
+    hyper,
+    rates,
+    clip_norm,
+    cursor,
+    totals,
+    result,
+):
+    """Call the compiled loop with a team if one can be had, else in this thread alone."""
+    before_bounds = (mode, theta, state, X, Y, weights, order, chunks, stop, workspace.tasks)
+    after_bounds = (layout, workspace.plan, constants, hyper, rates, clip_norm, cursor, totals)
+    last = (result, workspace.buffer)
+    address = epoch.sweep_part_address(theta.dtype)
+    sync = workspace.sync
+    cursor[codes.OUTCOME] = codes.NOT_STARTED
+    if workspace.n_parts > 1:
+        with parallel_region(workspace.n_parts) as entered:
+            if entered:
+                sync[:] = 0
+                kernel = epoch.sweep.parallel
+                kernel(address, sync, *before_bounds, workspace.bounds, *after_bounds, *last)
+        if cursor[codes.OUTCOME] != codes.NOT_STARTED:
+            return
+        if entered:
+            no_teams()
+    alone = workspace.alone
+    epoch.sweep.serial(address, sync, *before_bounds, alone, *after_bounds, *last)
 
 
 def predict(net, X, n_threads=None):
@@ -298,10 +339,8 @@ def predict(net, X, n_threads=None):
     chunks = chunk_table(n_rows, n_rows, n_rows)
     nothing, rates = np.empty(0, net.dtype), np.empty(0)
     sample = read_only(nothing)
-    run(
-        epoch.sweep,
-        n_parts,
-        epoch.part_pass_address(net.dtype),
+    run_sweep(
+        workspace,
         codes.PREDICT,
         net.theta,
         nothing,
@@ -311,18 +350,14 @@ def predict(net, X, n_threads=None):
         np.empty(0, np.int64),
         chunks,
         1,
-        workspace.tasks,
-        workspace.bounds,
         net._layout,
-        workspace.plan,
         constants_of(net),
         rates,
         rates,
         np.inf,
-        np.zeros(3, np.int64),
+        np.zeros(codes.CURSOR_SIZE, np.int64),
         np.zeros(2),
         result.reshape(-1),
-        workspace.buffer,
     )
     return result
 
@@ -393,9 +428,7 @@ def as_targets(y, loss, n_rows, n_out, dtype):
     by_index : bool
         Whether Y holds class indices.
     """
-    array = np.asarray(y)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"y must hold numbers, got an array of dtype {array.dtype}")
+    array = as_real("y", y)
     by_index = loss == "cross_entropy" and array.ndim == 1
     if array.ndim == 1 and (by_index or n_out == 1):
         array = array[:, None]

@@ -4,6 +4,7 @@ import numpy as np
 
 from fastmlp.kernels import codes
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
+from fastmlp.kernels.team import SYNC_SIZE
 
 # Rows that go through all layers together. Enough to reuse a wide layer's weights while they
 # stream through the cache, few enough for their activations to stay in it.
@@ -122,6 +123,8 @@ class Workspace:
         )
         self.rows = rows
         self.n_parts = n_parts
+        self.alone = np.array([0, len(self.tasks)], np.int64)
+        self.sync = np.zeros(SYNC_SIZE, np.int64)
         plan = np.zeros(codes.PLAN_SIZE, np.int64)
         plan[codes.CHUNK_ROWS] = rows
         plan[codes.BLOCK_ROWS] = block

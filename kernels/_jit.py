@@ -1,6 +1,7 @@
 """How kernels are compiled: flags, twins and the disk cache. Nothing else calls numba.njit.
 
-`inline` marks a function that other kernels call; it is compiled into each of its callers.
+`inline` marks a function that other kernels call; it is compiled into each of its callers. So
+are `loop`, whose loops are to be vectorized, and `scalar`, a function of numbers in such loops.
 `entry` marks a driver that Python calls; it becomes a `Twin`, one source compiled on first use
 as a serial and as a parallel kernel. `worker` marks the body of a driver's parallel loops; it
 is compiled once, on its own, and drivers call it by its address: both twins run the same
@@ -52,8 +53,8 @@ prange = numba.prange
 class _PartLowering(NativeLowering):
     """Lowers a function that only other kernels call: to LLVM's intermediate code, no further.
 
-    Numba would turn every function on the way to an entry into machine code of its own, with
-    wrappers for Python and C, and never run it: a third of the time of a cold start.
+    Numba would optimize every function on the way to an entry, turn it into machine code of its
+    own with wrappers for Python and C, and never run it: half the time of a cold start.
     """
 
     _name = "fastmlp_part_lowering"
@@ -63,8 +64,10 @@ class _PartLowering(NativeLowering):
         state.flags.no_cpython_wrapper = True
         state.flags.no_cfunc_wrapper = True
         super().run_pass(state)
-        # The entry is optimized as a whole; its parts need not be, one by one, before.
-        state.library._optimize_final_module = lambda: None
+        # The kernel is optimized as a whole; its parts need not be before, except that loops
+        # vectorize only in a function of their own.
+        if state.func_id.func not in _loops:
+            state.library._optimize_final_module = lambda: None
         # Numba files a function's code under its callable, which has to be a builtin of its own.
         placeholder = [].append
         lowered = state["cr"]
@@ -85,15 +88,33 @@ class _PartCompiler(Compiler):
         return pipelines
 
 
+_loops = set()
+
+
 def inline(func):
     """Compile `func` as part of the kernels that call it; see `standalone` to call it alone."""
+    return _part(func)
+
+
+def loop(func):
+    """Do what `inline` does for a function whose loops over arrays are to be vectorized."""
+    _loops.add(func)
+    return _part(func)
+
+
+def scalar(func):
+    """Do what `inline` does for a function of numbers, whatever its size: loops are to call it."""
+    return _part(func, forceinline=True)
+
+
+def _part(func, **options):
     if numba.config.DISABLE_JIT:
         return func
-    return numba.njit(**FLAGS, pipeline_class=_PartCompiler)(func)
+    return numba.njit(**FLAGS, **options, pipeline_class=_PartCompiler)(func)
 
 
 def standalone(part):
-    """Make an `inline` function callable from Python, for tests and inspection."""
+    """Make a function of `inline`, `loop` or `scalar` callable from Python, for tests and inspection."""
     return numba.njit(**FLAGS)(getattr(part, "py_func", part))
 
 

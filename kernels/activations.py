@@ -5,7 +5,7 @@ keeps the derivative where the layer's delta will be, and the backward pass mult
 """
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import inline
+from fastmlp.kernels._jit import loop
 from fastmlp.kernels.elementwise import (
     exp,
     expm1,
@@ -21,7 +21,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
 
 
-@inline
+@loop
 def activation_forward(z, code, parameter):
     """Overwrite the pre-activations `z` by the activation `code` of them.
 
@@ -67,7 +67,7 @@ def activation_forward(z, code, parameter):
             z[i] = exp(z[i])
 
 
-@inline
+@loop
 def activation_forward_saving(z, code, parameter, derivative):
     """Do `activation_forward`, and for gelu and silu overwrite `derivative` by their slopes.
 
@@ -90,7 +90,7 @@ def activation_forward_saving(z, code, parameter, derivative):
         activation_forward(z, code, parameter)
 
 
-@inline
+@loop
 def activation_backward(gradient, output, code, parameter, delta):
     """Overwrite `delta` by `gradient` times the derivative of the activation.
 
@@ -135,7 +135,7 @@ def activation_backward(gradient, output, code, parameter, delta):
             delta[i] = gradient[i] * output[i]
 
 
-@inline
+@loop
 def softmax_rows(z, i0, rows):
     """Overwrite rows ``i0 : i0+rows`` of the matrix `z` by their softmax."""
     for i in range(i0, i0 + rows):
@@ -151,7 +151,7 @@ def softmax_rows(z, i0, rows):
             z[i, j] /= total
 
 
-@inline
+@loop
 def softmax_backward_rows(gradient, output, delta, i0, rows):
     """Overwrite `delta` by the softmax Jacobian of `output` times `gradient`, row by row.
 

@@ -97,9 +97,14 @@ DIFFERENTIATE = 2  # loss and gradient
 UPDATE = 3  # gradient, formed and applied task by task
 UPDATE_CLIPPED = 4  # gradient as a whole, scaled to a largest norm, then applied
 
-# What a part does between two barriers.
-OUTPUT_ROWS = 0
-TRANSPOSE_TASKS = 1
-TRAIN_ROWS = 2
-GRADIENT_TASKS = 3
-UPDATE_TASKS = 4
+# Entries of the cursor.
+CHUNK = 0
+MINI_BATCH = 1
+UPDATES = 2
+OUTCOME = 3
+CURSOR_SIZE = 4
+
+# How a sweep came out.
+NOT_STARTED = 0  # not every part had a thread
+FINISHED = 1
+LOSS_NOT_FINITE = 2  # or, with UPDATE_CLIPPED, the gradient

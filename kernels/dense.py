@@ -12,15 +12,22 @@ kernels of their own, for tests, benchmarks and whoever wants one layer.
 import numpy as np
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import entry, inline, prange
+from fastmlp.kernels._jit import entry, inline, loop, prange
 from fastmlp.kernels.activations import (
     activation_backward,
     activation_forward,
     activation_forward_saving,
     softmax_rows,
 )
-from fastmlp.kernels.gemm import multiply_add
-from fastmlp.kernels.simd import panel_width, vector
+from fastmlp.kernels.gemm import multiply
+from fastmlp.kernels.simd import (
+    FROM_C,
+    FROM_ROW,
+    FROM_ZERO,
+    panel_width,
+    transpose_block,
+    vector,
+)
 
 
 @inline
@@ -33,10 +40,7 @@ def dense_forward_rows(
     `output`) are overwritten for gelu and silu. May destroy `panel`.
     """
     n_out = output.shape[1]
-    for i in range(i0, i0 + rows):
-        for j in range(n_out):
-            output[i, j] = b[j]
-    multiply_add(A, a0, 0, 0, W, output, i0, rows, A.shape[1], panel)
+    multiply(A, a0, 0, 0, W, FROM_ROW, b, output, i0, rows, A.shape[1], panel)
     if code == codes.IDENTITY:
         return
     if code == codes.SOFTMAX:
@@ -61,12 +65,10 @@ def dense_backward_input_rows(
     matrix of at least `rows` rows and n_in columns, and `panel`.
     """
     n_in = delta_below.shape[1]
-    flat_back = vector(back, 0, rows * n_in)
-    for i in range(flat_back.size):
-        flat_back[i] = delta.dtype.type(0.0)
-    multiply_add(delta, i0, 0, 0, transposed, back, 0, rows, delta.shape[1], panel)
+    depth = delta.shape[1]
+    multiply(delta, i0, 0, 0, transposed, FROM_ZERO, panel, back, 0, rows, depth, panel)
     activation_backward(
-        flat_back,
+        vector(back, 0, rows * n_in),
         vector(output, i0 * n_in, rows * n_in),
         code,
         parameter,
@@ -75,31 +77,41 @@ def dense_backward_input_rows(
 
 
 @inline
-def dense_backward_params_rows(A, delta, k0, k1, gradient, panel):
-    """Add rows ``k0 : k1`` of the gradient of [W; b] to `gradient`, a matrix of those rows.
+def dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, panel):
+    """Overwrite `gradient` by rows ``k0 : k1`` of the gradient of [W; b], or add them to it.
 
     Rows below n_in are A^T delta; row n_in is the bias, as if A had a last column of ones.
     Sums over samples run in their order. May destroy `panel`.
     """
     n_in = A.shape[1]
     weight_rows = min(k1, n_in) - k0
+    origin = FROM_C if accumulate else FROM_ZERO
     if weight_rows > 0:
-        multiply_add(A, k0, 0, 1, delta, gradient, 0, weight_rows, delta.shape[0], panel)
+        depth = delta.shape[0]
+        multiply(A, k0, 0, 1, delta, origin, panel, gradient, 0, weight_rows, depth, panel)
     if k1 > n_in:
-        last = n_in - k0
-        for i in range(delta.shape[0]):
-            for j in range(delta.shape[1]):
-                gradient[last, j] += delta[i, j]
+        add_column_sums(delta, accumulate, gradient, n_in - k0)
+
+
+@loop
+def add_column_sums(x, accumulate, sums, row):
+    """Overwrite one row of `sums` by the sums of x's columns, or add them; first row first."""
+    if not accumulate:
+        for j in range(x.shape[1]):
+            sums[row, j] = 0
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            sums[row, j] += x[i, j]
 
 
 @inline
 def transpose_rows(W, k0, k1, transposed):
     """Copy rows ``k0 : k1`` of W into the columns of `transposed`, in square blocks."""
-    for k in range(k0, k1, 16):
-        stop = min(k + 16, k1)
-        for j in range(W.shape[1]):
-            for kk in range(k, stop):
-                transposed[j, kk] = W[kk, j]
+    side = panel_width(W) // 2
+    for k in range(k0, k1, side):
+        for j in range(0, W.shape[1], side):
+            rows, columns = min(k1 - k, side), min(W.shape[1] - j, side)
+            transpose_block(W, k, j, transposed, rows, columns)
 
 
 @inline
@@ -144,8 +156,5 @@ def dense_backward_params(A, delta, gradient, n_parts):
         k0, k1 = part_bounds(A.shape[1] + 1, part, n_parts)
         panel = np.empty(delta.shape[0] * panel_width(delta), delta.dtype)
         share = gradient[k0:k1]
-        for k in range(share.shape[0]):
-            for j in range(share.shape[1]):
-                share[k, j] = 0.0
-        dense_backward_params_rows(A, delta, k0, k1, share, panel)
+        dense_backward_params_rows(A, delta, k0, k1, False, share, panel)
 

@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import lower_builtin, type_callable
 
-from fastmlp.kernels._jit import inline
+from fastmlp.kernels._jit import scalar
 
 FLOATS = (types.float32, types.float64)
 
@@ -244,28 +244,14 @@ MILLS_SLOPE = _rows(
 INVERSE_SQRT_2PI = _pair(0.3989422804014327)
 
 
-def _always_inline(func):
-    """Mark a function as `inline` does, for LLVM to inline it whatever its size.
-
-    LLVM by itself leaves the longest of these as calls, and a call keeps its loop scalar.
-    """
-    compiled = inline(func)
-    if not config.DISABLE_JIT:
-        compiled.targetoptions["forceinline"] = True
-    return compiled
-
-
-# --- The exponential's parts ---
-
-
-@_always_inline
+@scalar
 def _nearest(a, b):
     """Return the integer nearest to a * b, as a float."""
     rounder = _typed(a, ROUNDER)
     return fma(a, b, rounder) - rounder
 
 
-@_always_inline
+@scalar
 def _reduce(x, correction):
     """Return n, r, rest with x + correction = n ln 2 + r + rest.
 
@@ -278,20 +264,20 @@ def _reduce(x, correction):
     return n, r, (high - r) + low
 
 
-@_always_inline
+@scalar
 def _expm1_reduced(r, rest):
     """Return exp(r + rest) - 1 for |r| <= ln(2) / 2 and a rest below the precision of r."""
     return r + fma(r * r, _polynomial(r, EXP_TAIL), rest)
 
 
-@_always_inline
+@scalar
 def _scale(y, n):
     """Return y * 2**n; in two halves, so that overflow and underflow happen in y alone."""
     half = _nearest(n, _typed(n, HALF))
     return y * pow2(half) * pow2(n - half)
 
 
-@_always_inline
+@scalar
 def _exp_in_range(x):
     """Return exp(x) for EXP_MIN <= x <= EXP_MAX or NaN."""
     n, r, _ = _reduce(x, _typed(x, ZERO))
@@ -299,7 +285,7 @@ def _exp_in_range(x):
     return _scale(_typed(x, ONE) + fma(r * r, _polynomial(r, EXP_TAIL), r), n)
 
 
-@_always_inline
+@scalar
 def _expm1_in_range(x):
     """Return exp(x) - 1 for EXPM1_MIN <= x <= EXP_MAX or NaN, x not subnormal."""
     n, r, rest = _reduce(x, _typed(x, ZERO))
@@ -309,19 +295,19 @@ def _expm1_in_range(x):
     return half + half
 
 
-@_always_inline
+@scalar
 def _at_most(x, limit):
     """Return min(x, limit), or NaN for NaN."""
     return limit if x > limit else x
 
 
-@_always_inline
+@scalar
 def _at_least(x, limit):
     """Return max(x, limit), or NaN for NaN."""
     return limit if x < limit else x
 
 
-@_always_inline
+@scalar
 def _gaussian(a):
     """Return n and m with exp(-a**2 / 2) = 2**n (1 + m), for 0 <= a <= NORMAL_MAX or NaN."""
     # The exponential multiplies an error of the square by up to 745: keep the rounded-off part.
@@ -332,7 +318,7 @@ def _gaussian(a):
     return n, _expm1_reduced(r, rest)
 
 
-@_always_inline
+@scalar
 def _divide(numerator, larger, smaller):
     """Return numerator / (larger + smaller) as if the sum had not been rounded.
 
@@ -348,7 +334,7 @@ def _divide(numerator, larger, smaller):
 # --- The functions ---
 
 
-@_always_inline
+@scalar
 def exp(x):
     """Return e**x, with overflow to infinity and gradual underflow to zero.
 
@@ -357,7 +343,7 @@ def exp(x):
     return _exp_in_range(_at_least(_at_most(x, _typed(x, EXP_MAX)), _typed(x, EXP_MIN)))
 
 
-@_always_inline
+@scalar
 def expm1(x):
     """Return e**x - 1 without cancellation near zero.
 
@@ -367,7 +353,7 @@ def expm1(x):
     return x if abs(x) < _typed(x, TINY) else _expm1_in_range(in_range)
 
 
-@_always_inline
+@scalar
 def tanh(x):
     """Return the hyperbolic tangent.
 
@@ -381,7 +367,7 @@ def tanh(x):
     return x if magnitude < _typed(x, TINY) else signed
 
 
-@_always_inline
+@scalar
 def sigmoid(x):
     """Return 1 / (1 + e**-x), to full relative accuracy in the lower tail.
 
@@ -392,7 +378,7 @@ def sigmoid(x):
     return _divide(decay if x < _typed(x, ZERO) else one, one, decay)
 
 
-@_always_inline
+@scalar
 def softplus(x):
     """Return log(1 + e**x), to full relative accuracy in the lower tail.
 
@@ -406,7 +392,7 @@ def softplus(x):
     return _at_least(x, _typed(x, ZERO)) + log1p
 
 
-@_always_inline
+@scalar
 def normal_pdf(x):
     """Return the standard normal density exp(-x**2 / 2) / sqrt(2 pi).
 
@@ -417,7 +403,7 @@ def normal_pdf(x):
     return _scale(fma(scale, m, scale), n)
 
 
-@_always_inline
+@scalar
 def normal_cdf(x):
     """Return the standard normal distribution function Phi(x).
 

@@ -1,18 +1,19 @@
 """The one compiled loop: a sweep over chunks of samples that predicts, evaluates or trains.
 
 A chunk is at most as many rows as the workspace holds; a mini-batch is one chunk or several. For
-each chunk there are two parallel regions: over rows (forward, loss, backward), then over tasks,
-which are rows of the weight matrices (gradient, penalty, update). Threads share nothing else.
+each chunk the team does two phases: over rows (forward, loss, backward), then over tasks, which
+are rows of the weight matrices (gradient, penalty, update). Parts share nothing else, and meet at
+a barrier after each phase.
 
-`sweep` is the driver: the loop and its barriers. `part_pass` is the worker: what one part does
-between two barriers.
+`sweep_part` is the worker, the whole loop as one part of the team runs it; `sweep` is the driver
+that starts the team.
 """
 
 import numpy as np
 from numba import types
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import call_worker, entry, inline, prange, worker
+from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
 from fastmlp.kernels.dense import part_bounds
 from fastmlp.kernels.network import (
     output_rows,
@@ -22,130 +23,13 @@ from fastmlp.kernels.network import (
     update_task,
 )
 from fastmlp.kernels.simd import vector
+from fastmlp.kernels.team import barrier, roll_call
 
 
 @worker
-def part_pass(
-    phase,
+def sweep_part(
     part,
-    chunk,
-    mode,
-    theta,
-    state,
-    X,
-    Y,
-    weights,
-    order,
-    chunks,
-    tasks,
-    bounds,
-    layout,
-    plan,
-    constants,
-    hyper,
-    learning_rate,
-    t,
-    result,
-    work,
-):
-    """Do the share of `part` of one `phase` of one `chunk`; arguments are those of `sweep`.
-
-    `learning_rate` and `t`, the number of the update from 1, are for the tasks that update.
-    """
-    start = chunks[chunk, codes.START]
-    rows = chunks[chunk, codes.STOP] - start
-    if phase == codes.OUTPUT_ROWS:
-        r0, r1 = part_bounds(rows, part, bounds.size - 1)
-        output_rows(theta, X, layout, plan, constants, work, result, start + r0, start + r1, part)
-    elif phase == codes.TRAIN_ROWS:
-        r0, r1 = part_bounds(rows, part, bounds.size - 1)
-        batch = chunks[chunk, codes.BATCH]
-        backward = mode != codes.EVALUATE
-        rows_pass(
-            theta,
-            X,
-            Y,
-            weights,
-            order,
-            layout,
-            plan,
-            constants,
-            work,
-            start,
-            batch,
-            r0,
-            r1,
-            part,
-            backward,
-        )
-    else:
-        for i in range(bounds[part], bounds[part + 1]):
-            task = tasks[i]
-            if phase == codes.TRANSPOSE_TASKS:
-                transpose_task(theta, layout, plan, work, task)
-            elif phase == codes.GRADIENT_TASKS:
-                params_pass(
-                    theta,
-                    state,
-                    X,
-                    layout,
-                    plan,
-                    constants,
-                    hyper,
-                    work,
-                    result,
-                    start,
-                    rows,
-                    chunks[chunk, codes.FIRST] != 0,
-                    chunks[chunk, codes.LAST] != 0,
-                    task,
-                    part,
-                    learning_rate,
-                    t,
-                    mode == codes.UPDATE,
-                )
-            else:
-                n_out = layout[task[codes.LAYER], codes.N_OUT]
-                offset = layout[task[codes.LAYER], codes.W_OFFSET] + task[codes.ROW_0] * n_out
-                g = vector(result, offset, (task[codes.ROW_1] - task[codes.ROW_0]) * n_out)
-                update_task(theta, state, layout, plan, hyper, work, g, task, learning_rate, t)
-
-
-def part_pass_address(dtype):
-    """Address of `part_pass` for networks of `dtype`, compiled or loaded on first use."""
-    number = types.float32 if np.dtype(dtype) == np.float32 else types.float64
-    index = types.int64
-
-    def array(element, ndim=1, readonly=False):
-        return types.Array(element, ndim, "C", readonly=readonly)
-
-    numbers, table = array(number), array(index, 2)
-    sample = array(number, readonly=True)
-    return part_pass.address(
-        *[index] * 4,
-        numbers,  # theta
-        numbers,  # state
-        sample,  # X
-        sample,  # Y
-        sample,  # weights
-        array(index),  # order
-        table,  # chunks
-        table,  # tasks
-        array(index),  # bounds
-        table,  # layout
-        array(index),  # plan
-        numbers,  # constants
-        array(types.float64),  # hyper
-        types.float64,  # learning_rate
-        index,  # t
-        numbers,  # result
-        numbers,  # work
-    )
-
-
-@entry
-def sweep(
-    part_pass_at,
+    sync,
     mode,
     theta,
     state,
@@ -168,12 +52,13 @@ def sweep(
     result,
     work,
 ):
-    """Process chunks ``cursor[0] : stop`` of the table; return whether all losses were finite.
+    """Process chunks ``cursor[0] : stop`` of the table as one `part` of a team.
 
     Parameters
     ----------
-    part_pass_at : int
-        Address of the worker for theta's dtype.
+    part : int
+    sync : (team.SYNC_SIZE,) int64
+        The team's counters, zero at first.
     mode : int
         ``codes.PREDICT``, ``EVALUATE``, ``DIFFERENTIATE``, ``UPDATE`` or ``UPDATE_CLIPPED``.
     theta : (n_params,)
@@ -195,95 +80,258 @@ def sweep(
         One for each mini-batch of the table.
     clip_norm : float
         Largest norm of a gradient that is applied, with ``UPDATE_CLIPPED``.
-    cursor : (3,) int64
-        Next chunk, next mini-batch of the table, updates done in the whole fit; advanced.
+    cursor : (codes.CURSOR_SIZE,) int64
+        Next chunk, next mini-batch of the table, updates done in the whole fit: advanced by
+        part 0. The outcome, overwritten: `codes.NOT_STARTED` leaves all as it was.
     totals : (2,) float64
         Sum of the weighted losses of all chunks so far, accumulated; the norm of the last
         gradient with ``UPDATE_CLIPPED``, overwritten.
     result : (n_params,), (n * n_out,) or (0,)
-        The gradient, accumulated from zero over the chunks of each mini-batch, except by
-        ``UPDATE`` of one-chunk mini-batches, which leave it alone; the outputs for ``PREDICT``;
-        not touched by ``EVALUATE``.
+        The gradient, summed over the chunks of each mini-batch, except by ``UPDATE`` of
+        one-chunk mini-batches, which leave it alone; the outputs for ``PREDICT``; not touched
+        by ``EVALUATE``.
     work
         The workspace; may be destroyed.
 
     A chunk whose loss is not finite ends the sweep before its update, with the cursor on it.
     """
     n_parts = bounds.size - 1
-    first_phase, last_phase = codes.TRAIN_ROWS, codes.TRAIN_ROWS
+    # Part 0 advances the cursor while others still look: each keeps count for itself.
+    c = cursor[0]
+    batch = cursor[1]
+    t = cursor[2]
+    if not roll_call(sync, n_parts):
+        return
+    barrier(sync, n_parts)
     if mode == codes.PREDICT:
-        first_phase, last_phase = codes.OUTPUT_ROWS, codes.OUTPUT_ROWS
+        predict_part(part, n_parts, theta, X, chunks, c, layout, plan, constants, result, work)
+        c += 1
+        stop = c
     elif mode >= codes.DIFFERENTIATE:
         # The transposed weights must be those of theta now; later the updates see to that.
-        first_phase, last_phase = codes.TRANSPOSE_TASKS, codes.GRADIENT_TASKS
-    for c in range(cursor[0], stop):
+        for i in range(bounds[part], bounds[part + 1]):
+            transpose_task(theta, layout, plan, work, tasks[i])
+        barrier(sync, n_parts)
+    outcome = codes.FINISHED
+    while c < stop:
+        start = chunks[c, codes.START]
+        rows = chunks[c, codes.STOP] - start
         last = chunks[c, codes.LAST] != 0
-        if mode == codes.UPDATE_CLIPPED:
-            last_phase = codes.UPDATE_TASKS if last else codes.GRADIENT_TASKS
-        rate = learning_rates[cursor[1]] if mode >= codes.UPDATE else 0.0
-        for phase in range(first_phase, last_phase + 1):
-            if phase == codes.UPDATE_TASKS and not clip_gradient(result, clip_norm, totals):
-                return False
-            for part in prange(n_parts):
-                call_worker(
-                    part_pass_at,
-                    phase,
-                    part,
-                    c,
-                    mode,
+        r0, r1 = part_bounds(rows, part, n_parts)
+        rows_pass(
+            theta,
+            X,
+            Y,
+            weights,
+            order,
+            layout,
+            plan,
+            constants,
+            work,
+            start,
+            chunks[c, codes.BATCH],
+            r0,
+            r1,
+            part,
+            mode != codes.EVALUATE,
+        )
+        barrier(sync, n_parts)
+        # Every part sums all losses, so that all come to the same end without a word.
+        loss = sum_in_order(vector(work, plan[codes.SAMPLE_LOSS], rows))
+        if not np.isfinite(loss):
+            outcome = codes.LOSS_NOT_FINITE
+            break
+        rate = learning_rates[batch] if mode >= codes.UPDATE else 0.0
+        if mode != codes.EVALUATE:
+            for i in range(bounds[part], bounds[part + 1]):
+                params_pass(
                     theta,
                     state,
                     X,
-                    Y,
-                    weights,
-                    order,
-                    chunks,
-                    tasks,
-                    bounds,
                     layout,
                     plan,
                     constants,
                     hyper,
-                    rate,
-                    cursor[2] + 1,
-                    result,
                     work,
+                    result,
+                    start,
+                    rows,
+                    chunks[c, codes.FIRST] != 0,
+                    last,
+                    tasks[i],
+                    part,
+                    rate,
+                    t + 1,
+                    mode == codes.UPDATE,
                 )
-            if phase == codes.TRAIN_ROWS:
-                loss = 0.0
-                for r in range(chunks[c, codes.STOP] - chunks[c, codes.START]):
-                    loss += np.float64(work[plan[codes.SAMPLE_LOSS] + r])
-                if not np.isfinite(loss):
-                    return False
-                totals[0] += loss
-        first_phase = max(first_phase, codes.TRAIN_ROWS) if mode != codes.PREDICT else first_phase
-        cursor[0] = c + 1
+        norm = 0.0
+        if mode == codes.UPDATE_CLIPPED and last:
+            barrier(sync, n_parts)
+            norm = euclidean_norm(result)
+            if not np.isfinite(norm):
+                outcome = codes.LOSS_NOT_FINITE
+                break
+            barrier(sync, n_parts)
+            factor = clip_norm / norm if norm > clip_norm else 1.0
+            for i in range(bounds[part], bounds[part + 1]):
+                g = task_gradient(result, layout, tasks[i])
+                scale(g, factor)
+                update_task(theta, state, layout, plan, hyper, work, g, tasks[i], rate, t + 1)
+        # The next chunk overwrites the losses and deltas that others may still be reading.
+        barrier(sync, n_parts)
+        c += 1
         if last and mode >= codes.UPDATE:
-            cursor[1] += 1
-            cursor[2] += 1
-    return True
+            batch += 1
+            t += 1
+        if part == 0:
+            totals[0] += loss
+            totals[1] = norm
+    if part == 0:
+        cursor[0] = c
+        cursor[1] = batch
+        cursor[2] = t
+        cursor[codes.OUTCOME] = outcome
 
 
 @inline
-def clip_gradient(gradient, clip_norm, totals):
-    """Scale `gradient` to a norm of at most `clip_norm`; return whether its norm was finite.
+def predict_part(part, n_parts, theta, X, chunks, c, layout, plan, constants, result, work):
+    """Overwrite one part's rows of `result` by the outputs for its rows of chunk `c`."""
+    start = chunks[c, codes.START]
+    r0, r1 = part_bounds(chunks[c, codes.STOP] - start, part, n_parts)
+    output_rows(theta, X, layout, plan, constants, work, result, start + r0, start + r1, part)
 
-    The norm, overwritten in ``totals[1]``, is summed in float64 in four interleaved chains of
-    fixed order.
-    """
+
+@inline
+def task_gradient(gradient, layout, task):
+    """View of the rows of the whole gradient that belong to a task."""
+    n_out = layout[task[codes.LAYER], codes.N_OUT]
+    offset = layout[task[codes.LAYER], codes.W_OFFSET] + task[codes.ROW_0] * n_out
+    return vector(gradient, offset, (task[codes.ROW_1] - task[codes.ROW_0]) * n_out)
+
+
+@loop
+def scale(x, factor):
+    """Multiply the vector `x` by `factor`, rounded to its dtype."""
+    typed = x.dtype.type(factor)
+    for i in range(x.size):
+        x[i] *= typed
+
+
+@loop
+def sum_in_order(x):
+    """Sum of a vector in float64, from its first element to its last."""
+    total = 0.0
+    for i in range(x.size):
+        total += np.float64(x[i])
+    return total
+
+
+@loop
+def euclidean_norm(x):
+    """Norm of a vector, summed in float64 in four interleaved chains of fixed order."""
     a = b = c = d = 0.0
-    whole = gradient.size // 4 * 4
+    whole = x.size // 4 * 4
     for i in range(0, whole, 4):
-        a += np.float64(gradient[i]) ** 2
-        b += np.float64(gradient[i + 1]) ** 2
-        c += np.float64(gradient[i + 2]) ** 2
-        d += np.float64(gradient[i + 3]) ** 2
-    for i in range(whole, gradient.size):
-        a += np.float64(gradient[i]) ** 2
-    norm = np.sqrt((a + b) + (c + d))
-    totals[1] = norm
-    if norm > clip_norm:
-        factor = gradient.dtype.type(clip_norm / norm)
-        for i in range(gradient.size):
-            gradient[i] *= factor
-    return np.isfinite(norm)
+        a += np.float64(x[i]) ** 2
+        b += np.float64(x[i + 1]) ** 2
+        c += np.float64(x[i + 2]) ** 2
+        d += np.float64(x[i + 3]) ** 2
+    for i in range(whole, x.size):
+        a += np.float64(x[i]) ** 2
+    return np.sqrt((a + b) + (c + d))
+
+
+def sweep_part_address(dtype):
+    """Address of `sweep_part` for networks of `dtype`, compiled or loaded on first use."""
+    number = types.float32 if np.dtype(dtype) == np.float32 else types.float64
+    index = types.int64
+
+    def array(element, ndim=1, readonly=False):
+        return types.Array(element, ndim, "C", readonly=readonly)
+
+    numbers, table = array(number), array(index, 2)
+    sample = array(number, readonly=True)
+    return sweep_part.address(
+        index,  # part
+        array(index),  # sync
+        index,  # mode
+        numbers,  # theta
+        numbers,  # state
+        sample,  # X
+        sample,  # Y
+        sample,  # weights
+        array(index),  # order
+        table,  # chunks
+        index,  # stop
+        table,  # tasks
+        array(index),  # bounds
+        table,  # layout
+        array(index),  # plan
+        numbers,  # constants
+        array(types.float64),  # hyper
+        array(types.float64),  # learning_rates
+        types.float64,  # clip_norm
+        array(index),  # cursor
+        array(types.float64),  # totals
+        numbers,  # result
+        numbers,  # work
+    )
+
+
+@entry
+def sweep(
+    sweep_part_at,
+    sync,
+    mode,
+    theta,
+    state,
+    X,
+    Y,
+    weights,
+    order,
+    chunks,
+    stop,
+    tasks,
+    bounds,
+    layout,
+    plan,
+    constants,
+    hyper,
+    learning_rates,
+    clip_norm,
+    cursor,
+    totals,
+    result,
+    work,
+):
+    """Run the worker at `sweep_part_at` as a team with a thread for each part of `bounds`.
+
+    The other arguments are those of `sweep_part`. The serial kernel must be given one part.
+    """
+    for part in prange(bounds.size - 1):
+        call_worker(
+            sweep_part_at,
+            part,
+            sync,
+            mode,
+            theta,
+            state,
+            X,
+            Y,
+            weights,
+            order,
+            chunks,
+            stop,
+            tasks,
+            bounds,
+            layout,
+            plan,
+            constants,
+            hyper,
+            learning_rates,
+            clip_norm,
+            cursor,
+            totals,
+            result,
+            work,
+        )

@@ -1,12 +1,12 @@
 """The one matrix product under the three of a network, in register tiles.
 
-`multiply_add` computes C += A B, or C += A^T B; what C holds before (zeros, a bias, an earlier
-chunk's sum) is where the sums start. Forward, input gradients and weight gradients are this
-product with other operands, see `dense`.
+`multiply` computes C = start + A B, or C = start + A^T B; the start is zero, a row that is the
+same for all rows (a bias), or what C holds (an earlier chunk's sums). Forward, input gradients
+and weight gradients are this product with other operands, see `dense`.
 """
 
-from fastmlp.kernels._jit import inline
-from fastmlp.kernels.simd import TALL, matrix, panel_width, tile
+from fastmlp.kernels._jit import inline, loop
+from fastmlp.kernels.simd import FROM_ROW, TALL, matrix, panel_width, tile
 
 # Walking down a panel of B touches a new memory page at every step once B's rows fill a page.
 # If at least so many rows of A use the panel, copying it into one block first is cheaper.
@@ -15,28 +15,47 @@ PACK_ROWS = 3 * TALL
 
 
 @inline
-def multiply_add(A, i, k, transposed, B, C, ci, rows, depth, panel):
-    """C[ci : ci+rows] += A[i : i+rows, k : k+depth] @ B[:depth], or A^T's block if `transposed`.
+def multiply(A, i, k, transposed, B, origin, row, C, ci, rows, depth, panel):
+    """C[ci : ci+rows] = start + A[i : i+rows, k : k+depth] @ B[:depth], or with A's transpose.
 
-    Reads the named block of A (``A[k : k+depth, i : i+rows]`` if `transposed`) and rows
-    ``:depth`` of B; accumulates into all columns of `rows` rows of C; may destroy `panel`, a
-    vector of at least ``depth * panel_width(A)`` elements. Sums run in ascending order of the
-    depth index, one chain an element.
+    Reads the named block of A (``A[k : k+depth, i : i+rows]`` if `transposed`), rows ``:depth``
+    of B and, as `origin` says, the vector `row` or C itself; overwrites all columns of `rows`
+    rows of C; may destroy `panel`, a vector of at least ``depth * panel_width(A)`` elements.
+    Sums run in ascending order of the depth index, one chain an element.
     """
+    if C.shape[1] == 1 and transposed and k == 0 and origin != FROM_ROW:
+        # One column would use one lane of a vector. Its transpose is a row, with A as B.
+        column = matrix(B, 0, 1, depth)
+        result = matrix(C, ci, 1, rows)
+        _panels(column, 0, 0, 0, A, i, origin, row, result, 0, 1, depth, panel)
+    else:
+        _panels(A, i, k, transposed, B, 0, origin, row, C, ci, rows, depth, panel)
+
+
+@inline
+def _panels(A, i, k, transposed, B, j0, origin, row, C, ci, rows, depth, panel):
+    """Do `multiply` with the columns of B from `j0` on, panel by panel."""
     width = panel_width(A)
     n_columns = C.shape[1]
     packed = matrix(panel, 0, depth, width)
-    pack = rows >= PACK_ROWS and n_columns * B.itemsize >= PACK_BYTES
+    pack = rows >= PACK_ROWS and B.shape[1] * B.itemsize >= PACK_BYTES
     # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
     for j in range(0, n_columns, width):
         columns = min(n_columns - j, width)
         if pack:
-            for t in range(depth):
-                for c in range(columns):
-                    packed[t, c] = B[t, j + c]
+            pack_panel(B, j0 + j, columns, packed)
         for r in range(0, rows, TALL):
             n = min(rows - r, TALL)
+            a0, c0 = i + r, ci + r
             if pack:
-                tile(A, i + r, k, transposed, packed, 0, C, ci + r, j, n, columns, depth)
+                tile(A, a0, k, transposed, packed, 0, origin, row, C, c0, j, n, columns, depth)
             else:
-                tile(A, i + r, k, transposed, B, j, C, ci + r, j, n, columns, depth)
+                tile(A, a0, k, transposed, B, j0 + j, origin, row, C, c0, j, n, columns, depth)
+
+
+@loop
+def pack_panel(B, j, columns, packed):
+    """Overwrite the first `columns` columns of `packed` by those of B from column `j` on."""
+    for t in range(packed.shape[0]):
+        for c in range(columns):
+            packed[t, c] = B[t, j + c]

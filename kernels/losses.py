@@ -8,11 +8,12 @@ losses take logits, where softmax or sigmoid and logarithm cancel, and never ove
 import numpy as np
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import inline
+from fastmlp.kernels._jit import loop
 from fastmlp.kernels.elementwise import exp, sigmoid, softplus
+from fastmlp.kernels.simd import vector
 
 
-@inline
+@loop
 def loss_elementwise(code, parameter, output, target, gradient, terms):
     """Losses that are a sum over the outputs; all arguments but the first two are vectors.
 
@@ -50,10 +51,10 @@ def loss_elementwise(code, parameter, output, target, gradient, terms):
             terms[i] = zero if slack <= zero else slack
     elif code == codes.POISSON:
         for i in range(output.size):
-            gradient[i] = one - target[i] / output[i]
-            # A count of 0 adds nothing, however small the rate.
-            log_term = target[i] * np.log(output[i]) if target[i] != zero else zero
-            terms[i] = output[i] - log_term
+            # A count of 0 adds nothing, however small the rate, be it 0 by underflow.
+            rate = output[i] if target[i] != zero else one
+            gradient[i] = one - target[i] / rate
+            terms[i] = output[i] - target[i] * np.log(rate)
     elif code == codes.QUANTILE:
         for i in range(output.size):
             error = target[i] - output[i]
@@ -66,7 +67,7 @@ def loss_elementwise(code, parameter, output, target, gradient, terms):
             terms[i] = softplus(output[i]) - target[i] * output[i]
 
 
-@inline
+@loop
 def loss_cross_entropy(logits, i0, target, by_index, gradient, losses):
     """Cross-entropy of the softmax of rows ``i0 : i0 + target.shape[0]`` of `logits`.
 
@@ -89,7 +90,7 @@ def loss_cross_entropy(logits, i0, target, by_index, gradient, losses):
             for j in range(n_classes):
                 dot += target[i, j] * gradient[i, j]
             losses[i] = dot
-    flat = gradient.ravel()
+    flat = vector(gradient, 0, rows * n_classes)
     for i in range(flat.size):
         flat[i] = exp(flat[i])
     for i in range(rows):
@@ -112,7 +113,7 @@ def loss_cross_entropy(logits, i0, target, by_index, gradient, losses):
                 gradient[i, j] -= target[i, j]
 
 
-@inline
+@loop
 def row_sums(terms, sums):
     """Overwrite `sums` by the sums of the rows of the matrix `terms`, from left to right."""
     for i in range(terms.shape[0]):

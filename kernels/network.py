@@ -8,7 +8,7 @@ sum in a fixed order, so the shares never change a bit of the result.
 """
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import inline
+from fastmlp.kernels._jit import inline, loop
 from fastmlp.kernels.activations import activation_backward, softmax_backward_rows
 from fastmlp.kernels.dense import (
     dense_backward_input_rows,
@@ -53,7 +53,7 @@ def chunk_input(X, work, plan, layout, start, rows):
     return matrix(X, start * n_in, rows, n_in)
 
 
-@inline
+@loop
 def gather_rows(source, n_columns, order, start, ordered, work, base, r0, r1):
     """Copy rows of the flat matrix `source` into rows ``r0 : r1`` of the matrix at `base`.
 
@@ -65,6 +65,24 @@ def gather_rows(source, n_columns, order, start, ordered, work, base, r0, r1):
         original = vector(source, row * n_columns, n_columns)
         for j in range(n_columns):
             copied[j] = original[j]
+
+
+@loop
+def weigh_losses(sample_loss, weights, order, ordered, start):
+    """Multiply each of `sample_loss` by its row's weight; rows count as in `gather_rows`."""
+    for r in range(sample_loss.size):
+        sample_loss[r] *= weights[order[start + r] if ordered else start + r]
+
+
+@loop
+def scale_rows(delta, scale, weights, order, ordered, start, r0, rows):
+    """Multiply rows ``r0 : r0+rows`` of `delta` by `scale` and, if there are any, `weights`."""
+    for r in range(r0, r0 + rows):
+        factor = scale
+        if weights.size:
+            factor = scale * weights[order[start + r] if ordered else start + r]
+        for j in range(delta.shape[1]):
+            delta[r, j] *= factor
 
 
 @inline
@@ -80,8 +98,9 @@ def block_losses(code, parameter, output, r0, target, result, terms, sample_loss
         gradient = matrix(result, 0, rows, n_out)
         loss_cross_entropy(output, r0, target, by_index, gradient, sample_loss)
     else:
-        flat_output = vector(output.ravel(), r0 * n_out, rows * n_out)
-        loss_elementwise(code, parameter, flat_output, target.ravel(), result, terms)
+        flat_output = vector(output, r0 * n_out, rows * n_out)
+        flat_target = vector(target, 0, rows * n_out)
+        loss_elementwise(code, parameter, flat_output, flat_target, result, terms)
         row_sums(matrix(terms, 0, rows, n_out), sample_loss)
 
 
@@ -131,16 +150,14 @@ def rows_pass(
         target = matrix(work, plan[codes.TARGET] + b0 * n_target, rows, n_target)
         sample_loss = vector(work, plan[codes.SAMPLE_LOSS] + b0, rows)
         delta = layer_rows(work, codes.DELTA, plan, layout, top, b0 + rows)
-        flat_delta = vector(delta.ravel(), b0 * n_out, rows * n_out)
+        flat_delta = vector(delta, b0 * n_out, rows * n_out)
         gradient = vector(work, scratch, rows * n_out)
         terms = vector(work, scratch + block_size, rows * n_out)
         result = flat_delta if fused else gradient
         parameter = constants[codes.LOSS_PARAMETER]
         block_losses(loss, parameter, below, b0, target, result, terms, sample_loss)
         if weights.size:
-            for r in range(rows):
-                row = order[start + b0 + r] if ordered else start + b0 + r
-                sample_loss[r] *= weights[row]
+            weigh_losses(sample_loss, weights, order, ordered, start + b0)
         if not backward:
             continue
         if not fused:
@@ -152,18 +169,12 @@ def rows_pass(
             else:
                 activation_backward(
                     gradient,
-                    vector(below.ravel(), b0 * n_out, rows * n_out),
+                    vector(below, b0 * n_out, rows * n_out),
                     code,
                     constants[codes.ACTIVATION_PARAMETERS + top],
                     flat_delta,
                 )
-        for r in range(rows):
-            factor = scale
-            if weights.size:
-                row = order[start + b0 + r] if ordered else start + b0 + r
-                factor = scale * weights[row]
-            for j in range(n_out):
-                delta[b0 + r, j] *= factor
+        scale_rows(delta, scale, weights, order, ordered, start, b0, rows)
 
         for layer in range(top, 0, -1):
             width = layout[layer - 1, codes.N_OUT]
@@ -223,14 +234,12 @@ def params_pass(
         g = vector(work, scratch + plan[codes.TASK], size)
     else:
         g = vector(gradient, offset, size)
-    if first:
-        for i in range(size):
-            g[i] = theta.dtype.type(0.0)
     delta = layer_rows(work, codes.DELTA, plan, layout, layer, rows)
     below = chunk_input(X, work, plan, layout, start, rows)
     if layer > 0:
         below = layer_rows(work, codes.OUTPUT, plan, layout, layer - 1, rows)
-    dense_backward_params_rows(below, delta, k0, k1, matrix(g, 0, k1 - k0, n_out), panel)
+    rows_gradient = matrix(g, 0, k1 - k0, n_out)
+    dense_backward_params_rows(below, delta, k0, k1, not first, rows_gradient, panel)
     if last:
         n_weights = (min(k1, n_in) - k0) * n_out
         add_penalties(constants, vector(theta, offset, n_weights), vector(g, 0, n_weights))
@@ -238,7 +247,7 @@ def params_pass(
         update_task(theta, state, layout, plan, hyper, work, g, task, learning_rate, t)
 
 
-@inline
+@loop
 def add_penalties(constants, weights, gradient):
     """Add the gradient of l2/2 sum W^2 + l1 sum |W| to `gradient`; 0 is l1's choice at 0."""
     l1 = constants[codes.L1]

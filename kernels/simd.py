@@ -1,7 +1,6 @@
-"""The register tile: one small block of a matrix product, kept in vector registers.
+"""Explicit vectors: the register tile of the matrix product, and the transposition of a block.
 
-`tile` adds the product of a (rows, depth) block of A and a (depth, columns) block of B to a
-block of C. It is written as LLVM vectors, because LLVM's own vectorizer reaches half of what
+`tile` computes a block of C = start + A B in vector registers. It is written as LLVM vectors, because LLVM's own vectorizer reaches half of what
 these instructions can do. Every element of C is ONE chain of fused multiply-adds in ascending
 order of the summation index, whatever the tile's shape, the vector length or the thread that
 runs it: that is why training gives the same bits everywhere.
@@ -45,21 +44,21 @@ TALL, MIDDLE, LOW = TILE_ROWS
 
 
 @intrinsic
-def matrix(typingctx, flat, offset, n_rows, n_columns):
-    """View part of a 1-D array as a C-contiguous matrix, without counting a reference.
+def matrix(typingctx, array, offset, n_rows, n_columns):
+    """View elements of a C-contiguous array as a matrix, without counting a reference.
 
-    Reference counts are atomic and would be fought over by threads at every layer; `flat`
+    Reference counts are atomic and would be fought over by threads at every layer; `array`
     must therefore outlive the view. Read-only data come out typed as writable, so that a
     batch can be a slice of the caller's X or a gathered copy: kernels never write to inputs.
     """
-    result = types.Array(flat.dtype, 2, "C")
-    signature = result(flat, types.intp, types.intp, types.intp)
+    result = types.Array(array.dtype, 2, "C")
+    signature = result(array, types.intp, types.intp, types.intp)
 
     def codegen(context, builder, signature, args):
         source = context.make_array(signature.args[0])(context, builder, args[0])
         view = context.make_array(signature.return_type)(context, builder)
         itemsize = context.get_constant(
-            types.intp, context.get_abi_sizeof(context.get_data_type(flat.dtype))
+            types.intp, context.get_abi_sizeof(context.get_data_type(array.dtype))
         )
         row = builder.mul(args[3], itemsize)
         numba.np.arrayobj.populate_array(
@@ -76,16 +75,16 @@ def matrix(typingctx, flat, offset, n_rows, n_columns):
 
 
 @intrinsic
-def vector(typingctx, flat, offset, size):
-    """View part of a 1-D array as a vector, on the terms of `matrix`."""
-    result = types.Array(flat.dtype, 1, "C")
-    signature = result(flat, types.intp, types.intp)
+def vector(typingctx, array, offset, size):
+    """View elements of a C-contiguous array as a vector, on the terms of `matrix`."""
+    result = types.Array(array.dtype, 1, "C")
+    signature = result(array, types.intp, types.intp)
 
     def codegen(context, builder, signature, args):
         source = context.make_array(signature.args[0])(context, builder, args[0])
         view = context.make_array(signature.return_type)(context, builder)
         itemsize = context.get_constant(
-            types.intp, context.get_abi_sizeof(context.get_data_type(flat.dtype))
+            types.intp, context.get_abi_sizeof(context.get_data_type(array.dtype))
         )
         numba.np.arrayobj.populate_array(
             view,
@@ -111,39 +110,46 @@ def panel_width(typingctx, A):
     return types.intp(A), codegen
 
 
+# Where the sums of a product start.
+FROM_ZERO = 0
+FROM_ROW = 1
+FROM_C = 2
+
+
 @intrinsic
-def tile(typingctx, A, i, k, transposed, B, j, C, ci, cj, rows, columns, depth):
-    """Add a small block of a matrix product to a block of C.
+def tile(typingctx, A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth):
+    """Compute a small block of a matrix product in registers.
 
-    ``C[ci + r, cj + c] += sum over t < depth of a(r, t) * B[t, j + c]`` with
-    ``a(r, t) = A[i + r, k + t]``, or ``A[k + t, i + r]`` if `transposed` is not 0.
+    ``C[ci + r, cj + c] = start + sum over t < depth of a(r, t) * B[t, j + c]`` with
+    ``a(r, t) = A[i + r, k + t]``, or ``A[k + t, i + r]`` if `transposed` is not 0. The start is
+    0, ``row[cj + c]`` or what C holds, as `origin` is `FROM_ZERO`, `FROM_ROW` or `FROM_C`.
 
-    A, B and C are C-contiguous matrices of one dtype, ``0 < rows <= TALL`` and
-    ``0 < columns <= panel_width(A)``. Nothing outside of the three blocks is read or written.
-    The smallest of the tile shapes that covers the block does the work.
+    A, B and C are C-contiguous matrices and `row` is a vector of one dtype; ``0 < rows <= TALL``
+    and ``0 < columns <= panel_width(A)``. Nothing outside of the blocks is read or written. The
+    smallest of the tile shapes that covers the block does the work.
     """
     n = types.intp
-    signature = types.void(A, n, n, n, B, n, C, n, n, n, n, n)
+    signature = types.void(A, n, n, n, B, n, n, row, C, n, n, n, n, n)
 
     def codegen(context, builder, signature, args):
-        a, i, k, transposed, b, j, c, ci, cj, rows, columns, depth = args
+        a, i, k, transposed, b, j, origin, row, c, ci, cj, rows, columns, depth = args
         n_lanes = VECTOR_BYTES // (A.dtype.bitwidth // 8)
-
-        def block(array_type, value, row, column):
-            array = context.make_array(array_type)(context, builder, value)
-            width = cgutils.unpack_tuple(builder, array.shape, 2)[1]
-            start = builder.add(builder.mul(row, width), column)
-            return builder.gep(array.data, [start]), width
 
         is_transposed = builder.icmp_signed("!=", transposed, _I64(0))
         first = builder.select(is_transposed, k, i)
         second = builder.select(is_transposed, i, k)
-        a, a_width = block(A, a, first, second)
-        b, b_width = block(B, b, _I64(0), j)
-        c, c_width = block(C, c, ci, cj)
+        a, a_width = _block(context, builder, A, a, first, second)
+        b, b_width = _block(context, builder, B, b, _I64(0), j)
+        c, c_width = _block(context, builder, C, c, ci, cj)
         row_step = builder.select(is_transposed, _I64(1), a_width)
         depth_step = builder.select(is_transposed, a_width, _I64(1))
-        operands = [a, row_step, depth_step, b, b_width, c, c_width, rows, columns, depth]
+        row_data = context.make_array(signature.args[7])(context, builder, row).data
+        from_row = builder.icmp_signed("==", origin, _I64(FROM_ROW))
+        start = builder.select(from_row, builder.gep(row_data, [cj]), c)
+        start_step = builder.select(from_row, _I64(0), c_width)
+        from_zero = builder.icmp_signed("==", origin, _I64(FROM_ZERO))
+        operands = [a, row_step, depth_step, b, b_width, start, start_step, from_zero]
+        operands += [c, c_width, rows, columns, depth]
 
         def call_smallest(shapes):
             (n_rows, n_vectors), *larger = shapes
@@ -169,65 +175,41 @@ def tile(typingctx, A, i, k, transposed, B, j, C, ci, cj, rows, columns, depth):
     return signature, codegen
 
 
+def _block(context, builder, array_type, value, row, column):
+    """Pointer to an element of a C-contiguous matrix, and the length of its rows."""
+    array = context.make_array(array_type)(context, builder, value)
+    width = cgutils.unpack_tuple(builder, array.shape, 2)[1]
+    return builder.gep(array.data, [builder.add(builder.mul(row, width), column)]), width
+
+
 def _tile_function(module, element, n_rows, n_vectors, n_lanes):
-    """Define the tile once per LLVM module, as a function of its own.
+    """Define the tile of one shape once per LLVM module, as a function of its own.
 
     Not inlined: one copy serves all products of the module, which keeps compilation short.
     """
-    double = isinstance(element, ir.DoubleType)
-    name = f"fastmlp_tile_{'f64' if double else 'f32'}_{n_rows}x{n_vectors}x{n_lanes}"
+    suffix = "f64" if isinstance(element, ir.DoubleType) else "f32"
+    name = f"fastmlp_tile_{suffix}_{n_rows}x{n_vectors}x{n_lanes}"
     if name in module.globals:
         return module.globals[name]
     pointer = element.as_pointer()
-    arguments = [pointer, _I64, _I64, pointer, _I64, pointer, _I64, _I64, _I64, _I64]
+    arguments = [pointer, _I64, _I64, pointer, _I64, pointer, _I64, _I1]
+    arguments += [pointer, _I64, _I64, _I64, _I64]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
-    a, a_row, a_depth, b, b_row, c, c_row, rows, columns, depth = function.args
+    a, a_row, a_depth, b, b_row, start, start_row, from_zero = function.args[:8]
+    c, c_row, rows, columns, depth = function.args[8:]
     builder = ir.IRBuilder(function.append_basic_block("entry"))
+    vectors = _Vectors(builder, element, n_lanes)
+    # Only the last vector of a row may be cut short by the edge of the matrix.
+    last_mask = vectors.first_lanes(builder.sub(columns, _I64((n_vectors - 1) * n_lanes)))
+    masks = [None] * (n_vectors - 1) + [last_mask]
 
-    vector_type = ir.VectorType(element, n_lanes)
-    suffix = f"v{n_lanes}{'f64' if double else 'f32'}"
-    mask_type = ir.VectorType(_I1, n_lanes)
-    load_masked = cgutils.get_or_insert_function(
-        module,
-        ir.FunctionType(vector_type, [vector_type.as_pointer(), _I32, mask_type, vector_type]),
-        f"llvm.masked.load.{suffix}.p0",
-    )
-    store_masked = cgutils.get_or_insert_function(
-        module,
-        ir.FunctionType(ir.VoidType(), [vector_type, vector_type.as_pointer(), _I32, mask_type]),
-        f"llvm.masked.store.{suffix}.p0",
-    )
-    fma = cgutils.get_or_insert_function(
-        module, ir.FunctionType(vector_type, [vector_type] * 3), f"llvm.fma.{suffix}"
-    )
-    align = 8 if double else 4
-
-    def splat(scalar):
-        undefined = ir.Constant(ir.VectorType(scalar.type, n_lanes), ir.Undefined)
-        one = builder.insert_element(undefined, scalar, _I32(0))
-        index = ir.Constant(ir.VectorType(_I32, n_lanes), [0] * n_lanes)
-        return builder.shuffle_vector(one, undefined, index)
-
-    lane = ir.Constant(ir.VectorType(_I32, n_lanes), list(range(n_lanes)))
-    n_last = builder.trunc(builder.sub(columns, _I64((n_vectors - 1) * n_lanes)), _I32)
-    mask = builder.icmp_signed("<", lane, splat(n_last))
-
-    def address(base, v):
-        return builder.bitcast(builder.gep(base, [_I64(v * n_lanes)]), vector_type.as_pointer())
-
-    def load(base, v):
-        if v < n_vectors - 1:
-            return builder.load(address(base, v), align=align)
-        zero = ir.Constant(vector_type, None)
-        return builder.call(load_masked, [address(base, v), _I32(align), mask, zero])
-
-    def store(value, base, v):
-        if v < n_vectors - 1:
-            builder.store(value, address(base, v), align=align)
-        else:
-            builder.call(store_masked, [value, address(base, v), _I32(align), mask])
+    def load_row(base):
+        return [
+            vectors.load(builder.gep(base, [_I64(v * n_lanes)]), masks[v])
+            for v in range(n_vectors)
+        ]
 
     # Rows past the last one repeat it: they cost time, but no branch in the loop.
     last = builder.sub(rows, _I64(1))
@@ -235,8 +217,11 @@ def _tile_function(module, element, n_rows, n_vectors, n_lanes):
     for r in range(1, n_rows):
         row.append(builder.select(builder.icmp_signed("<", _I64(r), last), _I64(r), last))
     a_start = [builder.gep(a, [builder.mul(r, a_row)]) for r in row]
-    c_start = [builder.gep(c, [builder.mul(r, c_row)]) for r in row]
-    initial = [load(c_start[r], v) for r in range(n_rows) for v in range(n_vectors)]
+    initial = []
+    for r in row:
+        # What is not wanted is loaded all the same, and may be anything.
+        loaded = load_row(builder.gep(start, [builder.mul(r, start_row)]))
+        initial += [builder.select(from_zero, vectors.zeros, x) for x in loaded]
 
     entry = builder.block
     loop = function.append_basic_block("loop")
@@ -247,13 +232,13 @@ def _tile_function(module, element, n_rows, n_vectors, n_lanes):
     t = builder.phi(_I64)
     a_offset = builder.phi(_I64)
     b_start = builder.phi(pointer)
-    sums = [builder.phi(vector_type) for _ in initial]
-    b_vectors = [load(b_start, v) for v in range(n_vectors)]
+    sums = [builder.phi(vectors.type) for _ in initial]
+    b_vectors = load_row(b_start)
     updated = []
     for r in range(n_rows):
-        factor = splat(builder.load(builder.gep(a_start[r], [a_offset])))
+        factor = vectors.splat(builder.load(builder.gep(a_start[r], [a_offset])))
         for v in range(n_vectors):
-            updated.append(builder.call(fma, [factor, b_vectors[v], sums[r * n_vectors + v]]))
+            updated.append(vectors.fma(factor, b_vectors[v], sums[r * n_vectors + v]))
     t_next = builder.add(t, _I64(1))
     steps = [
         (t, _I64(0), t_next),
@@ -269,7 +254,7 @@ def _tile_function(module, element, n_rows, n_vectors, n_lanes):
     builder.position_at_end(done)
     final = []
     for before, after in zip(initial, updated, strict=True):
-        phi = builder.phi(vector_type)
+        phi = builder.phi(vectors.type)
         phi.add_incoming(before, entry)
         phi.add_incoming(after, loop)
         final.append(phi)
@@ -278,22 +263,155 @@ def _tile_function(module, element, n_rows, n_vectors, n_lanes):
         after = function.append_basic_block(f"after{r}")
         builder.cbranch(builder.icmp_signed("<", _I64(r), rows), write, after)
         builder.position_at_end(write)
+        base = builder.gep(c, [builder.mul(_I64(r), c_row)])
         for v in range(n_vectors):
-            store(final[r * n_vectors + v], c_start[r], v)
+            pointer = builder.gep(base, [_I64(v * n_lanes)])
+            vectors.store(final[r * n_vectors + v], pointer, masks[v])
         builder.branch(after)
         builder.position_at_end(after)
     builder.ret_void()
     return function
 
 
+@intrinsic
+def transpose_block(typingctx, A, i, j, B, rows, columns):
+    """Copy a block of A transposed: ``B[j + c, i + r] = A[i + r, j + c]``.
+
+    A and B are C-contiguous matrices of one dtype, ``0 < rows, columns <= panel_width(A) // 2``.
+    Nothing outside of the two blocks is read or written.
+    """
+    n = types.intp
+    signature = types.void(A, n, n, B, n, n)
+
+    def codegen(context, builder, signature, args):
+        a, i, j, b, rows, columns = args
+        n_lanes = VECTOR_BYTES // (A.dtype.bitwidth // 8)
+
+        a, a_width = _block(context, builder, A, a, i, j)
+        b, b_width = _block(context, builder, B, b, j, i)
+        function = _transpose_function(builder.module, a.type.pointee, n_lanes)
+        builder.call(function, [a, a_width, b, b_width, rows, columns])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _transpose_function(module, element, n_lanes):
+    """Define the transposition of a square of vectors once per LLVM module."""
+    suffix = "f64" if isinstance(element, ir.DoubleType) else "f32"
+    name = f"fastmlp_transpose_{suffix}_{n_lanes}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = element.as_pointer()
+    function = ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [pointer, _I64, pointer, _I64, _I64, _I64]), name
+    )
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    a, a_row, b, b_row, rows, columns = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    vectors = _Vectors(builder, element, n_lanes)
+    column_mask = vectors.first_lanes(columns)
+    row_mask = vectors.first_lanes(rows)
+    square = []
+    for r in range(n_lanes):
+        inside = builder.icmp_signed("<", _I64(r), rows)
+        offset = builder.select(inside, builder.mul(_I64(r), a_row), _I64(0))
+        square.append(vectors.load(builder.gep(a, [offset]), column_mask))
+    # Eklundh's method: swap the off-diagonal halves of ever larger squares.
+    distance = 1
+    while distance < n_lanes:
+        for r in range(n_lanes):
+            if not r & distance:
+                upper, lower = square[r], square[r + distance]
+                first = [x if not x & distance else n_lanes + x - distance for x in range(n_lanes)]
+                second = [x + distance if not x & distance else n_lanes + x for x in range(n_lanes)]
+                square[r] = vectors.shuffle(upper, lower, first)
+                square[r + distance] = vectors.shuffle(upper, lower, second)
+        distance *= 2
+    for c in range(n_lanes):
+        write = function.append_basic_block(f"write{c}")
+        after = function.append_basic_block(f"after{c}")
+        builder.cbranch(builder.icmp_signed("<", _I64(c), columns), write, after)
+        builder.position_at_end(write)
+        vectors.store(square[c], builder.gep(b, [builder.mul(_I64(c), b_row)]), row_mask)
+        builder.branch(after)
+        builder.position_at_end(after)
+    builder.ret_void()
+    return function
+
+
+class _Vectors:
+    """Emits vector instructions for one element type and register length."""
+
+    def __init__(self, builder, element, n_lanes):
+        self._builder = builder
+        self._module = builder.module
+        self.n_lanes = n_lanes
+        self.type = ir.VectorType(element, n_lanes)
+        self.zeros = ir.Constant(self.type, None)
+        double = isinstance(element, ir.DoubleType)
+        self._align = 8 if double else 4
+        self._suffix = f"v{n_lanes}{'f64' if double else 'f32'}"
+
+    def _intrinsic(self, name, result, arguments):
+        return cgutils.get_or_insert_function(
+            self._module, ir.FunctionType(result, arguments), name
+        )
+
+    def shuffle(self, a, b, lanes):
+        """Pick lanes of a, and from n_lanes on of b."""
+        mask = ir.Constant(ir.VectorType(_I32, self.n_lanes), lanes)
+        return self._builder.shuffle_vector(a, b, mask)
+
+    def splat(self, scalar):
+        """Vector with the scalar in every lane."""
+        undefined = ir.Constant(ir.VectorType(scalar.type, self.n_lanes), ir.Undefined)
+        one = self._builder.insert_element(undefined, scalar, _I32(0))
+        return self.shuffle(one, undefined, [0] * self.n_lanes)
+
+    def first_lanes(self, count):
+        """Mask of the first `count` lanes."""
+        lane = ir.Constant(ir.VectorType(_I32, self.n_lanes), list(range(self.n_lanes)))
+        count = self._builder.trunc(count, _I32)
+        return self._builder.icmp_signed("<", lane, self.splat(count))
+
+    def fma(self, a, b, c):
+        """a * b + c, rounded once."""
+        function = self._intrinsic(f"llvm.fma.{self._suffix}", self.type, [self.type] * 3)
+        return self._builder.call(function, [a, b, c])
+
+    def load(self, base, mask=None):
+        """Vector at `base`, with zeros and no access where the mask is not set."""
+        pointer = self._builder.bitcast(base, self.type.as_pointer())
+        if mask is None:
+            return self._builder.load(pointer, align=self._align)
+        arguments = [pointer, _I32(self._align), mask, self.zeros]
+        function = self._intrinsic(
+            f"llvm.masked.load.{self._suffix}.p0", self.type, [a.type for a in arguments]
+        )
+        return self._builder.call(function, arguments)
+
+    def store(self, value, base, mask=None):
+        """Write a vector to `base`, without access where the mask is not set."""
+        pointer = self._builder.bitcast(base, self.type.as_pointer())
+        if mask is None:
+            self._builder.store(value, pointer, align=self._align)
+            return
+        arguments = [value, pointer, _I32(self._align), mask]
+        function = self._intrinsic(
+            f"llvm.masked.store.{self._suffix}.p0", ir.VoidType(), [a.type for a in arguments]
+        )
+        self._builder.call(function, arguments)
+
+
 if numba.config.DISABLE_JIT:
 
-    def matrix(flat, offset, n_rows, n_columns):
-        view = flat[offset : offset + n_rows * n_columns].reshape(n_rows, n_columns)
-        return view
+    def matrix(array, offset, n_rows, n_columns):
+        return vector(array, offset, n_rows * n_columns).reshape(n_rows, n_columns)
 
-    def vector(flat, offset, size):
-        return flat[offset : offset + size]
+    def vector(array, offset, size):
+        return array.reshape(-1)[offset : offset + size]
 
     def panel_width(A):
         return 2 * VECTOR_BYTES // A.itemsize
@@ -303,4 +421,6 @@ if numba.config.DISABLE_JIT:
             block = A[k : k + depth, i : i + rows].T
         else:
             block = A[i : i + rows, k : k + depth]
-        C[ci : ci + rows, cj : cj + columns] += block @ B[:depth, j : j + columns]
+        # Not block @ B: the order of BLAS's sums depends on the shape of the block.
+        for t in range(depth):
+            C[ci : ci + rows, cj : cj + columns] += block[:, t, None] * B[t, j : j + columns]

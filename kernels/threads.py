@@ -2,25 +2,29 @@
 
 Numba's thread teams have sharp edges: the workqueue layer aborts the process when two Python
 threads enter it at once, GNU OpenMP kills a forked child that uses it again, and a region costs
-microseconds to launch. `run` keeps clear of all three. Since twins and shares give the same
-bits, which of them ran is a matter of time only.
+microseconds to launch. `parallel_region` keeps clear of the first two, `choose_parts` of the
+third. Since the number of parts changes no bit of a result, which twin ran is a matter of time.
 """
 
 import os
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import numba
+import numpy as np
 
-# Cost of one parallel region; measured with two threads, the order of magnitude is what counts.
-LAUNCH_SECONDS = {"omp": 5e-6, "tbb": 2e-5, "workqueue": 1e-4}
+from fastmlp.kernels._jit import entry, prange
 
-# What one core does on small products, for judging whether a region is worth its launch.
-SERIAL_FLOPS_PER_SECOND = 5e10
+# A phase should be worth some barriers, each a few hundred nanoseconds among neighbours.
+BARRIER_SECONDS = 1e-6
+
+# What one core does on small products, for judging whether a phase is worth a barrier.
+SERIAL_FLOPS_PER_SECOND = 1e11
 
 _region = threading.Lock()
-_state = {"used": False, "forked": False}
+_state = {"used": False, "forked": False, "lonely": False}
 
 
 def _after_fork():
@@ -65,45 +69,67 @@ def threading_layer():
 
 
 def choose_parts(flops, n_threads):
-    """Parts to share a region of `flops` floating-point operations out to.
+    """Parts to share a phase of `flops` floating-point operations out to.
 
-    `n_threads` itself where it is given; else as many of the available cores as have enough to
-    do for the launch of the region to pay.
+    As many as `n_threads`, where it is given, and Numba's thread team allow; else as many of
+    the available cores as have enough to do for meeting at a barrier to pay.
     """
+    if numba.config.DISABLE_JIT or _state["forked"]:
+        return 1
     if n_threads is not None:
-        return n_threads
-    cores = available_cores()
-    if cores == 1 or numba.config.DISABLE_JIT or _state["forked"]:
-        return 1
-    seconds = flops / SERIAL_FLOPS_PER_SECOND
-    if seconds < 2 * min(LAUNCH_SECONDS.values()):
-        return 1
-    launch = LAUNCH_SECONDS.get(threading_layer(), max(LAUNCH_SECONDS.values()))
-    return max(1, min(cores, int(seconds / launch)))
-
-
-def run(twin, n_parts, *arguments):
-    """Call the parallel kernel of `twin` if `n_parts` and circumstances allow, else the serial."""
-    if n_parts == 1 or numba.config.DISABLE_JIT:
-        return twin.serial(*arguments)
-    with _parallel_region(n_parts) as entered:
-        kernel = twin.parallel if entered else twin.serial
-        return kernel(*arguments)
+        return min(n_threads, numba.config.NUMBA_NUM_THREADS)
+    by_work = int(flops / SERIAL_FLOPS_PER_SECOND / BARRIER_SECONDS)
+    return max(1, min(by_work, available_cores(), numba.config.NUMBA_NUM_THREADS))
 
 
 @contextmanager
-def _parallel_region(n_parts):
-    """Hold the one place for a parallel region; yield whether it was free and may be used."""
-    if _state["forked"] or not _region.acquire(blocking=False):
+def parallel_region(n_parts):
+    """Hold the process's one place for a parallel region of `n_parts` threads.
+
+    Yields whether it was free and regions are safe; if not, run the serial kernel.
+    """
+    barred = n_parts == 1 or _state["forked"] or _state["lonely"]
+    if barred or not _region.acquire(blocking=False):
         yield False
         return
     try:
         _state["used"] = True
         before = numba.get_num_threads()
-        numba.set_num_threads(min(n_parts, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(n_parts)
         try:
             yield True
         finally:
             numba.set_num_threads(before)
     finally:
         _region.release()
+
+
+def no_teams():
+    """Bar parallel regions from now on: the threading layer did not give each part a thread."""
+    _state["lonely"] = True
+
+
+def run(twin, n_parts, *arguments):
+    """Call a twin whose `prange` takes any number of threads, in parallel if that is safe."""
+    with parallel_region(min(n_parts, numba.config.NUMBA_NUM_THREADS)) as entered:
+        kernel = twin.parallel if entered else twin.serial
+        return kernel(*arguments)
+
+
+@entry
+def touch(marks):
+    """Overwrite `marks` by ones, in a parallel region: what is left of a region without work."""
+    for i in prange(marks.size):
+        marks[i] = 1
+
+
+def launch_seconds(n_threads, n_launches=200):
+    """Measure the time of one parallel region that has nothing to do, the least of many."""
+    marks = np.zeros(n_threads, np.int64)
+    run(touch, n_threads, marks)
+    fastest = np.inf
+    for _ in range(n_launches):
+        began = time.perf_counter()
+        run(touch, n_threads, marks)
+        fastest = min(fastest, time.perf_counter() - began)
+    return fastest

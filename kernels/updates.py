@@ -7,10 +7,11 @@ are vectors of one length and dtype, or scalars of that dtype, so that the loops
 import numpy as np
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import inline
+from fastmlp.kernels._jit import entry, inline, loop
+from fastmlp.kernels.simd import vector
 
 
-@inline
+@loop
 def sgd_update(theta, gradient, velocity, learning_rate, momentum, nesterov):
     """v <- momentum v + g; theta <- theta - learning_rate (v, or g + momentum v if `nesterov`).
 
@@ -29,7 +30,7 @@ def sgd_update(theta, gradient, velocity, learning_rate, momentum, nesterov):
             theta[i] -= learning_rate * velocity[i]
 
 
-@inline
+@loop
 def adagrad_update(theta, gradient, total, learning_rate, epsilon):
     """s <- s + g^2; theta <- theta - learning_rate g / (sqrt(s) + epsilon)."""
     for i in range(theta.size):
@@ -37,7 +38,7 @@ def adagrad_update(theta, gradient, total, learning_rate, epsilon):
         theta[i] -= learning_rate * gradient[i] / (np.sqrt(total[i]) + epsilon)
 
 
-@inline
+@loop
 def rmsprop_update(theta, gradient, mean, velocity, learning_rate, rho, rest, epsilon, momentum):
     """s <- rho s + rest g^2; step along g / (sqrt(s) + epsilon), with optional momentum.
 
@@ -56,7 +57,7 @@ def rmsprop_update(theta, gradient, mean, velocity, learning_rate, rho, rest, ep
             theta[i] -= learning_rate * velocity[i]
 
 
-@inline
+@loop
 def adam_update(
     theta,
     gradient,
@@ -131,3 +132,12 @@ def apply_update(code, theta, gradient, slot_1, slot_2, hyper, learning_rate, t,
             typed(root_correction),
             typed(decay),
         )
+
+
+@entry
+def update_vector(code, theta, gradient, state, hyper, learning_rate, t):
+    """Do `apply_update` on a whole vector of weights, with the slots one after another in `state`."""
+    n = theta.size
+    slot_1 = vector(state, 0, n)
+    slot_2 = vector(state, n if state.size > n else 0, n)
+    apply_update(code, theta, gradient, slot_1, slot_2, hyper, learning_rate, t, True)

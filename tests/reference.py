@@ -146,8 +146,8 @@ LOSSES = {
         lambda y, t, p: np.where(t * y < 1, -t, 0.0),
     ),
     "poisson": (
-        lambda y, t, p: y - np.where(t == 0, 0.0, t * np.log(y)),
-        lambda y, t, p: 1 - t / y,
+        lambda y, t, p: y - t * np.log(np.where(t == 0, 1.0, y)),
+        lambda y, t, p: 1 - t / np.where(t == 0, 1.0, y),
     ),
     "quantile": (
         lambda y, t, p: np.maximum(p * (t - y), (p - 1) * (t - y)),
@@ -269,6 +269,11 @@ def transpose_rows(W, k0, k1):
     return W[k0:k1].T
 
 
+def transpose_task(W, k0, k1):
+    """Rows ``k0 : k1`` of [W; b] in the transposed copy, which has no bias."""
+    return transpose_rows(W, k0, min(k1, len(W)))
+
+
 def part_bounds(n, part, n_parts):
     """First and last + 1 of the items of a part, rounded down from equal parts."""
     return math.floor(n * part / n_parts), math.floor(n * (part + 1) / n_parts)
@@ -332,6 +337,19 @@ def apply_update(optimizer, theta, gradient, slots, hyper, learning_rate, t, is_
     return theta, slots
 
 
+def update_vector(optimizer, theta, gradient, slots, hyper, learning_rate, t):
+    """Return a whole vector of weights and its slots after update t."""
+    return apply_update(optimizer, theta, gradient, slots, hyper, learning_rate, t, True)
+
+
+# --- threads ---
+
+
+def touch(marks):
+    """Ones in place of marks."""
+    return np.ones_like(marks)
+
+
 # --- networks ---
 
 
@@ -382,6 +400,11 @@ def forward(layers, X, activations, output):
         below = dense_forward(below, W, b, activation)
         outputs.append(below)
     return pre_activations, outputs
+
+
+def output_rows(layers, X, activations, output, r0, r1):
+    """Outputs of the network for rows ``r0 : r1`` of X."""
+    return predict(layers, X[r0:r1], activations, output)
 
 
 def predict(layers, X, activations, output):
@@ -454,9 +477,11 @@ def batch_gradient(layers, X, Y, weights, *, l1=0.0, l2=0.0, **problem):
     return gradients, np.sum(losses)
 
 
-def euclidean_norm(x):
-    """Square root of the sum of squares."""
-    return math.sqrt(math.fsum(np.asarray(x, np.float64) ** 2))
+def clip_gradient(gradient, clip_norm):
+    """Gradient vector scaled down to a norm of `clip_norm` if it is longer, and its norm."""
+    gradient = np.asarray(gradient, np.float64)
+    norm = math.hypot(*gradient)
+    return gradient * (clip_norm / norm if norm > clip_norm else 1.0), norm
 
 
 def update_task(optimizer, layer, gradient, slots, hyper, learning_rate, t):
@@ -504,13 +529,14 @@ def train(
     """
     weights = relative_weights(weights, len(X))
     layers = [tuple(np.array(part, np.float64) for part in layer) for layer in layers]
+    layer_sizes = [len(layers[0][0]), *(len(b) for _, b in layers)]
     states = [[[np.zeros_like(part)] * 2 for part in layer] for layer in layers]
     rates = np.broadcast_to(learning_rate, len(batches))
     trajectory, losses = [], []
     for t, (rows, rate) in enumerate(zip(batches, rates, strict=True), start=1):
         gradients, loss = batch_gradient(layers, X[rows], Y[rows], weights[rows], **problem)
-        factor = min(1.0, clip_norm / max(euclidean_norm(pack(gradients)), 1e-300))
-        gradients = [tuple(factor * part for part in parts) for parts in gradients]
+        clipped, _ = clip_gradient(pack(gradients), clip_norm)
+        gradients = unpack(clipped, layer_sizes)
         updated = [
             update_task(optimizer, layer, parts, slots, hyper, rate, t)
             for layer, parts, slots in zip(layers, gradients, states, strict=True)

@@ -1,0 +1,125 @@
+"""Backpropagation held against central differences, block by block."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmlp.network import MLP
+from fastmlp.objective import Objective
+from fastmlp.validation import check_count, check_positive
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """Relative errors of the gradient for each block of parameters.
+
+    Attributes
+    ----------
+    errors : dict of str to float
+        For "weights[0]", "biases[0]", …: the norm of the difference between backpropagation and
+        central differences over the larger of both norms, 0 if both are 0.
+    tolerance : float
+    """
+
+    errors: dict[str, float]
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every error is at most the tolerance."""
+        return self.largest <= self.tolerance
+
+    @property
+    def largest(self) -> float:
+        """The largest error."""
+        return max(self.errors.values())
+
+    def __str__(self) -> str:
+        rows = [
+            f"{name:<12} {error:9.2e}  {'ok' if error <= self.tolerance else 'WRONG'}"
+            for name, error in self.errors.items()
+        ]
+        return "\n".join([f"{'block':<12} {'error':>9}", *rows])
+
+
+def check_gradient(
+    net,
+    X,
+    y,
+    *,
+    loss="auto",
+    sample_weight=None,
+    l1=0.0,
+    l2=0.0,
+    step=1e-6,
+    tolerance=1e-6,
+    max_params=1000,
+    seed=0,
+):
+    """Compare backpropagation with central differences.
+
+    The network is copied to float64 for both, because differences of float32 values drown in
+    rounding. A block with a kink of relu, or of a loss or penalty, within `step` of where the
+    network is may show an error that backpropagation does not have.
+
+    Parameters
+    ----------
+    net : MLP
+        Not changed.
+    X, y, loss, sample_weight, l1, l2
+        The objective, see `fastmlp.Objective`.
+    step : float, default 1e-6
+        Of a parameter to either side, relative to the larger of its size and 1. The error of a
+        central difference is of the order step^2 + eps / step, least near eps^(1/3) = 6e-6.
+    tolerance : float, default 1e-6
+        Largest relative error of a block that passes.
+    max_params : int, default 1000
+        Parameters of each block that are checked; more are sampled, since each takes two
+        evaluations over all rows of X.
+    seed : int or None, default 0
+        Of that sample.
+
+    Returns
+    -------
+    GradientCheck
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments.
+    """
+    check_positive("step", step)
+    check_positive("tolerance", tolerance)
+    check_count("max_params", max_params)
+    rng = np.random.default_rng(seed)
+    Objective(net, X, y, loss=loss)  # in the network's own dtype, to refuse what fit would
+    double = MLP.from_architecture({**net.architecture(), "dtype": "float64"}, net.theta)
+    objective = Objective(double, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2)
+    _, gradient = objective.value_and_grad()
+    theta = double.theta
+    errors = {}
+    stop = 0
+    for layer, blocks in enumerate(zip(double.weights, double.biases, strict=True)):
+        for name, block in zip(("weights", "biases"), blocks, strict=True):
+            start, stop = stop, stop + block.size
+            indices = np.arange(start, stop)
+            if block.size > max_params:
+                indices = np.sort(rng.choice(indices, max_params, replace=False))
+            differences = [_central_difference(objective, theta, i, step) for i in indices]
+            exact = gradient[indices]
+            scale = max(np.linalg.norm(exact), np.linalg.norm(differences))
+            error = np.linalg.norm(exact - differences)
+            errors[f"{name}[{layer}]"] = float(error / scale) if scale > 0 else 0.0
+    return GradientCheck(errors, float(tolerance))
+
+
+def _central_difference(objective, theta, i, step):
+    """(J(theta + h e_i) - J(theta - h e_i)) / 2h, leaving theta as it was."""
+    before = theta[i]
+    h = step * max(1.0, abs(before))
+    values = []
+    for sign in (1, -1):
+        theta[i] = before + sign * h
+        values.append(objective.value())
+    theta[i] = before
+    return (values[0] - values[1]) / (2 * h)

@@ -1,0 +1,178 @@
+"""The bookkeeping that all optimizers share: clock, counts, trace, limits, callbacks, Ctrl-C."""
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmlp.result import Record, Status, Trace
+
+
+class Stop(Exception):
+    """Ends an optimizer from inside whatever it is doing."""
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback sees after an epoch or iteration.
+
+    Attributes
+    ----------
+    record : Record
+        The newest one.
+    trace : Trace
+        All of them.
+    theta : ndarray
+        The current parameters; changing them in place changes the fit of a network.
+    network : MLP or None
+        The network in training, None in `fastmlp.minimize`.
+    """
+
+    record: Record
+    trace: Trace
+    theta: np.ndarray
+    network: object = None
+
+
+class Monitor:
+    """Watches one fit.
+
+    Parameters
+    ----------
+    network : MLP or None
+    callbacks : sequence of callable
+        Each is called with a `Progress`; raising StopIteration ends the fit.
+    time_limit : float or None
+        Seconds.
+    target_loss : float or None
+        End when the objective of a record is at most this.
+    validate : callable or None
+        Gives the validation loss.
+    progress : bool
+        Show a bar.
+    total : int or None
+        Epochs or iterations to come, for the bar.
+    """
+
+    def __init__(
+        self,
+        *,
+        network=None,
+        callbacks=(),
+        time_limit=None,
+        target_loss=None,
+        validate=None,
+        progress=False,
+        total=None,
+    ):
+        self._network = network
+        self._callbacks = callbacks
+        self._time_limit = np.inf if time_limit is None else time_limit
+        self._target = -np.inf if target_loss is None else target_loss
+        self._validate = validate
+        self._interrupted = False
+        self._handler = None
+        self._bar = None
+        if progress:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, unit="epoch", leave=True)
+        self.trace = Trace()
+        self.epoch = 0
+        self.n_loss_evals = 0
+        self.n_grad_evals = 0
+        self.data_passes = 0.0
+        self._paused = 0.0
+        self._start = time.perf_counter()
+
+    def __enter__(self):
+        # A handler that only takes note lets compiled code and bookkeeping finish undisturbed.
+        # Python allows one in the main thread alone; elsewhere Ctrl-C does not arrive anyway.
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
+            self._handler = signal.signal(signal.SIGINT, self._note_interrupt)
+        return self
+
+    def __exit__(self, *exception):
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+        if self._bar is not None:
+            self._bar.close()
+
+    def _note_interrupt(self, signum, frame):
+        if self._interrupted:  # the second time the user means it
+            signal.default_int_handler(signum, frame)
+        self._interrupted = True
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on optimizing so far."""
+        return time.perf_counter() - self._start - self._paused
+
+    @contextmanager
+    def paused(self):
+        """Stop the clock for what is no part of optimizing."""
+        since = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._paused += time.perf_counter() - since
+
+    def check(self) -> None:
+        """Raise `Stop` after Ctrl-C or past the time limit; cheap, for use inside an epoch."""
+        if self._interrupted:
+            raise Stop(Status.INTERRUPTED, "interrupted by the user")
+        if self.seconds > self._time_limit:
+            raise Stop(Status.TIME_LIMIT, f"the time limit of {self._time_limit:g} s is over")
+
+    def record(self, objective, theta, gradient_norm=np.nan, *, first=False) -> None:
+        """Take down the end of an epoch or iteration and raise `Stop` if it is to be the last.
+
+        The clock stands still during validation and callbacks.
+        """
+        now = self.seconds
+        with self.paused():
+            self._record(now, objective, theta, gradient_norm, first)
+        if objective <= self._target:
+            raise Stop(Status.TARGET_REACHED, f"the objective is at most {self._target:g}")
+        self.check()
+
+    def _record(self, now, objective, theta, gradient_norm, first):
+        if self._network is not None and theta is not self._network.theta:
+            # Solvers keep theta to themselves; validation and callbacks look at the network.
+            self._network.theta[:] = theta
+        validation_loss = np.nan if self._validate is None else self._validate()
+        record = Record(
+            now,
+            self.epoch,
+            self.data_passes,
+            self.n_loss_evals,
+            self.n_grad_evals,
+            float(objective),
+            validation_loss,
+            float(gradient_norm),
+        )
+        self.trace.append(record)
+        if self._bar is not None and not first:
+            self._bar.update()
+            shown = {"objective": f"{record.objective:.4g}"}
+            if self._validate is not None:
+                shown["validation"] = f"{validation_loss:.4g}"
+            self._bar.set_postfix(shown, refresh=False)
+        try:
+            for callback in self._callbacks:
+                callback(Progress(record, self.trace, theta, self._network))
+        except StopIteration as stop:
+            raise Stop(Status.STOPPED, str(stop) or "a callback raised StopIteration") from None
+        except KeyboardInterrupt:
+            raise Stop(Status.INTERRUPTED, "interrupted by the user") from None

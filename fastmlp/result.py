@@ -1,0 +1,143 @@
+"""What a fit returns: how it ended, what it cost and the trace of how it went."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, field, fields
+from enum import StrEnum
+
+import numpy as np
+
+
+class Status(StrEnum):
+    """Why an optimizer stopped."""
+
+    CONVERGED = "converged"  # its own tolerance on the gradient or the objective
+    COMPLETED = "completed"  # all the epochs or iterations it was given
+    TARGET_REACHED = "target reached"
+    TIME_LIMIT = "time limit"
+    STOPPED = "stopped"  # by a callback
+    INTERRUPTED = "interrupted"  # by Ctrl-C
+    NOT_FINITE = "not finite"  # the objective or its gradient
+    FAILED = "failed"  # for instance a line search that found no lower point
+
+
+@dataclass(frozen=True)
+class Record:
+    """The state of a fit after one epoch or iteration, or at its start.
+
+    Attributes
+    ----------
+    seconds : float
+        Since the start of the fit, without the time spent on validation and callbacks.
+    epoch : int
+        Epochs or iterations done; 0 is the start.
+    data_passes : float
+        Rows that a loss or gradient was evaluated for, divided by the rows of X.
+    n_loss_evals, n_grad_evals : int
+        Evaluations so far, of mini-batches or of the whole objective.
+    objective : float
+        The objective at theta; for mini-batches the mean over the epoch as it went, which
+        costs nothing, is known only after the epoch, and lags behind theta.
+    validation_loss : float
+        Loss on the validation data, without penalties; NaN without such data.
+    gradient_norm : float
+        Euclidean norm of the gradient of the objective; NaN where mini-batches do not give it.
+    """
+
+    seconds: float
+    epoch: int
+    data_passes: float
+    n_loss_evals: int
+    n_grad_evals: int
+    objective: float
+    validation_loss: float = np.nan
+    gradient_norm: float = np.nan
+
+
+COLUMNS = tuple(f.name for f in fields(Record))
+
+
+class Trace:
+    """The records of a fit, in order: a sequence of `Record`, and columns by name.
+
+    Examples
+    --------
+    >>> trace[-1].objective, trace["objective"]  # doctest: +SKIP
+    """
+
+    def __init__(self, records=()):
+        self._records = list(records)
+
+    def append(self, record: Record) -> None:
+        """Add one record."""
+        self._records.append(record)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def __getitem__(self, key):
+        """A record by index, or a column, ndarray (n_records,), by name."""
+        if isinstance(key, str):
+            if key not in COLUMNS:
+                raise KeyError(f"trace has the columns {', '.join(COLUMNS)}, got {key!r}")
+            return np.array([getattr(record, key) for record in self._records])
+        return self._records[key]
+
+    def __repr__(self) -> str:
+        return f"Trace of {len(self)} records: {', '.join(COLUMNS)}"
+
+    def to_csv(self, path) -> None:
+        """Write all records to a CSV file with a header."""
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            writer.writerows(astuple(record) for record in self._records)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a fit went.
+
+    Attributes
+    ----------
+    theta : ndarray, (n_params,)
+        The parameters it ended with.
+    loss : float
+        The objective at theta, penalties included, evaluated on all data at the end.
+    status : Status
+        A string that says why it stopped.
+    message : str
+        The same in a sentence.
+    n_iter : int
+        Epochs of mini-batches, or iterations.
+    n_loss_evals, n_grad_evals : int
+        Evaluations of the loss and of the gradient, of mini-batches or of the whole objective.
+    seconds : float
+        Spent on optimizing.
+    trace : Trace
+        One record at each epoch or iteration.
+    """
+
+    theta: np.ndarray = field(repr=False)
+    loss: float
+    status: Status
+    message: str
+    n_iter: int
+    n_loss_evals: int
+    n_grad_evals: int
+    seconds: float
+    trace: Trace = field(repr=False)
+
+    @property
+    def success(self) -> bool:
+        """Whether it ended as asked: converged, completed, at the target or by the clock."""
+        return self.status in (
+            Status.CONVERGED,
+            Status.COMPLETED,
+            Status.TARGET_REACHED,
+            Status.TIME_LIMIT,
+            Status.STOPPED,
+        )

@@ -1,0 +1,514 @@
+"""fit: every optimizer on a network's objective, with one result and one trace; and minimize."""
+
+from contextlib import suppress
+
+import numpy as np
+
+from fastmlp import optimizers as stochastic
+from fastmlp.kernels import codes, threads, updates
+from fastmlp.monitor import Monitor, Stop
+from fastmlp.objective import Objective, Sweep, check_network
+from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse
+from fastmlp.result import FitResult, Status
+from fastmlp.solvers import LBFGS, Scipy, Solver
+from fastmlp.solvers.scipy_methods import check_bounds
+from fastmlp.validation import (
+    as_real,
+    check_count,
+    check_finite,
+    check_flag,
+    check_number,
+    check_positive,
+)
+
+OPTIMIZERS = {**stochastic.BY_NAME, "lbfgs": LBFGS, "scipy": Scipy}
+
+# Epochs of a stochastic optimizer where `fit` is given none.
+EPOCHS = 20
+
+# After these a list of optimizers goes on to the next; after any other the fit is over.
+_HAND_OVER = (Status.COMPLETED, Status.CONVERGED, Status.FAILED)
+
+
+def fit(
+    net,
+    X,
+    y,
+    *,
+    optimizer=None,
+    loss="auto",
+    batch_size=128,
+    epochs=None,
+    l1=0.0,
+    l2=0.0,
+    sample_weight=None,
+    shuffle=True,
+    clip_norm=None,
+    validation_data=None,
+    callbacks=(),
+    time_limit=None,
+    target_loss=None,
+    progress=False,
+    n_threads=None,
+    seed=None,
+):
+    """Train a network in place.
+
+    Parameters
+    ----------
+    net : MLP
+        Starts from its current parameters.
+    X, y, loss, sample_weight, l1, l2
+        The data and the objective, see `fastmlp.Objective`.
+    optimizer : Optimizer, str, or a list of them; default Adam()
+        An object such as ``Adam(learning_rate=1e-3)`` or ``LBFGS()``, or its name as in
+        "adam" or "sgd(learning_rate=0.1, momentum=0.9)". A list runs them in turn, each from
+        where the last one stopped.
+    batch_size : int or None, default 128
+        Rows of a mini-batch, at most all; None is full batch, 1 is online. The last mini-batch
+        of an epoch may be smaller. Solvers such as LBFGS always use all rows.
+    epochs : int or None, default None
+        Passes over the data of a stochastic optimizer, iterations of a solver, for each
+        optimizer of a list. None is 20 epochs, or the solver's own ``max_iterations``.
+    shuffle : True, False or "replacement", default True
+        True reshuffles the rows every epoch, False keeps their order, "replacement" draws each
+        row uniformly, with replacement. A full batch is not shuffled.
+    clip_norm : float or None, default None
+        Largest Euclidean norm of a mini-batch's gradient, penalties included; a larger one is
+        scaled down to it. For stochastic optimizers.
+    validation_data : (X, y), (X, y, sample_weight) or None, default None
+        Its loss, without penalties, goes into the trace.
+    callbacks : sequence of callable, default ()
+        Called with a `fastmlp.Progress` after each epoch or iteration; raising StopIteration
+        ends the fit.
+    time_limit : float or None, default None
+        Seconds, without validation and callbacks. Heeded within an epoch; theta stays as it is
+        then.
+    target_loss : float or None, default None
+        End when a record's objective is at most this.
+    progress : bool, default False
+        Show a progress bar.
+    n_threads : int or None, default None
+        1 is serial; None uses the cores this process may use where the work is enough. Theta
+        comes out with the same bits for every number.
+    seed : int or None, default None
+        Of the shuffling. None draws afresh.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ValueError, TypeError
+        For any argument that is not as above, before anything is changed.
+
+    Notes
+    -----
+    If the objective or theta turns non-finite, the fit stops at that step and theta goes back
+    to the best finite parameters: those of the epoch with the least objective, or the start.
+    Ctrl-C ends the fit with theta as of the last finished epoch.
+    """
+    check_network(net)
+    stages = check_optimizers(Adam() if optimizer is None else optimizer, net.n_params)
+    batches = check_batches(batch_size, shuffle, clip_norm, seed)
+    options = check_run_options("epochs", epochs, callbacks, time_limit, target_loss, progress)
+    objective = Objective(
+        net, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
+    )
+    held_out = held_out_objective(net, validation_data, loss, n_threads)
+    validate = None if held_out is None else held_out.value
+    budgets = [budget(stage, epochs) for stage in stages]
+    with Monitor(network=net, validate=validate, total=sum(budgets), **options) as monitor:
+        return run_stages(objective, stages, budgets, monitor, batches)
+
+
+def run_stages(objective, stages, budgets, monitor, batches, *, comparable=False):
+    """Run optimizers in turn, each from where the last one stopped; return the FitResult.
+
+    Parameters
+    ----------
+    objective : Objective
+    stages : list of Optimizer
+    budgets : list of int
+        Epochs of each stochastic optimizer, iterations of each solver.
+    monitor : Monitor
+    batches : dict
+        What `check_batches` returns.
+    comparable : bool
+        Whether a solver's budget is data passes as well, and every record holds the objective
+        and its gradient's norm at theta, evaluated off the clock. A last record then shows what
+        was spent since the one before it, as on a line search that the budget cut short.
+    """
+    for stage, amount in zip(stages, budgets, strict=True):
+        if isinstance(stage, Solver):
+            passes = amount if comparable else None
+            status, message = run_solver(objective, stage, amount, monitor, passes)
+        else:
+            status, message = run_stochastic(
+                objective, stage, amount, monitor, **batches, exact=comparable
+            )
+        if status not in _HAND_OVER:
+            break
+    trace, seconds = monitor.trace, monitor.seconds
+    if comparable and len(trace) and trace[-1].data_passes < monitor.data_passes:
+        with suppress(Stop):  # the optimizer has ended already
+            record_exactly(objective, monitor)
+    return FitResult(
+        theta=objective.net.theta.copy(),
+        loss=objective.value(),
+        status=status,
+        message=message,
+        n_iter=monitor.epoch,
+        n_loss_evals=monitor.n_loss_evals,
+        n_grad_evals=monitor.n_grad_evals,
+        seconds=seconds,
+        trace=trace,
+    )
+
+
+def run_stochastic(
+    objective, optimizer, n_epochs, monitor, batch_size, shuffle, clip_norm, rng, exact=False
+):
+    """Train with mini-batches; return status and message, with the outcome in net.theta.
+
+    If `exact`, every record, and one at the start, holds the objective and its gradient's norm
+    at theta, evaluated off the clock, instead of the mean over the epoch.
+    """
+    net, n_rows = objective.net, objective.n_rows
+    theta = net.theta
+    batch_rows = n_rows if batch_size is None else min(int(batch_size), n_rows)
+    gather = shuffle == "replacement" or (bool(shuffle) and batch_rows < n_rows)
+    sweep = Sweep(objective, batch_rows, gather=gather, optimizer=optimizer)
+    state = np.zeros(optimizer.n_slots * theta.size, net.dtype)
+    mode = codes.UPDATE if clip_norm is None else codes.UPDATE_CLIPPED
+    whole_gradient = clip_norm is not None or not sweep.one_chunk
+    gradient = np.empty(theta.size if whole_gradient else 0, net.dtype)
+    options = {
+        "state": state,
+        "clip_norm": np.inf if clip_norm is None else float(clip_norm),
+        "gradient": gradient,
+    }
+    start = theta.copy()
+    finished, best, best_objective = start, start, np.inf
+    n_updates = 0
+    try:
+        if exact:
+            record_exactly(objective, monitor, first=True)
+        for _ in range(n_epochs):
+            order = None
+            if gather:
+                replacement = shuffle == "replacement"
+                order = (
+                    rng.integers(0, n_rows, n_rows) if replacement else rng.permutation(n_rows)
+                )
+            rates = optimizer.learning_rates(n_updates, sweep.n_updates, sweep.n_updates)
+            sweep.begin(order, n_updates)
+            passes = monitor.data_passes
+            while not sweep.done:
+                before = sweep.updates_done
+                finite = sweep.advance(mode, theta, learning_rates=rates, **options)
+                done = sweep.updates_done - before
+                monitor.n_loss_evals += done
+                monitor.n_grad_evals += done
+                monitor.data_passes = passes + sweep.rows_done / n_rows
+                if not finite:
+                    raise Stop(Status.NOT_FINITE, "the objective or its gradient is not finite")
+                monitor.check()
+            # A rectifier can hide infinite parameters from the objective.
+            if not np.isfinite(theta).all():
+                raise Stop(Status.NOT_FINITE, "theta is not finite")
+            n_updates += sweep.n_updates
+            monitor.epoch += 1
+            estimate = sweep.total / n_rows + objective.penalty(theta)
+            finished = theta.copy()
+            if estimate < best_objective:
+                best, best_objective = finished, estimate
+            if exact:
+                record_exactly(objective, monitor)
+            else:
+                monitor.record(estimate, theta)
+        status, message = Status.COMPLETED, f"{n_epochs} epochs done"
+    except Stop as stop:
+        status, message = stop.status, stop.message
+    if status is Status.INTERRUPTED:
+        theta[:] = finished
+    finite = np.isfinite(theta).all() and np.isfinite(objective.value())
+    if status is not Status.NOT_FINITE and not finite:
+        status, message = Status.NOT_FINITE, "the objective is not finite after the last update"
+    if status is Status.NOT_FINITE:
+        # An epoch's mean lags behind its theta, so the candidates are compared anew.
+        candidates = [start] if best is start else [start, best]
+        values = [objective.value(candidate) for candidate in candidates]
+        theta[:] = candidates[int(np.nanargmin(values)) if np.isfinite(values).any() else 0]
+        message += "; theta is back at the best finite one"
+    return status, message
+
+
+def record_exactly(objective, monitor, *, first=False):
+    """Record the objective and its gradient's norm at theta, off the clock."""
+    with monitor.paused():
+        value, gradient = objective.value_and_grad()
+    if not np.isfinite(value):
+        raise Stop(Status.NOT_FINITE, "the objective is not finite")
+    monitor.record(value, objective.net.theta, euclidean_norm(gradient), first=first)
+
+
+def euclidean_norm(vector):
+    """Norm of a vector, in float64 and without BLAS, whose threads would get in ours' way."""
+    return float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
+
+
+def run_solver(objective, solver, max_iterations, monitor, max_passes=None):
+    """Minimize the whole objective; return status and message, with the outcome in net.theta.
+
+    An evaluation is one data pass; the solver is stopped before one more than `max_passes`.
+    """
+    net = objective.net
+    last_pass = np.inf if max_passes is None else monitor.data_passes + max_passes
+
+    def value_and_grad(x):
+        if monitor.data_passes >= last_pass:
+            raise Stop(Status.COMPLETED, f"{max_passes} data passes done")
+        value, gradient = objective.value_and_grad(x, monitor.check)
+        monitor.data_passes += 1
+        return value, gradient.astype(np.float64)
+
+    resolution = float(np.finfo(net.dtype).eps)
+    x, status, message = drive(
+        solver, value_and_grad, net.theta.astype(np.float64), max_iterations, monitor, resolution
+    )
+    net.theta[:] = x
+    return status, message
+
+
+def drive(solver, value_and_grad, x0, max_iterations, monitor, resolution):
+    """Run a solver under a monitor: count, record, and come back with the best iterate.
+
+    Returns
+    -------
+    (ndarray of float64, Status, str)
+    """
+    state = {"x": x0.copy(), "value": np.inf}
+
+    def watched(x):
+        monitor.check()
+        value, gradient = value_and_grad(x)
+        monitor.n_loss_evals += 1
+        monitor.n_grad_evals += 1
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            raise Stop(
+                Status.NOT_FINITE,
+                "the objective or its gradient is not finite; x is back at the best finite one",
+            )
+        if not np.isfinite(state["value"]):  # the start, which SciPy may have moved into bounds
+            state.update(x=np.array(x), value=value)
+            monitor.record(value, x, euclidean_norm(gradient), first=True)
+        return value, gradient
+
+    def iterate(x, value, gradient):
+        monitor.epoch += 1
+        if value <= state["value"]:
+            state.update(x=np.array(x), value=value)
+        monitor.record(value, x, euclidean_norm(gradient))
+
+    try:
+        outcome = solver.solve(
+            watched, x0, max_iterations=max_iterations, resolution=resolution, iterate=iterate
+        )
+    except Stop as stop:
+        return state["x"], stop.status, stop.message
+    return outcome
+
+
+def minimize(
+    value_and_grad,
+    x0,
+    *,
+    optimizer=None,
+    max_iterations=None,
+    callbacks=(),
+    time_limit=None,
+    target_loss=None,
+    progress=False,
+):
+    """Minimize any function with the optimizers that train networks.
+
+    Parameters
+    ----------
+    value_and_grad : callable
+        Takes a float64 vector (n,), which it must not change; returns the value, a float, and
+        the gradient, (n,). May be noisy.
+    x0 : array_like, (n,)
+        Where to start.
+    optimizer : Optimizer, str, or a list of them; default LBFGS()
+        As of `fastmlp.fit`. A stochastic one does one update an iteration.
+    max_iterations : int or None, default None
+        For each optimizer. None is the solver's own, or 1000 for a stochastic optimizer.
+    callbacks, time_limit, target_loss, progress
+        As of `fastmlp.fit`.
+
+    Returns
+    -------
+    FitResult
+        `theta` is the minimizer: of a solver the last iterate, or the best one if it was cut
+        short; of a stochastic optimizer the last one. `loss` is the value there.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments, or if the first value or gradient is not of the right shape.
+    """
+    if not callable(value_and_grad):
+        raise TypeError(f"value_and_grad must be callable, got {value_and_grad!r}")
+    x = as_real("x0", x0).astype(np.float64)
+    if x.ndim != 1 or x.size == 0:
+        raise ValueError(f"x0 must be a vector with at least one element, got {x.shape}")
+    check_finite("x0", x)
+    stages = check_optimizers(LBFGS() if optimizer is None else optimizer, x.size)
+    options = check_run_options(
+        "max_iterations", max_iterations, callbacks, time_limit, target_loss, progress
+    )
+    budgets = [budget(stage, max_iterations, 1000) for stage in stages]
+
+    def checked(point):
+        returned = value_and_grad(point)
+        try:
+            value, gradient = returned
+            value, gradient = float(value), as_real("gradient", gradient).astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"value_and_grad must return a number and a vector of numbers, got {returned!r}"
+            ) from None
+        if gradient.shape != x.shape:
+            raise ValueError(
+                f"value_and_grad must return a gradient of the shape {x.shape}, "
+                f"got {gradient.shape}"
+            )
+        monitor.data_passes += 1
+        return value, gradient
+
+    with Monitor(total=sum(budgets), **options) as monitor:
+        for stage, n_iterations in zip(stages, budgets, strict=True):
+            solver = stage if isinstance(stage, Solver) else _Updates(stage)
+            resolution = float(np.finfo(np.float64).eps)
+            x, status, message = drive(solver, checked, x, n_iterations, monitor, resolution)
+            if status not in _HAND_OVER:
+                break
+        seconds = monitor.seconds
+    return FitResult(
+        theta=x,
+        loss=float(value_and_grad(x.copy())[0]),
+        status=status,
+        message=message,
+        n_iter=monitor.epoch,
+        n_loss_evals=monitor.n_loss_evals,
+        n_grad_evals=monitor.n_grad_evals,
+        seconds=seconds,
+        trace=monitor.trace,
+    )
+
+
+class _Updates(Solver):
+    """A stochastic optimizer as a solver: one update for each value and gradient."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    def solve(self, value_and_grad, x0, *, max_iterations, resolution, iterate):
+        from fastmlp.solvers import Outcome
+
+        optimizer = self.optimizer
+        x = x0.copy()
+        state = np.zeros(optimizer.n_slots * x.size)
+        hyper = optimizer.hyperparameters()
+        rates = optimizer.learning_rates(0, max_iterations, 1)
+        value, gradient = value_and_grad(x.copy())
+        for t in range(max_iterations):
+            threads.run(
+                updates.update_vector, 1, optimizer.code, x, gradient, state, hyper, rates[t], t + 1
+            )
+            value, gradient = value_and_grad(x.copy())
+            iterate(x.copy(), value, gradient)
+        return Outcome(x, Status.COMPLETED, f"{max_iterations} iterations done")
+
+
+def check_optimizers(optimizer, n_params):
+    """Turn one optimizer or a list, as objects or names, into a list of objects."""
+    several = optimizer if isinstance(optimizer, list | tuple) else [optimizer]
+    if not several:
+        raise ValueError("optimizer must not be an empty list")
+    stages = [parse(one, OPTIMIZERS) if isinstance(one, str) else one for one in several]
+    for stage in stages:
+        if not isinstance(stage, Stochastic | Solver):
+            raise TypeError(
+                f"optimizer must be one of fastmlp's, such as fastmlp.Adam(), or a name out of "
+                f"{', '.join(OPTIMIZERS)}, got {stage!r}"
+            )
+        if getattr(stage, "bounds", None) is not None:
+            check_bounds(stage.bounds, n_params)
+    return stages
+
+
+def check_batches(batch_size, shuffle, clip_norm, seed):
+    """Check how mini-batches are formed and used; return what goes to `run_stochastic`."""
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
+    if not (isinstance(shuffle, bool | np.bool_ | str) and shuffle in (True, False, "replacement")):
+        raise ValueError(f"shuffle must be True, False or 'replacement', got {shuffle!r}")
+    if clip_norm is not None:
+        check_positive("clip_norm", clip_norm)
+    try:
+        rng = np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f"seed must be None or an integer from 0 up, got {seed!r}") from None
+    return {"batch_size": batch_size, "shuffle": shuffle, "clip_norm": clip_norm, "rng": rng}
+
+
+def check_run_options(name, budget, callbacks, time_limit, target_loss, progress):
+    """Check what `fit` and `minimize` share; return what goes to the monitor.
+
+    `name` is what the argument for the `budget` of epochs or iterations is called.
+    """
+    if budget is not None:
+        check_count(name, budget)
+    if callable(callbacks):
+        callbacks = (callbacks,)
+    if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
+        raise TypeError(f"callbacks must be a sequence of callables, got {callbacks!r}")
+    if time_limit is not None:
+        check_positive("time_limit", time_limit)
+    if target_loss is not None:
+        check_number("target_loss", target_loss, "a finite number", lambda x: True)
+    check_flag("progress", progress)
+    return {
+        "callbacks": callbacks,
+        "time_limit": time_limit,
+        "target_loss": target_loss,
+        "progress": progress,
+    }
+
+
+def budget(stage: Optimizer, epochs, stochastic_default=EPOCHS) -> int:
+    """Epochs or iterations of one optimizer."""
+    if epochs is not None:
+        return int(epochs)
+    return stage.max_iterations if isinstance(stage, Solver) else stochastic_default
+
+
+def held_out_objective(net, validation_data, loss, n_threads):
+    """The loss on validation data as an `Objective` without penalties, or None."""
+    if validation_data is None:
+        return None
+    if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
+        raise ValueError(
+            "validation_data must be (X, y) or (X, y, sample_weight), got "
+            f"{type(validation_data).__name__}"
+        )
+    X, y, *rest = validation_data
+    try:
+        return Objective(
+            net, X, y, loss=loss, sample_weight=rest[0] if rest else None, n_threads=n_threads
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"validation_data: {error}") from None

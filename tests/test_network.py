@@ -1,0 +1,382 @@
+"""The model: layers and parameter counts, views of theta, starting weights, copies, bad input."""
+
+import copy
+import pickle
+import re
+
+import numpy as np
+import pytest
+import reference
+from numpy.testing import assert_allclose, assert_array_equal
+
+from fastmlp import MLP
+
+ELEMENTWISE = (
+    "identity",
+    "relu",
+    "leaky_relu",
+    "sigmoid",
+    "tanh",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "softplus",
+    "exponential",
+)
+
+
+# Layers
+
+
+@pytest.mark.parametrize(
+    ("layer_sizes", "n_params"),
+    [
+        ([784, 16, 16, 10], 13_002),  # the digit network of every course
+        ([784, 512, 512, 10], 669_706),
+        ([1, 1], 2),
+        ([2, 3, 1], 13),
+    ],
+)
+def test_number_of_parameters(layer_sizes, n_params):
+    net = MLP(layer_sizes)
+    assert net.n_params == net.theta.size == n_params
+    assert net.layer_sizes == tuple(layer_sizes)
+
+
+def test_repr_tells_sizes_activations_and_parameters():
+    net = MLP([784, 16, 16, 10], activation=["relu", "leaky_relu(0.2)"], output="softmax")
+    text = repr(net)
+    assert text.startswith("MLP 784-16-16-10, float32\n")
+    for row in (
+        r"1 +784 -> 16 +relu +12,560",
+        r"2 +16 -> 16 +leaky_relu\(0.2\) +272",
+        r"3 +16 -> 10 +softmax +170",
+        r"13,002 parameters",
+    ):
+        assert re.search(row, text), text
+
+
+def test_numpy_integers_and_any_sequence_are_fine_as_sizes():
+    assert MLP(np.array([3, 2])).layer_sizes == (3, 2)
+    assert MLP(size for size in (3, 2)).layer_sizes == (3, 2)
+    assert all(type(size) is int for size in MLP(np.array([3, 2])).layer_sizes)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", np.float32, np.dtype(">f8"), float])
+def test_dtype(dtype):
+    net = MLP([3, 2], dtype=dtype)
+    assert net.dtype == net.theta.dtype == np.dtype(dtype).newbyteorder("=")
+    assert net.predict(np.ones((1, 3))).dtype == net.dtype
+
+
+def test_activations_one_for_all_or_one_for_each_layer():
+    assert MLP([2, 3, 4, 1], activation="tanh").activations == ("tanh", "tanh", "identity")
+    net = MLP([2, 3, 4, 1], activation=["elu", "gelu"], output="sigmoid")
+    assert net.activations == ("elu", "gelu", "sigmoid")
+    assert net.output == "sigmoid"
+    assert MLP([2, 1], activation=[]).activations == ("identity",)
+
+
+@pytest.mark.parametrize("hidden", ELEMENTWISE)
+def test_each_layer_has_its_own_activation(hidden):
+    """Against the NumPy twin; float64 to some roundings of values near 1."""
+    activations = [hidden, "tanh"]
+    net = MLP([3, 5, 4, 2], activation=activations, output="softmax", dtype="float64", seed=0)
+    X = np.random.default_rng(1).normal(size=(7, 3))
+    layers = reference.unpack(net.theta, net.layer_sizes)
+    expected = reference.predict(layers, X, activations, "softmax")
+    assert_allclose(net.predict(X), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "text", ["leaky_relu(0.25)", "leaky_relu(slope=0.25)", " leaky_relu (.25)"]
+)
+def test_slope_of_leaky_relu(text):
+    net = MLP([1, 1], output=text)
+    net.theta = [1, 0]
+    assert_array_equal(net.predict([[-3], [3]]), [[-0.75], [3]])
+    assert net.output == "leaky_relu(0.25)"
+
+
+def test_slope_of_leaky_relu_is_a_hundredth_by_default():
+    net = MLP([1, 1], output="leaky_relu", dtype="float64")
+    net.theta = [1, 0]
+    assert net.predict([[-3]]) == -0.03
+
+
+# theta and its views
+
+
+def test_weights_and_biases_are_views_of_theta_layer_by_layer():
+    net = MLP([2, 3, 1])
+    net.theta = np.arange(13)
+    assert_array_equal(net.weights[0], [[0, 1, 2], [3, 4, 5]])
+    assert_array_equal(net.biases[0], [6, 7, 8])
+    assert_array_equal(net.weights[1], [[9], [10], [11]])
+    assert_array_equal(net.biases[1], [12])
+    net.weights[1][2, 0] = -5
+    net.biases[0][:] = 20
+    assert_array_equal(net.theta, [0, 1, 2, 3, 4, 5, 20, 20, 20, 9, 10, -5, 12])
+
+
+def test_assigning_theta_copies_the_values_in():
+    net = MLP([2, 1])
+    theta, weights = net.theta, net.weights[0]
+    values = np.array([1.0, 2.0, 3.0])
+    net.theta = values
+    values[:] = 7
+    assert net.theta is theta
+    assert_array_equal(weights, [[1], [2]])
+    net.theta += 1
+    assert_array_equal(weights, [[2], [3]])
+    net.theta = theta[::-1]
+    assert_array_equal(theta, [4, 3, 2])
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ([1, 2], ValueError, r"theta must have the shape \(3,\), got \(2,\)"),
+        ([[1], [2], [3]], ValueError, r"theta must have the shape \(3,\), got \(3, 1\)"),
+        (1.0, ValueError, r"theta must have the shape \(3,\), got \(\)"),
+        ([1, np.nan, 3], ValueError, "theta must be finite, got nan at index 1"),
+        ([1, 2, -np.inf], ValueError, "theta must be finite, got -inf at index 2"),
+        ([1, 2, 1e39], ValueError, "theta must be finite, got inf at index 2"),
+        (["a", "b", "c"], TypeError, "theta must hold real numbers, got dtype <U1"),
+        ([1j, 2, 3], TypeError, "theta must hold real numbers, got dtype complex128"),
+        ([None, 2, 3], TypeError, "theta must hold real numbers, got dtype object"),
+    ],
+)
+def test_theta_refuses_what_does_not_fit_and_stays(values, error, message):
+    net = MLP([2, 1], seed=0)
+    before = net.theta.copy()
+    with pytest.raises(error, match=message):
+        net.theta = values
+    assert_array_equal(net.theta, before)
+
+
+# Starting weights
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others():
+    def theta(seed):
+        return MLP([5, 4, 3], seed=seed).theta
+
+    assert_array_equal(theta(3), theta(3))
+    assert (theta(3) != theta(4)).any()
+    assert (theta(None) != theta(None)).any()
+
+
+@pytest.mark.parametrize("init", ["he_normal", "glorot_uniform"])
+def test_the_same_seed_gives_the_same_weights_in_both_precisions(init):
+    single = MLP([5, 4, 3], init=init, seed=3)
+    double = MLP([5, 4, 3], init=init, seed=3, dtype="float64")
+    assert_array_equal(single.theta, double.theta.astype(np.float32))
+
+
+def test_biases_start_at_zero():
+    for biases in MLP([5, 4, 3], seed=0).biases:
+        assert_array_equal(biases, 0)
+
+
+N_IN, N_OUT = 400, 300
+GLOROT = 2 / (N_IN + N_OUT)  # Glorot & Bengio, AISTATS 2010, equation 12
+HE = 2 / N_IN  # He et al., ICCV 2015, equation 10
+LECUN = 1 / N_IN  # LeCun et al., "Efficient BackProp" (1998), section 4.6
+
+
+@pytest.mark.parametrize(
+    ("init", "activation", "variance", "uniform"),
+    [
+        ("glorot_uniform", "relu", GLOROT, True),
+        ("glorot_normal", "relu", GLOROT, False),
+        ("he_uniform", "tanh", HE, True),
+        ("he_normal", "tanh", HE, False),
+        ("lecun_uniform", "relu", LECUN, True),
+        ("lecun_normal", "relu", LECUN, False),
+        ("auto", "tanh", GLOROT, True),
+        ("auto", "sigmoid", GLOROT, True),
+        ("auto", "identity", GLOROT, True),
+        ("auto", "relu", HE, True),
+        ("auto", "leaky_relu", HE, True),
+        ("auto", "selu", LECUN, False),
+    ],
+)
+def test_distribution_of_starting_weights(init, activation, variance, uniform):
+    """Moments to five standard errors; those of the variance follow from the kurtosis."""
+    weights = MLP([N_IN, N_OUT, 1], activation=activation, init=init, seed=7).weights[0]
+    n = weights.size
+    kurtosis = 1.8 if uniform else 3.0
+    assert abs(weights.mean(dtype=float)) < 5 * np.sqrt(variance / n)
+    assert abs(weights.var(dtype=float) / variance - 1) < 5 * np.sqrt((kurtosis - 1) / n)
+    # The largest of 120,000 normal draws is beyond four standard deviations.
+    largest = np.abs(weights).max() / np.sqrt(variance)
+    assert largest <= np.float32(np.sqrt(3)) if uniform else largest > 4
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "elu", "selu"])
+def test_auto_keeps_signals_alive_through_ten_layers(activation):
+    """Signals may shrink or grow by some per cent a layer, not by a factor of two."""
+    net = MLP([200] * 11, activation=activation, output=activation, seed=5)
+    X = np.random.default_rng(5).normal(size=(100, 200))
+    layers = reference.unpack(net.theta, net.layer_sizes)
+    _, outputs = reference.forward(layers, X, [activation] * 9, activation)
+    first, last = (np.mean(outputs[i] ** 2) for i in (0, -1))
+    assert 0.05 < last / first < 20
+
+
+# Copies
+
+
+COPIERS = {
+    "copy": MLP.copy,
+    "copy.copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda net: pickle.loads(pickle.dumps(net)),
+}
+
+
+@pytest.mark.parametrize("copier", COPIERS.values(), ids=COPIERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_copies_are_equal_and_independent_with_their_views_intact(copier, dtype):
+    slope = 1 / 3  # more digits than a float is shown with
+    net = MLP([3, 4, 2], activation=f"leaky_relu({slope!r})", dtype=dtype, seed=1)
+    X = np.random.default_rng(2).normal(size=(5, 3))
+    before = net.predict(X)
+
+    clone = copier(net)
+    assert repr(clone) == repr(net)
+    assert clone.activations == net.activations
+    assert_array_equal(clone.theta, net.theta)
+    assert_array_equal(clone.predict(X), before)
+
+    assert not np.shares_memory(clone.theta, net.theta)
+    for view in (*clone.weights, *clone.biases):
+        assert np.shares_memory(view, clone.theta)
+    clone.theta[:] = 0
+    assert not clone.weights[0].any()
+    assert_array_equal(clone.predict(X), 0)
+    assert_array_equal(net.predict(X), before)
+
+
+# Prediction
+
+
+@pytest.mark.parametrize("output", [*ELEMENTWISE, "softmax"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predict_equals_the_twin(output, dtype):
+    """To some hundred roundings: sums of 17 products, and exp, which multiplies their error."""
+    net = MLP([17, 9, 3], output=output, dtype=dtype, seed=2)
+    X = np.random.default_rng(3).normal(size=(101, 17)).astype(dtype)
+    layers = reference.unpack(net.theta, net.layer_sizes)
+    expected = reference.predict(layers, X, ["relu"], output)
+    predicted = net.predict(X)
+    assert predicted.shape == (101, 3)
+    assert predicted.dtype == net.dtype
+    eps = 200 * np.finfo(dtype).eps
+    assert_allclose(predicted, expected, rtol=eps, atol=eps)
+
+
+def test_predict_gives_the_same_bits_for_any_number_of_threads_and_rows():
+    net = MLP([17, 31, 5], output="softmax", seed=2)
+    X = np.random.default_rng(3).normal(size=(203, 17))
+    whole = net.predict(X)
+    for n_threads in (1, 2, 3, 8):
+        assert_array_equal(net.predict(X, n_threads=n_threads), whole)
+    assert_array_equal(np.vstack([net.predict(row[None]) for row in X[:20]]), whole[:20])
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        (np.ones((2, 3)), ValueError, r"X must have the shape \(n, 2\), .* got \(2, 3\)"),
+        (np.ones(2), ValueError, r"X must have the shape \(n, 2\), .* got \(2,\)"),
+        (np.ones((0, 2)), ValueError, r"X must have at least one row, got \(0, 2\)"),
+        ([[1, 2], [3, np.nan]], ValueError, r"X must be finite, got nan at index \(1, 1\)"),
+        ([["a", "b"]], TypeError, "X must hold real numbers, got an array of dtype <U1"),
+    ],
+)
+def test_predict_refuses_bad_input(X, error, message):
+    with pytest.raises(error, match=message):
+        MLP([2, 1]).predict(X)
+
+
+def test_predict_refuses_parameters_that_are_not_finite():
+    net = MLP([2, 1])
+    net.biases[0][0] = np.nan
+    with pytest.raises(ValueError, match="theta must be finite, got nan at index 2"):
+        net.predict(np.ones((1, 2)))
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("layer_sizes", "error", "message"),
+    [
+        ([3, 0, 1], ValueError, r"layer_sizes\[1\] must be an integer of at least 1, got 0"),
+        ([-1, 1], ValueError, r"layer_sizes\[0\] must be an integer of at least 1, got -1"),
+        ([3, 1.5], TypeError, r"layer_sizes\[1\] must be an integer of at least 1, got 1.5"),
+        ([3, 2.0], TypeError, r"layer_sizes\[1\] must be an integer of at least 1, got 2.0"),
+        ([3, True], TypeError, r"layer_sizes\[1\] must be an integer of at least 1, got True"),
+        (["a", 1], TypeError, r"layer_sizes\[0\] must be an integer of at least 1, got 'a'"),
+        ([None, 1], TypeError, r"layer_sizes\[0\] must be an integer of at least 1, got None"),
+        ([3, 10**12], ValueError, r"layer_sizes\[1\] must be at most 16777216, got 1000000000000"),
+        ([3], ValueError, r"must name at least the inputs and the outputs, got \[3\]"),
+        ([], ValueError, r"must name at least the inputs and the outputs, got \[\]"),
+        (3, TypeError, "layer_sizes must be a sequence of integers, got 3"),
+        (None, TypeError, "layer_sizes must be a sequence of integers, got None"),
+        ("784", TypeError, "layer_sizes must be a sequence of integers, got '784'"),
+    ],
+)
+def test_bad_layer_sizes(layer_sizes, error, message):
+    with pytest.raises(error, match=message):
+        MLP(layer_sizes)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"activation": "rellu"},
+            ValueError,
+            "activation must be one of identity, relu, .*, got 'rellu'",
+        ),
+        (
+            {"activation": "softmax"},
+            ValueError,
+            "activation must be one of identity, .*, exponential, got 'softmax'",
+        ),
+        ({"output": "soft max"}, ValueError, "output must be one of .*, softmax, got 'soft max'"),
+        ({"output": None}, TypeError, "output must be one of .*, softmax, got None"),
+        ({"activation": 3}, TypeError, "activation must be a name or a sequence of names, got 3"),
+        ({"activation": ["relu", 3]}, TypeError, "activation must be one of .*, got 3"),
+        (
+            {"activation": ["relu"]},
+            ValueError,
+            "one activation for each of the 2 hidden layers, got 1",
+        ),
+        ({"activation": "relu(0.1)"}, ValueError, "activation 'relu' takes no parameter"),
+        (
+            {"activation": "leaky_relu(alpha=0.1)"},
+            ValueError,
+            r"activation must be like 'leaky_relu\(slope=0.5\)', got 'leaky_relu\(alpha=0.1\)'",
+        ),
+        ({"output": "leaky_relu(x)"}, ValueError, r"output must be like .*, got 'leaky_relu\(x\)'"),
+        ({"output": "leaky_relu(1)"}, ValueError, r"slope of leaky_relu must be in \[0, 1\)"),
+        ({"output": "leaky_relu(nan)"}, ValueError, "slope of leaky_relu must be .*, got nan"),
+        ({"dtype": "float16"}, ValueError, "dtype must be float32 or float64, got 'float16'"),
+        ({"dtype": "floaty"}, ValueError, "dtype must be float32 or float64, got 'floaty'"),
+        ({"dtype": None}, ValueError, "dtype must be float32 or float64, got None"),
+        ({"dtype": int}, ValueError, "dtype must be float32 or float64, got <class 'int'>"),
+        ({"init": "he"}, ValueError, "init must be one of auto, .*lecun_normal, got 'he'"),
+        ({"init": None}, TypeError, "init must be one of auto, .*lecun_normal, got None"),
+        ({"seed": -1}, ValueError, "seed must be None or an integer from 0 up, got -1"),
+        ({"seed": 1.5}, ValueError, "seed must be None or an integer from 0 up, got 1.5"),
+        ({"seed": "a"}, ValueError, "seed must be None or an integer from 0 up, got 'a'"),
+    ],
+)
+def test_bad_options(options, error, message):
+    with pytest.raises(error, match=message):
+        MLP([3, 4, 4, 2], **options)
