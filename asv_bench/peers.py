@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from asv_bench.workloads import WORKLOADS
+from asv_bench.benchmarks.workloads import WORKLOADS
 
 PEERS = {
     "fastmlp": "fastmlp",
@@ -109,9 +109,7 @@ def time_jax(workload, n_threads):
         m = tree(lambda a, b: 0.9 * a + 0.1 * b, m, g)
         v = tree(lambda a, b: 0.999 * a + 0.001 * b * b, v, g)
         c1, c2 = 1 - 0.9**t, 1 - 0.999**t
-        params = tree(
-            lambda p, a, b: p - 1e-3 * (a / c1) / (jnp.sqrt(b / c2) + 1e-8), params, m, v
-        )
+        params = tree(lambda p, a, b: p - 1e-3 * (a / c1) / (jnp.sqrt(b / c2) + 1e-8), params, m, v)
         return (params, m, v, t), None
 
     @jax.jit

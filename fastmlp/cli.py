@@ -558,7 +558,14 @@ def _load_features(path, dtype):
 
     with open_plain_or_gzip(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
-        header = next(filter(None, csv.reader(text)), [""])
+        try:
+            header = next(filter(None, csv.reader(text)), [""])
+        except csv.Error:
+            header = [""]  # load_csv says what is wrong
+    if len(header) == 1 and header != [""]:
+        raise ValueError(
+            "DATA must have two columns at least, got one: add any other, and name it with --target"
+        )
     # load_csv sets one column apart, the last, which goes back to its place.
     X, last, _ = load_csv(path, header[-1].strip(), dtype=dtype)
     return np.column_stack([X, last.astype(dtype)])

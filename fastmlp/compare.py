@@ -94,11 +94,10 @@ class Comparison:
             for row in [header, *rows]
         ]
         lines.insert(1, "-" * (sum(widths) + 2 * last))
-        lines.append(
-            f"Each from the same parameters, with at most {self._budget_in_words()}; the objective is of "
-            f"the training data,"
-        )
-        lines.append(f"the {self.score_name} of the {self.scored_on} data.")
+        lines += [
+            f"Each from the same parameters, with at most {self._budget_in_words()}.",
+            f"Objective of the training data, {self.score_name} of the {self.scored_on} data.",
+        ]
         return "\n".join(lines)
 
     def _budget_in_words(self):
@@ -219,8 +218,8 @@ def compare(
 
     Examples
     --------
-    >>> from fastmlp import LBFGS, MLP, SGD
-    >>> X, y = fastmlp.datasets.load_digits()  # doctest: +SKIP
+    >>> from fastmlp import LBFGS, MLP, SGD, compare, datasets
+    >>> X, y = datasets.load_digits()
     >>> net = MLP([64, 32, 10], output="softmax", seed=0)
     >>> print(compare(net, X, y, {"sgd": SGD(0.1), "lbfgs": LBFGS()}, seed=0))  # doctest: +SKIP
     """
@@ -307,7 +306,8 @@ def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
         elif kind in ("logistic", "hinge"):
             by_output = np.sign(outputs) == targets
         else:
-            by_output = np.square(outputs - targets, dtype=np.float64)
+            with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
+                by_output = np.square(outputs - targets, dtype=np.float64)
         by_row = by_output.mean(axis=1)
     mean = float(np.average(by_row, weights=sample_weight))
     if kind in ("cross_entropy", "binary_cross_entropy", "logistic", "hinge"):
@@ -346,9 +346,7 @@ def _shares(name, n_stages, passes, time_limit):
         if time_limit is None:
             raise ValueError("passes must be given where time_limit is not, got None for both")
         if n_stages > 1:
-            raise ValueError(
-                f"passes must be given for the members of {name!r} to share, got None"
-            )
+            raise ValueError(f"passes must be given for the members of {name!r} to share, got None")
         return [_UNLIMITED]
     if passes < n_stages:
         raise ValueError(

@@ -49,7 +49,9 @@ def load(path):
             names = list(file.keys())
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, TypeError, AttributeError) as error:
-        raise ValueError(f"path must be a whole safetensors file, {shown!r} is not: {error}") from None
+        raise ValueError(
+            f"path must be a whole safetensors file, {shown!r} is not: {error}"
+        ) from None
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"path must be a file that MLP.save wrote, the format of {shown!r} is "
@@ -70,7 +72,9 @@ def load(path):
         theta = np.concatenate([tensors[name].ravel() for name in wanted])
         return MLP.from_architecture(architecture, theta)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"path must be a file that MLP.save wrote, {shown!r} is not: {error}") from None
+        raise ValueError(
+            f"path must be a file that MLP.save wrote, {shown!r} is not: {error}"
+        ) from None
 
 
 def check_path(path):

@@ -70,7 +70,7 @@ def plot_traces(traces):
     else:
         panels[0].set_xlim(left=0)
     panels[1].set_xlim(left=0)
-    if all((trace["objective"] > 0).all() for trace in traces.values()):
+    if spent and all((trace["objective"] > 0).all() for trace in traces.values()):
         panels[0].set_yscale("log")
     panels[0].set_ylabel("objective")
     handles, labels = panels[0].get_legend_handles_labels()

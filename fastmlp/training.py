@@ -151,7 +151,7 @@ def run_stages(objective, stages, budgets, monitor, batches, *, comparable=False
         if status not in _HAND_OVER:
             break
     trace, seconds = monitor.trace, monitor.seconds
-    if comparable and len(trace) and trace[-1].data_passes < monitor.data_passes:
+    if comparable and not (len(trace) and trace[-1].data_passes == monitor.data_passes):
         with suppress(Stop):  # the optimizer has ended already
             record_exactly(objective, monitor)
     return FitResult(
@@ -199,9 +199,7 @@ def run_stochastic(
             order = None
             if gather:
                 replacement = shuffle == "replacement"
-                order = (
-                    rng.integers(0, n_rows, n_rows) if replacement else rng.permutation(n_rows)
-                )
+                order = rng.integers(0, n_rows, n_rows) if replacement else rng.permutation(n_rows)
             rates = optimizer.learning_rates(n_updates, sweep.n_updates, sweep.n_updates)
             sweep.begin(order, n_updates)
             passes = monitor.data_passes

@@ -118,9 +118,7 @@ class Workspace:
         block = min(BLOCK_ROWS, rows)
         lanes = 2 * VECTOR_BYTES // dtype.itemsize
         self.tasks, self.bounds = task_table(layer_sizes, n_parts)
-        largest_task = max(
-            (stop - row) * widths[layer] for layer, row, stop in self.tasks.tolist()
-        )
+        largest_task = max((stop - row) * widths[layer] for layer, row, stop in self.tasks.tolist())
         self.rows = rows
         self.n_parts = n_parts
         self.alone = np.array([0, len(self.tasks)], np.int64)

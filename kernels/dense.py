@@ -12,7 +12,7 @@ kernels of their own, for tests, benchmarks and whoever wants one layer.
 import numpy as np
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import entry, inline, loop, prange
+from fastmlp.kernels._jit import entry, inline, prange
 from fastmlp.kernels.activations import (
     activation_backward,
     activation_forward,
@@ -25,15 +25,14 @@ from fastmlp.kernels.simd import (
     FROM_ROW,
     FROM_ZERO,
     panel_width,
+    sum_tile,
     transpose_block,
     vector,
 )
 
 
 @inline
-def dense_forward_rows(
-    A, a0, W, b, code, parameter, output, derivative, saving, i0, rows, panel
-):
+def dense_forward_rows(A, a0, W, b, code, parameter, output, derivative, saving, i0, rows, panel):
     """Overwrite rows ``i0 : i0+rows`` of `output` by the activation of A W + b.
 
     Reads the `rows` rows of A from `a0` on. If `saving`, rows of `derivative` (a matrix like
@@ -90,18 +89,10 @@ def dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, panel):
         depth = delta.shape[0]
         multiply(A, k0, 0, 1, delta, origin, panel, gradient, 0, weight_rows, depth, panel)
     if k1 > n_in:
-        add_column_sums(delta, accumulate, gradient, n_in - k0)
-
-
-@loop
-def add_column_sums(x, accumulate, sums, row):
-    """Overwrite one row of `sums` by the sums of x's columns, or add them; first row first."""
-    if not accumulate:
-        for j in range(x.shape[1]):
-            sums[row, j] = 0
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            sums[row, j] += x[i, j]
+        width = panel_width(delta)
+        for j in range(0, delta.shape[1], width):
+            columns = min(delta.shape[1] - j, width)
+            sum_tile(delta, j, origin, gradient, n_in - k0, columns, delta.shape[0])
 
 
 @inline
@@ -136,9 +127,7 @@ def dense_forward(A, W, b, code, parameter, output, derivative, n_parts):
 
 
 @entry
-def dense_backward_input(
-    delta, transposed, output, code, parameter, delta_below, n_parts
-):
+def dense_backward_input(delta, transposed, output, code, parameter, delta_below, n_parts):
     """Overwrite `delta_below` (rows, n_in) by (delta W^T) * activation', see the ``_rows``."""
     for part in prange(n_parts):
         i0, i1 = part_bounds(delta.shape[0], part, n_parts)
@@ -157,4 +146,3 @@ def dense_backward_params(A, delta, gradient, n_parts):
         panel = np.empty(delta.shape[0] * panel_width(delta), delta.dtype)
         share = gradient[k0:k1]
         dense_backward_params_rows(A, delta, k0, k1, False, share, panel)
-

@@ -46,7 +46,7 @@ def layer_transposed(work, plan, layout, layer):
 
 @inline
 def chunk_input(X, work, plan, layout, start, rows):
-    """View of the chunk's rows of X: in place, or where `gather_rows` has copied them."""
+    """View of the chunk's rows of X: in place, or where `copy_rows` has copied them."""
     n_in = layout[0, codes.N_IN]
     if plan[codes.GATHER]:
         return matrix(work, plan[codes.INPUT], rows, n_in)
@@ -54,22 +54,28 @@ def chunk_input(X, work, plan, layout, start, rows):
 
 
 @loop
-def gather_rows(source, n_columns, order, start, ordered, work, base, r0, r1):
-    """Copy rows of the flat matrix `source` into rows ``r0 : r1`` of the matrix at `base`.
+def copy_rows(source, n_columns, order, start, ordered, copied, r0, r1):
+    """Overwrite rows ``r0 : r1`` of the flat matrix `copied` by rows of the flat `source`.
 
     Row r comes from row ``order[start + r]`` if `ordered`, else from row ``start + r``.
     """
+    if not ordered:
+        size = (r1 - r0) * n_columns
+        copy = vector(copied, r0 * n_columns, size)
+        original = vector(source, (start + r0) * n_columns, size)
+        for i in range(size):
+            copy[i] = original[i]
+        return
     for r in range(r0, r1):
-        row = order[start + r] if ordered else start + r
-        copied = vector(work, base + r * n_columns, n_columns)
-        original = vector(source, row * n_columns, n_columns)
+        copy = vector(copied, r * n_columns, n_columns)
+        original = vector(source, order[start + r] * n_columns, n_columns)
         for j in range(n_columns):
-            copied[j] = original[j]
+            copy[j] = original[j]
 
 
 @loop
 def weigh_losses(sample_loss, weights, order, ordered, start):
-    """Multiply each of `sample_loss` by its row's weight; rows count as in `gather_rows`."""
+    """Multiply each of `sample_loss` by its row's weight; rows count as in `copy_rows`."""
     for r in range(sample_loss.size):
         sample_loss[r] *= weights[order[start + r] if ordered else start + r]
 
@@ -77,10 +83,13 @@ def weigh_losses(sample_loss, weights, order, ordered, start):
 @loop
 def scale_rows(delta, scale, weights, order, ordered, start, r0, rows):
     """Multiply rows ``r0 : r0+rows`` of `delta` by `scale` and, if there are any, `weights`."""
+    if not weights.size:
+        flat = vector(delta, r0 * delta.shape[1], rows * delta.shape[1])
+        for i in range(flat.size):
+            flat[i] *= scale
+        return
     for r in range(r0, r0 + rows):
-        factor = scale
-        if weights.size:
-            factor = scale * weights[order[start + r] if ordered else start + r]
+        factor = scale * weights[order[start + r] if ordered else start + r]
         for j in range(delta.shape[1]):
             delta[r, j] *= factor
 
@@ -129,8 +138,10 @@ def rows_pass(
         rows = min(r1 - b0, plan[codes.BLOCK_ROWS])
         if ordered:
             n_in = layout[0, codes.N_IN]
-            gather_rows(X, n_in, order, start, True, work, plan[codes.INPUT], b0, b0 + rows)
-        gather_rows(Y, n_target, order, start, ordered, work, plan[codes.TARGET], b0, b0 + rows)
+            copied = vector(work, plan[codes.INPUT], (b0 + rows) * n_in)
+            copy_rows(X, n_in, order, start, True, copied, b0, b0 + rows)
+        copied = vector(work, plan[codes.TARGET], (b0 + rows) * n_target)
+        copy_rows(Y, n_target, order, start, ordered, copied, b0, b0 + rows)
 
         below = chunk_input(X, work, plan, layout, start, b0 + rows)
         for layer in range(n_layers):
@@ -163,9 +174,7 @@ def rows_pass(
         if not fused:
             code = layout[top, codes.ACTIVATION]
             if code == codes.SOFTMAX:
-                softmax_backward_rows(
-                    matrix(work, scratch, rows, n_out), below, delta, b0, rows
-                )
+                softmax_backward_rows(matrix(work, scratch, rows, n_out), below, delta, b0, rows)
             else:
                 activation_backward(
                     gradient,
@@ -278,9 +287,7 @@ def update_task(theta, state, layout, plan, hyper, work, g, task, learning_rate,
             offset = layout[layer, codes.W_OFFSET] + (k0 + r0) * n_out
             size = (r1 - r0) * n_out
             slot_1 = vector(state, offset if plan[codes.N_SLOTS] > 0 else 0, size)
-            slot_2 = vector(
-                state, theta.size + offset if plan[codes.N_SLOTS] > 1 else 0, size
-            )
+            slot_2 = vector(state, theta.size + offset if plan[codes.N_SLOTS] > 1 else 0, size)
             apply_update(
                 plan[codes.OPTIMIZER],
                 vector(theta, offset, size),

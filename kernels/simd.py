@@ -153,9 +153,7 @@ def tile(typingctx, A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, col
 
         def call_smallest(shapes):
             (n_rows, n_vectors), *larger = shapes
-            function = _tile_function(
-                builder.module, a.type.pointee, n_rows, n_vectors, n_lanes
-            )
+            function = _tile_function(builder.module, a.type.pointee, n_rows, n_vectors, n_lanes)
             if not larger:
                 builder.call(function, operands)
                 return
@@ -170,6 +168,39 @@ def tile(typingctx, A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, col
                     call_smallest(larger)
 
         call_smallest([(n_rows, v) for v in (1, 2) for n_rows in (1, LOW, MIDDLE, TALL)])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def sum_tile(typingctx, B, j, origin, C, ci, columns, depth):
+    """Sum columns of B in registers: `tile` with one row, for an A of ones.
+
+    ``C[ci, j + c] = start + sum over t < depth of B[t, j + c]``, the start 0 or what C holds.
+    """
+    n = types.intp
+    signature = types.void(B, n, n, C, n, n, n)
+
+    def codegen(context, builder, signature, args):
+        b, j, origin, c, ci, columns, depth = args
+        n_lanes = VECTOR_BYTES // (B.dtype.bitwidth // 8)
+        b, b_width = _block(context, builder, B, b, _I64(0), j)
+        c, c_width = _block(context, builder, C, c, ci, j)
+        element = b.type.pointee
+        one = cgutils.alloca_once_value(builder, ir.Constant(element, 1.0))
+        from_zero = builder.icmp_signed("==", origin, _I64(FROM_ZERO))
+        zero, rows = _I64(0), _I64(1)
+        function = _tile_function(builder.module, element, 1, 2, n_lanes)
+        narrow = _tile_function(builder.module, element, 1, 1, n_lanes)
+        operands = [one, zero, zero, b, b_width, c, c_width, from_zero]
+        operands += [c, c_width, rows, columns, depth]
+        fits = builder.icmp_signed("<=", columns, _I64(n_lanes))
+        with builder.if_else(fits) as (then, otherwise):
+            with then:
+                builder.call(narrow, operands)
+            with otherwise:
+                builder.call(function, operands)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -207,8 +238,7 @@ def _tile_function(module, element, n_rows, n_vectors, n_lanes):
 
     def load_row(base):
         return [
-            vectors.load(builder.gep(base, [_I64(v * n_lanes)]), masks[v])
-            for v in range(n_vectors)
+            vectors.load(builder.gep(base, [_I64(v * n_lanes)]), masks[v]) for v in range(n_vectors)
         ]
 
     # Rows past the last one repeat it: they cost time, but no branch in the loop.
@@ -416,11 +446,26 @@ if numba.config.DISABLE_JIT:
     def panel_width(A):
         return 2 * VECTOR_BYTES // A.itemsize
 
-    def tile(A, i, k, transposed, B, j, C, ci, cj, rows, columns, depth):
+    def tile(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth):
         if transposed:
-            block = A[k : k + depth, i : i + rows].T
+            a = A[k : k + depth, i : i + rows].T
         else:
-            block = A[i : i + rows, k : k + depth]
-        # Not block @ B: the order of BLAS's sums depends on the shape of the block.
+            a = A[i : i + rows, k : k + depth]
+        block = C[ci : ci + rows, cj : cj + columns]
+        if origin == FROM_ZERO:
+            block[:] = 0
+        elif origin == FROM_ROW:
+            block[:] = row[cj : cj + columns]
+        # Not a @ B: the order of BLAS's sums depends on the shape of the block.
         for t in range(depth):
-            C[ci : ci + rows, cj : cj + columns] += block[:, t, None] * B[t, j : j + columns]
+            block += a[:, t, None] * B[t, j : j + columns]
+
+    def sum_tile(B, j, origin, C, ci, columns, depth):
+        sums = C[ci, j : j + columns]
+        if origin == FROM_ZERO:
+            sums[:] = 0
+        for t in range(depth):
+            sums += B[t, j : j + columns]
+
+    def transpose_block(A, i, j, B, rows, columns):
+        B[j : j + columns, i : i + rows] = A[i : i + rows, j : j + columns].T

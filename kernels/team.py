@@ -87,9 +87,7 @@ def offer_core(typingctx):
     def codegen(context, builder, signature, args):
         if sys.platform != "win32":
             function_type = ir.FunctionType(ir.IntType(32), [])
-            function = cgutils.get_or_insert_function(
-                builder.module, function_type, "sched_yield"
-            )
+            function = cgutils.get_or_insert_function(builder.module, function_type, "sched_yield")
             builder.call(function, [])
         return context.get_dummy_value()
 

@@ -97,9 +97,7 @@ def apply_update(code, theta, gradient, slot_1, slot_2, hyper, learning_rate, t,
     """
     typed = theta.dtype.type
     if code == codes.SGD:
-        sgd_update(
-            theta, gradient, slot_1, typed(learning_rate), typed(hyper[0]), typed(hyper[1])
-        )
+        sgd_update(theta, gradient, slot_1, typed(learning_rate), typed(hyper[0]), typed(hyper[1]))
     elif code == codes.ADAGRAD:
         adagrad_update(theta, gradient, slot_1, typed(learning_rate), typed(hyper[5]))
     elif code == codes.RMSPROP:

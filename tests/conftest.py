@@ -2,6 +2,9 @@
 
 import os
 
+import numba
+import numpy as np
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -10,3 +13,11 @@ settings.register_profile(
     "fastmlp", derandomize=True, deadline=None, max_examples=50, database=None
 )
 settings.load_profile("fastmlp")
+
+
+@pytest.fixture
+def overflow():
+    """For tests that overflow: compiled kernels do so in silence, interpreted ones warn."""
+    quiet = "ignore" if numba.config.DISABLE_JIT else None
+    with np.errstate(over=quiet, invalid=quiet):
+        yield

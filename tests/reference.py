@@ -216,17 +216,34 @@ def panel_width(A, vector_bytes):
     return 2 * vector_bytes // A.itemsize
 
 
-def tile(A, i, k, transposed, B, j, C, ci, cj, rows, columns, depth):
-    """C with the product of a block of A, or of A^T, and a block of B added to a block."""
-    A, B, C = (np.array(M, np.float64) for M in (A, B, C))
+def tile(A, i, k, transposed, B, j, start, rows, columns, depth):
+    """Start plus the product of a block of A, or of A^T, and a block of B.
+
+    `start` is 0, a row for all rows, or a block.
+    """
+    A, B = np.asarray(A, np.float64), np.asarray(B, np.float64)
     block = A.T[i : i + rows, k : k + depth] if transposed else A[i : i + rows, k : k + depth]
-    C[ci : ci + rows, cj : cj + columns] += block @ B[:depth, j : j + columns]
-    return C
+    return start + block @ B[:depth, j : j + columns]
 
 
-def multiply_add(A, i, k, transposed, B, C, ci, rows, depth):
-    """C with the product of a block of A, or of A^T, and the first rows of B added to rows."""
-    return tile(A, i, k, transposed, B, 0, C, ci, 0, rows, C.shape[1], depth)
+def multiply(A, i, k, transposed, B, start, rows, depth):
+    """Start plus the product of a block of A, or of A^T, and the first rows of B."""
+    return tile(A, i, k, transposed, B, 0, start, rows, B.shape[1], depth)
+
+
+def sum_tile(B, j, start, columns, depth):
+    """Start plus the sums of some columns of B, over its first rows."""
+    return start + np.sum(np.asarray(B, np.float64)[:depth, j : j + columns], axis=0)
+
+
+def pack_panel(B, j, columns):
+    """Some columns of B."""
+    return B[:, j : j + columns]
+
+
+def transpose_block(A, i, j, rows, columns):
+    """A block of A, transposed."""
+    return A[i : i + rows, j : j + columns].T
 
 
 # --- dense layers ---
@@ -381,14 +398,24 @@ def layer_rows(outputs, layer, rows):
     return outputs[layer][:rows]
 
 
-def gather_rows(source, order, start, r0, r1):
+def copy_rows(source, order, start, r0, r1):
     """Rows of `source` that an order names from ``start + r0`` to ``start + r1``."""
     return source[order[start + r0 : start + r1]]
 
 
 def chunk_input(X, order, start, rows):
     """Rows of X that an order names from `start` on."""
-    return gather_rows(X, order, start, 0, rows)
+    return copy_rows(X, order, start, 0, rows)
+
+
+def weigh_losses(losses, weights):
+    """Each sample's loss times its weight."""
+    return losses * weights
+
+
+def scale_rows(delta, scale, weights):
+    """Rows of delta times a scale and each sample's weight."""
+    return scale * weights[:, None] * delta
 
 
 def forward(layers, X, activations, output):
@@ -405,6 +432,11 @@ def forward(layers, X, activations, output):
 def output_rows(layers, X, activations, output, r0, r1):
     """Outputs of the network for rows ``r0 : r1`` of X."""
     return predict(layers, X[r0:r1], activations, output)
+
+
+def predict_part(layers, X, activations, output, part, n_parts):
+    """Outputs of the network for one part's rows of X."""
+    return output_rows(layers, X, activations, output, *part_bounds(len(X), part, n_parts))
 
 
 def predict(layers, X, activations, output):
@@ -427,12 +459,12 @@ def rows_pass(layers, X, Y, weights, *, activations, output, loss):
     losses, delta = block_losses(loss, pre_activations[-1] if fused else outputs[-1], Y)
     if not fused:
         delta = activation_backward(delta, pre_activations[-1], output)
-    deltas = [delta * weights[:, None] / len(X)]
+    deltas = [scale_rows(delta, 1 / len(X), weights)]
     for layer in range(len(layers) - 1, 0, -1):
         W = layers[layer][0]
         z_below = pre_activations[layer - 1]
         deltas.insert(0, dense_backward_input(deltas[0], W, z_below, activations[layer - 1]))
-    return outputs, weights * losses, deltas
+    return outputs, weigh_losses(losses, weights), deltas
 
 
 def params_pass(below, delta, W, l1, l2):
@@ -477,11 +509,24 @@ def batch_gradient(layers, X, Y, weights, *, l1=0.0, l2=0.0, **problem):
     return gradients, np.sum(losses)
 
 
-def clip_gradient(gradient, clip_norm):
-    """Gradient vector scaled down to a norm of `clip_norm` if it is longer, and its norm."""
-    gradient = np.asarray(gradient, np.float64)
-    norm = math.hypot(*gradient)
-    return gradient * (clip_norm / norm if norm > clip_norm else 1.0), norm
+def sum_in_order(x):
+    """Sum of a vector."""
+    return math.fsum(x)
+
+
+def euclidean_norm(x):
+    """Square root of the sum of squares."""
+    return math.hypot(*np.asarray(x, np.float64))
+
+
+def scale(x, factor):
+    """A vector times a number."""
+    return x * factor
+
+
+def task_gradient(gradients, layer, k0, k1):
+    """Rows ``k0 : k1`` of the gradient of one layer's [W; b]."""
+    return np.vstack(gradients[layer])[k0:k1]
 
 
 def update_task(optimizer, layer, gradient, slots, hyper, learning_rate, t):
@@ -535,8 +580,10 @@ def train(
     trajectory, losses = [], []
     for t, (rows, rate) in enumerate(zip(batches, rates, strict=True), start=1):
         gradients, loss = batch_gradient(layers, X[rows], Y[rows], weights[rows], **problem)
-        clipped, _ = clip_gradient(pack(gradients), clip_norm)
-        gradients = unpack(clipped, layer_sizes)
+        flat = pack(gradients)
+        norm = euclidean_norm(flat)
+        if norm > clip_norm:
+            gradients = unpack(scale(flat, clip_norm / norm), layer_sizes)
         updated = [
             update_task(optimizer, layer, parts, slots, hyper, rate, t)
             for layer, parts, slots in zip(layers, gradients, states, strict=True)

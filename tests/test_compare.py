@@ -1,6 +1,7 @@
 """compare: equal conditions for every optimizer, honest counts, and what it shows of them."""
 
 import csv
+import io
 import signal
 import sys
 
@@ -11,7 +12,7 @@ from scipy import optimize
 from fastmlp import LBFGS, MLP, SGD, Adam, Objective, Scipy, Status
 from fastmlp.compare import Comparison, compare, score
 from fastmlp.monitor import Monitor
-from fastmlp.result import COLUMNS
+from fastmlp.result import COLUMNS, Trace
 
 N_ROWS = 60
 
@@ -130,8 +131,9 @@ def test_a_solver_is_left_with_its_last_iterate_within_the_budget(regression, pa
         if n_evaluations <= passes:
             within.append(intermediate_result.fun)
 
+    options = {"maxcor": 10, "maxiter": 25}
     optimize.minimize(
-        counted, net.theta, jac=True, method="L-BFGS-B", callback=callback, options={"maxcor": 10}
+        counted, net.theta, jac=True, method="L-BFGS-B", callback=callback, options=options
     )
     assert n_evaluations > passes
     result = compare(net, X, y, {"lbfgs": LBFGS()}, passes=passes).results["lbfgs"]
@@ -163,9 +165,8 @@ def test_a_time_limit_ends_an_optimizer_within_its_epoch(regression):
 @pytest.mark.parametrize("method", ["L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "trust-constr"])
 def test_without_a_limit_on_passes_a_solver_runs_to_its_end(regression, method):
     X, y, net = regression
-    result = compare(
-        net, X, y, {"it": Scipy(method)}, passes=None, time_limit=1e6, l2=1.0
-    ).results["it"]
+    optimizers = {"it": Scipy(method)}
+    (result,) = compare(net, X, y, optimizers, passes=None, time_limit=1e6, l2=1.0).results.values()
     assert result.status == Status.CONVERGED
 
 
@@ -210,6 +211,7 @@ def test_optimizers_by_their_written_form(regression):
 # Trouble
 
 
+@pytest.mark.usefixtures("overflow")
 def test_one_that_diverges_does_not_spoil_the_others(regression):
     X, y, net = regression
     comparison = compare(net, X, y, {"wild": SGD(1e200), "tame": SGD(0.01)}, passes=5, seed=0)
@@ -221,12 +223,22 @@ def test_one_that_diverges_does_not_spoil_the_others(regression):
     assert "not finite" in comparison.table()
 
 
+@pytest.mark.usefixtures("overflow")
 def test_an_objective_that_overflows_at_the_start_is_a_status_too(regression):
     X, y, net = regression
     net.theta = np.full(net.n_params, 1e200)
     comparison = compare(net, X, y, {"sgd": SGD(), "lbfgs": LBFGS()}, passes=2)
     assert {r.status for r in comparison.results.values()} == {Status.NOT_FINITE}
     assert "not finite" in str(comparison)
+
+
+def test_traces_without_a_record_can_be_drawn():
+    pytest.importorskip("matplotlib")
+    from fastmlp.plotting import plot_traces
+
+    figure = plot_traces({"sgd": Trace(), "lbfgs": Trace()})
+    figure.savefig(io.BytesIO())
+    assert len(figure.legends[0].get_texts()) == 2
 
 
 def test_ctrl_c_keeps_what_there_is(regression, monkeypatch):
@@ -313,13 +325,13 @@ def network_that_returns_its_input(n, output):
         (1, "identity", "auto", [[1.0], [2.0]], [4.0, -2.0], ("rms error", 12.5**0.5)),
         (1, "identity", "huber", [[1.0], [2.0]], [1.0, 2.0], ("rms error", 0.0)),
         (2, "identity", "auto", [[0.0, 0.0]], [[3.0, 4.0]], ("rms error", 12.5**0.5)),
-        (2, "softmax", "auto", [[2.0, 1.0], [0.0, 1.0], [3.0, 5.0]], [0, 1, 0], ("accuracy", 2 / 3)),
-        (2, "softmax", "auto", [[2.0, 1.0], [0.0, 1.0]], [[0.9, 0.1], [1.0, 0.0]], ("accuracy", 0.5)),
+        (2, "softmax", "auto", [[2, 1], [0, 1], [3, 5]], [0, 1, 0], ("accuracy", 2 / 3)),
+        (2, "softmax", "auto", [[2, 1], [0, 1]], [[0.9, 0.1], [1, 0]], ("accuracy", 0.5)),
         (1, "sigmoid", "auto", [[3.0], [-3.0], [0.1], [-0.1]], [1, 0, 0, 0], ("accuracy", 0.75)),
         (1, "identity", "hinge", [[3.0], [-3.0], [0.1]], [1, 1, 1], ("accuracy", 2 / 3)),
         (1, "identity", "logistic", [[3.0], [-3.0]], [1, -1], ("accuracy", 1.0)),
     ],
-)  # fmt: skip
+)
 def test_scores_that_can_be_read_off(n, output, loss, X, y, expected):
     net = network_that_returns_its_input(n, output)
     name, value = score(net, X, y, loss=loss)

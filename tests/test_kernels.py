@@ -38,6 +38,7 @@ from fastmlp.kernels import (
     updates,
 )
 from fastmlp.kernels._jit import standalone
+from fastmlp.objective import run_sweep
 from fastmlp.workspace import Workspace, chunk_table
 
 INTERPRETED = bool(numba.config.DISABLE_JIT)
@@ -51,21 +52,35 @@ softmax_backward_rows = standalone(activations.softmax_backward_rows)
 loss_elementwise = standalone(losses.loss_elementwise)
 loss_cross_entropy = standalone(losses.loss_cross_entropy)
 row_sums = standalone(losses.row_sums)
-multiply_add = standalone(gemm.multiply_add)
+multiply = standalone(gemm.multiply)
 dense_forward_rows = standalone(dense.dense_forward_rows)
 dense_backward_params_rows = standalone(dense.dense_backward_params_rows)
 transpose_rows = standalone(dense.transpose_rows)
 part_bounds = standalone(dense.part_bounds)
 adam_update = standalone(updates.adam_update)
 apply_update = standalone(updates.apply_update)
-gather_rows = standalone(network.gather_rows)
+copy_rows = standalone(network.copy_rows)
+weigh_losses = standalone(network.weigh_losses)
+scale_rows = standalone(network.scale_rows)
 add_penalties = standalone(network.add_penalties)
-clip_gradient = standalone(epoch.clip_gradient)
+scale = standalone(epoch.scale)
+sum_in_order = standalone(epoch.sum_in_order)
+euclidean_norm = standalone(epoch.euclidean_norm)
 
 
 @standalone
-def tile(A, i, k, transposed, B, j, C, ci, cj, rows, columns, depth):
-    simd.tile(A, i, k, transposed, B, j, C, ci, cj, rows, columns, depth)
+def tile(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth):
+    simd.tile(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth)
+
+
+@standalone
+def sum_tile(B, j, origin, C, ci, columns, depth):
+    simd.sum_tile(B, j, origin, C, ci, columns, depth)
+
+
+@standalone
+def transpose_block(A, i, j, B, rows, columns):
+    simd.transpose_block(A, i, j, B, rows, columns)
 
 
 @standalone
@@ -462,22 +477,38 @@ def test_row_sums_equal_their_twin(dtype):
 
 # The matrix product
 
+ORIGINS = [simd.FROM_ZERO, simd.FROM_ROW, simd.FROM_C]
 
-def chain_bound(A, B, C):
-    """Largest error of C + A B from one chain of roundings an element, and of its twin."""
-    size = np.abs(widen(C)) + np.abs(widen(A)) @ np.abs(widen(B))
-    return (A.shape[1] + 1) * np.finfo(C.dtype).eps * size
+
+def chain_bound(A, B, start):
+    """Largest error of start + A B from one chain of roundings an element, and of its twin."""
+    size = np.abs(widen(start)) + np.abs(widen(A)) @ np.abs(widen(B))
+    return (A.shape[1] + 1) * np.finfo(A.dtype).eps * size
 
 
 class Product:
     """Operands of one product, each a block in a matrix that is NaN elsewhere.
 
-    C lies in a guarded vector, between guard rows, with guard elements around all of it.
+    C lies between guard rows, with guard elements around all of it. The start of the sums is NaN
+    wherever `origin` does not say that it is.
     """
 
     GUARD = 99
 
-    def __init__(self, rows, columns, depth, dtype, *, i=1, k=2, ci=1, transposed=False, seed=0):
+    def __init__(
+        self,
+        rows,
+        columns,
+        depth,
+        dtype,
+        *,
+        i=1,
+        k=2,
+        ci=1,
+        transposed=False,
+        origin=simd.FROM_C,
+        seed=0,
+    ):
         rng = np.random.default_rng(seed)
         self.block = normal(rng, (rows, depth), dtype)
         self.A = np.full((i + rows + 2, k + depth + 1), np.nan, dtype)
@@ -486,37 +517,56 @@ class Product:
             self.A = np.ascontiguousarray(self.A.T)
         self.B = np.full((depth + 2, columns), np.nan, dtype)
         self.B[:depth] = normal(rng, (depth, columns), dtype)
+        self.row = np.full(columns, np.nan, dtype)
         n_rows = ci + rows + 2
         self.buffer = np.full(n_rows * columns + 2 * self.GUARD, np.nan, dtype)
         self.C = self.buffer[self.GUARD : -self.GUARD].reshape(n_rows, columns)
-        self.start = normal(rng, (rows, columns), dtype)
-        self.C[ci : ci + rows] = self.start
-        self.i, self.k, self.ci = i, k, ci
-        self.rows, self.depth, self.transposed = rows, depth, int(transposed)
+        self.start = np.zeros((rows, columns), dtype)
+        if origin == simd.FROM_ROW:
+            self.start[:] = self.row[:] = normal(rng, columns, dtype)
+        elif origin == simd.FROM_C:
+            self.start = self.C[ci : ci + rows] = normal(rng, (rows, columns), dtype)
+        self.origin, self.transposed = origin, int(transposed)
+        self.i, self.k, self.ci, self.rows, self.depth = i, k, ci, rows, depth
 
     def run(self):
         """The block of C, checked to be all that was written."""
         before = self.buffer.copy()
+        rest = np.ones(self.C.shape, bool)
+        rest[self.ci : self.ci + self.rows] = False
         panel = np.full(self.depth * panel_width(self.A), np.nan, self.A.dtype)
-        A, B, C = self.A, self.B, self.C
-        multiply_add(
-            A, self.i, self.k, self.transposed, B, C, self.ci, self.rows, self.depth, panel
+        multiply(
+            self.A,
+            self.i,
+            self.k,
+            self.transposed,
+            self.B,
+            self.origin,
+            self.row,
+            self.C,
+            self.ci,
+            self.rows,
+            self.depth,
+            panel,
         )
-        result = C[self.ci : self.ci + self.rows].copy()
-        C[self.ci : self.ci + self.rows] = self.start
-        assert_array_equal(self.buffer, before)
-        return result
-
-    def twin(self):
-        A, B, C = np.nan_to_num(self.A), np.nan_to_num(self.B), self.C
-        product = reference.multiply_add(
-            A, self.i, self.k, self.transposed, B, C, self.ci, self.rows, self.depth
-        )
-        return product[self.ci : self.ci + self.rows]
+        assert_array_equal(self.C[rest], np.nan)
+        assert_array_equal(self.buffer[: self.GUARD], before[: self.GUARD])
+        assert_array_equal(self.buffer[-self.GUARD :], before[-self.GUARD :])
+        return self.C[self.ci : self.ci + self.rows]
 
     def check(self):
-        error = np.abs(self.run() - self.twin())
-        assert (error <= chain_bound(self.block, self.B[: self.depth], self.start)).all()
+        expected = reference.multiply(
+            np.nan_to_num(self.A),
+            self.i,
+            self.k,
+            self.transposed,
+            np.nan_to_num(self.B),
+            widen(self.start),
+            self.rows,
+            self.depth,
+        )
+        bound = chain_bound(self.block, self.B[: self.depth], self.start)
+        assert (np.abs(self.run() - expected) <= bound).all()
 
 
 AROUND_VECTORS = sorted({m + d for m in (1, 4, 8, 16, 32, 64) for d in (-1, 0, 1)} - {0})
@@ -531,11 +581,21 @@ AROUND_VECTORS = sorted({m + d for m in (1, 4, 8, 16, 32, 64) for d in (-1, 0, 1
     k=st.integers(0, 3),
     ci=st.integers(0, 3),
     transposed=st.booleans(),
+    origin=st.sampled_from(ORIGINS),
     seed=st.integers(0, 99),
 )
 @fixed_examples
 def test_products_equal_their_twin_and_write_nothing_else(dtype, rows, columns, depth, **place):
     Product(rows, columns, depth, dtype, **place).check()
+
+
+@both_precisions
+@pytest.mark.parametrize("origin", ORIGINS)
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 40), (40, 1), (70, 1), (1, 300)])
+def test_products_of_one_row_or_column_equal_their_twin(rows, columns, transposed, origin, dtype):
+    for k in (0, 3):
+        Product(rows, columns, 9, dtype, transposed=transposed, origin=origin, k=k).check()
 
 
 @both_precisions
@@ -549,46 +609,52 @@ def test_products_with_rows_of_a_page_equal_their_twin(rows, transposed, dtype):
 
 
 @both_precisions
-def test_tiles_of_every_shape_equal_their_twin(dtype):
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_tiles_of_every_shape_equal_their_twin(transposed, dtype):
     width = panel_width(np.empty((1, 1), dtype))
     assert width == reference.panel_width(np.empty(1, dtype), simd.VECTOR_BYTES)
     rng = np.random.default_rng(0)
     A = normal(rng, (simd.TALL + 8, simd.TALL + 8), dtype)
     B = normal(rng, (8, width + 3), dtype)
     C = normal(rng, (simd.TALL + 2, width + 4), dtype)
+    row = normal(rng, width + 4, dtype)
     for rows in range(1, simd.TALL + 1):
         for columns in range(1, width + 1):
-            for transposed in (0, 1):
-                depth = (rows + columns) % 8
-                place = (rows, columns, depth)
-                result = C.copy()
-                tile(A, 1, 2, transposed, B, 3, result, 1, 4, *place)
-                expected = reference.tile(A, 1, 2, transposed, B, 3, C, 1, 4, *place)
-                # Sums of fewer than 8 products of numbers below 5.
-                assert_allclose(result, expected, rtol=0, atol=8 * np.finfo(dtype).eps * 8 * 25)
-                result[1 : 1 + rows, 4 : 4 + columns] = C[1 : 1 + rows, 4 : 4 + columns]
-                assert_array_equal(result, C)
+            depth, origin = (rows + columns) % 8, ORIGINS[(rows + columns) % 3]
+            place = (rows, columns, depth)
+            result = C.copy()
+            tile(A, 1, 2, transposed, B, 3, origin, row, result, 1, 4, *place)
+            block = np.s_[1 : 1 + rows, 4 : 4 + columns]
+            starts = {simd.FROM_ZERO: 0, simd.FROM_ROW: row[block[1]], simd.FROM_C: C[block]}
+            expected = reference.tile(A, 1, 2, transposed, B, 3, starts[origin], *place)
+            # Sums of at most 8 numbers below 25.
+            assert_allclose(result[block], expected, rtol=0, atol=8 * np.finfo(dtype).eps * 8 * 25)
+            result[block] = C[block]
+            assert_array_equal(result, C)
 
 
 @both_precisions
 @pytest.mark.parametrize("transposed", [0, 1])
-def test_each_element_of_a_product_is_one_chain_of_its_own(transposed, dtype):
+@pytest.mark.parametrize("columns", [67, 1])
+def test_each_element_of_a_product_is_one_chain_of_its_own(columns, transposed, dtype):
     """The bits of C depend neither on the tile that formed them nor on a cut in the depth."""
     rng = np.random.default_rng(1)
-    rows, columns, depth = simd.TALL + 5, 67, 50
+    rows, depth = simd.TALL + 5, 50
     A = normal(rng, (depth, rows) if transposed else (rows, depth), dtype)
     B, C = normal(rng, (depth, columns), dtype), normal(rng, (rows, columns), dtype)
-    panel = np.empty(depth * panel_width(A), dtype)
+    panel, no_row = np.empty(depth * panel_width(A), dtype), np.empty(0, dtype)
+    start = simd.FROM_C, no_row
     whole = C.copy()
-    multiply_add(A, 0, 0, transposed, B, whole, 0, rows, depth, panel)
+    multiply(A, 0, 0, transposed, B, *start, whole, 0, rows, depth, panel)
     in_two = C.copy()
-    multiply_add(A, 0, 0, transposed, B, in_two, 0, rows, 17, panel)
-    multiply_add(A, 0, 17, transposed, B[17:], in_two, 0, rows, depth - 17, panel)
+    multiply(A, 0, 0, transposed, B, *start, in_two, 0, rows, 17, panel)
+    multiply(A, 0, 17, transposed, B[17:], *start, in_two, 0, rows, depth - 17, panel)
     assert_array_equal(in_two, whole)
     for r in range(rows):
         for c in range(0, columns, 11):
             one = C[r : r + 1, c : c + 1].copy()
-            multiply_add(A, r, 0, transposed, B[:, c : c + 1].copy(), one, 0, 1, depth, panel)
+            column = B[:, c : c + 1].copy()
+            multiply(A, r, 0, transposed, column, *start, one, 0, 1, depth, panel)
             assert one == whole[r, c]
 
 
@@ -598,8 +664,40 @@ def test_products_round_once_for_each_addend(dtype):
     """(1 + e)(1 - e) - 1 is -e^2 with a fused multiply-add, and 0 with a rounding between."""
     e = np.finfo(dtype).eps
     A, B, C = np.full((1, 1), 1 + e), np.full((1, 1), 1 - e), np.full((1, 1), dtype(-1))
-    multiply_add(A, 0, 0, 0, B, C, 0, 1, 1, np.empty(panel_width(A), dtype))
+    panel = np.empty(panel_width(A), dtype)
+    multiply(A, 0, 0, 0, B, simd.FROM_C, panel, C, 0, 1, 1, panel)
     assert -e * e == C
+
+
+@both_precisions
+def test_column_sums_of_every_width_equal_their_twin(dtype):
+    rng = np.random.default_rng(0)
+    width = panel_width(np.empty((1, 1), dtype))
+    B, C = normal(rng, (9, width + 3), dtype), normal(rng, (3, width + 3), dtype)
+    for columns in range(1, width + 1):
+        for depth, origin, start in ((7, simd.FROM_ZERO, 0), (8, simd.FROM_C, C[1, 2:])):
+            result = C.copy()
+            sum_tile(B, 2, origin, result, 1, columns, depth)
+            start = np.broadcast_to(start, width + 1)[:columns]
+            expected = reference.sum_tile(B, 2, start, columns, depth)
+            bound = chain_bound(np.ones((1, depth), dtype), B[:depth, 2 : 2 + columns], start)
+            assert (np.abs(result[1, 2 : 2 + columns] - expected) <= bound).all()
+            result[1, 2 : 2 + columns] = C[1, 2 : 2 + columns]
+            assert_array_equal(result, C)
+
+
+@both_precisions
+def test_transposed_blocks_of_every_shape_equal_their_twin(dtype):
+    side = panel_width(np.empty((1, 1), dtype)) // 2
+    A = np.arange(1, (side + 3) * (side + 2) + 1, dtype=dtype).reshape(side + 3, side + 2)
+    for rows in range(1, side + 1):
+        for columns in range(1, side + 1):
+            B = np.zeros((side + 4, side + 5), dtype)
+            transpose_block(A, 2, 1, B, rows, columns)
+            block = np.s_[1 : 1 + columns, 2 : 2 + rows]
+            assert_array_equal(B[block], reference.transpose_block(A, 2, 1, rows, columns))
+            B[block] = 0
+            assert not B.any()
 
 
 @both_precisions
@@ -714,13 +812,17 @@ def test_dense_forward_rows_writes_only_its_rows():
 
 
 @pytest.mark.parametrize(("k0", "k1"), [(0, 5), (4, N_IN), (7, N_IN + 1), (N_IN, N_IN + 1)])
-def test_dense_backward_params_rows_adds_to_its_rows(k0, k1):
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_dense_backward_params_rows_overwrites_or_adds_to_its_rows(k0, k1, accumulate):
     dtype = np.float32
     A, _, _, delta = layer_data(dtype)
     panel = np.full(N_ROWS * panel_width(A), np.nan, dtype)
-    start = normal(np.random.default_rng(0), (k1 - k0, N_OUT), dtype)
-    gradient = start.copy()
-    dense_backward_params_rows(A, delta, k0, k1, gradient, panel)
+    start = np.zeros((k1 - k0, N_OUT), dtype)
+    gradient = np.full_like(start, np.nan)
+    if accumulate:
+        start = normal(np.random.default_rng(0), start.shape, dtype)
+        gradient = start.copy()
+    dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, panel)
     expected = start + reference.dense_backward_params_rows(A, delta, k0, k1)
     with_ones = np.hstack([A, np.ones((N_ROWS, 1), dtype)])
     bound = chain_bound(with_ones.T[k0:k1], delta, start)
@@ -852,15 +954,30 @@ def test_nan_passes_through_updates(optimizer, hyper, dtype):
 # What else the network's passes are made of
 
 
-def test_gather_rows_copies_the_named_rows():
+def test_copy_rows_copies_the_named_rows():
     rng = np.random.default_rng(0)
     source, order = rng.standard_normal((9, 4)), rng.permutation(9)
     for ordered, rows in ((True, order), (False, np.arange(9))):
-        work = np.full(40, np.nan)
-        gather_rows(source.ravel(), 4, order, 2, ordered, work, 3, 1, 5)
-        copied = reference.matrix(work, 3 + 4, 4, 4)
-        assert_array_equal(copied, reference.gather_rows(source, rows, 2, 1, 5))
-        assert np.isnan(work).sum() == 40 - copied.size
+        copied = np.full((7, 4), np.nan)
+        copy_rows(source.ravel(), 4, order, 2, ordered, copied.ravel(), 1, 5)
+        assert_array_equal(copied[1:5], reference.copy_rows(source, rows, 2, 1, 5))
+        assert np.isnan(copied[[0, 5, 6]]).all()
+
+
+def test_sample_weights_go_to_their_rows():
+    rng = np.random.default_rng(0)
+    weights, delta = rng.random(9), rng.standard_normal((6, 4))
+    order, sample_loss = rng.permutation(9), rng.random(3)
+    for ordered, rows in ((True, order), (False, np.arange(9))):
+        losses, scaled = sample_loss.copy(), delta.copy()
+        weigh_losses(losses, weights, order, ordered, 4)
+        assert_array_equal(losses, reference.weigh_losses(sample_loss, weights[rows[4:7]]))
+        scale_rows(scaled, 0.25, weights, order, ordered, 3, 1, 3)
+        assert_allclose(scaled[1:4], reference.scale_rows(delta[1:4], 0.25, weights[rows[4:7]]))
+        assert_array_equal(scaled[[0, 4, 5]], delta[[0, 4, 5]])
+    scaled = delta.copy()
+    scale_rows(scaled, 2.0, np.empty(0), order, False, 3, 0, 6)
+    assert_array_equal(scaled, 2 * delta)
 
 
 @both_precisions
@@ -879,24 +996,17 @@ def test_penalties_equal_their_twin(l1, l2, dtype):
 
 
 @both_precisions
-@pytest.mark.parametrize("n", [1, 3, 4, 5, 102])
-@pytest.mark.parametrize("scale", [1.0, 1e30])
-def test_clipping_equals_its_twin(n, scale, dtype):
-    start = normal(np.random.default_rng(n), n, dtype, scale)
-    eps = FEW * np.finfo(dtype).eps
-    for clip_norm in (0.1 * scale, 100 * scale):
-        gradient, totals = start.copy(), np.zeros(2)
-        assert clip_gradient(gradient, clip_norm, totals)
-        expected, norm = reference.clip_gradient(start, clip_norm)
-        # The norm is summed in float64 for either dtype, where 1e30 squared is no infinity.
-        assert_allclose(totals, [0, norm], rtol=1e-14)
-        assert_allclose(gradient, expected, rtol=eps, atol=0)
-
-
-@both_precisions
-@pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_clipping_reports_a_broken_gradient(broken, dtype):
-    assert not clip_gradient(np.array([1, broken, 1], dtype), 1.0, np.zeros(2))
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 102])
+def test_sums_over_vectors_equal_their_twins(n, dtype):
+    x = normal(np.random.default_rng(n), n, dtype, 1e30)
+    # In float64 for either dtype, where 1e30 squared is no infinity.
+    eps = np.finfo(np.float64).eps
+    assert_allclose(euclidean_norm(x), reference.euclidean_norm(x), rtol=n * eps)
+    bound = n * eps * np.abs(x).sum(dtype=np.float64)
+    assert_allclose(sum_in_order(x), reference.sum_in_order(x), rtol=0, atol=bound)
+    expected = reference.scale(x, 1 / 3).astype(dtype)
+    scale(x, 1 / 3)
+    assert_allclose(x, expected, rtol=2 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("kernel", BOTH_TWINS)
@@ -953,7 +1063,6 @@ class Case:
         self,
         mode,
         *,
-        kernel="serial",
         n_parts=1,
         batch_rows=N_ROWS,
         chunk_rows=N_ROWS,
@@ -989,9 +1098,9 @@ class Case:
             sample.flags.writeable = False
         theta = reference.pack(self.layers).astype(dtype)
         result = np.full(N_ROWS * SIZES[-1] if mode == codes.PREDICT else N_PARAMS, np.nan, dtype)
-        totals = np.zeros(2)
-        finite = getattr(epoch.sweep, kernel)(
-            epoch.part_pass_address(dtype),
+        cursor, totals = np.zeros(codes.CURSOR_SIZE, np.int64), np.zeros(2)
+        run_sweep(
+            workspace,
             mode,
             theta,
             np.zeros(2 * N_PARAMS, dtype),
@@ -999,22 +1108,20 @@ class Case:
             order if gather else np.empty(0, np.int64),
             chunks,
             len(chunks),
-            workspace.tasks,
-            workspace.bounds,
             self.layout,
-            workspace.plan,
             self.constants,
             hyper_vector(hyper),
             np.full(len(chunks), rate),
             clip_norm,
-            np.zeros(3, np.int64),
+            cursor,
             totals,
             result,
-            workspace.buffer,
         )
-        return finite, totals[0], theta, result
+        return cursor[codes.OUTCOME] == codes.FINISHED, totals[0], theta, result
 
 
+# A team needs a thread for each part.
+TEAMS = range(1, 2 if INTERPRETED else min(4, numba.config.NUMBA_NUM_THREADS) + 1)
 NETWORKS = [
     *((("tanh", name), "identity", "squared_error") for name in ACTIVATIONS),
     *((("tanh", "relu"), name, "squared_error") for name in (*ACTIVATIONS, "softmax")),
@@ -1065,12 +1172,7 @@ def test_the_gradient_of_the_twin_is_the_slope_of_its_objective(network):
 @both_precisions
 def test_predictions_equal_their_twin_for_any_parts(dtype):
     case = Case(dtype, ("gelu", "tanh"), "softmax", "cross_entropy")
-    results = [
-        case.sweep(codes.PREDICT, kernel=kernel, n_parts=n_parts, chunk_rows=chunk_rows)[3]
-        for kernel in BOTH_TWINS
-        for n_parts in PARTS
-        for chunk_rows in (N_ROWS, 10)
-    ]
+    results = [case.sweep(codes.PREDICT, n_parts=n_parts)[3] for n_parts in TEAMS]
     for result in results[1:]:
         assert_array_equal(result, results[0])
     expected = reference.predict(case.layers, case.X, ("gelu", "tanh"), "softmax")
@@ -1123,7 +1225,6 @@ def test_sweeps_give_the_same_bits_for_any_parts(mode, chunk_rows, gather, dtype
     results = [
         case.sweep(
             mode,
-            kernel=kernel,
             n_parts=n_parts,
             batch_rows=12,
             chunk_rows=chunk_rows,
@@ -1131,8 +1232,7 @@ def test_sweeps_give_the_same_bits_for_any_parts(mode, chunk_rows, gather, dtype
             clip_norm=0.3,
             **adam,
         )
-        for kernel in BOTH_TWINS
-        for n_parts in PARTS
+        for n_parts in TEAMS
     ]
     for result in results[1:]:
         for part, first_part in zip(result, results[0], strict=True):
@@ -1172,7 +1272,7 @@ def calls(dtype):
         losses.loss_elementwise: (codes.HUBER, number, x, x, x, x),
         losses.loss_cross_entropy: (matrix, 0, matrix, False, matrix, x),
         losses.row_sums: (matrix, x),
-        gemm.multiply_add: (matrix, 0, 0, 0, np.ones((4, 4), dtype), matrix, 0, 3, 0, x),
+        gemm.multiply: (matrix, 0, 0, 0, matrix, simd.FROM_ROW, x, matrix, 0, 3, 0, x),
         updates.sgd_update: (x, x, x, *[number] * 3),
         updates.adagrad_update: (x, x, x, *[number] * 2),
         updates.rmsprop_update: (x, x, x, x, *[number] * 5),

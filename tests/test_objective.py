@@ -331,7 +331,7 @@ def test_objective_takes_any_theta_and_leaves_the_network_alone():
         objective.value(np.zeros(3))
 
 
-def test_objective_is_nan_where_the_network_overflows():
+def test_objective_is_nan_where_the_network_overflows(overflow):
     net = MLP([1, 1, 1], activation="exponential", dtype="float32")
     net.theta = [1, 0, 1, 0]
     objective = Objective(net, [[1e3]], [0])

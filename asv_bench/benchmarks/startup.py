@@ -1,0 +1,38 @@
+"""What a new process costs: imports and the first fit, from a warm and from an empty cache."""
+
+FIRST_FIT = """
+import fastmlp
+X, y = fastmlp.datasets.load_digits()
+net = fastmlp.MLP([64, 64, 32, 10], output="softmax", seed=0)
+net.fit(X, y, epochs=1, seed=0)
+"""
+
+EMPTY_CACHE = """
+import os, tempfile
+os.environ["FASTMLP_CACHE_DIR"] = tempfile.mkdtemp()
+"""
+
+
+class Imports:
+    """Importing fastmlp beside importing numba."""
+
+    def timeraw_import_numba(self):
+        return "import numba"
+
+    def timeraw_import_fastmlp(self):
+        return "import fastmlp"
+
+
+class FirstFit:
+    """From the start of the process to the end of one epoch on the digits."""
+
+    timeout = 120
+
+    def timeraw_warm_cache(self):
+        return FIRST_FIT
+
+    def timeraw_empty_cache(self):
+        return EMPTY_CACHE + FIRST_FIT
+
+    timeraw_empty_cache.number = 1
+    timeraw_empty_cache.repeat = 1

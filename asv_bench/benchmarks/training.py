@@ -1,0 +1,84 @@
+"""Training, evaluation and prediction as users call them."""
+
+import numpy as np
+
+import fastmlp
+
+from .workloads import WORKLOADS
+
+
+def build(workload):
+    """Network, data and optimizer of a workload."""
+    X, y = workload.data()
+    net = fastmlp.MLP(
+        workload.sizes, activation=workload.activation, output=workload.output, seed=0
+    )
+    momentum = workload.optimizer == "momentum"
+    return net, X, y, fastmlp.SGD(0.01, momentum=0.9) if momentum else fastmlp.Adam()
+
+
+class Training:
+    """An epoch, as the trace of a fit times it, and what that makes for a step."""
+
+    params = (list(WORKLOADS), [1, None])
+    param_names = ("workload", "n_threads")
+    timeout = 300
+
+    def setup(self, name, n_threads):
+        self.workload = WORKLOADS[name]
+        self.net, self.X, self.y, self.optimizer = build(self.workload)
+
+    def fastest_epoch(self, n_threads):
+        result = self.net.fit(
+            self.X,
+            self.y,
+            optimizer=self.optimizer,
+            batch_size=self.workload.batch,
+            epochs=5,
+            n_threads=n_threads,
+            seed=0,
+        )
+        return float(np.diff(result.trace["seconds"]).min())
+
+    def track_epoch(self, name, n_threads):
+        return self.fastest_epoch(n_threads)
+
+    def track_step(self, name, n_threads):
+        batch = self.workload.batch or len(self.X)
+        return self.fastest_epoch(n_threads) / -(-len(self.X) // batch)
+
+    track_epoch.unit = track_step.unit = "seconds"
+
+
+class Evaluation:
+    """The objective and its gradient, arguments checked: SimpleChains.jl's 24-8-2 and digits."""
+
+    def setup(self):
+        rng = np.random.default_rng(0)
+        self.small = fastmlp.MLP([24, 8, 2], activation="tanh", dtype="float64", seed=0)
+        self.X_small, self.y_small = rng.standard_normal((200, 24)), rng.standard_normal((200, 2))
+        self.digits = fastmlp.MLP([64, 64, 32, 10], output="softmax", seed=0)
+        self.X, self.y = fastmlp.datasets.load_digits()
+        self.time_loss_and_grad_24_8_2()
+        self.time_loss_and_grad_digits()
+
+    def time_loss_and_grad_24_8_2(self):
+        self.small.loss_and_grad(self.X_small, self.y_small)
+
+    def time_loss_and_grad_digits(self):
+        self.digits.loss_and_grad(self.X, self.y)
+
+
+class Prediction:
+    """784-16-16-10 on one row and on 10,000."""
+
+    params = [1, 10_000]
+    param_names = ("rows",)
+
+    def setup(self, rows):
+        self.net = fastmlp.MLP([784, 16, 16, 10], output="softmax", seed=0)
+        self.X = np.random.default_rng(0).random((rows, 784), np.float32)
+        self.net.predict(self.X)
+
+    def time_predict(self, rows):
+        self.net.predict(self.X)

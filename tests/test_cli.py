@@ -1,0 +1,477 @@
+"""The command line, mostly run in this process: what it prints, writes, refuses and returns."""
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fastmlp import MLP, __version__, datasets
+from fastmlp.cli import main
+from fastmlp.monitor import Monitor
+
+COMMANDS = ("compare", "train", "predict", "info")
+SHORT_COMPARE = ["compare", "--passes", "1", "--hidden", "4"]
+
+
+def write_table(path, names, columns):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+    return str(path)
+
+
+@pytest.fixture
+def points():
+    rng = np.random.default_rng(4)
+    return rng.normal(size=(50, 2)).astype(np.float32)
+
+
+@pytest.fixture
+def flowers(tmp_path, points):
+    """A file with two features and three classes, the target in the middle."""
+    species = (points[:, 0] > 0).astype(int) + (points[:, 1] > 0)
+    columns = [points[:, 0], species, points[:, 1]]
+    return write_table(tmp_path / "flowers.csv", ["width", "species", "length"], columns)
+
+
+@pytest.fixture
+def houses(tmp_path, points):
+    """A file with two features and a price."""
+    price = points[:, 0] - 2 * points[:, 1]
+    columns = [points[:, 0], points[:, 1], price]
+    return write_table(tmp_path / "houses.csv", ["area", "age", "price"], columns)
+
+
+@pytest.fixture
+def press_ctrl_c(monkeypatch):
+    """Arrange for Ctrl-C at the record of an epoch."""
+
+    def arrange(epoch):
+        record = Monitor.record
+
+        def interrupted(self, *arguments, **options):
+            if self.epoch == epoch:
+                signal.raise_signal(signal.SIGINT)
+            record(self, *arguments, **options)
+
+        monkeypatch.setattr(Monitor, "record", interrupted)
+
+    return arrange
+
+
+def read(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return header, np.array(rows, float)
+
+
+# The program
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"fastmlp {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_its_defaults_and_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"example: fastmlp {command}" in text
+    options = re.findall(r" (--[a-z0-9-]+) [A-Z{]\S* (?=[a-z])", text)
+    for option in set(options):
+        described = re.split(rf" {option} [A-Z{{]\S* (?=[a-z])", text)[-1].split(" --")[0]
+        assert "(default: " in described or "(required)" in described, option
+
+
+def test_the_help_lists_the_commands(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for command in COMMANDS:
+        assert f"\n    {command} " in text
+
+
+def test_the_process_exits_with_the_status(tmp_path):
+    def run(*arguments):
+        command = [sys.executable, "-m", "fastmlp", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    shown = run("--version")
+    assert (shown.returncode, shown.stdout) == (0, f"fastmlp {__version__}\n")
+    refused = run("train", "missing.csv", "--target", "y")
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert refused.stderr == (
+        "fastmlp: error: path 'missing.csv' does not exist; it must name an existing file\n"
+    )
+
+
+def test_ctrl_c_outside_of_training_ends_in_one_line(flowers, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets, "load_csv", interrupted)
+    assert main(["train", flowers, "--target", "species"]) == 130
+    assert capsys.readouterr().err == "fastmlp: interrupted\n"
+
+
+def test_an_allocation_that_fails_ends_in_one_line(flowers, monkeypatch, capsys):
+    def too_large(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(datasets, "load_csv", too_large)
+    assert main(["train", flowers, "--target", "species"]) == 2
+    assert capsys.readouterr().err == "fastmlp: error: out of memory\n"
+
+
+# compare
+
+
+def test_compare_prints_a_table_and_writes_the_traces(tmp_path, capsys):
+    out = tmp_path / "new" / "folder"
+    command = ["compare", "--passes", "2", "--hidden", "8", "--threads", "1", "--out", str(out)]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    names = ["gradient descent", "SGD with momentum", "Adam", "L-BFGS"]
+    for name in names:
+        (line,) = [line for line in captured.out.splitlines() if line.startswith(name)]
+        assert line.endswith("completed")
+        assert f"{name}: 100%" in captured.err
+    assert "accuracy of the validation data" in captured.out
+    assert "network 64-8-10, 610 parameters" in captured.out
+    with open(out / "traces.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(row["optimizer"] for row in rows)) == names
+    for name in names:
+        assert [row["data_passes"] for row in rows if row["optimizer"] == name][-1] == "2.0"
+
+
+def test_compare_gives_the_same_result_for_the_same_seed(tmp_path):
+    def objectives(folder, seed):
+        out = str(tmp_path / folder)
+        main([*SHORT_COMPARE, "--seed", seed, "--out", out, "--quiet"])
+        with open(tmp_path / folder / "traces.csv", newline="") as file:
+            return [row["objective"] for row in csv.DictReader(file)]
+
+    assert objectives("a", "1") == objectives("b", "1") != objectives("c", "2")
+
+
+def test_compare_draws_the_traces_if_matplotlib_is_there(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert main([*SHORT_COMPARE, "--quiet", "--out", str(tmp_path)]) == 0
+    assert f"plot: {tmp_path / 'traces.png'}" in capsys.readouterr().out
+    assert (tmp_path / "traces.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_does_without_matplotlib(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it now fails
+    assert main([*SHORT_COMPARE, "--quiet", "--out", str(tmp_path)]) == 0
+    assert "no plot: plots need matplotlib" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["traces.csv"]
+
+
+def test_compare_without_progress_shows_no_bar(tmp_path, capsys):
+    for flag in ("--quiet", "--no-progress"):
+        assert main([*SHORT_COMPARE, flag, "--out", str(tmp_path)]) == 0
+        assert "pass/s" not in capsys.readouterr().err
+
+
+def test_compare_keeps_what_there_is_at_ctrl_c(tmp_path, capsys, press_ctrl_c):
+    press_ctrl_c(3)
+    command = ["compare", "--passes", "5", "--hidden", "4", "--quiet", "--out", str(tmp_path)]
+    assert main(command) == 130
+    captured = capsys.readouterr()
+    assert captured.err.endswith("fastmlp: interrupted; what there is so far is kept\n")
+    assert "interrupted" in captured.out
+    rows = (tmp_path / "traces.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[0] for row in rows} == {"gradient descent"}
+
+
+# train and predict
+
+
+def test_train_learns_classes_and_predict_applies_them(tmp_path, flowers, points, capsys):
+    model, answers = str(tmp_path / "model.safetensors"), tmp_path / "answers.csv"
+    command = ["train", flowers, "--target", "species", "--hidden", "16", "--epochs", "60"]
+    command += ["--optimizer", "adam(learning_rate=0.03)", "--batch-size", "10", "--out", model]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert "classification, 3 classes; network 2-16-3" in captured.out
+    assert "on the 40 rows trained on" in captured.out
+    assert "on the 10 rows held out" in captured.out
+    assert f"model: {model}" in captured.out
+    assert "60/60" in captured.err
+
+    assert main(["predict", model, flowers, "--target", "species", "--out", str(answers)]) == 0
+    header, rows = read(answers)
+    assert header == ["class", "probability_0", "probability_1", "probability_2"]
+    net = MLP.load(model)
+    outputs = net.predict(points)
+    np.testing.assert_array_equal(rows[:, 1:].astype(np.float32), outputs)
+    np.testing.assert_array_equal(rows[:, 0], outputs.argmax(axis=1))
+    _, table = read(flowers)
+    share = np.mean(rows[:, 0] == table[:, 1])
+    assert share > 0.8  # the classes are quadrants: easy
+    assert f"accuracy {share:.6g} on 50 rows" in capsys.readouterr().out
+
+
+def test_train_does_what_fit_does(tmp_path, houses, points):
+    model = str(tmp_path / "model.safetensors")
+    command = ["train", houses, "--target", "price", "--hidden", "5,4", "--activation", "tanh"]
+    command += ["--optimizer", "sgd(learning_rate=0.1, momentum=0.5)", "--epochs", "3", "--l1"]
+    command += ["0.001", "--l2", "0.01", "--loss", "huber(0.5)", "--validation-fraction", "0"]
+    command += ["--batch-size", "8", "--dtype", "float64", "--seed", "3", "--out", model]
+    assert main(command) == 0
+
+    _, table = read(houses)
+    # All rows are trained on, in the order that the seed puts them.
+    order = np.random.default_rng(3).permutation(50)
+    net = MLP([2, 5, 4, 1], activation="tanh", dtype="float64", seed=3)
+    net.fit(
+        table[order, :2],
+        table[order, 2],
+        optimizer="sgd(learning_rate=0.1, momentum=0.5)",
+        loss="huber(0.5)",
+        epochs=3,
+        batch_size=8,
+        l1=0.001,
+        l2=0.01,
+        seed=3,
+    )
+    np.testing.assert_array_equal(MLP.load(model).theta, net.theta)
+
+
+def test_train_and_predict_a_quantity(tmp_path, houses, points, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["train", houses, "--target", "price", "--optimizer", "lbfgs", "--hidden", ""]
+    assert main([*command, "--quiet"]) == 0
+    captured = capsys.readouterr()
+    assert "regression; network 2-1, 3 parameters" in captured.out
+    assert "rms error" in captured.out
+    assert "epoch" not in captured.err
+
+    # A file without the target: all its columns are features.
+    new = write_table(tmp_path / "new.csv", ["area", "age"], points.T)
+    assert main(["predict", "model.safetensors", new]) == 0
+    assert capsys.readouterr().out == "predictions: predictions.csv\n"
+    header, rows = read("predictions.csv")
+    assert header == ["output"]
+    # The price is linear in the features, and so is the network: L-BFGS finds it to its
+    # tolerance on the gradient, 1e-5, which is also about that on the weights here.
+    np.testing.assert_allclose(rows[:, 0], points[:, 0] - 2 * points[:, 1], atol=1e-3)
+
+
+def test_predict_writes_every_output(tmp_path, points):
+    net = MLP([2, 3, 2], dtype="float64", seed=0)
+    net.save(tmp_path / "two.safetensors")
+    data = write_table(tmp_path / "data.csv", ["a", "b"], points.T)
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(tmp_path / "two.safetensors"), data, "--out", str(out)]) == 0
+    header, rows = read(out)
+    assert header == ["output_0", "output_1"]
+    # Written with all their digits, the numbers come back bit by bit.
+    np.testing.assert_array_equal(rows, net.predict(points.astype(np.float64)))
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "expected"),
+    [
+        ([0, 1, 2, 1], "auto", "classification, 3 classes"),
+        ([0, 1, 0, 1], "classification", "classification, 2 classes"),
+        ([0.0, 1.0, 0.0, 1.0], "auto", "regression"),
+        ([0.0, 1.0, 0.0, 1.0], "classification", "classification, 2 classes"),
+        ([0, 1, 2, 1], "regression", "regression"),
+        ([3, 5, 9, 5], "regression", "regression"),
+        (range(40), "auto", "regression"),
+    ],
+)
+def test_the_task_is_told_by_the_target(tmp_path, values, task, expected, capsys):
+    values = np.array(values)
+    data = write_table(tmp_path / "data.csv", ["x", "y"], [np.linspace(0, 1, values.size), values])
+    command = ["train", data, "--target", "y", "--task", task, "--validation-fraction", "0"]
+    assert main([*command, "--epochs", "1", "--out", str(tmp_path / "m")]) == 0
+    assert capsys.readouterr().out.startswith(f"{expected}; network")
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "shown"),
+    [
+        ([1, 2, 3], "auto", "got 1, 2, 3: renumber them in the file, or say --task regression"),
+        ([0, 2, 2], "auto", "got 0, 2: renumber"),
+        ([-1, 0, 1], "classification", "got -1, 0, 1: renumber them in the file\n"),
+        ([0.5, 1.0, 0.0], "classification", "got 0, 0.5, 1: renumber"),
+        ([0, 0, 0], "auto", "two at least, got 0: renumber"),
+        (range(2, 20), "auto", "got 2, 3, 4, 5, 6, ...: renumber"),
+    ],
+)
+def test_classes_with_gaps_are_refused(tmp_path, values, task, shown, capsys):
+    values = np.array(values)
+    data = write_table(tmp_path / "data.csv", ["x", "y"], [np.linspace(0, 1, values.size), values])
+    assert main(["train", data, "--target", "y", "--task", task]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("fastmlp: error: --target y must hold classes numbered 0, 1, 2, ...")
+    assert shown in message
+
+
+@pytest.mark.usefixtures("overflow")
+def test_training_that_diverges_saves_no_model(tmp_path, houses, capsys):
+    model = tmp_path / "model.safetensors"
+    command = ["train", houses, "--target", "price", "--optimizer", "sgd(learning_rate=1e30)"]
+    assert main([*command, "--out", str(model), "--quiet"]) == 1
+    assert "fastmlp: error: training diverged, no model is saved" in capsys.readouterr().err
+    assert not model.exists()
+
+
+def test_ctrl_c_saves_the_model_as_of_the_last_epoch(tmp_path, houses, capsys, press_ctrl_c):
+    press_ctrl_c(4)
+    model = tmp_path / "model.safetensors"
+    assert main(["train", houses, "--target", "price", "--out", str(model), "--quiet"]) == 130
+    captured = capsys.readouterr()
+    assert captured.err.endswith("fastmlp: interrupted; the model so far is saved\n")
+    assert "; 4 epochs or iterations in" in captured.out
+    assert MLP.load(model).layer_sizes == (2, 64, 32, 1)
+
+
+def test_ctrl_c_before_the_first_iteration_saves_no_model(tmp_path, houses, capsys, press_ctrl_c):
+    press_ctrl_c(0)
+    model = tmp_path / "model.safetensors"
+    command = ["train", houses, "--target", "price", "--optimizer", "lbfgs", "--quiet"]
+    assert main([*command, "--out", str(model)]) == 130
+    assert capsys.readouterr().err.endswith("fastmlp: interrupted\n")
+    assert not model.exists()
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ([], "the following arguments are required: COMMAND (see fastmlp --help)"),
+        (["fit"], "invalid choice: 'fit'"),
+        (["compare", "--pass", "3"], "unrecognized arguments: --pass 3"),
+        (["compare", "--passes", "0"], "passes must be an integer of at least 1, got 0"),
+        (["compare", "--passes", "many"], "argument --passes: invalid int value: 'many'"),
+        (["compare", "--time-limit", "0"], "time_limit must be a positive number, got 0.0"),
+        (["compare", "--hidden", "8,x"], "argument --hidden: must be whole numbers with commas"),
+        (["compare", "--hidden", "8,0"], "layer_sizes[2] must be an integer of at least 1, got 0"),
+        (["compare", "--threads", "0"], "n_threads must be an integer of at least 1, got 0"),
+        (["compare", "--seed", "-1"], "--seed must be an integer from 0 up, got -1"),
+        (["compare", "--out", "{file}"], "File exists"),
+        (["train", "{file}"], "the following arguments are required: --target"),
+        (["train", "no.csv", "--target", "y"], "path 'no.csv' does not exist"),
+        (["train", "{file}", "--target", "z"], "target 'z' is not a column"),
+        (["train", "{file}", "--target", "y", "--task", "x"], "argument --task: invalid choice"),
+        (["train", "{file}", "--target", "y", "--dtype", "int8"], "argument --dtype: invalid"),
+        (["train", "{file}", "--target", "y", "--optimizer", "adm"], "optimizer must be one of"),
+        (["train", "{file}", "--target", "y", "--optimizer", "adam(3)"], "must be written as name"),
+        (["train", "{file}", "--target", "y", "--activation", "rel"], "activation must be one of"),
+        (["train", "{file}", "--target", "y", "--loss", "poisson"], "needs an output that is posi"),
+        (["train", "{file}", "--target", "y", "--epochs", "0"], "epochs must be an integer of at"),
+        (["train", "{file}", "--target", "y", "--batch-size", "0"], "batch_size must be an intege"),
+        (["train", "{file}", "--target", "y", "--l1", "-1"], "l1 must be a number of at least 0"),
+        (["train", "{file}", "--target", "y", "--l2", "nan"], "l2 must be a number of at least 0"),
+        (
+            ["train", "{file}", "--target", "y", "--validation-fraction", "1"],
+            "--validation-fraction must be in [0, 1), got 1.0",
+        ),
+        (
+            ["train", "{file}", "--target", "y", "--validation-fraction", "0.9"],
+            "--validation-fraction must leave rows on both sides, or be 0, got 0.9 with 3 rows",
+        ),
+        (
+            ["train", "{file}", "--target", "y", "--validation-fraction", "0.01"],
+            "--validation-fraction must leave rows on both sides, or be 0, got 0.01 with 3 rows",
+        ),
+        (["train", "{file}", "--target", "y", "--out", "{folder}"], "is a folder"),
+        (["train", "{file}", "--target", "y", "--out", "no/m"], "must be in an existing folder"),
+        (["train", "{bad}", "--target", "y"], "line 2, column 'x': 'red' is not a number"),
+        (["predict", "no.safetensors", "{file}"], "there is none at 'no.safetensors'"),
+        (["predict", "{file}", "{file}"], "is not"),
+        (["predict", "{model}", "no.csv"], "path 'no.csv' does not exist"),
+        (["predict", "{model}", "{empty}"], "is empty"),
+        (["predict", "{model}", "{garbage}"], "line 1: bad header"),
+        (["predict", "{model}", "{narrow}"], "DATA must have two columns at least, got one"),
+        (["predict", "{model}", "{file}", "--target", "z"], "target 'z' is not a column"),
+        (["predict", "{model}", "{file}", "--target", "x"], "DATA must have 2 feature columns"),
+        (["predict", "{model}", "{wide}"], "got 3; name the target column with --target"),
+        (["predict", "{model}", "{file}", "--out", "{folder}"], "is a folder"),
+        (["predict", "{model}", "{file}", "--threads", "0"], "n_threads must be an integer"),
+    ],
+    ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",
+)
+def test_bad_input_is_refused_in_one_line(command, sentence, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    files = {
+        "file": "x,y\n0.5,1.5\n0.25,1.0\n2,3\n",
+        "wide": "x,y,z\n1,2,3\n",
+        "bad": "x,y\nred,1\n",
+        "empty": "",
+        "narrow": "x\n1\n",
+        "garbage": "x" * 200_000,
+    }
+    paths = {"folder": folder, "model": tmp_path / "model.safetensors"}
+    MLP([2, 1], seed=0).save(paths["model"])
+    for name, text in files.items():
+        paths[name] = tmp_path / f"{name}.csv"
+        paths[name].write_text(text)
+    assert main([argument.format(**paths) for argument in command]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("fastmlp: error: ")
+    assert sentence in line
+    assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+# info
+
+
+def test_info_says_what_it_runs_on(capsys):
+    assert main(["info"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["fastmlp"] == __version__
+    assert lines["numpy"] == np.__version__
+    assert lines["python"].startswith(".".join(map(str, sys.version_info[:3])))
+    assert re.fullmatch(r"\d+ of \d+", lines["cores"])
+    assert lines["threads"].split(",")[0] in ("omp", "tbb", "workqueue")
+    assert re.match(r"(128|256|512) bits, tiles of", lines["vectors"])
+    assert {"numba", "llvmlite", "scipy", "cache"} <= set(lines)
+
+
+def test_info_says_how_the_cache_is(tmp_path, capsys, monkeypatch):
+    main(["info"])  # compiles what it measures, which would go into the new cache
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "kernels"))
+
+    def cache():
+        assert main(["info"]) == 0
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert cache().endswith("not made yet, writable")
+    (folder,) = re.findall(r"cache +(\S+),", cache())
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / folder.rpartition("/")[2]).mkdir()
+    with open(f"{folder}/one.nbc", "wb") as file:
+        file.write(bytes(2_000_000))
+    assert cache().endswith("1 files, 2.0 MB, writable")
+
+
+def test_the_traces_are_plain_numbers(tmp_path):
+    """A reader of the CSV needs to know no Python: every cell but the name is a JSON number."""
+    main([*SHORT_COMPARE, "--quiet", "--out", str(tmp_path)])
+    for row in (tmp_path / "traces.csv").read_text().splitlines()[1:]:
+        for cell in row.split(",")[1:]:
+            assert isinstance(json.loads(cell), int | float)

@@ -1,0 +1,1122 @@
+"""Training: steps against the NumPy twin and torch, bits, shuffling, trace, limits, accidents."""
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+import pytest
+import reference
+from numpy.testing import assert_allclose, assert_array_equal
+
+from fastmlp import (
+    LBFGS,
+    MLP,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    InverseTime,
+    RMSProp,
+    Schedule,
+    Scipy,
+    Status,
+    StepDecay,
+    datasets,
+    fit,
+    monitor,
+    objective,
+    workspace,
+)
+from fastmlp.kernels import epoch
+
+INTERPRETED = bool(numba.config.DISABLE_JIT)
+
+compiled_only = pytest.mark.skipif(INTERPRETED, reason="about the compiled code, or takes long")
+both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+# Name -> optimizer, the update of the twin and its hyperparameters.
+ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
+STOCHASTIC = {
+    "SGD": (SGD(0.1), "sgd", {}),
+    "momentum": (SGD(0.1, momentum=0.9), "sgd", {"momentum": 0.9}),
+    "Nesterov": (
+        SGD(0.1, momentum=0.8, nesterov=True),
+        "sgd",
+        {"momentum": 0.8, "nesterov": True},
+    ),
+    "AdaGrad": (AdaGrad(0.05), "adagrad", {"epsilon": 1e-10}),
+    "RMSProp": (RMSProp(0.01), "rmsprop", {"rho": 0.99, "epsilon": 1e-8}),
+    "RMSProp with momentum": (
+        RMSProp(0.01, rho=0.9, momentum=0.5),
+        "rmsprop",
+        {"rho": 0.9, "epsilon": 1e-8, "momentum": 0.5},
+    ),
+    "Adam": (Adam(0.01), "adam", ADAM),
+    "AdamW": (AdamW(0.01, weight_decay=0.1), "adam", {**ADAM, "weight_decay": 0.1}),
+}
+every_stochastic = pytest.mark.parametrize("name", STOCHASTIC)
+
+
+def classes(n, n_in=6, n_out=3, seed=0):
+    """Samples with a class that a network can learn."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, n_in))
+    return X, (X @ rng.normal(size=(n_in, n_out))).argmax(axis=1)
+
+
+def small_net(dtype="float64", seed=1):
+    return MLP([6, 9, 5, 3], activation="tanh", output="softmax", dtype=dtype, seed=seed)
+
+
+def batches_in_order(n_rows, batch_size, epochs):
+    starts = range(0, n_rows, batch_size)
+    return [np.arange(start, min(start + batch_size, n_rows)) for start in starts] * epochs
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Stream large mini-batches through chunks of 16 rows, so that small data show it."""
+    monkeypatch.setattr(workspace, "LARGEST_CHUNK", 16)
+    monkeypatch.setattr(workspace, "SMALLEST_CHUNK", 8)
+
+
+@pytest.fixture
+def chunk_by_chunk(monkeypatch):
+    """Come back from compiled code after every chunk, as if each took long."""
+    monkeypatch.setattr(objective, "CALL_SECONDS", 0)
+
+
+# Ten steps against the twin
+
+
+def twin_of(net, X, y, batches, name, *, l1=0.0, l2=0.0, weights=None, clip_norm=math.inf):
+    """Trajectory of parameter vectors and the batches' losses, by the twin."""
+    _, update, hyper = STOCHASTIC[name]
+    trajectory, losses = reference.train(
+        reference.unpack(net.theta, net.layer_sizes),
+        X,
+        y,
+        batches,
+        update,
+        hyper,
+        STOCHASTIC[name][0].learning_rate,
+        weights=weights,
+        clip_norm=clip_norm,
+        l1=l1,
+        l2=l2,
+        activations=net.activations[:-1],
+        output=net.output,
+        loss="cross_entropy",
+    )
+    return [reference.pack(layers) for layers in trajectory], losses
+
+
+# Rows, rows of a mini-batch, epochs: ten steps each.
+BATCHES = {
+    "ragged last batch": (68, 16, 2),
+    "online": (10, 1, 1),
+    "full batch": (17, None, 10),
+    "batch larger than the data": (17, 1000, 10),
+}
+OPTIONS = {
+    "plain": {},
+    "weighted": {"weights": True},
+    "l1": {"l1": 0.01},
+    "l2": {"l2": 0.1},
+    "clipped": {"clip_norm": 0.05},
+    "all": {"weights": True, "l1": 0.01, "l2": 0.1, "clip_norm": 0.2},
+}
+
+
+def assert_ten_steps(name, n_rows, batch_size, epochs, options, dtype, tolerance):
+    X, y = classes(n_rows)
+    X = X.astype(dtype)
+    options = dict(options)
+    weights = np.linspace(0, 3, n_rows) if options.pop("weights", False) else None
+    net = small_net(dtype)
+    batches = batches_in_order(n_rows, min(batch_size or n_rows, n_rows), epochs)
+    assert len(batches) == 10
+    trajectory, _ = twin_of(net, X, y, batches, name, weights=weights, **options)
+    result = net.fit(
+        X,
+        y,
+        optimizer=STOCHASTIC[name][0],
+        batch_size=batch_size,
+        epochs=epochs,
+        shuffle=False,
+        sample_weight=weights,
+        **options,
+    )
+    assert result.n_grad_evals == 10
+    assert_allclose(net.theta, trajectory[-1], rtol=tolerance, atol=tolerance)
+
+
+@every_stochastic
+@pytest.mark.parametrize("batches", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_ten_steps_equal_the_twin_to_round_off(name, batches, options):
+    """Adaptive methods divide by gradients, which magnifies roundings where those are small."""
+    assert_ten_steps(name, *batches, options, "float64", 1e-11)
+
+
+@every_stochastic
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_ten_steps_in_single_precision(name, options):
+    assert_ten_steps(name, 68, 16, 2, options, "float32", 1e-4)
+
+
+@every_stochastic
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_ten_steps_with_batches_larger_than_a_chunk(name, options, small_chunks):
+    """Two batches of 40 and 35 rows, three chunks each."""
+    assert_ten_steps(name, 75, 40, 5, options, "float64", 1e-11)
+
+
+@compiled_only
+def test_a_batch_larger_than_the_real_chunk():
+    n = workspace.LARGEST_CHUNK + 1000
+    assert_ten_steps("Adam", n, None, 10, {"weights": True, "l2": 0.1}, "float64", 1e-11)
+
+
+def test_a_long_clip_norm_changes_nothing():
+    X, y = classes(40)
+    plain, clipped = small_net(), small_net()
+    plain.fit(X, y, epochs=3, seed=0)
+    clipped.fit(X, y, epochs=3, seed=0, clip_norm=1e6)
+    assert_allclose(clipped.theta, plain.theta, rtol=1e-12, atol=1e-14)
+
+
+# Ten steps against torch
+
+
+def torch_optimizer(torch, name, weights, biases):
+    parameters = [*weights, *biases]
+    if name == "AdamW":  # fastmlp decays weights only
+        return torch.optim.AdamW(
+            [{"params": weights, "weight_decay": 0.1}, {"params": biases, "weight_decay": 0.0}],
+            lr=0.01,
+        )
+    return {
+        "SGD": lambda: torch.optim.SGD(parameters, lr=0.1),
+        "momentum": lambda: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
+        "Nesterov": lambda: torch.optim.SGD(parameters, lr=0.1, momentum=0.8, nesterov=True),
+        "AdaGrad": lambda: torch.optim.Adagrad(parameters, lr=0.05),
+        "RMSProp": lambda: torch.optim.RMSprop(parameters, lr=0.01),
+        "RMSProp with momentum": lambda: torch.optim.RMSprop(
+            parameters, lr=0.01, alpha=0.9, momentum=0.5
+        ),
+        "Adam": lambda: torch.optim.Adam(parameters, lr=0.01),
+    }[name]()
+
+
+@every_stochastic
+def test_ten_steps_equal_torch(name):
+    torch = pytest.importorskip("torch")
+    X, y = classes(68)
+    net = small_net()
+    weights = [torch.tensor(W, requires_grad=True) for W in net.weights]
+    biases = [torch.tensor(b, requires_grad=True) for b in net.biases]
+    optimizer = torch_optimizer(torch, name, weights, biases)
+    for rows in batches_in_order(68, 16, 2):
+        signal = torch.tensor(X[rows])
+        for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
+            signal = signal @ W + b
+            if layer < 2:
+                signal = torch.tanh(signal)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(signal, torch.tensor(y[rows])).backward()
+        optimizer.step()
+    net.fit(X, y, optimizer=STOCHASTIC[name][0], batch_size=16, epochs=2, shuffle=False)
+    for ours, theirs in zip((*net.weights, *net.biases), (*weights, *biases), strict=True):
+        assert_allclose(ours, theirs.detach().numpy(), rtol=1e-11, atol=1e-11)
+
+
+# Bits
+
+
+ALL_OPTIMIZERS = {
+    **{name: optimizer for name, (optimizer, _, _) in STOCHASTIC.items()},
+    "LBFGS": LBFGS(max_iterations=10),
+    "Scipy CG": Scipy("CG", max_iterations=5),
+    "Scipy TNC": Scipy("TNC", max_iterations=20),
+}
+
+
+def train_bits(dtype, n_threads, **options):
+    """Everything that training computes, as bytes."""
+    sizes = [7, 9, 5, 3] if INTERPRETED else [13, 37, 70, 5]
+    X, y = classes(37 if INTERPRETED else 301, sizes[0], sizes[-1])
+    net = MLP(sizes, activation="gelu", output="softmax", dtype=dtype, seed=3)
+    options = {"epochs": 3, "batch_size": 32, "seed": 4, "l2": 1e-3, **options}
+    result = net.fit(X, y, n_threads=n_threads, **options)
+    return net.theta.tobytes(), result.loss, result.trace["objective"].tobytes()
+
+
+@contextmanager
+def no_parallel_region(n_parts):
+    yield False
+
+
+def assert_same_bits(monkeypatch, dtype, **options):
+    """A team of one, of two, of as many as there are, and the serial twin in their place."""
+    expected = train_bits(dtype, 1, **options)
+    for n_threads in (2, 4, None):
+        assert train_bits(dtype, n_threads, **options) == expected
+    monkeypatch.setattr(objective, "parallel_region", no_parallel_region)
+    assert train_bits(dtype, 2, **options) == expected
+
+
+@pytest.mark.parametrize("optimizer", ALL_OPTIMIZERS.values(), ids=ALL_OPTIMIZERS)
+@both_precisions
+def test_training_is_bitwise_identical_for_any_number_of_threads(optimizer, dtype, monkeypatch):
+    assert_same_bits(monkeypatch, dtype, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("shuffle", [True, False, "replacement"])
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+@both_precisions
+def test_bits_with_every_way_to_shuffle(shuffle, clip_norm, dtype, monkeypatch):
+    assert_same_bits(monkeypatch, dtype, shuffle=shuffle, clip_norm=clip_norm)
+
+
+@pytest.mark.parametrize("batch_size", [1, 50, None])
+@both_precisions
+def test_bits_with_batches_of_every_size(batch_size, dtype, small_chunks, monkeypatch):
+    assert_same_bits(monkeypatch, dtype, batch_size=batch_size)
+
+
+@compiled_only
+def test_bits_with_more_threads_than_cores(tmp_path):
+    """Numba fixes the size of its team when it is imported: here to four in a new process."""
+    script = tmp_path / "teams.py"
+    script.write_text("""
+import json
+import numpy as np
+import fastmlp
+
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(301, 13)), rng.integers(0, 5, 301)
+for options in json.loads(input()):
+    thetas = []
+    for n_threads in (1, 2, 3, 4):
+        net = fastmlp.MLP([13, 37, 70, 5], output="softmax", seed=0)
+        net.fit(X, y, epochs=3, n_threads=n_threads, seed=1, **options)
+        thetas.append(net.theta)
+    assert all((theta == thetas[0]).all() for theta in thetas), options
+""")
+    options = [
+        {"optimizer": "adam"},
+        {"optimizer": "sgd(momentum=0.9)", "clip_norm": 0.1, "batch_size": 20},
+        {"optimizer": "rmsprop", "shuffle": "replacement", "l1": 0.01, "batch_size": 1},
+        {"optimizer": "adagrad", "batch_size": None},
+        {"optimizer": "lbfgs"},
+    ]
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "4"}
+    run = subprocess.run(
+        [sys.executable, script],
+        input=json.dumps(options),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_seed_decides_about_the_bits():
+    assert train_bits("float32", None, seed=5) == train_bits("float32", None, seed=5)
+    assert train_bits("float32", None, seed=5) != train_bits("float32", None, seed=6)
+
+
+def test_bits_do_not_depend_on_how_often_compiled_code_comes_back(monkeypatch):
+    expected = train_bits("float64", 1)
+    monkeypatch.setattr(objective, "CALL_SECONDS", 0)
+    assert train_bits("float64", 1) == expected
+
+
+# Compilation
+
+
+@compiled_only
+def test_nothing_compiles_anew_for_another_network_batch_loss_or_number_of_threads():
+    def n_compiled():
+        return epoch.sweep.n_compiled(), len(epoch.sweep_part._addresses)
+
+    X, y = classes(40)
+    small_net("float32").fit(X, y, epochs=1, n_threads=1)
+    small_net("float32").fit(X, y, epochs=1, n_threads=2)
+    before = n_compiled()
+    for n_threads in (1, 2, 3):
+        for sizes, activation in (([6, 3], "relu"), ([6, 4, 4, 4, 3], "gelu"), ([6, 50, 3], "elu")):
+            net = MLP(sizes, activation=activation, output="softmax")
+            net.predict(np.asfortranarray(X), n_threads=n_threads)
+            net.loss(X.tolist(), y, n_threads=n_threads)
+            for batch_size in (1, 7, None):
+                net.fit(X, y, epochs=1, batch_size=batch_size, n_threads=n_threads)
+            for optimizer in ALL_OPTIMIZERS.values():
+                net.fit(X, y, optimizer=optimizer, epochs=1, n_threads=n_threads)
+            net.fit(X, y, epochs=1, sample_weight=y + 1, clip_norm=1.0, l1=0.1, n_threads=n_threads)
+        for output, loss in (("tanh", "hinge"), ("identity", "huber"), ("softplus", "poisson")):
+            target = np.ones((40, 3))
+            MLP([6, 3], output=output).fit(X, target, loss=loss, epochs=1, n_threads=n_threads)
+    assert n_compiled() == before
+
+
+# Order of the rows
+
+
+@dataclass(frozen=True)
+class HalvingEachUpdate(Schedule):
+    """1, 1/2, 1/4, ..., from 1 again after `period` updates: steps that one can tell apart."""
+
+    period: int = 50
+
+    def values(self, t):
+        return 0.5 ** (t % self.period)
+
+
+def rows_visited(n_rows, epochs, shuffle, seed=0):
+    """Rows in the order in which online training visits them, (epochs, n_rows).
+
+    Sample i is the unit vector i and its target far off, so that a step of the absolute error
+    adds the learning rate to weight i: its binary digits tell the steps.
+    """
+    net = MLP([n_rows, 1], dtype="float64")
+    net.theta[:] = 0
+    orders, before = [], [net.weights[0].copy()]
+
+    def decode(progress):
+        digits = np.round((net.weights[0] - before[0])[:, 0] * 2.0 ** (n_rows - 1)).astype(int)
+        before[0] = net.weights[0].copy()
+        steps = digits[:, None] >> np.arange(n_rows)[::-1] & 1
+        assert_array_equal(steps.sum(axis=0), 1)  # one row a step
+        orders.append(steps.argmax(axis=0))
+
+    fit(
+        net,
+        np.eye(n_rows),
+        np.full(n_rows, 1e9),
+        loss="absolute_error",
+        optimizer=SGD(HalvingEachUpdate(n_rows, per="update")),
+        batch_size=1,
+        epochs=epochs,
+        shuffle=shuffle,
+        seed=seed,
+        callbacks=[decode],
+    )
+    return np.array(orders)
+
+
+def test_no_shuffling_keeps_the_order():
+    assert_array_equal(rows_visited(12, 3, False), [np.arange(12)] * 3)
+
+
+def test_shuffling_visits_each_row_once_an_epoch_in_another_order():
+    orders = rows_visited(12, 5, True)
+    assert_array_equal(np.sort(orders), [np.arange(12)] * 5)
+    assert len({tuple(order) for order in orders}) == 5
+    assert_array_equal(rows_visited(12, 5, True), orders)
+    assert (rows_visited(12, 5, True, seed=1) != orders).any()
+
+
+def test_replacement_visits_rows_more_than_once_and_some_never():
+    orders = rows_visited(12, 20, "replacement")
+    repeats = [12 - len(set(order)) for order in orders]
+    # A row is left out with probability (1 - 1/12)^12 = 0.35: 4.2 rows an epoch.
+    assert min(repeats) > 0
+    assert 3.5 < np.mean(repeats) < 4.9
+    assert_array_equal(rows_visited(12, 20, "replacement"), orders)
+
+
+@compiled_only
+@pytest.mark.parametrize("shuffle", [True, "replacement"])
+def test_every_row_is_as_likely_at_every_step(shuffle):
+    """Pearson's chi-square of 4 degrees of freedom is above 18.5 once in a thousand times."""
+    orders = rows_visited(5, 1000, shuffle)
+    for step in range(5):
+        counts = np.bincount(orders[:, step], minlength=5)
+        assert np.sum((counts - 200) ** 2 / 200) < 18.5
+
+
+def test_every_row_is_in_one_batch_of_an_epoch():
+    """A batch of 5 moves the weights of its rows by 1/5."""
+    net = MLP([15, 1], dtype="float64")
+    net.theta[:] = 0
+    options = {"loss": "absolute_error", "optimizer": SGD(1.0), "batch_size": 5, "seed": 0}
+    net.fit(np.eye(15), np.full(15, 1e9), epochs=3, **options)
+    assert_allclose(net.weights[0], 3 / 5, rtol=1e-15)
+
+
+def test_weights_and_targets_travel_with_their_rows():
+    """A linear model that fits exactly stays where it is, in whatever order rows come."""
+    rng = np.random.default_rng(7)
+    net = MLP([3, 2], dtype="float64", seed=0)
+    X = rng.normal(size=(50, 3))
+    y, theta = net.predict(X), net.theta.copy()
+    wrong = rng.random(50) < 0.3
+    y[wrong] += 100
+    net.fit(X, y, sample_weight=1.0 - wrong, optimizer=SGD(0.1), batch_size=8, epochs=5, seed=0)
+    assert_allclose(net.theta, theta, atol=1e-14)
+
+
+# Schedules
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "rates"),
+    [
+        (0.5, [[0.5] * 3] * 4),
+        (
+            StepDecay(1.0, factor=0.5, every=2),
+            [[1.0] * 3, [1.0] * 3, [0.5] * 3, [0.5] * 3],
+        ),
+        (
+            InverseTime(1.0, per="update"),
+            [
+                [1, 1 / 2, 1 / 3],
+                [1 / 4, 1 / 5, 1 / 6],
+                [1 / 7, 1 / 8, 1 / 9],
+                [0.1, 1 / 11, 1 / 12],
+            ],
+        ),
+    ],
+    ids=["constant", "per epoch", "per update"],
+)
+def test_schedules_are_followed(learning_rate, rates, chunk_by_chunk):
+    """Targets far off make every gradient of the bias -1, so that it adds up learning rates."""
+    net = MLP([1, 1], dtype="float64")
+    net.theta[:] = 0
+    biases = []
+    net.fit(
+        np.zeros((6, 1)),
+        np.full(6, 1e9),
+        loss="absolute_error",
+        optimizer=SGD(learning_rate),
+        batch_size=2,
+        epochs=4,
+        callbacks=[lambda progress: biases.append(progress.theta[1])],
+    )
+    assert_allclose(biases, np.cumsum(np.sum(rates, axis=1)), rtol=1e-14)
+
+
+# Trace and result
+
+
+def test_trace_of_mini_batches():
+    X, y = classes(50)
+    net = small_net()
+    batches = batches_in_order(50, 16, 3)
+    trajectory, losses = twin_of(net, X, y, batches, "momentum", l2=0.1)
+    result = net.fit(
+        X,
+        y,
+        optimizer=STOCHASTIC["momentum"][0],
+        batch_size=16,
+        epochs=3,
+        shuffle=False,
+        l2=0.1,
+    )
+    trace = result.trace
+    assert len(trace) == 3
+    assert_array_equal(trace["epoch"], [1, 2, 3])
+    assert_array_equal(trace["n_loss_evals"], [4, 8, 12])
+    assert_array_equal(trace["n_grad_evals"], [4, 8, 12])
+    assert_array_equal(trace["data_passes"], [1, 2, 3])
+    assert (np.diff(trace["seconds"], prepend=0) > 0).all()
+    assert np.isnan(trace["gradient_norm"]).all()
+    assert np.isnan(trace["validation_loss"]).all()
+    for i in range(3):
+        layers = reference.unpack(trajectory[4 * i + 3], net.layer_sizes)
+        mean = sum(losses[4 * i : 4 * i + 4]) / 50 + reference.penalty(layers, 0.0, 0.1)
+        assert_allclose(trace["objective"][i], mean, rtol=1e-12)
+
+    assert_array_equal(result.theta, net.theta)
+    assert not np.shares_memory(result.theta, net.theta)
+    assert result.loss == net.loss(X, y, l2=0.1)
+    assert result.status == Status.COMPLETED == "completed"
+    assert result.message == "3 epochs done"
+    assert result.success
+    assert (result.n_iter, result.n_loss_evals, result.n_grad_evals) == (3, 12, 12)
+    assert result.seconds >= trace["seconds"][-1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_trace_of_a_solver(dtype):
+    X, y = classes(50)
+    net = small_net(dtype)
+    start = net.loss_and_grad(X, y, l2=0.1)
+    result = net.fit(X, y, optimizer=LBFGS(), epochs=5, l2=0.1)
+    trace = result.trace
+    assert_array_equal(trace["epoch"], range(6))
+    assert trace["objective"][0] == start[0]
+    assert_allclose(trace["gradient_norm"][0], np.linalg.norm(start[1]), rtol=1e-6)
+    assert (np.diff(trace["objective"]) < 0).all()
+    assert (np.diff(trace["seconds"]) > 0).all()
+    assert trace["n_loss_evals"][0] == 1
+    assert (np.diff(trace["n_loss_evals"]) >= 1).all()
+    assert_array_equal(trace["n_grad_evals"], trace["n_loss_evals"])
+    assert_array_equal(trace["data_passes"], trace["n_loss_evals"])
+    value, gradient = net.loss_and_grad(X, y, l2=0.1)
+    assert trace["objective"][-1] == result.loss == value
+    assert_allclose(trace["gradient_norm"][-1], np.linalg.norm(gradient), rtol=1e-6)
+    assert result.n_iter == 5
+    assert result.n_grad_evals == trace["n_grad_evals"][-1]
+
+
+def test_trace_as_a_sequence_and_as_a_file(tmp_path):
+    X, y = classes(20)
+    trace = small_net().fit(X, y, epochs=4, seed=0).trace
+    assert trace[0].epoch == 1
+    assert trace[-1].objective == trace["objective"][-1]
+    assert [record.epoch for record in trace] == [1, 2, 3, 4]
+    assert repr(trace).startswith("Trace of 4 records: seconds, epoch, data_passes,")
+    with pytest.raises(KeyError, match=r"trace has the columns seconds, .*, got 'loss'"):
+        trace["loss"]
+    path = tmp_path / "trace.csv"
+    trace.to_csv(path)
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["objective"]) for row in rows] == trace["objective"].tolist()
+    assert list(rows[0]) == [
+        "seconds",
+        "epoch",
+        "data_passes",
+        "n_loss_evals",
+        "n_grad_evals",
+        "objective",
+        "validation_loss",
+        "gradient_norm",
+    ]
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), LBFGS(), [SGD(0.1), LBFGS()]], ids=repr)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_validation_loss_is_that_of_the_network_as_it_is(optimizer, weighted):
+    """Without penalties, at the parameters of the record, also those of a solver on its way."""
+    X, y = classes(60)
+    held_out = (X[40:], y[40:], np.linspace(0, 1, 20)) if weighted else (X[40:], y[40:])
+    net = small_net()
+    seen = []
+
+    def evaluate(progress):
+        assert progress.network is net
+        seen.append(
+            net.loss(X[40:], y[40:], sample_weight=held_out[2] if weighted else None),
+        )
+
+    result = net.fit(
+        X[:40],
+        y[:40],
+        optimizer=optimizer,
+        epochs=3,
+        l2=0.1,
+        validation_data=held_out,
+        callbacks=[evaluate],
+        seed=0,
+    )
+    assert result.trace["validation_loss"].tolist() == seen
+    assert len(set(seen)) > 2
+
+
+def test_optimizers_by_name():
+    X, y = classes(40)
+    for name, optimizer in (
+        ("adam", Adam()),
+        ("sgd(learning_rate=0.1, momentum=0.9)", SGD(0.1, momentum=0.9)),
+        ("lbfgs(history_size=3)", LBFGS(3)),
+        ("scipy(method='CG')", Scipy("CG")),
+    ):
+        by_name, by_object = small_net(), small_net()
+        by_name.fit(X, y, optimizer=name, epochs=3, seed=0)
+        by_object.fit(X, y, optimizer=optimizer, epochs=3, seed=0)
+        assert_array_equal(by_name.theta, by_object.theta)
+
+
+def test_defaults_are_adam_for_20_epochs_and_as_many_iterations_as_a_solver_says():
+    X, y = classes(40)
+    default, explicit = small_net(), small_net()
+    assert default.fit(X, y, seed=0).n_iter == 20
+    explicit.fit(X, y, optimizer=Adam(1e-3), batch_size=128, epochs=20, seed=0)
+    assert_array_equal(default.theta, explicit.theta)
+    assert small_net().fit(X, y, optimizer=LBFGS(max_iterations=3)).n_iter == 3
+
+
+def test_a_list_of_optimizers_runs_in_turn():
+    X, y = classes(40)
+    net, one_by_one = small_net(), small_net()
+    stages = [SGD(0.1), Adam(0.01), LBFGS()]
+    result = net.fit(X, y, optimizer=stages, epochs=4, shuffle=False)
+    for stage in stages:
+        one_by_one.fit(X, y, optimizer=stage, epochs=4, shuffle=False)
+    assert_array_equal(net.theta, one_by_one.theta)
+    assert result.n_iter == 12
+    assert_array_equal(result.trace["epoch"], [1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 11, 12])
+    assert (np.diff(result.trace["seconds"]) > 0).all()
+    assert (np.diff(result.trace["data_passes"]) > 0).all()
+
+
+def test_a_list_ends_where_the_target_is_reached():
+    X, y = classes(40)
+    result = small_net().fit(X, y, optimizer=[SGD(), LBFGS()], target_loss=100.0, epochs=5)
+    assert (result.status, result.n_iter) == (Status.TARGET_REACHED, 1)
+
+
+def test_progress_shows_a_bar(capsys):
+    X, y = classes(40)
+    small_net().fit(X, y, epochs=3, validation_data=(X, y), progress=True)
+    shown = capsys.readouterr()
+    assert "3/3" in shown.err
+    assert "objective=" in shown.err
+    assert "validation=" in shown.err
+    assert shown.out == ""
+    small_net().fit(X, y, epochs=3)
+    assert capsys.readouterr().err == ""
+
+
+# Callbacks, targets, limits
+
+
+def test_callbacks_see_every_epoch():
+    X, y = classes(40)
+    net = small_net()
+    seen, first = [], []
+    result = net.fit(
+        X, y, epochs=3, callbacks=[seen.append, lambda p: first.append(p.theta.copy())], seed=0
+    )
+    assert [progress.record.epoch for progress in seen] == [1, 2, 3]
+    assert seen[-1].trace is result.trace
+    assert seen[-1].theta is net.theta
+    assert (first[0] != first[1]).any()
+    assert_array_equal(first[-1], net.theta)
+
+
+def test_one_callback_needs_no_list():
+    X, y = classes(40)
+    seen = []
+    small_net().fit(X, y, epochs=2, callbacks=seen.append)
+    assert len(seen) == 2
+
+
+def test_a_callback_may_change_the_parameters():
+    X, y = classes(40)
+    net = small_net()
+
+    def freeze_first_biases(progress):
+        progress.network.biases[0][:] = 7
+
+    net.fit(X, y, epochs=3, callbacks=[freeze_first_biases], seed=0)
+    assert_array_equal(net.biases[0], 7)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), LBFGS(), [Adam(), LBFGS()]], ids=repr)
+def test_stop_iteration_in_a_callback_ends_the_fit(optimizer):
+    X, y = classes(40)
+    net = small_net()
+    thetas = []
+
+    def stop(progress):
+        thetas.append(progress.theta.copy())
+        if progress.record.epoch == 2:
+            raise StopIteration("enough")
+
+    result = net.fit(X, y, optimizer=optimizer, callbacks=[stop], seed=0)
+    assert result.status == Status.STOPPED
+    assert result.success
+    assert result.message == "enough"
+    assert result.n_iter == 2
+    assert_array_equal(net.theta, thetas[-1])
+
+
+def test_other_exceptions_of_a_callback_come_through():
+    X, y = classes(40)
+    with pytest.raises(ZeroDivisionError):
+        small_net().fit(X, y, callbacks=[lambda progress: 1 / 0])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("optimizer", [Adam(0.01), LBFGS()], ids=repr)
+def test_target_loss(optimizer):
+    X, y = classes(40)
+    result = small_net().fit(X, y, optimizer=optimizer, epochs=500, target_loss=0.3, seed=0)
+    assert result.status == Status.TARGET_REACHED
+    assert result.success
+    assert result.trace["objective"][-1] <= 0.3 < result.trace["objective"][-2]
+    assert "0.3" in result.message
+
+
+def test_time_limit_within_an_epoch_leaves_theta_as_it_is(chunk_by_chunk):
+    """The clock is past the limit after the first of five mini-batches."""
+    X, y = classes(68)
+    net = small_net()
+    trajectory, _ = twin_of(net, X, y, batches_in_order(68, 16, 1), "SGD")
+    result = net.fit(
+        X, y, optimizer=SGD(0.1), batch_size=16, epochs=9, shuffle=False, time_limit=1e-9
+    )
+    assert result.status == Status.TIME_LIMIT
+    assert result.success
+    assert (result.n_iter, result.n_grad_evals, len(result.trace)) == (0, 1, 0)
+    assert_allclose(net.theta, trajectory[0], rtol=1e-12)
+
+
+def test_time_limit_of_a_solver_leaves_the_best_point():
+    X, y = classes(68)
+    net = small_net()
+    before = net.theta.copy()
+    result = net.fit(X, y, optimizer=LBFGS(), time_limit=1e-9)
+    assert result.status == Status.TIME_LIMIT
+    assert_array_equal(net.theta, before)
+
+
+def test_the_clock_stands_still_during_callbacks(monkeypatch):
+    """Each look at this clock takes a second, each callback a thousand."""
+    clock = SimpleNamespace(now=0.0)
+
+    def perf_counter():
+        clock.now += 1
+        return clock.now
+
+    def dawdle(progress):
+        clock.now += 1000
+
+    monkeypatch.setattr(monitor, "time", SimpleNamespace(perf_counter=perf_counter))
+    X, y = classes(40)
+    result = small_net().fit(X, y, epochs=5, time_limit=500.0, callbacks=[dawdle])
+    assert result.status == Status.COMPLETED
+    assert result.seconds < 100
+    result = small_net().fit(X, y, epochs=500, time_limit=500.0, callbacks=[dawdle])
+    assert result.status == Status.TIME_LIMIT
+    assert 400 < result.seconds < 600
+
+
+# Accidents: numbers that are not finite
+
+
+def captured(net, X, y, **options):
+    """Result of a fit and the parameters at the start and after each epoch."""
+    thetas = [net.theta.copy()]
+    result = net.fit(X, y, callbacks=[lambda p: thetas.append(p.theta.copy())], **options)
+    return result, thetas
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1e300])
+@both_precisions
+def test_divergence_ends_with_the_best_parameters(clip_norm, dtype, overflow):
+    X, y = classes(60)
+    net = MLP([6, 8, 1], dtype=dtype, seed=0)
+    start = net.loss(X, y)
+    result, thetas = captured(
+        net, X, y, optimizer=SGD(1e9), epochs=50, batch_size=8, clip_norm=clip_norm, seed=0
+    )
+    assert result.status == Status.NOT_FINITE == "not finite"
+    assert not result.success
+    assert "not finite; theta is back at the best finite one" in result.message
+    assert np.isfinite(net.theta).all()
+    assert result.loss == net.loss(X, y) <= start
+    assert any((theta == net.theta).all() for theta in thetas)
+
+
+@dataclass(frozen=True)
+class BlowUp(Schedule):
+    """A sound learning rate for three epochs, then a huge one."""
+
+    def values(self, t):
+        return np.where(t < 3, 0.05, 1e30)
+
+
+def test_late_divergence_goes_back_to_the_best_epoch(overflow):
+    X, y = classes(60)
+    net = MLP([6, 8, 1], dtype="float64", seed=0)
+    result, thetas = captured(net, X, y, optimizer=SGD(BlowUp()), epochs=10, batch_size=8, seed=0)
+    assert result.status == Status.NOT_FINITE
+    assert (np.diff(result.trace["objective"][:3]) < 0).all()
+    assert_array_equal(net.theta, thetas[3])
+    assert_array_equal(result.theta, thetas[3])
+
+
+def test_infinite_parameters_that_a_rectifier_hides(overflow):
+    """The hidden bias falls to -inf, the unit is off and the objective finite all the same."""
+    net = MLP([1, 1, 1], dtype="float32")
+    net.theta = start = [1, 0, 100, 0]
+    options = {"loss": "absolute_error", "optimizer": SGD(1e37), "epochs": 3}
+    result = net.fit([[1e-20]], [-5], **options)
+    assert result.status == Status.NOT_FINITE
+    assert_array_equal(net.theta, start)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_gradient_that_overflows_where_the_loss_does_not(clip_norm, overflow):
+    net = MLP([1, 1, 1], dtype="float32")
+    net.theta = start = np.array([1e-30, 0, 1e10, 0], np.float32)
+    result = net.fit([[1e30]], [0], loss="absolute_error", optimizer=SGD(), clip_norm=clip_norm)
+    assert result.status == Status.NOT_FINITE
+    assert_array_equal(net.theta, start)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "scipy(method='BFGS')"])
+def test_a_start_that_is_not_finite(optimizer, overflow):
+    net = MLP([1, 1, 1], activation="exponential", dtype="float32")
+    net.theta = start = [1, 0, 1, 0]
+    result = net.fit([[1e3]], [0], optimizer=optimizer)
+    assert result.status == Status.NOT_FINITE
+    assert np.isnan(result.loss)
+    assert result.n_iter == 0
+    assert_array_equal(net.theta, start)
+
+
+def test_a_list_of_optimizers_ends_with_divergence(overflow):
+    X, y = classes(60)
+    net = MLP([6, 8, 1], dtype="float64", seed=0)
+    result = net.fit(X, y, optimizer=[SGD(1e9), Adam()], epochs=50, batch_size=8, seed=0)
+    assert result.status == Status.NOT_FINITE
+    assert result.n_iter < 50
+
+
+# Accidents: Ctrl-C
+
+
+@pytest.fixture
+def interrupt_after(monkeypatch, chunk_by_chunk):
+    """Makes Ctrl-C arrive during a mini-batch of the given number."""
+
+    def install(n_calls):
+        advance, calls = objective.Sweep.advance, []
+
+        def interrupted(self, *args, **options):
+            finite = advance(self, *args, **options)
+            calls.append(None)
+            if len(calls) == n_calls:
+                signal.raise_signal(signal.SIGINT)
+            return finite
+
+        monkeypatch.setattr(objective.Sweep, "advance", interrupted)
+
+    return install
+
+
+def test_ctrl_c_goes_back_to_the_last_finished_epoch(interrupt_after):
+    """Five mini-batches an epoch: the third epoch is cut short."""
+    X, y = classes(68)
+    net = small_net()
+    interrupt_after(12)
+    result, thetas = captured(net, X, y, epochs=9, batch_size=16, seed=0)
+    assert result.status == Status.INTERRUPTED == "interrupted"
+    assert result.message == "interrupted by the user"
+    assert not result.success
+    assert (result.n_iter, result.n_grad_evals) == (2, 12)
+    assert_array_equal(net.theta, thetas[2])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_in_the_first_epoch_goes_back_to_the_start(interrupt_after):
+    X, y = classes(68)
+    net = small_net()
+    interrupt_after(2)
+    result, thetas = captured(net, X, y, epochs=9, batch_size=16, seed=0)
+    assert result.status == Status.INTERRUPTED
+    assert len(thetas) == 1
+    assert_array_equal(net.theta, thetas[0])
+
+
+def test_ctrl_c_in_a_solver_goes_back_to_the_last_iterate(interrupt_after):
+    X, y = classes(68)
+    net = small_net()
+    interrupt_after(4)
+    result, thetas = captured(net, X, y, optimizer=LBFGS())
+    assert result.status == Status.INTERRUPTED
+    assert result.n_iter >= 1
+    assert_array_equal(net.theta, thetas[-1])
+    assert result.loss == result.trace["objective"][-1]
+
+
+def test_ctrl_c_ends_a_list_of_optimizers(interrupt_after):
+    X, y = classes(68)
+    interrupt_after(2)
+    result = small_net().fit(X, y, optimizer=[SGD(), LBFGS()], epochs=3, batch_size=16)
+    assert (result.status, result.n_iter) == (Status.INTERRUPTED, 0)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), LBFGS()], ids=repr)
+def test_keyboard_interrupt_in_a_callback(optimizer):
+    X, y = classes(68)
+    net = small_net()
+    thetas = []
+
+    def interrupt(progress):
+        thetas.append(progress.theta.copy())
+        if len(thetas) == 3:
+            raise KeyboardInterrupt
+
+    result = net.fit(X, y, optimizer=optimizer, callbacks=[interrupt], seed=0)
+    assert result.status == Status.INTERRUPTED
+    assert_array_equal(net.theta, thetas[-1])
+
+
+def test_a_handler_of_the_users_own_stays(monkeypatch):
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda *details: heard.append(details))
+    try:
+        X, y = classes(40)
+        result = small_net().fit(
+            X, y, epochs=3, callbacks=[lambda progress: signal.raise_signal(signal.SIGINT)]
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(heard) == 3
+    assert result.status == Status.COMPLETED
+
+
+def test_training_in_another_thread_than_the_main_one():
+    X, y = classes(40)
+    net, elsewhere = small_net(), small_net()
+    net.fit(X, y, epochs=3, seed=0)
+    thread = threading.Thread(target=elsewhere.fit, args=(X, y), kwargs={"epochs": 3, "seed": 0})
+    thread.start()
+    thread.join()
+    assert_array_equal(elsewhere.theta, net.theta)
+
+
+@compiled_only
+def test_a_real_ctrl_c_during_a_long_fit(tmp_path):
+    """A signal from outside: an epoch takes about half a second, all of them a week."""
+    script = tmp_path / "long_fit.py"
+    script.write_text("""
+import json, os, signal, threading
+import numpy as np
+import fastmlp
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(200_000, 20)).astype("float32")
+net = fastmlp.MLP([20, 32, 1], seed=0)
+thetas = [net.theta.copy()]
+
+def callback(progress):
+    thetas.append(progress.theta.copy())
+    if len(thetas) == 2:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+result = net.fit(X, X[:, 0], epochs=10**6, batch_size=16, callbacks=[callback], seed=0)
+same = bool((net.theta == thetas[-1]).all())
+print(json.dumps([result.status, result.n_iter, len(thetas) - 1, same]))
+""")
+    run = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, env=os.environ
+    )
+    assert run.returncode == 0, run.stderr
+    status, n_iter, n_callbacks, same = json.loads(run.stdout)
+    assert status == "interrupted"
+    assert n_iter == n_callbacks >= 1
+    assert same
+
+
+# Bad arguments
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"optimizer": "adamm"}, ValueError, "optimizer must be one of sgd, .*, got 'adamm'"),
+        ({"optimizer": "adam(lr=1)"}, ValueError, "adam has the parameters .*, got 'lr'"),
+        ({"optimizer": Adam}, TypeError, "optimizer must be one of fastmlp's, such as"),
+        ({"optimizer": 3}, TypeError, "optimizer must be one of fastmlp's, such as .*, got 3"),
+        ({"optimizer": []}, ValueError, "optimizer must not be an empty list"),
+        ({"optimizer": [Adam(), None]}, TypeError, "optimizer must be one of .*, got None"),
+        (
+            {"optimizer": [Adam(), LBFGS(bounds=(np.zeros(3), 1))]},
+            ValueError,
+            r"bounds must be numbers or arrays of the shape \(131,\), got \(3,\)",
+        ),
+        ({"loss": "hinge"}, ValueError, "loss 'hinge' needs an output that can be negative"),
+        ({"batch_size": 0}, ValueError, "batch_size must be an integer of at least 1, got 0"),
+        ({"batch_size": 1.5}, TypeError, "batch_size must be an integer of at least 1, got 1.5"),
+        ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1, got 0"),
+        ({"epochs": True}, TypeError, "epochs must be an integer of at least 1, got True"),
+        ({"epochs": "3"}, TypeError, "epochs must be an integer of at least 1, got '3'"),
+        ({"l1": -1}, ValueError, "l1 must be a number of at least 0, got -1"),
+        ({"l2": np.nan}, ValueError, "l2 must be a number of at least 0, got nan"),
+        ({"sample_weight": [1, 2]}, ValueError, r"sample_weight must have the shape \(40,\)"),
+        ({"shuffle": "yes"}, ValueError, "shuffle must be True, False or 'replacement'"),
+        ({"shuffle": 1}, ValueError, "shuffle must be True, False or 'replacement', got 1"),
+        ({"shuffle": None}, ValueError, "shuffle must be True, False or 'replacement', got None"),
+        ({"clip_norm": 0}, ValueError, "clip_norm must be a positive number, got 0"),
+        ({"clip_norm": "1"}, TypeError, "clip_norm must be a positive number, got '1'"),
+        ({"validation_data": 3}, ValueError, r"validation_data must be \(X, y\) or .*, got int"),
+        ({"validation_data": ([1],)}, ValueError, r"validation_data must be \(X, y\) or"),
+        (
+            {"validation_data": (np.ones((2, 3)), [0, 1])},
+            ValueError,
+            r"validation_data: X must have the shape \(n, 6\)",
+        ),
+        (
+            {"validation_data": (np.ones((2, 6)), ["a", "b"])},
+            TypeError,
+            "validation_data: y must hold real numbers",
+        ),
+        (
+            {"validation_data": (np.ones((2, 6)), [0, 1], [1, -1])},
+            ValueError,
+            "validation_data: sample_weight must not be negative",
+        ),
+        ({"callbacks": 3}, TypeError, "callbacks must be a sequence of callables, got 3"),
+        ({"callbacks": [3]}, TypeError, r"callbacks must be a sequence of callables, got \[3\]"),
+        ({"time_limit": 0}, ValueError, "time_limit must be a positive number, got 0"),
+        ({"time_limit": "1s"}, TypeError, "time_limit must be a positive number, got '1s'"),
+        ({"target_loss": np.nan}, ValueError, "target_loss must be a finite number, got nan"),
+        ({"target_loss": "low"}, TypeError, "target_loss must be a finite number, got 'low'"),
+        ({"progress": "yes"}, TypeError, "progress must be True or False, got 'yes'"),
+        ({"n_threads": 0}, ValueError, "n_threads must be an integer of at least 1, got 0"),
+        ({"seed": -1}, ValueError, "seed must be None or an integer from 0 up, got -1"),
+        ({"seed": "a"}, ValueError, "seed must be None or an integer from 0 up, got 'a'"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_changes(options, error, message):
+    X, y = classes(40)
+    net = small_net()
+    before = net.theta.copy()
+    with pytest.raises(error, match=message):
+        net.fit(X, y, **options)
+    assert_array_equal(net.theta, before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_only_a_network_can_be_trained():
+    with pytest.raises(TypeError, match=r"net must be a fastmlp\.MLP, got str"):
+        fit("net", [[1]], [1])
+
+
+def test_a_network_that_is_not_finite_cannot_be_trained():
+    net = small_net()
+    net.theta[5] = np.nan
+    with pytest.raises(ValueError, match="theta must be finite, got nan at index 5"):
+        net.fit(*classes(40))
+
+
+# Accuracy
+
+
+@compiled_only
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": Adam(), "epochs": 60, "batch_size": 32},
+        {"optimizer": LBFGS(), "epochs": 200, "l2": 1e-3},
+    ],
+    ids=["Adam", "LBFGS"],
+)
+def test_accuracy_on_held_out_digits(options):
+    """At least 96.5 %, where k nearest neighbours and other plain methods are, too."""
+    X, y = datasets.load_digits()
+    order = np.random.default_rng(0).permutation(len(X))
+    train, test = order[360:], order[:360]
+    net = MLP([64, 64, 10], output="softmax", seed=0)
+    net.fit(X[train], y[train], seed=0, **options)
+    assert np.mean(net.predict(X[test]).argmax(axis=1) == y[test]) >= 0.965
