@@ -1,6 +1,7 @@
 """Train multilayer perceptrons on the CPU with hand-written Numba kernels."""
 
 from fastmlp import datasets
+from fastmlp.compare import Comparison, compare
 from fastmlp.gradcheck import GradientCheck, check_gradient
 from fastmlp.monitor import Progress
 from fastmlp.network import MLP
@@ -28,6 +29,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "Comparison",
     "CosineAnnealing",
     "ExponentialDecay",
     "FitResult",
@@ -45,6 +47,7 @@ __all__ = [
     "Trace",
     "WarmUp",
     "check_gradient",
+    "compare",
     "datasets",
     "fit",
     "minimize",

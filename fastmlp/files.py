@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def load(path):
         architecture = json.loads(metadata["architecture"])
         sizes = [int(size) for size in architecture["layer_sizes"]]
         wanted = {}
-        for layer, shape in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for layer, shape in enumerate(pairwise(sizes)):
             wanted[f"weights.{layer}"] = shape
             wanted[f"biases.{layer}"] = shape[1:]
         found = {name: tensor.shape for name, tensor in tensors.items()}

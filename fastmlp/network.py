@@ -1,6 +1,7 @@
 """The model: layer sizes, activations and one flat parameter vector."""
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,13 +141,13 @@ class MLP:
     def _allocate(self):
         """Lay theta out, as zeros, and make the views and the table that kernels read."""
         sizes = self._layer_sizes
-        n_params = sum((n_in + 1) * n_out for n_in, n_out in zip(sizes, sizes[1:], strict=False))
+        n_params = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
         self._theta = aligned_empty(n_params, self._dtype)
         self._theta[:] = 0
         layout = np.zeros((len(sizes) - 1, codes.LAYOUT_COLUMNS), np.int64)
         weights, biases = [], []
         start = width = transposed = 0
-        for layer, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
             code = ACTIVATIONS[self._activations[layer]]
             layout[layer] = n_in, n_out, start, width, transposed, code
             weights.append(self._theta[start : start + n_in * n_out].reshape(n_in, n_out))

@@ -21,7 +21,7 @@ from fastmlp.validation import (
     check_not_negative,
     check_number,
 )
-from fastmlp.workspace import Workspace, chunk_rows, chunk_table
+from fastmlp.workspace import Workspace, chunk_rows, chunk_table, count_weights
 
 LOSSES = {
     "squared_error": codes.SQUARED_ERROR,
@@ -186,7 +186,7 @@ class Sweep:
         rows = chunk_rows(sizes, net.dtype.itemsize, batch_rows)
         self._chunks = chunk_table(objective.n_rows, batch_rows, rows)
         self.n_updates = int(self._chunks[:, codes.LAST].sum())
-        n_weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+        n_weights = count_weights(sizes)
         # Forward, and delta-propagation about as much again: what the first region does.
         region_flops = 4.0 * rows * n_weights
         self._chunk_flops = 6.0 * rows * n_weights
@@ -332,7 +332,7 @@ def predict(net, X, n_threads=None):
     check_network(net)
     X = as_rows("X", X, net.dtype, net.layer_sizes[0])
     n_rows, sizes = X.shape[0], net.layer_sizes
-    n_weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+    n_weights = count_weights(sizes)
     n_parts = choose_parts(2.0 * n_rows * n_weights, n_threads)
     workspace = Workspace(sizes, net.dtype, rows=n_rows, n_parts=n_parts)
     result = np.empty((n_rows, sizes[-1]), net.dtype)

@@ -1,5 +1,7 @@
 """The buffers and tables that the kernels work with, sized once for a network and its data."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from fastmlp.kernels import codes
@@ -21,6 +23,11 @@ SMALLEST_CHUNK = 256
 # deltas it reads.
 TASK_ELEMENTS = 1 << 14
 TASK_ROWS = 4 * TALL
+
+
+def count_weights(layer_sizes):
+    """Number of weights of a network, without biases."""
+    return sum(n_in * n_out for n_in, n_out in pairwise(layer_sizes))
 
 
 def aligned_empty(size, dtype):
@@ -73,11 +80,11 @@ def task_table(layer_sizes, n_parts):
     bounds : ndarray of int64, (n_parts + 1,)
         Part p owns tasks ``bounds[p] : bounds[p + 1]``.
     """
-    total = sum((n_in + 1) * n_out for n_in, n_out in zip(layer_sizes, layer_sizes[1:]))
+    total = sum((n_in + 1) * n_out for n_in, n_out in pairwise(layer_sizes))
     tasks: list[tuple[int, int, int]] = []
     bounds = [0]
     done = 0
-    for layer, (n_in, n_out) in enumerate(zip(layer_sizes, layer_sizes[1:])):
+    for layer, (n_in, n_out) in enumerate(pairwise(layer_sizes)):
         most = TALL * max(1, min(max(TASK_ROWS, TASK_ELEMENTS // n_out), n_in + 1) // TALL)
         row = 0
         while row <= n_in:
@@ -143,7 +150,7 @@ class Workspace:
         plan[codes.SAMPLE_LOSS] = reserve(rows if training else 0)
         plan[codes.OUTPUT] = reserve(rows * sum(widths) if training else 0)
         plan[codes.DELTA] = reserve(rows * sum(widths) if training else 0)
-        inner = sum(a * b for a, b in zip(widths, widths[1:]))
+        inner = count_weights(widths)
         plan[codes.TRANSPOSED] = reserve(inner if training else 0)
         plan[codes.SCRATCH] = size
         reserve(2 * block * max(widths))

@@ -114,7 +114,7 @@ def _part(func, **options):
 
 
 def standalone(part):
-    """Make a function of `inline`, `loop` or `scalar` callable from Python, for tests and inspection."""
+    """Make an `inline`, `loop` or `scalar` callable from Python, for tests and inspection."""
     return numba.njit(**FLAGS)(getattr(part, "py_func", part))
 
 

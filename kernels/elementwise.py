@@ -20,7 +20,7 @@ is in ulp (units in the last place of the exact result), holds for both types an
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
+from numba import types
 from numba.extending import lower_builtin, type_callable
 
 from fastmlp.kernels._jit import scalar

@@ -1,9 +1,10 @@
 """Explicit vectors: the register tile of the matrix product, and the transposition of a block.
 
-`tile` computes a block of C = start + A B in vector registers. It is written as LLVM vectors, because LLVM's own vectorizer reaches half of what
-these instructions can do. Every element of C is ONE chain of fused multiply-adds in ascending
-order of the summation index, whatever the tile's shape, the vector length or the thread that
-runs it: that is why training gives the same bits everywhere.
+`tile` computes a block of C = start + A B in vector registers. It is written as LLVM vectors,
+because LLVM's own vectorizer reaches half of what these instructions can do. Every element of C
+is ONE chain of fused multiply-adds in ascending order of the summation index, whatever the tile's
+shape, the vector length or the thread that runs it: that is why training gives the same bits
+everywhere.
 """
 
 import llvmlite.binding
@@ -447,10 +448,7 @@ if numba.config.DISABLE_JIT:
         return 2 * VECTOR_BYTES // A.itemsize
 
     def tile(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth):
-        if transposed:
-            a = A[k : k + depth, i : i + rows].T
-        else:
-            a = A[i : i + rows, k : k + depth]
+        a = A[k : k + depth, i : i + rows].T if transposed else A[i : i + rows, k : k + depth]
         block = C[ci : ci + rows, cj : cj + columns]
         if origin == FROM_ZERO:
             block[:] = 0

@@ -134,7 +134,7 @@ def apply_update(code, theta, gradient, slot_1, slot_2, hyper, learning_rate, t,
 
 @entry
 def update_vector(code, theta, gradient, state, hyper, learning_rate, t):
-    """Do `apply_update` on a whole vector of weights, with the slots one after another in `state`."""
+    """Do `apply_update` on a whole vector of weights; `state` holds its slots, one by one."""
     n = theta.size
     slot_1 = vector(state, 0, n)
     slot_2 = vector(state, n if state.size > n else 0, n)

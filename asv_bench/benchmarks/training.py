@@ -72,7 +72,7 @@ class Evaluation:
 class Prediction:
     """784-16-16-10 on one row and on 10,000."""
 
-    params = [1, 10_000]
+    params = (1, 10_000)
     param_names = ("rows",)
 
     def setup(self, rows):
