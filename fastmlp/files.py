@@ -72,7 +72,7 @@ def load(path):
             raise ValueError(f"its tensors are not all {architecture['dtype']}")
         theta = np.concatenate([tensors[name].ravel() for name in wanted])
         return MLP.from_architecture(architecture, theta)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"path must be a file that MLP.save wrote, {shown!r} is not: {error}"
         ) from None

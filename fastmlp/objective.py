@@ -12,6 +12,7 @@ import numpy as np
 from fastmlp.kernels import codes, epoch
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.network import MLP, parse_name
+from fastmlp.pace import Pace
 from fastmlp.validation import (
     as_real,
     as_rows,
@@ -44,12 +45,6 @@ _AUTO_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
 # Outputs that cannot be negative, so that no sign can be read off them.
 _NOT_NEGATIVE = ("relu", "sigmoid", "softplus", "exponential", "softmax")
 _POSITIVE = ("sigmoid", "softplus", "exponential", "softmax")
-
-# Seconds that one compiled call should take at most, so that Ctrl-C and limits are heeded soon.
-CALL_SECONDS = 0.1
-
-# The speed assumed for the first call, before any was timed; low, so that it ends early.
-FIRST_FLOPS_PER_SECOND = 5e9
 
 
 class Objective:
@@ -120,7 +115,6 @@ class Objective:
         self._nothing = np.empty(0, net.dtype)
         self._no_rates = np.empty(0, np.float64)
         self._full = None
-        self._flops_per_second = FIRST_FLOPS_PER_SECOND
 
     def value(self, theta=None) -> float:
         """J at `theta`, or at the network's own parameters."""
@@ -130,7 +124,7 @@ class Objective:
         """J and its gradient (n_params,) in the network's dtype, a new array.
 
         Both may be non-finite where the network overflows. `check` is called about every
-        `CALL_SECONDS` and may end the evaluation by raising.
+        `pace.CALL_SECONDS` and may end the evaluation by raising.
         """
         return self._evaluate(theta, codes.DIFFERENTIATE, check)
 
@@ -215,6 +209,8 @@ class Sweep:
         self.one_chunk = bool((self._chunks[:, codes.FIRST] & self._chunks[:, codes.LAST]).all())
         self._cursor = np.zeros(codes.CURSOR_SIZE, np.int64)
         self._totals = np.zeros(2)
+        team = n_parts > 1
+        self._pace = Pace([True, False] if team and objective.n_threads is None else [team])
 
     @property
     def done(self) -> bool:
@@ -251,41 +247,50 @@ class Sweep:
     def advance(
         self, mode, theta, *, state=None, learning_rates=None, clip_norm=np.inf, gradient=None
     ):
-        """Go on for about `CALL_SECONDS`; return whether all losses were finite."""
-        objective, workspace = self._objective, self._workspace
-        per_call = objective._flops_per_second * CALL_SECONDS / self._chunk_flops
+        """Go on for about `pace.CALL_SECONDS`; return whether all losses were finite."""
+        objective = self._objective
         start = int(self._cursor[codes.CHUNK])
-        stop = min(len(self._chunks), start + max(1, int(per_call)))
+        new = bool(self._pace.unknown)
+        as_team, flops = self._pace.next()
+        stop = min(len(self._chunks), start + max(1, int(flops / self._chunk_flops)))
+
+        def call(stop):
+            run_sweep(
+                self._workspace,
+                as_team,
+                mode,
+                theta,
+                objective._nothing if state is None else state,
+                objective._X,
+                objective._Y,
+                objective._weights,
+                self._order,
+                self._chunks,
+                stop,
+                objective.net._layout,
+                objective._constants,
+                self._hyper,
+                objective._no_rates if learning_rates is None else learning_rates,
+                clip_norm,
+                self._cursor,
+                self._totals,
+                objective._nothing if gradient is None else gradient,
+            )
+
+        if new:
+            call(start)  # nothing to do: compiles or loads the kernels, off the clock
         began = time.perf_counter()
-        run_sweep(
-            workspace,
-            mode,
-            theta,
-            objective._nothing if state is None else state,
-            objective._X,
-            objective._Y,
-            objective._weights,
-            self._order,
-            self._chunks,
-            stop,
-            objective.net._layout,
-            objective._constants,
-            self._hyper,
-            objective._no_rates if learning_rates is None else learning_rates,
-            clip_norm,
-            self._cursor,
-            self._totals,
-            objective._nothing if gradient is None else gradient,
-        )
+        call(stop)
         seconds = time.perf_counter() - began
         done = int(self._cursor[codes.CHUNK]) - start
         if done:
-            objective._flops_per_second = done * self._chunk_flops / max(seconds, 1e-6)
+            self._pace.learn(as_team, done * self._chunk_flops, seconds)
         return self._cursor[codes.OUTCOME] == codes.FINISHED
 
 
 def run_sweep(
     workspace,
+    as_team,
     mode,
     theta,
     state,
@@ -304,14 +309,14 @@ def run_sweep(
     totals,
     result,
 ):
-    """Call the compiled loop with a team if one can be had, else in this thread alone."""
+    """Call the compiled loop, `as_team` if a team can be had, else in this thread alone."""
     before_bounds = (mode, theta, state, X, Y, weights, order, chunks, stop, workspace.tasks)
     after_bounds = (layout, workspace.plan, constants, hyper, rates, clip_norm, cursor, totals)
     last = (result, workspace.buffer)
     address = epoch.sweep_part_address(theta.dtype)
     sync = workspace.sync
     cursor[codes.OUTCOME] = codes.NOT_STARTED
-    if workspace.n_parts > 1:
+    if as_team:
         with parallel_region(workspace.n_parts) as entered:
             if entered:
                 sync[:] = 0
@@ -341,6 +346,7 @@ def predict(net, X, n_threads=None):
     sample = read_only(nothing)
     run_sweep(
         workspace,
+        n_parts > 1,
         codes.PREDICT,
         net.theta,
         nothing,

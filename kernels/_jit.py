@@ -28,7 +28,7 @@ from numba.core import caching, cgutils
 from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
-from numba.core.types import Integer, StarArgTuple, Type, int64, none, void
+from numba.core.types import Array, Integer, StarArgTuple, Type, int64, none, void
 from numba.extending import intrinsic
 
 # error_model "numpy": a division must not carry a ZeroDivisionError branch, which would stop
@@ -166,6 +166,19 @@ class Worker:
 _workers = {}
 
 
+def _borrow(context, builder, type_, value):
+    """Take away an array's reference count, which the threads of a team would fight over.
+
+    The driver holds the array while its workers run.
+    """
+    if not isinstance(type_, Array):
+        return value
+    array = context.make_array(type_)(context, builder, value)
+    for owner in ("meminfo", "parent"):
+        setattr(array, owner, cgutils.get_null_value(getattr(array, owner).type))
+    return array._getvalue()
+
+
 @intrinsic
 def call_worker(typingctx, address, *arguments):
     """Call the worker at `address`, from a kernel."""
@@ -173,7 +186,12 @@ def call_worker(typingctx, address, *arguments):
     signature = void(address, StarArgTuple(types))
 
     def codegen(context, builder, signature, values):
-        given = cgutils.unpack_tuple(builder, values[1], len(types))
+        given = [
+            _borrow(context, builder, type_, value)
+            for type_, value in zip(
+                types, cgutils.unpack_tuple(builder, values[1], len(types)), strict=True
+            )
+        ]
         function_type = context.call_conv.get_function_type(none, types)
         function = builder.inttoptr(values[0], function_type.as_pointer())
         status, _ = context.call_conv.call_function(builder, function, none, types, given)

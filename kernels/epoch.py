@@ -9,6 +9,8 @@ a barrier after each phase.
 that starts the team.
 """
 
+import functools
+
 import numpy as np
 from numba import types
 
@@ -241,6 +243,7 @@ def euclidean_norm(x):
     return np.sqrt((a + b) + (c + d))
 
 
+@functools.cache
 def sweep_part_address(dtype):
     """Address of `sweep_part` for networks of `dtype`, compiled or loaded on first use."""
     number = types.float32 if np.dtype(dtype) == np.float32 else types.float64

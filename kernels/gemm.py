@@ -6,7 +6,7 @@ and weight gradients are this product with other operands, see `dense`.
 """
 
 from fastmlp.kernels._jit import inline, loop
-from fastmlp.kernels.simd import FROM_ROW, TALL, matrix, panel_width, tile
+from fastmlp.kernels.simd import FROM_ROW, LOW, MIDDLE, TALL, matrix, panel_width, tile
 
 # Walking down a panel of B touches a new memory page at every step once B's rows fill a page.
 # If at least so many rows of A use the panel, copying it into one block first is cheaper.
@@ -44,13 +44,27 @@ def _panels(A, i, k, transposed, B, j0, origin, row, C, ci, rows, depth, panel):
         columns = min(n_columns - j, width)
         if pack:
             pack_panel(B, j0 + j, columns, packed)
-        for r in range(0, rows, TALL):
-            n = min(rows - r, TALL)
+        r = 0
+        while r < rows:
+            n = tile_height(rows - r)
             a0, c0 = i + r, ci + r
             if pack:
                 tile(A, a0, k, transposed, packed, 0, origin, row, C, c0, j, n, columns, depth)
             else:
                 tile(A, a0, k, transposed, B, j0 + j, origin, row, C, c0, j, n, columns, depth)
+            r += n
+
+
+@inline
+def tile_height(rows):
+    """Rows of the tallest tile that goes into `rows` rows."""
+    if rows >= TALL:
+        return TALL
+    if rows >= MIDDLE:
+        return MIDDLE
+    if rows >= LOW:
+        return LOW
+    return min(rows, 2)
 
 
 @loop

@@ -26,22 +26,22 @@ def _host_features():
 
 
 def _tile_shape():
-    """Bytes of a vector, and the rows of the tall, middle and low tile.
+    """Bytes of a vector, and the heights of the tiles, in rows.
 
-    A tile is two vectors wide. The tall one fills the register file with accumulators and
+    A tile is one or two vectors wide. The tallest fills the register file with accumulators and
     still leaves room for two vectors of B and one broadcast element of A: 24 + 2 + 1 of 32
-    registers, 12 + 2 + 1 of 16.
+    registers, 12 + 2 + 1 of 16. The others make up any smaller number of rows.
     """
     features = _host_features()
     if "avx512f" in features:
-        return 64, (12, 8, 4)
+        return 64, (12, 8, 4, 2, 1)
     if "avx" in features:
-        return 32, (6, 4, 2)
-    return 16, (12, 8, 4)  # NEON has 32 registers; SSE2 spills a few
+        return 32, (6, 4, 3, 2, 1)
+    return 16, (12, 8, 4, 2, 1)  # NEON has 32 registers; SSE2 spills a few
 
 
 VECTOR_BYTES, TILE_ROWS = _tile_shape()
-TALL, MIDDLE, LOW = TILE_ROWS
+TALL, MIDDLE, LOW = TILE_ROWS[:3]
 
 
 @intrinsic
@@ -125,9 +125,9 @@ def tile(typingctx, A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, col
     ``a(r, t) = A[i + r, k + t]``, or ``A[k + t, i + r]`` if `transposed` is not 0. The start is
     0, ``row[cj + c]`` or what C holds, as `origin` is `FROM_ZERO`, `FROM_ROW` or `FROM_C`.
 
-    A, B and C are C-contiguous matrices and `row` is a vector of one dtype; ``0 < rows <= TALL``
-    and ``0 < columns <= panel_width(A)``. Nothing outside of the blocks is read or written. The
-    smallest of the tile shapes that covers the block does the work.
+    A, B and C are C-contiguous matrices and `row` is a vector of one dtype; `rows` is one of
+    `TILE_ROWS` and ``0 < columns <= panel_width(A)``. Nothing outside of the blocks is read or
+    written.
     """
     n = types.intp
     signature = types.void(A, n, n, n, B, n, n, row, C, n, n, n, n, n)
@@ -150,25 +150,27 @@ def tile(typingctx, A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, col
         start_step = builder.select(from_row, _I64(0), c_width)
         from_zero = builder.icmp_signed("==", origin, _I64(FROM_ZERO))
         operands = [a, row_step, depth_step, b, b_width, start, start_step, from_zero]
-        operands += [c, c_width, rows, columns, depth]
+        operands += [c, c_width, columns, depth]
 
-        def call_smallest(shapes):
-            (n_rows, n_vectors), *larger = shapes
-            function = _tile_function(builder.module, a.type.pointee, n_rows, n_vectors, n_lanes)
-            if not larger:
+        def use_tile(heights, n_vectors):
+            height, *lower = heights
+            function = _tile_function(builder.module, a.type.pointee, height, n_vectors, n_lanes)
+            if not lower:
                 builder.call(function, operands)
                 return
-            covers = builder.and_(
-                builder.icmp_signed("<=", rows, _I64(n_rows)),
-                builder.icmp_signed("<=", columns, _I64(n_vectors * n_lanes)),
-            )
-            with builder.if_else(covers) as (then, otherwise):
+            fits = builder.icmp_signed("==", rows, _I64(height))
+            with builder.if_else(fits) as (then, otherwise):
                 with then:
                     builder.call(function, operands)
                 with otherwise:
-                    call_smallest(larger)
+                    use_tile(lower, n_vectors)
 
-        call_smallest([(n_rows, v) for v in (1, 2) for n_rows in (1, LOW, MIDDLE, TALL)])
+        one_vector = builder.icmp_signed("<=", columns, _I64(n_lanes))
+        with builder.if_else(one_vector) as (narrow, wide):
+            with narrow:
+                use_tile(TILE_ROWS, 1)
+            with wide:
+                use_tile(TILE_ROWS, 2)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -191,11 +193,11 @@ def sum_tile(typingctx, B, j, origin, C, ci, columns, depth):
         element = b.type.pointee
         one = cgutils.alloca_once_value(builder, ir.Constant(element, 1.0))
         from_zero = builder.icmp_signed("==", origin, _I64(FROM_ZERO))
-        zero, rows = _I64(0), _I64(1)
+        zero = _I64(0)
         function = _tile_function(builder.module, element, 1, 2, n_lanes)
         narrow = _tile_function(builder.module, element, 1, 1, n_lanes)
         operands = [one, zero, zero, b, b_width, c, c_width, from_zero]
-        operands += [c, c_width, rows, columns, depth]
+        operands += [c, c_width, columns, depth]
         fits = builder.icmp_signed("<=", columns, _I64(n_lanes))
         with builder.if_else(fits) as (then, otherwise):
             with then:
@@ -224,13 +226,13 @@ def _tile_function(module, element, n_rows, n_vectors, n_lanes):
     if name in module.globals:
         return module.globals[name]
     pointer = element.as_pointer()
-    arguments = [pointer, _I64, _I64, pointer, _I64, pointer, _I64, _I1]
-    arguments += [pointer, _I64, _I64, _I64, _I64]
+    arguments = [pointer, _I64, _I64, pointer, _I64, pointer, _I64, _I1, pointer, _I64, _I64, _I64]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
-    a, a_row, a_depth, b, b_row, start, start_row, from_zero = function.args[:8]
-    c, c_row, rows, columns, depth = function.args[8:]
+    a, a_row, a_depth, b, b_row, start, start_row, from_zero, c, c_row, columns, depth = (
+        function.args
+    )
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vectors = _Vectors(builder, element, n_lanes)
     # Only the last vector of a row may be cut short by the edge of the matrix.
@@ -242,64 +244,73 @@ def _tile_function(module, element, n_rows, n_vectors, n_lanes):
             vectors.load(builder.gep(base, [_I64(v * n_lanes)]), masks[v]) for v in range(n_vectors)
         ]
 
-    # Rows past the last one repeat it: they cost time, but no branch in the loop.
-    last = builder.sub(rows, _I64(1))
-    row = [_I64(0)]
-    for r in range(1, n_rows):
-        row.append(builder.select(builder.icmp_signed("<", _I64(r), last), _I64(r), last))
-    a_start = [builder.gep(a, [builder.mul(r, a_row)]) for r in row]
-    initial = []
-    for r in row:
-        # What is not wanted is loaded all the same, and may be anything.
-        loaded = load_row(builder.gep(start, [builder.mul(r, start_row)]))
-        initial += [builder.select(from_zero, vectors.zeros, x) for x in loaded]
+    # A pointer for each row would not fit the registers. One for every third does, and the two
+    # rows after it are one and two strides away, which an address can hold. The empty assembly
+    # keeps LLVM from finding that the pointers are related, and making one chain of additions.
+    opaque = ir.FunctionType(pointer, [pointer])
+    groups = [
+        builder.asm(opaque, "", "=r,0", [builder.gep(a, [builder.mul(_I64(r), a_row)])], False)
+        for r in range(0, n_rows, 3)
+    ]
 
     entry = builder.block
+    read = function.append_basic_block("read")
+    begin = function.append_basic_block("begin")
     loop = function.append_basic_block("loop")
     done = function.append_basic_block("done")
+    builder.cbranch(from_zero, begin, read)
+
+    builder.position_at_end(read)
+    stored = []
+    for r in range(n_rows):
+        stored += load_row(builder.gep(start, [builder.mul(_I64(r), start_row)]))
+    builder.branch(begin)
+
+    builder.position_at_end(begin)
+    initial = []
+    for x in stored:
+        initial.append(builder.phi(vectors.type))
+        initial[-1].add_incoming(vectors.zeros, entry)
+        initial[-1].add_incoming(x, read)
     builder.cbranch(builder.icmp_signed(">", depth, _I64(0)), loop, done)
 
     builder.position_at_end(loop)
-    t = builder.phi(_I64)
-    a_offset = builder.phi(_I64)
+    left = builder.phi(_I64)
+    a_group = [builder.phi(pointer) for _ in groups]
     b_start = builder.phi(pointer)
     sums = [builder.phi(vectors.type) for _ in initial]
     b_vectors = load_row(b_start)
     updated = []
     for r in range(n_rows):
-        factor = vectors.splat(builder.load(builder.gep(a_start[r], [a_offset])))
+        offset = builder.mul(_I64(r % 3), a_row)
+        factor = vectors.splat(builder.load(builder.gep(a_group[r // 3], [offset])))
         for v in range(n_vectors):
             updated.append(vectors.fma(factor, b_vectors[v], sums[r * n_vectors + v]))
-    t_next = builder.add(t, _I64(1))
+    left_next = builder.sub(left, _I64(1))
     steps = [
-        (t, _I64(0), t_next),
-        (a_offset, _I64(0), builder.add(a_offset, a_depth)),
+        (left, depth, left_next),
+        *(
+            (p, before, builder.gep(p, [a_depth]))
+            for p, before in zip(a_group, groups, strict=True)
+        ),
         (b_start, b, builder.gep(b_start, [b_row])),
         *zip(sums, initial, updated, strict=True),
     ]
     for phi, before, after in steps:
-        phi.add_incoming(before, entry)
+        phi.add_incoming(before, begin)
         phi.add_incoming(after, loop)
-    builder.cbranch(builder.icmp_signed("<", t_next, depth), loop, done)
+    builder.cbranch(builder.icmp_signed(">", left_next, _I64(0)), loop, done)
 
     builder.position_at_end(done)
-    final = []
-    for before, after in zip(initial, updated, strict=True):
-        phi = builder.phi(vectors.type)
-        phi.add_incoming(before, entry)
-        phi.add_incoming(after, loop)
-        final.append(phi)
-    for r in range(n_rows):
-        write = function.append_basic_block(f"write{r}")
-        after = function.append_basic_block(f"after{r}")
-        builder.cbranch(builder.icmp_signed("<", _I64(r), rows), write, after)
-        builder.position_at_end(write)
-        base = builder.gep(c, [builder.mul(_I64(r), c_row)])
-        for v in range(n_vectors):
-            pointer = builder.gep(base, [_I64(v * n_lanes)])
-            vectors.store(final[r * n_vectors + v], pointer, masks[v])
-        builder.branch(after)
-        builder.position_at_end(after)
+    for i, (before, after) in enumerate(zip(initial, updated, strict=True)):
+        final = builder.phi(vectors.type)
+        final.add_incoming(before, begin)
+        final.add_incoming(after, loop)
+        initial[i] = final
+    for i, final in enumerate(initial):
+        r, v = divmod(i, n_vectors)
+        offset = builder.add(builder.mul(_I64(r), c_row), _I64(v * n_lanes))
+        vectors.store(final, builder.gep(c, [offset]), masks[v])
     builder.ret_void()
     return function
 

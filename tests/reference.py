@@ -231,6 +231,11 @@ def multiply(A, i, k, transposed, B, start, rows, depth):
     return tile(A, i, k, transposed, B, 0, start, rows, B.shape[1], depth)
 
 
+def tile_height(rows, heights):
+    """The largest of the heights that goes into so many rows."""
+    return max(height for height in heights if height <= rows)
+
+
 def sum_tile(B, j, start, columns, depth):
     """Start plus the sums of some columns of B, over its first rows."""
     return start + np.sum(np.asarray(B, np.float64)[:depth, j : j + columns], axis=0)

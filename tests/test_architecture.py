@@ -14,17 +14,16 @@ PACKAGE = sorted((ROOT / "fastmlp").rglob("*.py"))
 JIT_ROOM = ROOT / "kernels" / "_jit.py"
 REFERENCE = ROOT / "tests" / "reference.py"
 
-# Rooms of fastmlp that others may build on, and which of them each may import. Those not listed
-# (the top: __init__, cli, compare, ...) may import any, and no listed room may import them.
-TOOLS = {"validation", "initialization", "workspace"}
+# Rooms of fastmlp and which others each may import, besides kernels and tools. A tool is a room
+# not listed that itself imports only those. Others not listed (the top: __init__, cli, compare,
+# ...) may import any, and no listed room may import them.
 PARAMETERS = {"network", "optimizers", "schedules", "result"}
 ROOMS = {
-    **{room: {"validation"} for room in TOOLS},
-    **{room: TOOLS | PARAMETERS for room in PARAMETERS},
-    "monitor": {"validation", "result"},
-    "objective": TOOLS | PARAMETERS,
-    "solvers": {"validation", "optimizers", "schedules", "result", "solvers"},
-    "training": {*TOOLS, *PARAMETERS, "monitor", "objective", "solvers"},
+    **{room: PARAMETERS for room in PARAMETERS},
+    "monitor": {"result"},
+    "objective": PARAMETERS,
+    "solvers": {"optimizers", "schedules", "result", "solvers"},
+    "training": {*PARAMETERS, "monitor", "objective", "solvers"},
 }
 
 
@@ -130,20 +129,45 @@ def test_kernels_import_numpy_the_compiler_and_each_other_only(path):
         assert allowed or sibling or is_standard_library(module), module
 
 
+def imported_rooms(path, within_functions):
+    for module in imported_modules(parse(path), within_functions):
+        top, _, rest = module.partition(".")
+        if top == "fastmlp":
+            yield rest.partition(".")[0]
+
+
+def tools():
+    """Rooms that import nothing of fastmlp but kernels and each other."""
+    imports = {
+        room_of(path): set(imported_rooms(path, within_functions=True)) - {"kernels"}
+        for path in PACKAGE
+        if path.parent == ROOT / "fastmlp" and room_of(path) not in ROOMS
+    }
+    found = set()
+    while more := {room for room in imports if imports[room] <= found} - found:
+        found |= more
+    return found
+
+
+def test_the_walk_tells_tools_from_the_top():
+    assert "validation" in tools()
+    assert not tools() & {"__init__", "cli", "compare"}
+
+
 @pytest.mark.parametrize("path", **relative_ids(PACKAGE))
 def test_rooms_import_only_the_rooms_below_them(path):
     """Inside functions any room may be imported, except by solvers: they see but a callable."""
     room = room_of(path)
-    if room not in ROOMS:
-        return
-    for module in imported_modules(parse(path), within_functions=room == "solvers"):
-        top, _, rest = module.partition(".")
-        if top == "fastmlp":
-            imported = rest.partition(".")[0]
-            if imported == "kernels" and room in PARAMETERS:
-                assert module.startswith("fastmlp.kernels.codes"), module
-            else:
-                assert imported in ROOMS[room] | {"kernels"}, module
+    if room in ROOMS:
+        imported = set(imported_rooms(path, within_functions=room == "solvers"))
+        assert imported <= ROOMS[room] | tools() | {"kernels"}
+
+
+@pytest.mark.parametrize("room", sorted(PARAMETERS))
+def test_parameters_know_the_codes_of_the_kernels_only(room):
+    for module in imported_modules(parse(ROOT / "fastmlp" / f"{room}.py")):
+        if module.startswith("fastmlp.kernels"):
+            assert module.startswith("fastmlp.kernels.codes")
 
 
 @pytest.mark.parametrize("path", **relative_ids(PACKAGE))

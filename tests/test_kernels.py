@@ -15,7 +15,7 @@ With NUMBA_DISABLE_JIT=1 the kernels run interpreted, on smaller grids.
 
 import platform
 import re
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numba
 import numpy as np
@@ -53,6 +53,7 @@ loss_elementwise = standalone(losses.loss_elementwise)
 loss_cross_entropy = standalone(losses.loss_cross_entropy)
 row_sums = standalone(losses.row_sums)
 multiply = standalone(gemm.multiply)
+tile_height = standalone(gemm.tile_height)
 dense_forward_rows = standalone(dense.dense_forward_rows)
 dense_backward_params_rows = standalone(dense.dense_backward_params_rows)
 transpose_rows = standalone(dense.transpose_rows)
@@ -618,9 +619,9 @@ def test_tiles_of_every_shape_equal_their_twin(transposed, dtype):
     B = normal(rng, (8, width + 3), dtype)
     C = normal(rng, (simd.TALL + 2, width + 4), dtype)
     row = normal(rng, width + 4, dtype)
-    for rows in range(1, simd.TALL + 1):
-        for columns in range(1, width + 1):
-            depth, origin = (rows + columns) % 8, ORIGINS[(rows + columns) % 3]
+    for rows in simd.TILE_ROWS:
+        for columns, origin in product(range(1, width + 1), ORIGINS):
+            depth = columns % 8
             place = (rows, columns, depth)
             result = C.copy()
             tile(A, 1, 2, transposed, B, 3, origin, row, result, 1, 4, *place)
@@ -667,6 +668,13 @@ def test_products_round_once_for_each_addend(dtype):
     panel = np.empty(panel_width(A), dtype)
     multiply(A, 0, 0, 0, B, simd.FROM_C, panel, C, 0, 1, 1, panel)
     assert -e * e == C
+
+
+def test_tiles_make_up_any_number_of_rows():
+    for rows in range(1, 2 * simd.TALL):
+        height = tile_height(rows)
+        assert height == reference.tile_height(rows, simd.TILE_ROWS)
+        assert height in simd.TILE_ROWS
 
 
 @both_precisions
@@ -1101,6 +1109,7 @@ class Case:
         cursor, totals = np.zeros(codes.CURSOR_SIZE, np.int64), np.zeros(2)
         run_sweep(
             workspace,
+            n_parts > 1,
             mode,
             theta,
             np.zeros(2 * N_PARAMS, dtype),

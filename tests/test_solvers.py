@@ -25,7 +25,7 @@ from fastmlp import (
 
 METHODS = ("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "trust-constr")
 SOLVERS = {"LBFGS": LBFGS(), **{method: Scipy(method) for method in METHODS}}
-BOUNDED = {name: SOLVERS[name] for name in ("LBFGS", "L-BFGS-B", "TNC", "SLSQP", "trust-constr")}
+BOUNDED = {name: SOLVERS[name] for name in ("LBFGS", "L-BFGS-B", "TNC", "SLSQP")}
 
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 
@@ -80,7 +80,7 @@ def test_rosenbrock(solver):
     assert result.success
     assert_allclose(result.theta, [1, 1], atol=2e-3)
     assert result.loss == rosenbrock(result.theta)[0] < 1e-6
-    assert result.trace["objective"][0] == 24.2
+    assert_allclose(result.trace["objective"][0], 24.2, rtol=1e-15)
     assert result.trace["objective"][-1] == pytest.approx(result.loss, rel=1e-12)
 
 
@@ -203,26 +203,42 @@ def test_tolerances_of_lbfgs():
 # Bounds
 
 
+BOXES = {
+    "numbers": (-1, 1),
+    "arrays": (np.array([0, -1, 0, -np.inf, 0.2]), np.array([2, np.inf, 2, 0, 0.3])),
+    "one side": (0, np.inf),
+}
+
+
 @pytest.mark.parametrize("solver", BOUNDED.values(), ids=BOUNDED)
-@pytest.mark.parametrize(
-    "bounds",
-    [(-1, 1), (np.array([0, -1, 0, -np.inf, 0.2]), np.array([2, np.inf, 2, 0, 0.2])), (0, np.inf)],
-    ids=["numbers", "arrays", "one side"],
-)
+@pytest.mark.parametrize("bounds", BOXES.values(), ids=BOXES)
 def test_the_bounded_minimum_of_a_bowl_is_the_nearest_point_of_the_box(solver, bounds):
-    points = []
+    """No point outside is ever looked at."""
+    low, high = bounds
 
     def watched(x):
-        points.append(x.copy())
+        assert (x >= low).all()
+        assert (x <= high).all()
         return bowl(x)
 
-    result = minimize(watched, np.full(5, 10.0), optimizer=within(solver, bounds))
+    points = []
+    result = minimize(
+        watched,
+        np.full(5, 10.0),
+        optimizer=within(solver, bounds),
+        callbacks=[lambda progress: points.append(progress.theta.copy())],
+    )
     assert result.status == Status.CONVERGED
-    assert_allclose(result.theta, np.clip(CENTER, *bounds), atol=1e-3)
-    assert (result.theta >= bounds[0]).all()
-    assert (result.theta <= bounds[1]).all()
-    # The start was moved into the box.
-    assert_array_equal(points[0], np.clip(np.full(5, 10.0), *bounds))
+    assert_allclose(result.theta, np.clip(CENTER, low, high), atol=1e-4)
+    assert_array_equal(points[0], np.clip(np.full(5, 10.0), low, high))
+
+
+def test_parameters_that_bounds_hold_fast():
+    low, high = np.full(5, -10.0), np.full(5, 10.0)
+    low[2] = high[2] = 0.5
+    result = minimize(bowl, np.zeros(5), optimizer=LBFGS(bounds=(low, high)))
+    assert result.theta[2] == 0.5
+    assert_allclose(np.delete(result.theta, 2), np.delete(CENTER, 2), atol=1e-4)
 
 
 def test_bounds_of_a_quadratic_meet_the_conditions_of_karush_kuhn_and_tucker():
@@ -288,7 +304,12 @@ def test_bounds_of_another_length():
         (
             lambda: Scipy("BFGS", bounds=(0, 1)),
             ValueError,
-            "bounds need one of the methods L-BFGS-B, TNC, SLSQP, trust-constr, got BFGS",
+            "bounds need one of the methods L-BFGS-B, TNC, SLSQP, got BFGS",
+        ),
+        (
+            lambda: Scipy("TNC", bounds=(0, 0)),
+            ValueError,
+            "bounds must have every low below its high for TNC",
         ),
     ],
 )
@@ -481,17 +502,12 @@ def test_divergence_of_a_stochastic_optimizer():
     assert_array_equal(result.theta, [1, 1])
 
 
-def test_x0_and_what_the_function_gets_are_left_alone():
+@pytest.mark.parametrize("optimizer", ["lbfgs", "sgd(learning_rate=1e-4)"])
+def test_x0_is_left_alone(optimizer):
     x0 = np.array([-1.2, 1.0])
-
-    def vandal(x):
-        value, gradient = rosenbrock(x)
-        return value, gradient
-
-    for optimizer in ("lbfgs", "sgd(learning_rate=1e-4)"):
-        result = minimize(vandal, x0, optimizer=optimizer, max_iterations=3)
-        assert_array_equal(x0, [-1.2, 1.0])
-        assert not np.shares_memory(result.theta, x0)
+    result = minimize(rosenbrock, x0, optimizer=optimizer, max_iterations=3)
+    assert_array_equal(x0, [-1.2, 1.0])
+    assert not np.shares_memory(result.theta, x0)
 
 
 def test_progress_shows_a_bar(capsys):

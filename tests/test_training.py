@@ -35,6 +35,7 @@ from fastmlp import (
     fit,
     monitor,
     objective,
+    pace,
     workspace,
 )
 from fastmlp.kernels import epoch
@@ -93,7 +94,7 @@ def small_chunks(monkeypatch):
 @pytest.fixture
 def chunk_by_chunk(monkeypatch):
     """Come back from compiled code after every chunk, as if each took long."""
-    monkeypatch.setattr(objective, "CALL_SECONDS", 0)
+    monkeypatch.setattr(pace, "CALL_SECONDS", 0)
 
 
 # Ten steps against the twin
@@ -340,7 +341,7 @@ def test_the_seed_decides_about_the_bits():
 
 def test_bits_do_not_depend_on_how_often_compiled_code_comes_back(monkeypatch):
     expected = train_bits("float64", 1)
-    monkeypatch.setattr(objective, "CALL_SECONDS", 0)
+    monkeypatch.setattr(pace, "CALL_SECONDS", 0)
     assert train_bits("float64", 1) == expected
 
 

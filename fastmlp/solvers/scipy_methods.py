@@ -12,7 +12,8 @@ from fastmlp.validation import check_count, check_known, check_positive
 
 # Those of scipy.optimize.minimize that use a gradient and no Hessian.
 METHODS = ("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "trust-constr")
-_BOUNDED = ("L-BFGS-B", "TNC", "SLSQP", "trust-constr")
+# Those of them that never leave a box; trust-constr does on its way.
+_BOUNDED = ("L-BFGS-B", "TNC", "SLSQP")
 
 # What the status of a result is when the iterations are used up.
 _USED_UP = {"L-BFGS-B": 1, "BFGS": 1, "CG": 1, "TNC": 3, "SLSQP": 9, "trust-constr": 0}
@@ -35,7 +36,8 @@ class Scipy(Solver):
         Used where `fit` is not given `epochs`.
     bounds : (low, high) or None, default None
         Box that theta stays in: two numbers or two arrays (n_params,), infinite where there is
-        no bound. The start is moved into it. For "L-BFGS-B", "TNC", "SLSQP" and "trust-constr".
+        no bound. The start is moved into it. For "L-BFGS-B", "SLSQP" and "TNC", which wants every
+        low below its high.
     options : mapping
         Further options of the method, in SciPy's words, such as ``{"gtol": 1e-8}``.
 
@@ -55,7 +57,9 @@ class Scipy(Solver):
         check_known("method", self.method, METHODS)
         check_count("max_iterations", self.max_iterations)
         if self.bounds is not None:
-            check_bounds(self.bounds)
+            low, high = check_bounds(self.bounds)
+            if self.method == "TNC" and (low == high).any():  # SciPy's trips over it
+                raise ValueError("bounds must have every low below its high for TNC")
             if self.method not in _BOUNDED:
                 raise ValueError(
                     f"bounds need one of the methods {', '.join(_BOUNDED)}, got {self.method}"

@@ -1,0 +1,457 @@
+"""Processes, threads and caches: what must not crash, hang, change a bit or go unsaid."""
+
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import fastmlp
+from fastmlp import Adam, minimize
+from fastmlp.kernels import _jit, threads
+
+INTERPRETED = bool(numba.config.DISABLE_JIT)
+pytestmark = pytest.mark.skipif(INTERPRETED, reason="about compiled code and its cache")
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+each_layer = pytest.mark.parametrize("layer", ["default", "workqueue"])
+
+ANNOUNCEMENT = "fastmlp: compiling kernels for this machine"
+
+
+def train(n_threads=2):
+    """Bits of a small network after some training."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 20)), rng.integers(0, 3, 200)
+    net = fastmlp.MLP([20, 30, 3], output="softmax", seed=1)
+    net.fit(X, y, epochs=3, n_threads=n_threads, seed=2)
+    return net.theta.tobytes().hex()
+
+
+# Tests run `train` in processes of their own; these lines go first.
+PROGRAM = "import json, os, signal, threading\nimport numpy as np\nimport fastmlp\n\n{}\n"
+
+
+def run(program, cache, **environment):
+    """Run a program, with `train` defined, in a new process; return what it printed as JSON."""
+    process = run_process(program, cache, **environment)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    return json.loads(process.stdout)
+
+
+def run_process(program, cache, **environment):
+    return subprocess.run(
+        [sys.executable, "-P", "-c", PROGRAM.format(inspect.getsource(train)) + program],
+        env={**os.environ, "FASTMLP_CACHE_DIR": str(cache), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def with_layer(layer):
+    return {} if layer == "default" else {"NUMBA_THREADING_LAYER": layer}
+
+
+@pytest.fixture(scope="session")
+def warm_cache(tmp_path_factory):
+    """A cache folder for new processes that has all they need."""
+    folder = tmp_path_factory.mktemp("warm")
+    ours = _jit.cache_directory()
+    if ours.is_dir():
+        shutil.copytree(ours, folder / ours.name)
+    process = run_process("train(1), train(2)", folder)
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+# Threads and processes
+
+
+@each_layer
+def test_eight_python_threads_at_once(layer, warm_cache):
+    """The workqueue layer aborts a process that enters it twice at once."""
+    program = """
+start = threading.Barrier(8)
+results = []
+
+def work():
+    start.wait()
+    for n_threads in (2, None, 1, 2):
+        results.append(train(n_threads))
+
+pool = [threading.Thread(target=work) for _ in range(8)]
+for thread in pool:
+    thread.start()
+for thread in pool:
+    thread.join()
+import numba
+print(json.dumps([results, numba.threading_layer()]))
+"""
+    results, used = run(program, warm_cache, **with_layer(layer))
+    assert len(results) == 32
+    assert set(results) == {train(1)}
+    if layer != "default":
+        assert used == layer
+
+
+def test_threads_that_ask_for_a_worker_at_once(monkeypatch):
+    """All get the same machine code: another's could be freed while they run it."""
+    cached = _jit._cached
+
+    def slowly(*arguments):
+        time.sleep(0.05)  # all threads come by while the first is still busy
+        return cached(*arguments)
+
+    monkeypatch.setattr(_jit, "_cached", slowly)
+    worker = _jit.Worker(doubled)
+    with ThreadPoolExecutor(4) as pool:
+        addresses = list(pool.map(worker.address, [np.ones(2)] * 4))
+    assert len(set(addresses)) == 1
+
+
+def test_threads_with_different_work_side_by_side():
+    """Each fit gets what it gets alone: no buffer is shared."""
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        sizes = [5 + seed, 10 * (seed + 1), 2]
+        net = fastmlp.MLP(sizes, dtype="float64" if seed % 2 else "float32", seed=seed)
+        X = rng.normal(size=(100, sizes[0]))
+        net.fit(X, X[:, :2], optimizer=Adam() if seed % 3 else "lbfgs", epochs=5, seed=seed)
+        return net.theta
+
+    one_by_one = [work(seed) for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        at_once = list(pool.map(work, range(8)))
+    for theta, expected in zip(at_once, one_by_one, strict=True):
+        assert_array_equal(theta, expected)
+
+
+@needs_fork
+@each_layer
+def test_fork_after_a_parallel_fit(layer, warm_cache):
+    """GNU OpenMP kills a child that uses the threads its parent had."""
+    program = """
+before = train(2)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if train(2) == train(None) == train(1) == before else 1)
+status = os.waitpid(child, 0)[1]
+print(json.dumps([status, before, train(2)]))
+"""
+    status, before, after = run(program, warm_cache, **with_layer(layer))
+    assert status == 0
+    assert before == after == train(1)
+
+
+@needs_fork
+def test_fork_before_any_fit(warm_cache):
+    program = """
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if train(2) == train(1) else 1)
+result = train(2)
+print(json.dumps([os.waitpid(child, 0)[1], result]))
+"""
+    assert run(program, warm_cache) == [0, train(1)]
+
+
+def test_numbas_number_of_threads_is_left_as_it_was():
+    before = numba.get_num_threads()
+    for n_threads in (1, 2, None):
+        train(n_threads)
+        assert numba.get_num_threads() == before
+    numba.set_num_threads(1)
+    try:
+        train(2)
+        assert numba.get_num_threads() == 1
+    finally:
+        numba.set_num_threads(before)
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="a team needs two threads")
+def test_a_layer_that_does_not_give_each_part_a_thread(monkeypatch):
+    """The team finds out, goes home, and one thread does the work of all."""
+    expected = train(1)
+    monkeypatch.setitem(threads._state, "lonely", False)
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        monkeypatch.setattr(numba, "set_num_threads", lambda n: None)
+        assert train(2) == expected
+    finally:
+        monkeypatch.undo()
+        numba.set_num_threads(before)
+
+
+def test_a_busy_thread_team_is_not_waited_for():
+    """A fit in another thread runs alone, and gets the same bits."""
+    expected = train(1)
+    results = []
+    with threads.parallel_region(2):
+        worker = threading.Thread(target=lambda: results.append(train(2)))
+        worker.start()
+        worker.join()
+    assert results == [expected]
+
+
+# Cores
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4.0),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "nonsense"}, None),
+        ({}, None),
+    ],
+)
+def test_quota_of_the_control_group(files, quota, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert threads._cgroup_quota(tmp_path) == quota
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(None, 3), (1.5, 1), (0.2, 1), (2.0, 2), (64.0, 3)])
+def test_available_cores_are_cut_to_the_quota(quota, cores, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 4, 5}, raising=False)
+    monkeypatch.setattr(threads, "_cgroup_quota", lambda: quota)
+    assert threads.available_cores() == cores
+
+
+# The cache of compiled kernels
+
+
+def test_compiling_is_said_once_and_nothing_is_said_later(tmp_path):
+    """One small kernel, twice: stderr of a process with an empty cache, then with a warm one."""
+    program = """
+def bowl(x):
+    return x @ x, 2 * x
+
+results = [fastmlp.minimize(bowl, [1.0, 2.0], optimizer=name, max_iterations=3).theta.tolist()
+           for name in ("adam", "sgd")]
+print(json.dumps(results))
+"""
+    first = run_process(program, tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.startswith(ANNOUNCEMENT)
+    assert first.stderr.count("\n") == 1
+    assert str(tmp_path) in first.stderr
+    assert run(program, tmp_path) == json.loads(first.stdout)
+
+
+def test_a_warm_cache_serves_training_in_silence(warm_cache):
+    """`run` sees to the silence."""
+    assert run("print(json.dumps([train(1), train(2)]))", warm_cache) == [train(1)] * 2
+
+
+def test_processes_that_fill_one_cache_at_the_same_time(tmp_path):
+    program = """
+result = fastmlp.minimize(lambda x: (x @ x, 2 * x), [1.0, 2.0], optimizer="adam")
+print(json.dumps(result.theta.tolist()))
+"""
+    with ThreadPoolExecutor(3) as pool:
+        processes = list(pool.map(run_process, [program] * 3, [tmp_path] * 3))
+    assert {process.returncode for process in processes} == {0}
+    assert len({process.stdout for process in processes}) == 1
+    assert run(program, tmp_path) == json.loads(processes[0].stdout)
+
+
+def doubled(x):
+    for i in _jit.prange(x.size):
+        x[i] *= 2
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder for this process."""
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def new_entry():
+    """A kernel as a new process meets it; returns whether the cache served it."""
+    twin = _jit.Twin(doubled)
+    x = np.array([1.0, 2.0])
+    twin.serial(x)
+    assert_array_equal(x, [2, 4])
+    return sum(twin.serial.stats.cache_hits.values()) == 1
+
+
+def new_worker():
+    worker = _jit.Worker(doubled)
+    assert worker.address(np.ones(2)) != 0
+    return sum(worker._dispatcher.stats.cache_hits.values()) == 1
+
+
+both_kinds = pytest.mark.parametrize("new_kernel", [new_entry, new_worker])
+
+
+@both_kinds
+def test_a_kernel_is_compiled_once_and_then_loaded(new_kernel, cache):
+    assert not new_kernel()
+    assert new_kernel()
+    assert new_kernel()
+
+
+@both_kinds
+def test_entries_and_workers_of_one_function_do_not_mix(new_kernel, cache):
+    new_entry()
+    new_worker()
+    assert new_kernel()
+    twin = _jit.Twin(doubled)
+    twin.parallel(np.ones(2))
+    assert not twin.parallel.stats.cache_hits
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "one byte": lambda data: data[:1],
+    "half": lambda data: data[: len(data) // 2],
+    "all but a byte": lambda data: data[:-1],
+    "garbage": lambda data: np.random.default_rng(0).bytes(len(data)),
+    "zeros": lambda data: bytes(len(data)),
+    "text": lambda data: b"<html>404 not found</html>",
+}
+
+
+@both_kinds
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_costs_time_and_is_mended(damage, suffix, new_kernel, cache):
+    """`nbi` is Numba's index of a function, `nbc` the code of a specialization."""
+    new_kernel()
+    files = list(cache.rglob(f"*.{suffix}"))
+    assert len(files) == 1
+    files[0].write_bytes(damage(files[0].read_bytes()))
+    assert not new_kernel()
+    assert new_kernel()
+
+
+@both_kinds
+def test_a_folder_that_disappears(new_kernel, cache):
+    new_kernel()
+    shutil.rmtree(cache)
+    assert not new_kernel()
+    assert new_kernel()
+
+
+@both_kinds
+def test_code_that_disappears(new_kernel, cache):
+    new_kernel()
+    for file in cache.rglob("*.nbc"):
+        file.unlink()
+    assert not new_kernel()
+    assert new_kernel()
+
+
+@both_kinds
+def test_a_folder_that_cannot_be_written(new_kernel, cache):
+    """Here because its parent is a file: nobody, not even root, can make it."""
+    cache.write_text("a file")
+    assert not new_kernel()
+    assert not new_kernel()
+    assert cache.read_text() == "a file"
+
+
+@both_kinds
+def test_files_that_cannot_be_written(new_kernel, cache):
+    """Folders stand where the files would go."""
+    new_kernel()
+    for file in [*cache.rglob("*.nbi"), *cache.rglob("*.nbc")]:
+        file.unlink()
+        file.mkdir()
+    assert not new_kernel()
+
+
+def test_a_process_with_a_folder_that_cannot_be_written(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    program = """
+result = fastmlp.minimize(lambda x: (x @ x, 2 * x), [1.0, 2.0], optimizer="adam")
+print(json.dumps(result.theta.tolist()))
+"""
+    process = run_process(program, blocked / "cache")
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.startswith(ANNOUNCEMENT)
+    assert process.stderr.count("\n") == 1
+    expected = minimize(lambda x: (x @ x, 2 * x), [1.0, 2.0], optimizer="adam").theta
+    assert json.loads(process.stdout) == expected.tolist()
+
+
+@pytest.fixture
+def build():
+    """Folder of a build made now, as a new process would find it."""
+
+    def folder():
+        _jit._build_hash.cache_clear()
+        return _jit.cache_directory()
+
+    yield folder
+    _jit._build_hash.cache_clear()
+
+
+def test_an_edit_of_any_kernel_source_leads_to_another_folder(build, tmp_path, monkeypatch):
+    """Numba itself looks at the file of the function alone, not of those it calls."""
+    sources = Path(_jit.__file__).parent
+    copies = tmp_path / "kernels"
+    shutil.copytree(sources, copies, ignore=shutil.ignore_patterns("__pycache__"))
+    original = build()
+    monkeypatch.setattr(_jit, "__file__", str(copies / "_jit.py"))
+    assert build() == original
+    folders = {original}
+    for source in sorted(copies.glob("*.py")):
+        source.write_text(source.read_text() + "\n# An edit.\n")
+        folders.add(build())
+    assert len(folders) == 1 + len(list(copies.glob("*.py")))
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        (numba.config, "BOUNDSCHECK", 1 - bool(numba.config.BOUNDSCHECK)),
+        (numba.config, "OPT", 1),
+        (numba, "__version__", "99.0"),
+        (np, "__version__", "99.0"),
+        (_jit, "FLAGS", {"nogil": False}),
+    ],
+)
+def test_other_flags_and_versions_lead_to_another_folder(where, name, value, build, monkeypatch):
+    original = build()
+    monkeypatch.setattr(where, name, value)
+    assert build() != original
+    monkeypatch.undo()
+    assert build() == original
+
+
+def test_where_the_cache_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "ours"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numbas"))
+    assert _jit.cache_directory().parent == tmp_path / "ours"
+    monkeypatch.delenv("FASTMLP_CACHE_DIR")
+    assert _jit.cache_directory().parent == tmp_path / "numbas"
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    if sys.platform == "linux":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "users"))
+        assert _jit.cache_directory().parent == tmp_path / "users" / "fastmlp"
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        assert _jit.cache_directory().parent == tmp_path / "home" / ".cache" / "fastmlp"
