@@ -61,7 +61,7 @@ def load(path):
     try:
         architecture = json.loads(metadata["architecture"])
         sizes = [int(size) for size in architecture["layer_sizes"]]
-        wanted = {}
+        wanted: dict[str, tuple[int, ...]] = {}
         for layer, shape in enumerate(pairwise(sizes)):
             wanted[f"weights.{layer}"] = shape
             wanted[f"biases.{layer}"] = shape[1:]

@@ -136,7 +136,8 @@ class MLP:
         rng = _check_seed(seed)
         self._allocate()
         for weights, name in zip(self.weights, self._activations, strict=True):
-            weights[:] = draw_weights(rng, *weights.shape, init, name)
+            n_in, n_out = weights.shape
+            weights[:] = draw_weights(rng, n_in, n_out, init, name)
 
     def _allocate(self):
         """Lay theta out, as zeros, and make the views and the table that kernels read."""

@@ -28,7 +28,7 @@ class Pace:
 
     def __init__(self, ways):
         self._ways = ways
-        self._speeds = {}
+        self._speeds: dict[bool, float] = {}
         self._calls = 0
 
     @property
@@ -40,11 +40,11 @@ class Pace:
         """The way to go and how many floating-point operations to do."""
         if self.unknown:
             return self.unknown[0], _FIRST_FLOPS_PER_SECOND * CALL_SECONDS
-        way = max(self._ways, key=self._speeds.get)
+        way = max(self._ways, key=self._speeds.__getitem__)
         share = 1.0
         self._calls += 1
         if len(self._ways) > 1 and self._calls % _CALLS_BETWEEN_TRIALS == 0:
-            way, share = min(self._ways, key=self._speeds.get), _TRIAL
+            way, share = min(self._ways, key=self._speeds.__getitem__), _TRIAL
         return way, self._speeds[way] * CALL_SECONDS * share
 
     def learn(self, way, flops, seconds):

@@ -21,7 +21,7 @@ from fastmlp.validation import (
     check_positive,
 )
 
-OPTIMIZERS = {**stochastic.BY_NAME, "lbfgs": LBFGS, "scipy": Scipy}
+OPTIMIZERS: dict[str, type[Optimizer]] = {**stochastic.BY_NAME, "lbfgs": LBFGS, "scipy": Scipy}
 
 # Epochs of a stochastic optimizer where `fit` is given none.
 EPOCHS = 20
@@ -143,9 +143,9 @@ def run_stages(objective, stages, budgets, monitor, batches, *, comparable=False
     for stage, amount in zip(stages, budgets, strict=True):
         if isinstance(stage, Solver):
             passes = amount if comparable else None
-            status, message = run_solver(objective, stage, amount, monitor, passes)
+            status, message, loss = run_solver(objective, stage, amount, monitor, passes)
         else:
-            status, message = run_stochastic(
+            status, message, loss = run_stochastic(
                 objective, stage, amount, monitor, **batches, exact=comparable
             )
         if status not in _HAND_OVER:
@@ -156,7 +156,7 @@ def run_stages(objective, stages, budgets, monitor, batches, *, comparable=False
             record_exactly(objective, monitor)
     return FitResult(
         theta=objective.net.theta.copy(),
-        loss=objective.value(),
+        loss=loss,
         status=status,
         message=message,
         n_iter=monitor.epoch,
@@ -170,7 +170,7 @@ def run_stages(objective, stages, budgets, monitor, batches, *, comparable=False
 def run_stochastic(
     objective, optimizer, n_epochs, monitor, batch_size, shuffle, clip_norm, rng, exact=False
 ):
-    """Train with mini-batches; return status and message, with the outcome in net.theta.
+    """Train with mini-batches; return status, message and loss, with the outcome in net.theta.
 
     If `exact`, every record, and one at the start, holds the objective and its gradient's norm
     at theta, evaluated off the clock, instead of the mean over the epoch.
@@ -231,16 +231,17 @@ def run_stochastic(
         status, message = stop.status, stop.message
     if status is Status.INTERRUPTED:
         theta[:] = finished
-    finite = np.isfinite(theta).all() and np.isfinite(objective.value())
-    if status is not Status.NOT_FINITE and not finite:
+    loss = objective.value()
+    if status is not Status.NOT_FINITE and not (np.isfinite(theta).all() and np.isfinite(loss)):
         status, message = Status.NOT_FINITE, "the objective is not finite after the last update"
     if status is Status.NOT_FINITE:
         # An epoch's mean lags behind its theta, so the candidates are compared anew.
         candidates = [start] if best is start else [start, best]
         values = [objective.value(candidate) for candidate in candidates]
-        theta[:] = candidates[int(np.nanargmin(values)) if np.isfinite(values).any() else 0]
+        chosen = int(np.nanargmin(values)) if np.isfinite(values).any() else 0
+        theta[:], loss = candidates[chosen], values[chosen]
         message += "; theta is back at the best finite one"
-    return status, message
+    return status, message, loss
 
 
 def record_exactly(objective, monitor, *, first=False):
@@ -258,7 +259,7 @@ def euclidean_norm(vector):
 
 
 def run_solver(objective, solver, max_iterations, monitor, max_passes=None):
-    """Minimize the whole objective; return status and message, with the outcome in net.theta.
+    """Minimize the whole objective; return status, message and loss, the outcome in net.theta.
 
     An evaluation is one data pass; the solver is stopped before one more than `max_passes`.
     """
@@ -277,7 +278,7 @@ def run_solver(objective, solver, max_iterations, monitor, max_passes=None):
         solver, value_and_grad, net.theta.astype(np.float64), max_iterations, monitor, resolution
     )
     net.theta[:] = x
-    return status, message
+    return status, message, objective.value()
 
 
 def drive(solver, value_and_grad, x0, max_iterations, monitor, resolution):
@@ -443,7 +444,7 @@ def check_optimizers(optimizer, n_params):
                 f"optimizer must be one of fastmlp's, such as fastmlp.Adam(), or a name out of "
                 f"{', '.join(OPTIMIZERS)}, got {stage!r}"
             )
-        if getattr(stage, "bounds", None) is not None:
+        if isinstance(stage, Solver) and stage.bounds is not None:
             check_bounds(stage.bounds, n_params)
     return stages
 

@@ -1191,7 +1191,7 @@ def test_predictions_equal_their_twin_for_any_parts(dtype):
 @every_optimizer
 @pytest.mark.parametrize("by_index", [False, True])
 @pytest.mark.parametrize("chunk_rows", [12, 5])
-@pytest.mark.parametrize("clip_norm", [np.inf, 0.3])
+@pytest.mark.parametrize("clip_norm", [np.inf, 100.0, 0.3])
 def test_training_equals_its_twin(optimizer, hyper, by_index, chunk_rows, clip_norm):
     """Three mini-batches, the last a short one, in chunks of 12 or of 5 rows."""
     network = ("silu", "tanh"), "softmax", "cross_entropy"

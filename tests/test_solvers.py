@@ -3,6 +3,7 @@
 
 import math
 
+import numba
 import numpy as np
 import pytest
 import reference
@@ -22,6 +23,8 @@ from fastmlp import (
     Status,
     minimize,
 )
+
+INTERPRETED = bool(numba.config.DISABLE_JIT)
 
 METHODS = ("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "trust-constr")
 SOLVERS = {"LBFGS": LBFGS(), **{method: Scipy(method) for method in METHODS}}
@@ -59,7 +62,8 @@ def bowl(x):
     return np.sum((x - CENTER) ** 2), 2 * (x - CENTER)
 
 
-def classes(n):
+def classes():
+    n = 20 if INTERPRETED else 60
     rng = np.random.default_rng(1)
     X = rng.normal(size=(n, 4))
     return X, (X @ rng.normal(size=(4, 3))).argmax(axis=1)
@@ -95,7 +99,7 @@ def test_a_quadratic(solver):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_small_network(solver, dtype):
     """Every method gets well below the loss of equal odds, log 3."""
-    X, y = classes(60)
+    X, y = classes()
     net = small_net(dtype)
     start = net.loss(X, y, l2=0.01)
     result = net.fit(X, y, optimizer=solver, epochs=60, l2=0.01)
@@ -170,7 +174,7 @@ def numpy_objective(net, X, y, l2):
 )
 def test_the_same_steps_as_scipy_on_the_twins_objective(solver, method, options):
     """Ten iterations: roundings of the two objectives grow by a digit or two on the way."""
-    X, y = classes(50)
+    X, y = classes()
     net = small_net()
     theirs = optimize.minimize(
         numpy_objective(net, X, y, 0.01),
@@ -187,7 +191,7 @@ def test_the_same_steps_as_scipy_on_the_twins_objective(solver, method, options)
 
 
 def test_tolerances_of_lbfgs():
-    X, y = classes(50)
+    X, y = classes()
     loose, tight = small_net(), small_net()
     by_gradient = loose.fit(X, y, optimizer=LBFGS(gradient_tolerance=1e-2), l2=0.01)
     assert by_gradient.status == Status.CONVERGED
@@ -255,7 +259,7 @@ def test_bounds_of_a_quadratic_meet_the_conditions_of_karush_kuhn_and_tucker():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bounds_of_a_network(dtype):
     """Bounds that either precision holds exactly; many parameters lie on them in the end."""
-    X, y = classes(60)
+    X, y = classes()
     net = small_net(dtype)
     result = net.fit(X, y, optimizer=LBFGS(bounds=(-0.25, 0.5)))
     assert net.theta.min() == -0.25
@@ -403,7 +407,7 @@ def test_a_line_search_that_finds_no_lower_point_is_a_failure_at_the_best_point(
 
 def test_a_list_goes_on_after_a_failure():
     """BFGS without a tolerance it could meet ends by loss of precision; L-BFGS follows."""
-    X, y = classes(30)
+    X, y = classes()
     result = small_net("float32").fit(
         X, y, optimizer=[Scipy("BFGS", options={"gtol": 1e-30}), LBFGS()], l2=0.01
     )

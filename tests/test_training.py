@@ -137,6 +137,8 @@ OPTIONS = {
     "clipped": {"clip_norm": 0.05},
     "all": {"weights": True, "l1": 0.01, "l2": 0.1, "clip_norm": 0.2},
 }
+if INTERPRETED:  # which takes a thousand times longer
+    OPTIONS = {"all": OPTIONS["all"]}
 
 
 def assert_ten_steps(name, n_rows, batch_size, epochs, options, dtype, tolerance):
@@ -255,10 +257,11 @@ ALL_OPTIMIZERS = {
 
 def train_bits(dtype, n_threads, **options):
     """Everything that training computes, as bytes."""
-    sizes = [7, 9, 5, 3] if INTERPRETED else [13, 37, 70, 5]
-    X, y = classes(37 if INTERPRETED else 301, sizes[0], sizes[-1])
-    net = MLP(sizes, activation="gelu", output="softmax", dtype=dtype, seed=3)
-    options = {"epochs": 3, "batch_size": 32, "seed": 4, "l2": 1e-3, **options}
+    sizes = [3, 4, 5, 2] if INTERPRETED else [13, 37, 70, 5]
+    X, y = classes(33 if INTERPRETED else 301, sizes[0], sizes[-1])
+    activation = "elu" if INTERPRETED else "gelu"
+    net = MLP(sizes, activation=activation, output="softmax", dtype=dtype, seed=3)
+    options = {"epochs": 2, "batch_size": 32, "seed": 4, "l2": 1e-3, **options}
     result = net.fit(X, y, n_threads=n_threads, **options)
     return net.theta.tobytes(), result.loss, result.trace["objective"].tobytes()
 
@@ -600,7 +603,9 @@ def test_trace_as_a_sequence_and_as_a_file(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.1), LBFGS(), [SGD(0.1), LBFGS()]], ids=repr)
+@pytest.mark.parametrize(
+    "optimizer", [SGD(0.1), LBFGS(), [SGD(0.1), LBFGS()]], ids=["SGD", "LBFGS", "both"]
+)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_validation_loss_is_that_of_the_network_as_it_is(optimizer, weighted):
     """Without penalties, at the parameters of the record, also those of a solver on its way."""
@@ -719,7 +724,9 @@ def test_a_callback_may_change_the_parameters():
     assert_array_equal(net.biases[0], 7)
 
 
-@pytest.mark.parametrize("optimizer", [Adam(), LBFGS(), [Adam(), LBFGS()]], ids=repr)
+@pytest.mark.parametrize(
+    "optimizer", [Adam(), LBFGS(), [Adam(), LBFGS()]], ids=["Adam", "LBFGS", "both"]
+)
 def test_stop_iteration_in_a_callback_ends_the_fit(optimizer):
     X, y = classes(40)
     net = small_net()
@@ -745,7 +752,7 @@ def test_other_exceptions_of_a_callback_come_through():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize("optimizer", [Adam(0.01), LBFGS()], ids=repr)
+@pytest.mark.parametrize("optimizer", [Adam(0.01), LBFGS()], ids=["Adam", "LBFGS"])
 def test_target_loss(optimizer):
     X, y = classes(40)
     result = small_net().fit(X, y, optimizer=optimizer, epochs=500, target_loss=0.3, seed=0)
@@ -791,12 +798,12 @@ def test_the_clock_stands_still_during_callbacks(monkeypatch):
 
     monkeypatch.setattr(monitor, "time", SimpleNamespace(perf_counter=perf_counter))
     X, y = classes(40)
-    result = small_net().fit(X, y, epochs=5, time_limit=500.0, callbacks=[dawdle])
+    result = small_net().fit(X, y, epochs=5, time_limit=100.0, callbacks=[dawdle])
     assert result.status == Status.COMPLETED
-    assert result.seconds < 100
-    result = small_net().fit(X, y, epochs=500, time_limit=500.0, callbacks=[dawdle])
+    assert result.seconds < 50
+    result = small_net().fit(X, y, epochs=500, time_limit=100.0, callbacks=[dawdle])
     assert result.status == Status.TIME_LIMIT
-    assert 400 < result.seconds < 600
+    assert 90 < result.seconds < 130
 
 
 # Accidents: numbers that are not finite
@@ -827,21 +834,31 @@ def test_divergence_ends_with_the_best_parameters(clip_norm, dtype, overflow):
 
 
 @dataclass(frozen=True)
-class BlowUp(Schedule):
-    """A sound learning rate for three epochs, then a huge one."""
+class Rates(Schedule):
+    """A learning rate for each epoch, as given."""
+
+    rates: tuple
 
     def values(self, t):
-        return np.where(t < 3, 0.05, 1e30)
+        return np.array(self.rates)[t.astype(int)]
 
 
-def test_late_divergence_goes_back_to_the_best_epoch(overflow):
-    X, y = classes(60)
-    net = MLP([6, 8, 1], dtype="float64", seed=0)
-    result, thetas = captured(net, X, y, optimizer=SGD(BlowUp()), epochs=10, batch_size=8, seed=0)
+@pytest.mark.parametrize(
+    ("rates", "best"),
+    [([0.05, 0.05, 0.05, 1e308, 1e308], 3), ([0.05, 0.05, 20.0, 1e308, 1e308], 2)],
+    ids=["the last finite epoch", "an epoch before"],
+)
+def test_late_divergence_goes_back_to_the_best_epoch(rates, best, overflow):
+    X, _ = classes(60)
+    y = X @ np.linspace(-1, 1, 6)
+    net = MLP([6, 1], dtype="float64", seed=0)
+    options = {"loss": "absolute_error", "batch_size": 8, "epochs": 5, "seed": 0}
+    result, thetas = captured(net, X, y, optimizer=SGD(Rates(tuple(rates))), **options)
     assert result.status == Status.NOT_FINITE
-    assert (np.diff(result.trace["objective"][:3]) < 0).all()
-    assert_array_equal(net.theta, thetas[3])
-    assert_array_equal(result.theta, thetas[3])
+    assert result.n_iter >= 3
+    assert result.trace["objective"].argmin() == best - 1
+    assert_array_equal(net.theta, thetas[best])
+    assert_array_equal(result.theta, thetas[best])
 
 
 def test_infinite_parameters_that_a_rectifier_hides(overflow):
@@ -946,7 +963,7 @@ def test_ctrl_c_ends_a_list_of_optimizers(interrupt_after):
     assert (result.status, result.n_iter) == (Status.INTERRUPTED, 0)
 
 
-@pytest.mark.parametrize("optimizer", [Adam(), LBFGS()], ids=repr)
+@pytest.mark.parametrize("optimizer", [Adam(), LBFGS()], ids=["Adam", "LBFGS"])
 def test_keyboard_interrupt_in_a_callback(optimizer):
     X, y = classes(68)
     net = small_net()

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Solver(Optimizer, ABC):
     """An optimizer that drives ``value_and_grad(x)`` and never sees the network behind it."""
 
     max_iterations: int
+    bounds: Any = None
 
     @abstractmethod
     def solve(
