@@ -208,7 +208,7 @@ class Sweep:
         # A mini-batch of one chunk is applied task by task and needs no gradient of its own.
         self.one_chunk = bool((self._chunks[:, codes.FIRST] & self._chunks[:, codes.LAST]).all())
         self._cursor = np.zeros(codes.CURSOR_SIZE, np.int64)
-        self._totals = np.zeros(2)
+        self._totals = np.zeros(1)
         team = n_parts > 1
         self._pace = Pace([True, False] if team and objective.n_threads is None else [team])
 
@@ -233,16 +233,11 @@ class Sweep:
         """Updates since `begin`."""
         return int(self._cursor[codes.MINI_BATCH])
 
-    @property
-    def gradient_norm(self) -> float:
-        """Norm of the last clipped gradient."""
-        return float(self._totals[1])
-
     def begin(self, order=None, updates_before=0):
         """Start over, with rows in the given order (int64) if the sweep gathers."""
         self._order = self._identity if order is None else order
         self._cursor[:] = 0, 0, updates_before, codes.NOT_STARTED
-        self._totals[:] = 0, np.nan
+        self._totals[:] = 0
 
     def advance(
         self, mode, theta, *, state=None, learning_rates=None, clip_norm=np.inf, gradient=None
@@ -362,7 +357,7 @@ def predict(net, X, n_threads=None):
         rates,
         np.inf,
         np.zeros(codes.CURSOR_SIZE, np.int64),
-        np.zeros(2),
+        np.zeros(1),
         result.reshape(-1),
     )
     return result

@@ -26,6 +26,7 @@ import numba
 import numpy as np
 from numba.core import caching, cgutils
 from numba.core.compiler import Compiler
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 from numba.core.types import Array, Integer, StarArgTuple, Type, int64, none, void
@@ -154,12 +155,14 @@ class Worker:
             return id(self)
         types = tuple(a if isinstance(a, Type) else numba.typeof(a) for a in arguments)
         if types not in self._addresses:
-            if self._dispatcher is None:
-                self._dispatcher = _cached(numba.njit(**FLAGS)(self.py_func), "worker")
-            self._dispatcher.compile(types)
-            compiled = self._dispatcher.overloads[types]
-            name = compiled.fndesc.llvm_func_name
-            self._addresses[types] = compiled.library.get_pointer_to_function(name)
+            # One thread compiles; another dispatcher's code could be freed while it is in use.
+            with global_compiler_lock:
+                if self._dispatcher is None:
+                    self._dispatcher = _cached(numba.njit(**FLAGS)(self.py_func), "worker")
+                self._dispatcher.compile(types)
+                compiled = self._dispatcher.overloads[types]
+                name = compiled.fndesc.llvm_func_name
+                self._addresses[types] = compiled.library.get_pointer_to_function(name)
         return self._addresses[types]
 
 

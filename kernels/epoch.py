@@ -85,9 +85,8 @@ def sweep_part(
     cursor : (codes.CURSOR_SIZE,) int64
         Next chunk, next mini-batch of the table, updates done in the whole fit: advanced by
         part 0. The outcome, overwritten: `codes.NOT_STARTED` leaves all as it was.
-    totals : (2,) float64
-        Sum of the weighted losses of all chunks so far, accumulated; the norm of the last
-        gradient with ``UPDATE_CLIPPED``, overwritten.
+    totals : (1,) float64
+        Sum of the weighted losses of all chunks so far, accumulated.
     result : (n_params,), (n * n_out,) or (0,)
         The gradient, summed over the chunks of each mini-batch, except by ``UPDATE`` of
         one-chunk mini-batches, which leave it alone; the outputs for ``PREDICT``; not touched
@@ -166,7 +165,6 @@ def sweep_part(
                     t + 1,
                     mode == codes.UPDATE,
                 )
-        norm = 0.0
         if mode == codes.UPDATE_CLIPPED and last:
             barrier(sync, n_parts)
             norm = euclidean_norm(result)
@@ -187,7 +185,6 @@ def sweep_part(
             t += 1
         if part == 0:
             totals[0] += loss
-            totals[1] = norm
     if part == 0:
         cursor[0] = c
         cursor[1] = batch

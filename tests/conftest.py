@@ -2,6 +2,9 @@
 
 import os
 
+# Teams of up to four threads, on however few cores; Numba reads this when it is imported.
+os.environ.setdefault("NUMBA_NUM_THREADS", "4")
+
 import numba
 import numpy as np
 import pytest

@@ -1106,7 +1106,7 @@ class Case:
             sample.flags.writeable = False
         theta = reference.pack(self.layers).astype(dtype)
         result = np.full(N_ROWS * SIZES[-1] if mode == codes.PREDICT else N_PARAMS, np.nan, dtype)
-        cursor, totals = np.zeros(codes.CURSOR_SIZE, np.int64), np.zeros(2)
+        cursor, totals = np.zeros(codes.CURSOR_SIZE, np.int64), np.zeros(1)
         run_sweep(
             workspace,
             n_parts > 1,
