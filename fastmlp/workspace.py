@@ -10,7 +10,7 @@ from fastmlp.kernels.team import SYNC_SIZE
 
 # Rows that go through all layers together. Enough to reuse a wide layer's weights while they
 # stream through the cache, few enough for their activations to stay in it.
-BLOCK_ROWS = 8 * TALL
+BLOCK_ROWS = 16 * TALL
 
 # A mini-batch of up to so many rows is one chunk, whose gradient never leaves the cache.
 LARGEST_CHUNK = 4096

@@ -6,12 +6,12 @@ and weight gradients are this product with other operands, see `dense`.
 """
 
 from fastmlp.kernels._jit import inline, loop
-from fastmlp.kernels.simd import FROM_ROW, LOW, MIDDLE, TALL, matrix, panel_width, tile
+from fastmlp.kernels.simd import FROM_ROW, LOW, MIDDLE, TALL, matrix, panel_width, tile, vector
 
 # Walking down a panel of B touches a new memory page at every step once B's rows fill a page.
 # If at least so many rows of A use the panel, copying it into one block first is cheaper.
 PACK_BYTES = 4096
-PACK_ROWS = 3 * TALL
+PACK_ROWS = 12 * TALL
 
 
 @inline
@@ -71,5 +71,7 @@ def tile_height(rows):
 def pack_panel(B, j, columns, packed):
     """Overwrite the first `columns` columns of `packed` by those of B from column `j` on."""
     for t in range(packed.shape[0]):
+        source = vector(B, t * B.shape[1] + j, columns)
+        copied = vector(packed, t * packed.shape[1], columns)
         for c in range(columns):
-            packed[t, c] = B[t, j + c]
+            copied[c] = source[c]
