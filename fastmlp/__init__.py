@@ -1,5 +1,13 @@
 """Train multilayer perceptrons on the CPU with hand-written Numba kernels."""
 
+from pathlib import Path
+
+# In a source tree the kernels' folder is beside this one; installed, it is within. With this,
+# Python finds it also when it is started in the source tree, whose fastmlp/ then comes first.
+_folder = Path(__file__).parent
+if not (_folder / "kernels").is_dir():
+    __path__.append(str(_folder.parent))
+
 from fastmlp import datasets
 from fastmlp.compare import Comparison, compare
 from fastmlp.gradcheck import GradientCheck, check_gradient
