@@ -23,8 +23,11 @@ BARRIER_SECONDS = 1e-6
 # What one core does on small products, for judging whether a phase is worth a barrier.
 SERIAL_FLOPS_PER_SECOND = 1e11
 
+# After a team that was not complete, which costs some 20 ms to find out, none is tried for so long.
+SECONDS_ALONE = 10.0
+
 _region = threading.Lock()
-_state = {"used": False, "forked": False, "lonely": False}
+_state = {"used": False, "forked": False, "alone_until": 0.0}
 
 
 def _after_fork():
@@ -88,7 +91,7 @@ def parallel_region(n_parts):
 
     Yields whether it was free and regions are safe; if not, run the serial kernel.
     """
-    barred = n_parts == 1 or _state["forked"] or _state["lonely"]
+    barred = n_parts == 1 or _state["forked"] or time.monotonic() < _state["alone_until"]
     if barred or not _region.acquire(blocking=False):
         yield False
         return
@@ -105,8 +108,11 @@ def parallel_region(n_parts):
 
 
 def no_teams():
-    """Bar parallel regions from now on: the threading layer did not give each part a thread."""
-    _state["lonely"] = True
+    """Bar parallel regions for a while: not every part was given a thread.
+
+    The threading layer may never give one, or the machine may just have been busy.
+    """
+    _state["alone_until"] = time.monotonic() + SECONDS_ALONE
 
 
 def run(twin, n_parts, *arguments):

@@ -187,7 +187,7 @@ def test_numbas_number_of_threads_is_left_as_it_was():
 def test_a_layer_that_does_not_give_each_part_a_thread(monkeypatch):
     """The team finds out, goes home, and one thread does the work of all."""
     expected = train(1)
-    monkeypatch.setitem(threads._state, "lonely", False)
+    monkeypatch.setitem(threads._state, "alone_until", 0.0)
     before = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
