@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import llvmlite.binding
 import numba
 import numpy as np
 import pytest
@@ -96,6 +97,7 @@ for thread in pool:
     thread.start()
 for thread in pool:
     thread.join()
+import llvmlite.binding
 import numba
 print(json.dumps([results, numba.threading_layer()]))
 """
@@ -455,3 +457,25 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
         assert _jit.cache_directory().parent == tmp_path / "home" / ".cache" / "fastmlp"
+
+
+# Vector lengths
+
+
+def test_shorter_vectors_give_the_same_bits(tmp_path):
+    """Every sum is one chain and every function a fixed polynomial, on 16 lanes or on 8."""
+    features = llvmlite.binding.get_host_cpu_features()
+    if not features.get("avx512f"):
+        pytest.skip("the host has one vector length only")
+    kept = [
+        f"{'+' if has and not name.startswith('avx512') else '-'}{name}"
+        for name, has in features.items()
+    ]
+    process = run_process(
+        "print(json.dumps(train(1)))",
+        tmp_path,
+        NUMBA_CPU_NAME="haswell",
+        NUMBA_CPU_FEATURES=",".join(kept),
+    )
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout) == train(1)
