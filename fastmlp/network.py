@@ -369,7 +369,10 @@ def _check_dtype(dtype):
 
 def _check_activations(activation, output, n_hidden):
     """Names of all layers' activations, and their parameters, 0 where they have none."""
+    hidden = [name for name in ACTIVATIONS if name != "softmax"]
     if isinstance(activation, str):
+        # Checked here, because without hidden layers nobody else would.
+        parse_name("activation", activation, hidden, {"leaky_relu": "slope"})
         activation = [activation] * n_hidden
     elif not hasattr(activation, "__iter__"):
         raise TypeError(f"activation must be a name or a sequence of names, got {activation!r}")
@@ -379,7 +382,6 @@ def _check_activations(activation, output, n_hidden):
             f"activation must name one activation for each of the {n_hidden} hidden layers, "
             f"got {len(activation)}"
         )
-    hidden = [name for name in ACTIVATIONS if name != "softmax"]
     names, parameters = [], []
     for i, text in enumerate([*activation, output]):
         argument, known = ("activation", hidden) if i < n_hidden else ("output", ACTIVATIONS)

@@ -380,3 +380,8 @@ def test_bad_layer_sizes(layer_sizes, error, message):
 def test_bad_options(options, error, message):
     with pytest.raises(error, match=message):
         MLP([3, 4, 4, 2], **options)
+
+
+def test_unknown_activation_is_refused_even_without_hidden_layers():
+    with pytest.raises(ValueError, match="activation must be one of identity, relu"):
+        MLP([3, 2], activation="foo")
