@@ -147,16 +147,15 @@ class MLP:
         self._theta[:] = 0
         layout = np.zeros((len(sizes) - 1, codes.LAYOUT_COLUMNS), np.int64)
         weights, biases = [], []
-        start = width = transposed = 0
+        start = width = 0
         for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
             code = ACTIVATIONS[self._activations[layer]]
-            layout[layer] = n_in, n_out, start, width, transposed, code
+            layout[layer] = n_in, n_out, start, width, code
             weights.append(self._theta[start : start + n_in * n_out].reshape(n_in, n_out))
             start += n_in * n_out
             biases.append(self._theta[start : start + n_out])
             start += n_out
             width += n_out
-            transposed += n_in * n_out if layer else 0
         self._layout = layout
         self._weights, self._biases = tuple(weights), tuple(biases)
 

@@ -47,6 +47,10 @@ _NOT_NEGATIVE = ("relu", "sigmoid", "softplus", "exponential", "softmax")
 _POSITIVE = ("sigmoid", "softplus", "exponential", "softmax")
 
 
+# Activations whose derivatives the forward pass keeps for the backward pass.
+KEPT_SLOPES = (codes.GELU, codes.SILU)
+
+
 class Objective:
     """A network's objective on fixed data.
 
@@ -192,6 +196,7 @@ class Sweep:
             n_parts=n_parts,
             n_target=objective.n_target,
             gather=gather,
+            slopes=any(code in KEPT_SLOPES for code in net._layout[:, codes.ACTIVATION]),
         )
         workspace.plan[codes.LOSS] = objective._loss_code
         if optimizer is not None:

@@ -5,23 +5,42 @@ from itertools import pairwise
 import numpy as np
 
 from fastmlp.kernels import codes
+from fastmlp.kernels.gemm import DEPTH
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
 from fastmlp.kernels.team import SYNC_SIZE
 
-# Rows that go through all layers together. Enough to reuse a wide layer's weights while they
-# stream through the cache, few enough for their activations to stay in it.
-BLOCK_ROWS = 16 * TALL
+# A network of at least so many weights is wide: its parts do every layer together. The weights of
+# a narrower one stay in each core's own cache.
+WIDE_WEIGHTS = 1 << 16
 
-# A mini-batch of up to so many rows is one chunk, whose gradient never leaves the cache.
+# Rows that go through all layers of a narrow network at a time: few enough for their outputs and
+# deltas to stay in the first level of the cache, enough for whole tiles.
+BLOCK_BYTES = 1 << 15
+FEWEST_BLOCK_ROWS = 8 * TALL
+MOST_BLOCK_ROWS = 16 * TALL
+
+# Rows of a group, for adding up its gradient to be a small part of forming it; and the most
+# groups of a chunk, which bound the memory.
+GROUP_ROWS = 256
+MOST_GROUPS = 64
+
+# Rows whose loss is taken at a time.
+LOSS_ROWS = 16 * TALL
+
+# A mini-batch of a wide network of up to so many rows is one chunk, whose gradient never leaves
+# the cache, unless its activations and deltas take more than these bytes.
 LARGEST_CHUNK = 4096
+LARGEST_CHUNK_BYTES = 1 << 26
 
 # Bytes of activations and deltas that a larger batch is streamed through.
 CHUNK_BYTES = 1 << 21
 SMALLEST_CHUNK = 256
 
 # Elements of the gradient that one task forms, and the fewest rows that make good use of the
-# deltas it reads.
+# deltas it reads. With many samples larger tasks read the deltas less often.
 TASK_ELEMENTS = 1 << 14
+DEEP_TASK_ELEMENTS = 1 << 17
+DEEP_ROWS = 256
 TASK_ROWS = 4 * TALL
 
 
@@ -38,16 +57,29 @@ def aligned_empty(size, dtype):
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
+def is_wide(layer_sizes):
+    """Whether the parts of a team do every layer together, see `kernels.network`."""
+    return count_weights(layer_sizes) >= WIDE_WEIGHTS
+
+
 def chunk_rows(layer_sizes, itemsize, batch_rows):
     """Rows of a chunk, for batches of up to `batch_rows` rows.
 
     Never a matter of threads: sums over samples go chunk by chunk, so that chunks that changed
     with the thread count would change the bits of the loss.
     """
+    if not is_wide(layer_sizes):
+        return min(batch_rows, MOST_GROUPS * GROUP_ROWS)
     bytes_per_row = 2 * sum(layer_sizes[1:]) * itemsize
     streamed = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, CHUNK_BYTES // bytes_per_row))
-    whole = batch_rows <= LARGEST_CHUNK and batch_rows * bytes_per_row <= 32 * CHUNK_BYTES
+    whole = batch_rows <= LARGEST_CHUNK and batch_rows * bytes_per_row <= LARGEST_CHUNK_BYTES
     return batch_rows if whole else min(batch_rows, streamed)
+
+
+def group_count(layer_sizes, rows):
+    """Groups that a chunk of `rows` rows is cut into, 0 if it is not."""
+    n_groups = 0 if is_wide(layer_sizes) else min(MOST_GROUPS, rows // GROUP_ROWS)
+    return n_groups if n_groups > 1 else 0
 
 
 def chunk_table(n_rows, batch_rows, largest):
@@ -71,8 +103,10 @@ def chunk_table(n_rows, batch_rows, largest):
     return table
 
 
-def task_table(layer_sizes, n_parts):
+def task_table(layer_sizes, n_parts, depth):
     """Share the rows of every layer's [W; b] out to `n_parts` parts of about equal work.
+
+    Each task sums over `depth` samples.
 
     Returns
     -------
@@ -84,8 +118,9 @@ def task_table(layer_sizes, n_parts):
     tasks: list[tuple[int, int, int]] = []
     bounds = [0]
     done = 0
+    elements = DEEP_TASK_ELEMENTS if depth >= DEEP_ROWS else TASK_ELEMENTS
     for layer, (n_in, n_out) in enumerate(pairwise(layer_sizes)):
-        most = TALL * max(1, min(max(TASK_ROWS, TASK_ELEMENTS // n_out), n_in + 1) // TALL)
+        most = TALL * max(1, min(max(TASK_ROWS, elements // n_out), n_in + 1) // TALL)
         row = 0
         while row <= n_in:
             quota = total * len(bounds) / n_parts - done
@@ -117,25 +152,40 @@ class Workspace:
         Columns of the target.
     gather : bool
         Whether rows of X are copied in a given order; else they are used in place.
+    slopes : bool
+        Whether an activation keeps its derivative for the backward pass.
     """
 
-    def __init__(self, layer_sizes, dtype, *, rows, n_parts, n_target=0, gather=False):
+    def __init__(
+        self, layer_sizes, dtype, *, rows, n_parts, n_target=0, gather=False, slopes=False
+    ):
         dtype = np.dtype(dtype)
         widths = layer_sizes[1:]
-        block = min(BLOCK_ROWS, rows)
         lanes = 2 * VECTOR_BYTES // dtype.itemsize
-        self.tasks, self.bounds = task_table(layer_sizes, n_parts)
+        n_params = count_weights(layer_sizes) + sum(widths)
+        wide, n_groups = is_wide(layer_sizes), group_count(layer_sizes, rows)
+        self.tasks, self.bounds = task_table(layer_sizes, n_parts, rows)
+        task_rows = int((self.tasks[:, codes.ROW_1] - self.tasks[:, codes.ROW_0]).max())
         largest_task = max((stop - row) * widths[layer] for layer, row, stop in self.tasks.tolist())
         self.rows = rows
         self.n_parts = n_parts
         self.alone = np.array([0, len(self.tasks)], np.int64)
         self.sync = np.zeros(SYNC_SIZE, np.int64)
+        block = rows
+        if not wide:
+            in_cache = BLOCK_BYTES // (2 * sum(widths) * dtype.itemsize) // TALL * TALL
+            block = min(rows, max(FEWEST_BLOCK_ROWS, min(MOST_BLOCK_ROWS, in_cache)))
+        loss_rows = min(rows, LOSS_ROWS)
+        # A group passes its blocks through one buffer of each part.
+        buffer = n_parts * block if n_groups else rows
         plan = np.zeros(codes.PLAN_SIZE, np.int64)
-        plan[codes.CHUNK_ROWS] = rows
-        plan[codes.BLOCK_ROWS] = block
-        plan[codes.N_TARGET] = n_target
         plan[codes.GATHER] = gather
-        plan[codes.MAX_WIDTH] = max(widths)
+        plan[codes.TOGETHER] = wide
+        plan[codes.N_GROUPS] = n_groups
+        plan[codes.BLOCK_ROWS] = block
+        plan[codes.LOSS_ROWS] = loss_rows
+        plan[codes.BUFFER_ROWS] = buffer
+        plan[codes.N_TARGET] = n_target
         size = 0
 
         def reserve(n):
@@ -144,21 +194,24 @@ class Workspace:
             size += -(-n // lanes) * lanes
             return start
 
-        training = n_target > 0
-        plan[codes.INPUT] = reserve(rows * layer_sizes[0] if gather else 0)
-        plan[codes.TARGET] = reserve(rows * n_target)
-        plan[codes.SAMPLE_LOSS] = reserve(rows if training else 0)
-        plan[codes.OUTPUT] = reserve(rows * sum(widths) if training else 0)
-        plan[codes.DELTA] = reserve(rows * sum(widths) if training else 0)
-        inner = count_weights(widths)
-        plan[codes.TRANSPOSED] = reserve(inner if training else 0)
+        plan[codes.INPUT] = reserve(buffer * layer_sizes[0] if gather else 0)
+        plan[codes.TARGET] = reserve(buffer * n_target)
+        plan[codes.OUTPUT] = reserve(buffer * sum(widths))
+        plan[codes.DELTA] = reserve(buffer * sum(widths))
+        plan[codes.SLOPE] = reserve(buffer * sum(widths)) if slopes else plan[codes.DELTA]
+        plan[codes.SAMPLE_LOSS] = reserve(rows)
+        plan[codes.GROUP_GRADIENT] = reserve(n_groups * n_params)
         plan[codes.SCRATCH] = size
-        reserve(2 * block * max(widths))
-        plan[codes.PANEL] = size - plan[codes.SCRATCH]
-        deepest = max(*layer_sizes, rows if training else 0)
-        reserve(deepest * lanes)
+        # Of `gemm.multiply`: a panel, and strips of as many rows as a product has at most.
+        depth = min(DEPTH, max(*layer_sizes, rows))
+        product_rows = max(layer_sizes) if n_groups else task_rows
+        reserve(depth * (lanes + -(-product_rows // TALL) * TALL))
+        plan[codes.LOSS_TERMS] = size - plan[codes.SCRATCH]
+        reserve(loss_rows * widths[-1])
         plan[codes.TASK] = size - plan[codes.SCRATCH]
-        reserve(largest_task if training else 0)
+        reserve(largest_task)
+        plan[codes.COEFFICIENTS] = size - plan[codes.SCRATCH]
+        reserve(codes.N_COEFFICIENTS)
         # A page apart, so that no two parts share a cache line or its prefetched neighbour.
         plan[codes.SCRATCH_SIZE] = size - plan[codes.SCRATCH] + 4096 // dtype.itemsize
         self.plan = plan

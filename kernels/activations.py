@@ -1,7 +1,7 @@
 """Activations over contiguous vectors: forward in place, backward from the outputs.
 
 Most derivatives follow from the output alone. Those of gelu and silu do not; their forward pass
-keeps the derivative where the layer's delta will be, and the backward pass multiplies it there.
+keeps the derivative for the backward pass.
 """
 
 from fastmlp.kernels import codes
@@ -68,53 +68,50 @@ def activation_forward(z, code, parameter):
 
 
 @loop
-def activation_forward_saving(z, code, parameter, derivative):
-    """Do `activation_forward`, and for gelu and silu overwrite `derivative` by their slopes.
+def activation_forward_saving(z, code, parameter, slope):
+    """Do `activation_forward`, and for gelu and silu overwrite `slope` by their derivatives.
 
-    `z` and `derivative` are vectors of one length; other activations leave `derivative` alone.
+    `z` and `slope` are vectors of one length; other activations leave `slope` alone.
     """
     one = z.dtype.type(1.0)
     if code == codes.GELU:
         for i in range(z.size):
             x = z[i]
             cdf = normal_cdf(x)
-            derivative[i] = cdf + x * normal_pdf(x)
+            slope[i] = cdf + x * normal_pdf(x)
             z[i] = x * cdf
     elif code == codes.SILU:
         for i in range(z.size):
             x = z[i]
             s = sigmoid(x)
-            derivative[i] = s * (one + x * (one - s))
+            slope[i] = s * (one + x * (one - s))
             z[i] = x * s
     else:
         activation_forward(z, code, parameter)
 
 
 @loop
-def activation_backward(gradient, output, code, parameter, delta):
-    """Overwrite `delta` by `gradient` times the derivative of the activation.
+def activation_backward(delta, output, slope, code, parameter):
+    """Multiply `delta` by the derivative of the activation, in place.
 
-    `gradient` is the gradient with respect to the activation's `output`; both are only read.
-    For gelu and silu `delta` holds the derivative on entry (`activation_forward_saving`), else
-    its content does not matter. All are vectors of one length.
+    On entry `delta` is the gradient with respect to the activation's `output`. `slope` holds the
+    derivative for gelu and silu (`activation_forward_saving`), others do not read it. All are
+    vectors of one length.
     """
     one = output.dtype.type(1.0)
     zero = output.dtype.type(0.0)
-    if code == codes.IDENTITY:
+    if code == codes.RELU:
         for i in range(delta.size):
-            delta[i] = gradient[i]
-    elif code == codes.RELU:
-        for i in range(delta.size):
-            delta[i] = zero if output[i] <= zero else gradient[i]
+            delta[i] = zero if output[i] <= zero else delta[i]
     elif code == codes.LEAKY_RELU:
         for i in range(delta.size):
-            delta[i] = gradient[i] * parameter if output[i] <= zero else gradient[i]
+            delta[i] = delta[i] * parameter if output[i] <= zero else delta[i]
     elif code == codes.SIGMOID:
         for i in range(delta.size):
-            delta[i] = gradient[i] * (output[i] * (one - output[i]))
+            delta[i] *= output[i] * (one - output[i])
     elif code == codes.TANH:
         for i in range(delta.size):
-            delta[i] = gradient[i] * (one - output[i] * output[i])
+            delta[i] *= one - output[i] * output[i]
     elif code == codes.ELU or code == codes.SELU:
         scale = one
         alpha = one
@@ -122,17 +119,16 @@ def activation_backward(gradient, output, code, parameter, delta):
             scale = output.dtype.type(SELU_SCALE)
             alpha = output.dtype.type(SELU_SCALE * SELU_ALPHA)
         for i in range(delta.size):
-            slope = output[i] + alpha if output[i] <= zero else scale
-            delta[i] = gradient[i] * slope
+            delta[i] *= output[i] + alpha if output[i] <= zero else scale
     elif code == codes.GELU or code == codes.SILU:
         for i in range(delta.size):
-            delta[i] = gradient[i] * delta[i]
+            delta[i] *= slope[i]
     elif code == codes.SOFTPLUS:
         for i in range(delta.size):
-            delta[i] = gradient[i] * -expm1(-output[i])
+            delta[i] *= -expm1(-output[i])
     elif code == codes.EXPONENTIAL:
         for i in range(delta.size):
-            delta[i] = gradient[i] * output[i]
+            delta[i] *= output[i]
 
 
 @loop
@@ -152,15 +148,14 @@ def softmax_rows(z, i0, rows):
 
 
 @loop
-def softmax_backward_rows(gradient, output, delta, i0, rows):
-    """Overwrite `delta` by the softmax Jacobian of `output` times `gradient`, row by row.
+def softmax_backward_rows(delta, output):
+    """Multiply the rows of `delta` by the softmax Jacobians of those of `output`, in place.
 
-    `gradient` is a matrix of `rows` rows; `output` and `delta` are read and written in rows
-    ``i0 : i0+rows``: delta_j = p_j (g_j - sum_k p_k g_k).
+    delta_j = p_j (g_j - sum_k p_k g_k), with g the gradient on entry and p the output.
     """
-    for i in range(rows):
+    for i in range(output.shape[0]):
         mean = output.dtype.type(0.0)
         for j in range(output.shape[1]):
-            mean += output[i0 + i, j] * gradient[i, j]
+            mean += output[i, j] * delta[i, j]
         for j in range(output.shape[1]):
-            delta[i0 + i, j] = output[i0 + i, j] * (gradient[i, j] - mean)
+            delta[i, j] = output[i, j] * (delta[i, j] - mean)

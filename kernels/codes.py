@@ -13,6 +13,9 @@ ADAM = 3
 # Order of an update's hyperparameters; the learning rate comes apart, one for each update.
 HYPERPARAMETERS = ("momentum", "nesterov", "rho", "beta_1", "beta_2", "epsilon", "weight_decay")
 
+# What an update computes from them once a step; the most that any optimizer has.
+N_COEFFICIENTS = 8
+
 # Activations. SOFTMAX is for the output layer only.
 IDENTITY = 0
 RELU = 1
@@ -44,9 +47,8 @@ N_IN = 0
 N_OUT = 1
 W_OFFSET = 2  # of W (n_in, n_out) in theta; the bias (n_out,) follows it
 WIDTH_OFFSET = 3  # sum of the n_out of the layers before
-WT_OFFSET = 4  # of W transposed (n_out, n_in) in the transposed copies
-ACTIVATION = 5
-LAYOUT_COLUMNS = 6
+ACTIVATION = 4
+LAYOUT_COLUMNS = 5
 
 # Columns of the chunk table, one row a chunk: rows [START, STOP) of the epoch's order, BATCH of
 # them in the whole mini-batch, and whether the chunk is the first or the last of its mini-batch.
@@ -68,21 +70,25 @@ LOSS = 0
 OPTIMIZER = 1
 N_SLOTS = 2
 GATHER = 3  # 1: rows are taken in the given order and copied; 0: they are X's own, in place
-CHUNK_ROWS = 4  # capacity of the workspace
-BLOCK_ROWS = 5  # rows that go through all layers together, while they are in cache
-N_TARGET = 6  # columns of the target
-INPUT = 7  # (chunk, n_in) gathered rows of X
-TARGET = 8  # (chunk, n_target)
-SAMPLE_LOSS = 9  # (chunk,) weighted losses
-OUTPUT = 10  # (chunk, n_out) for each layer
-DELTA = 11  # (chunk, n_out) for each layer
-TRANSPOSED = 12  # (n_out, n_in) for each layer but the first
-SCRATCH = 13  # SCRATCH_SIZE elements for each part
-SCRATCH_SIZE = 14
-MAX_WIDTH = 15  # largest n_out
-PANEL = 16  # offset of the packing panel in a part's scratch
-TASK = 17  # offset of the gradient of one task in a part's scratch
-PLAN_SIZE = 18
+TOGETHER = 4  # 1: all parts take a block through the layers together; 0: each takes its own
+N_GROUPS = 5  # of rows whose gradients are summed apart, 0 where tasks form them from all rows
+BLOCK_ROWS = 6  # rows that go through all layers at a time, while they are in cache
+LOSS_ROWS = 7  # rows whose loss is taken at a time
+BUFFER_ROWS = 8  # rows that the next four hold
+N_TARGET = 9  # columns of the target
+INPUT = 10  # (buffer, n_in) gathered rows of X
+TARGET = 11  # (buffer, n_target)
+OUTPUT = 12  # (buffer, n_out) for each layer
+DELTA = 13  # (buffer, n_out) for each layer
+SLOPE = 14  # (buffer, n_out) for each layer: derivatives of gelu and silu; nobody else's
+SAMPLE_LOSS = 15  # (chunk,) weighted losses
+GROUP_GRADIENT = 16  # (n_groups, n_params)
+SCRATCH = 17  # SCRATCH_SIZE elements for each part, which begin with what products need
+SCRATCH_SIZE = 18
+LOSS_TERMS = 19  # offset in a part's scratch of (loss rows, n_out) addends of the loss
+TASK = 20  # offset in a part's scratch of the gradient of one task
+COEFFICIENTS = 21  # offset in a part's scratch of N_COEFFICIENTS coefficients of the update
+PLAN_SIZE = 22
 
 # Entries of the constants, in theta's dtype; the layers' activation parameters follow.
 LOSS_PARAMETER = 0

@@ -4,8 +4,7 @@ A layer computes ``output = activation(A @ W + b)``. With delta the gradient wit
 ``A @ W + b``, backpropagation needs ``delta @ W^T`` times the derivative of the activation
 below, and the parameter gradients ``A^T @ delta`` and the column sums of delta.
 
-The ``_rows`` functions do their share of the rows and are what the network's fused regions
-call. `dense_forward`, `dense_backward_input` and `dense_backward_params` are the same work as
+The ``_block`` and ``_rows`` functions do their share and are what the network's passes call. `dense_forward`, `dense_backward_input` and `dense_backward_params` are the same work as
 kernels of their own, for tests, benchmarks and whoever wants one layer.
 """
 
@@ -19,90 +18,129 @@ from fastmlp.kernels.activations import (
     activation_forward_saving,
     softmax_rows,
 )
-from fastmlp.kernels.gemm import multiply
+from fastmlp.kernels.gemm import DEPTH, multiply
 from fastmlp.kernels.simd import (
     FROM_C,
     FROM_ROW,
     FROM_ZERO,
+    TALL,
     panel_width,
     sum_tile,
-    transpose_block,
     vector,
 )
 
 
 @inline
-def dense_forward_rows(A, a0, W, b, code, parameter, output, derivative, saving, i0, rows, panel):
-    """Overwrite rows ``i0 : i0+rows`` of `output` by the activation of A W + b.
+def dense_forward_block(
+    A, a0, W, b, code, parameter, output, slope, saving, i0, rows, j0, columns, scratch
+):
+    """Overwrite a block of `output`, from (i0, j0) on, by the activation of A W + b.
 
-    Reads the `rows` rows of A from `a0` on. If `saving`, rows of `derivative` (a matrix like
-    `output`) are overwritten for gelu and silu. May destroy `panel`.
+    Reads the `rows` rows of A from `a0` on. If `saving`, the same block of `slope` (a matrix like
+    `output`) is overwritten for gelu and silu. Softmax needs all columns. May destroy `scratch`.
     """
-    n_out = output.shape[1]
-    multiply(A, a0, 0, 0, W, FROM_ROW, b, output, i0, rows, A.shape[1], panel)
+    depth = A.shape[1]
+    multiply(A, a0, 0, W, j0, 0, FROM_ROW, b, output, i0, j0, rows, columns, depth, scratch)
     if code == codes.IDENTITY:
         return
     if code == codes.SOFTMAX:
         softmax_rows(output, i0, rows)
         return
-    z = vector(output, i0 * n_out, rows * n_out)
-    if saving:
-        slopes = vector(derivative, i0 * n_out, rows * n_out)
-        activation_forward_saving(z, code, parameter, slopes)
-    else:
-        activation_forward(z, code, parameter)
+    for run in range(n_runs(output, rows, columns)):
+        z = block_run(output, i0, rows, j0, columns, run)
+        if saving:
+            slopes = block_run(slope, i0, rows, j0, columns, run)
+            activation_forward_saving(z, code, parameter, slopes)
+        else:
+            activation_forward(z, code, parameter)
 
 
 @inline
-def dense_backward_input_rows(
-    delta, transposed, output, code, parameter, delta_below, i0, rows, back, panel
+def dense_backward_input_block(
+    delta, W, output, slope, code, parameter, delta_below, i0, rows, k0, columns, scratch
 ):
-    """Overwrite rows ``i0 : i0+rows`` of `delta_below` by (delta W^T) * activation'.
+    """Overwrite a block of `delta_below`, from (i0, k0) on, by (delta W^T) * activation'.
 
-    `transposed` is W^T (n_out, n_in); `output`, `code` and `parameter` are those of the layer
-    below, whose gelu or silu derivatives `delta_below` holds on entry. May destroy `back`, a
-    matrix of at least `rows` rows and n_in columns, and `panel`.
+    `output`, `code` and `parameter` are those of the layer below, `slope` its gelu or silu
+    derivatives, and W (n_in, n_out) is the weights between. May destroy `scratch`.
     """
-    n_in = delta_below.shape[1]
     depth = delta.shape[1]
-    multiply(delta, i0, 0, 0, transposed, FROM_ZERO, panel, back, 0, rows, depth, panel)
-    activation_backward(
-        vector(back, 0, rows * n_in),
-        vector(output, i0 * n_in, rows * n_in),
-        code,
-        parameter,
-        vector(delta_below, i0 * n_in, rows * n_in),
+    multiply(
+        delta,
+        i0,
+        0,
+        W,
+        k0,
+        1,
+        FROM_ZERO,
+        scratch,
+        delta_below,
+        i0,
+        k0,
+        rows,
+        columns,
+        depth,
+        scratch,
     )
+    if code == codes.IDENTITY:
+        return
+    for run in range(n_runs(output, rows, columns)):
+        activation_backward(
+            block_run(delta_below, i0, rows, k0, columns, run),
+            block_run(output, i0, rows, k0, columns, run),
+            block_run(slope, i0, rows, k0, columns, run),
+            code,
+            parameter,
+        )
 
 
 @inline
-def dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, panel):
+def n_runs(matrix, rows, columns):
+    """Contiguous runs that a block of a matrix falls into: one if it has all columns."""
+    return 1 if columns == matrix.shape[1] else rows
+
+
+@inline
+def block_run(matrix, i0, rows, j0, columns, run):
+    """View of one of the `n_runs` runs of a block from (i0, j0) on, as a vector."""
+    size = rows * columns // n_runs(matrix, rows, columns)
+    return vector(matrix, (i0 + run) * matrix.shape[1] + j0, size)
+
+
+@inline
+def dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, scratch):
     """Overwrite `gradient` by rows ``k0 : k1`` of the gradient of [W; b], or add them to it.
 
     Rows below n_in are A^T delta; row n_in is the bias, as if A had a last column of ones.
-    Sums over samples run in their order. May destroy `panel`.
+    Sums over samples run in their order. May destroy `scratch`.
     """
     n_in = A.shape[1]
+    depth, n_out = delta.shape
     weight_rows = min(k1, n_in) - k0
     origin = FROM_C if accumulate else FROM_ZERO
     if weight_rows > 0:
-        depth = delta.shape[0]
-        multiply(A, k0, 0, 1, delta, origin, panel, gradient, 0, weight_rows, depth, panel)
+        multiply(
+            A,
+            k0,
+            1,
+            delta,
+            0,
+            0,
+            origin,
+            scratch,
+            gradient,
+            0,
+            0,
+            weight_rows,
+            n_out,
+            depth,
+            scratch,
+        )
     if k1 > n_in:
         width = panel_width(delta)
-        for j in range(0, delta.shape[1], width):
-            columns = min(delta.shape[1] - j, width)
-            sum_tile(delta, j, origin, gradient, n_in - k0, columns, delta.shape[0])
-
-
-@inline
-def transpose_rows(W, k0, k1, transposed):
-    """Copy rows ``k0 : k1`` of W into the columns of `transposed`, in square blocks."""
-    side = panel_width(W) // 2
-    for k in range(k0, k1, side):
-        for j in range(0, W.shape[1], side):
-            rows, columns = min(k1 - k, side), min(W.shape[1] - j, side)
-            transpose_block(W, k, j, transposed, rows, columns)
+        for j in range(0, n_out, width):
+            columns = min(n_out - j, width)
+            sum_tile(delta, j, origin, gradient, n_in - k0, columns, depth)
 
 
 @inline
@@ -111,30 +149,39 @@ def part_bounds(n, part, n_parts):
     return n * part // n_parts, n * (part + 1) // n_parts
 
 
+@inline
+def new_scratch(A, rows):
+    """Scratch for a product with `rows` rows of C, of A's dtype."""
+    return np.empty(DEPTH * (panel_width(A) + rows + TALL), A.dtype)
+
+
 @entry
-def dense_forward(A, W, b, code, parameter, output, derivative, n_parts):
+def dense_forward(A, W, b, code, parameter, output, slope, n_parts):
     """Overwrite `output` (rows, n_out) by the activation `code` of A W + b.
 
-    A (rows, n_in), W (n_in, n_out) and b (n_out,) are read. `derivative`, a matrix like
-    `output`, is overwritten for gelu and silu only. Rows are shared out to `n_parts` parts.
+    A (rows, n_in), W (n_in, n_out) and b (n_out,) are read. `slope`, a matrix like `output`, is
+    overwritten for gelu and silu only. Rows are shared out to `n_parts` parts.
     """
     for part in prange(n_parts):
         i0, i1 = part_bounds(A.shape[0], part, n_parts)
-        panel = np.empty(A.shape[1] * panel_width(A), A.dtype)
-        dense_forward_rows(
-            A, i0, W, b, code, parameter, output, derivative, True, i0, i1 - i0, panel
+        n = i1 - i0
+        scratch = new_scratch(A, n)
+        n_out = output.shape[1]
+        dense_forward_block(
+            A, i0, W, b, code, parameter, output, slope, True, i0, n, 0, n_out, scratch
         )
 
 
 @entry
-def dense_backward_input(delta, transposed, output, code, parameter, delta_below, n_parts):
-    """Overwrite `delta_below` (rows, n_in) by (delta W^T) * activation', see the ``_rows``."""
+def dense_backward_input(delta, W, output, slope, code, parameter, delta_below, n_parts):
+    """Overwrite `delta_below` (rows, n_in) by (delta W^T) * activation', see the ``_block``."""
     for part in prange(n_parts):
         i0, i1 = part_bounds(delta.shape[0], part, n_parts)
-        panel = np.empty(delta.shape[1] * panel_width(delta), delta.dtype)
-        back = np.empty((i1 - i0, delta_below.shape[1]), delta.dtype)
-        dense_backward_input_rows(
-            delta, transposed, output, code, parameter, delta_below, i0, i1 - i0, back, panel
+        n = i1 - i0
+        scratch = new_scratch(delta, n)
+        n_in = delta_below.shape[1]
+        dense_backward_input_block(
+            delta, W, output, slope, code, parameter, delta_below, i0, n, 0, n_in, scratch
         )
 
 
@@ -143,6 +190,5 @@ def dense_backward_params(A, delta, gradient, n_parts):
     """Overwrite `gradient` (n_in + 1, n_out) by the gradients of W and, in its last row, b."""
     for part in prange(n_parts):
         k0, k1 = part_bounds(A.shape[1] + 1, part, n_parts)
-        panel = np.empty(delta.shape[0] * panel_width(delta), delta.dtype)
         share = gradient[k0:k1]
-        dense_backward_params_rows(A, delta, k0, k1, False, share, panel)
+        dense_backward_params_rows(A, delta, k0, k1, False, share, new_scratch(delta, k1 - k0))

@@ -18,14 +18,15 @@ from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
 from fastmlp.kernels.dense import part_bounds
 from fastmlp.kernels.network import (
+    chunk_pass,
     output_rows,
     params_pass,
-    rows_pass,
-    transpose_task,
+    part_scratch,
     update_task,
 )
 from fastmlp.kernels.simd import vector
 from fastmlp.kernels.team import barrier, roll_call
+from fastmlp.kernels.updates import update_coefficients
 
 
 @worker
@@ -108,18 +109,12 @@ def sweep_part(
         predict_part(part, n_parts, theta, X, chunks, c, layout, plan, constants, result, work)
         c += 1
         stop = c
-    elif mode >= codes.DIFFERENTIATE:
-        # The transposed weights must be those of theta now; later the updates see to that.
-        for i in range(bounds[part], bounds[part + 1]):
-            transpose_task(theta, layout, plan, work, tasks[i])
-        barrier(sync, n_parts)
     outcome = codes.FINISHED
     while c < stop:
         start = chunks[c, codes.START]
         rows = chunks[c, codes.STOP] - start
         last = chunks[c, codes.LAST] != 0
-        r0, r1 = part_bounds(rows, part, n_parts)
-        rows_pass(
+        chunk_pass(
             theta,
             X,
             Y,
@@ -131,9 +126,10 @@ def sweep_part(
             work,
             start,
             chunks[c, codes.BATCH],
-            r0,
-            r1,
+            rows,
             part,
+            n_parts,
+            sync,
             mode != codes.EVALUATE,
         )
         barrier(sync, n_parts)
@@ -142,7 +138,12 @@ def sweep_part(
         if not np.isfinite(loss):
             outcome = codes.LOSS_NOT_FINITE
             break
-        rate = learning_rates[batch] if mode >= codes.UPDATE else 0.0
+        if mode >= codes.UPDATE and last:
+            coefficients = part_scratch(
+                work, plan, part, plan[codes.COEFFICIENTS], codes.N_COEFFICIENTS
+            )
+            rate = learning_rates[batch]
+            update_coefficients(plan[codes.OPTIMIZER], hyper, rate, t + 1, coefficients)
         if mode != codes.EVALUATE:
             for i in range(bounds[part], bounds[part + 1]):
                 params_pass(
@@ -152,7 +153,6 @@ def sweep_part(
                     layout,
                     plan,
                     constants,
-                    hyper,
                     work,
                     result,
                     start,
@@ -161,8 +161,6 @@ def sweep_part(
                     last,
                     tasks[i],
                     part,
-                    rate,
-                    t + 1,
                     mode == codes.UPDATE,
                 )
         if mode == codes.UPDATE_CLIPPED and last:
@@ -176,7 +174,7 @@ def sweep_part(
             for i in range(bounds[part], bounds[part + 1]):
                 g = task_gradient(result, layout, tasks[i])
                 scale(g, factor)
-                update_task(theta, state, layout, plan, hyper, work, g, tasks[i], rate, t + 1)
+                update_task(theta, state, layout, plan, work, g, tasks[i], part)
         # The next chunk overwrites the losses and deltas that others may still be reading.
         barrier(sync, n_parts)
         c += 1

@@ -1,58 +1,133 @@
 """The one matrix product under the three of a network, in register tiles.
 
-`multiply` computes C = start + A B, or C = start + A^T B; the start is zero, a row that is the
-same for all rows (a bias), or what C holds (an earlier chunk's sums). Forward, input gradients
-and weight gradients are this product with other operands, see `dense`.
+`multiply` computes C = start + A B for blocks of C, with A or B transposed if need be; the start
+is zero, a row that is the same for all rows (a bias), or what C holds (an earlier chunk's sums).
+Forward, delta-propagation and weight gradients are this product with other operands, see `dense`.
+
+Tiles walk down a panel of B, two vectors wide, and along rows (or columns) of A. Where either
+walk would touch a new memory page at every step, or run across B's rows, the operand is first
+copied ("packed") into the order of the walk, `DEPTH` steps at a time so that the copies stay in
+the first two levels of the cache: Goto and van de Geijn (2008), Anatomy of high-performance
+matrix multiplication, https://doi.org/10.1145/1356052.1356053.
 """
 
 from fastmlp.kernels._jit import inline, loop
-from fastmlp.kernels.simd import FROM_ROW, LOW, MIDDLE, TALL, matrix, panel_width, tile, vector
+from fastmlp.kernels.simd import (
+    FROM_C,
+    FROM_ROW,
+    LOW,
+    MIDDLE,
+    TALL,
+    matrix,
+    panel_width,
+    tile,
+    transpose_block,
+    vector,
+)
 
-# Walking down a panel of B touches a new memory page at every step once B's rows fill a page.
-# If at least so many rows of A use the panel, copying it into one block first is cheaper.
+# Steps of the summation index that packed operands hold: a panel of B takes 32 KB.
+DEPTH = 256
+
+# Bytes of a row from which walking down a column is a new page, or the same few cache sets, at
+# every step; and the rows (columns) of C from which a copy of B (A) is reused often enough.
 PACK_BYTES = 4096
-PACK_ROWS = 12 * TALL
+PACK_ROWS = 5 * TALL
+PACK_PANELS = 4
 
 
 @inline
-def multiply(A, i, k, transposed, B, origin, row, C, ci, rows, depth, panel):
-    """C[ci : ci+rows] = start + A[i : i+rows, k : k+depth] @ B[:depth], or with A's transpose.
+def multiply(
+    A, i, a_transposed, B, j, b_transposed, origin, row, C, ci, cj, rows, columns, depth, scratch
+):
+    """Overwrite a block of C: C[ci + r, cj + c] = start + sum over t of a(r, t) b(t, c).
 
-    Reads the named block of A (``A[k : k+depth, i : i+rows]`` if `transposed`), rows ``:depth``
-    of B and, as `origin` says, the vector `row` or C itself; overwrites all columns of `rows`
-    rows of C; may destroy `panel`, a vector of at least ``depth * panel_width(A)`` elements.
-    Sums run in ascending order of the depth index, one chain an element.
+    ``a(r, t)`` is ``A[i + r, t]``, or ``A[t, i + r]`` if `a_transposed`; ``b(t, c)`` is
+    ``B[t, j + c]``, or ``B[j + c, t]`` if `b_transposed`; t runs up to `depth`. The start is 0,
+    ``row[cj + c]`` or C itself by `origin`. May destroy `scratch`, a vector of at least
+    min(`depth`, `DEPTH`) * (`panel_width` + `rows` rounded up to a multiple of `TALL`) elements.
+    Sums run in ascending order of t, one chain an element.
     """
-    if C.shape[1] == 1 and transposed and k == 0 and origin != FROM_ROW:
+    if a_transposed and not b_transposed and C.shape[1] == 1 and origin != FROM_ROW:
         # One column would use one lane of a vector. Its transpose is a row, with A as B.
         column = matrix(B, 0, 1, depth)
         result = matrix(C, ci, 1, rows)
-        _panels(column, 0, 0, 0, A, i, origin, row, result, 0, 1, depth, panel)
+        _blocks(column, 0, 0, A, i, 0, origin, row, result, 0, 0, 1, rows, depth, scratch)
     else:
-        _panels(A, i, k, transposed, B, 0, origin, row, C, ci, rows, depth, panel)
+        _blocks(
+            A,
+            i,
+            a_transposed,
+            B,
+            j,
+            b_transposed,
+            origin,
+            row,
+            C,
+            ci,
+            cj,
+            rows,
+            columns,
+            depth,
+            scratch,
+        )
 
 
 @inline
-def _panels(A, i, k, transposed, B, j0, origin, row, C, ci, rows, depth, panel):
-    """Do `multiply` with the columns of B from `j0` on, panel by panel."""
+def _blocks(
+    A, i, a_transposed, B, j, b_transposed, origin, row, C, ci, cj, rows, columns, depth, scratch
+):
+    """Do `multiply` block by block of `depth`, panel by panel of columns, tile by tile of rows."""
     width = panel_width(A)
-    n_columns = C.shape[1]
-    packed = matrix(panel, 0, depth, width)
-    pack = rows >= PACK_ROWS and B.shape[1] * B.itemsize >= PACK_BYTES
-    # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
-    for j in range(0, n_columns, width):
-        columns = min(n_columns - j, width)
-        if pack:
-            pack_panel(B, j0 + j, columns, packed)
-        r = 0
-        while r < rows:
-            n = tile_height(rows - r)
-            a0, c0 = i + r, ci + r
-            if pack:
-                tile(A, a0, k, transposed, packed, 0, origin, row, C, c0, j, n, columns, depth)
-            else:
-                tile(A, a0, k, transposed, B, j0 + j, origin, row, C, c0, j, n, columns, depth)
-            r += n
+    pack_b = b_transposed or (rows >= PACK_ROWS and B.shape[1] * B.itemsize >= PACK_BYTES)
+    pack_a = (
+        a_transposed and columns >= PACK_PANELS * width and A.shape[1] * A.itemsize >= PACK_BYTES
+    )
+    step = min(depth, DEPTH) if pack_a or pack_b else depth
+    n_panel = step * width
+    for t in range(0, depth, step):
+        n = min(depth - t, step)
+        start = origin if t == 0 else FROM_C
+        if pack_a:
+            pack_strips(A, i, t, rows, n, vector(scratch, n_panel, scratch.size - n_panel))
+        # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
+        for c in range(0, columns, width):
+            n_columns = min(columns - c, width)
+            panel, pj = matrix(B, t * B.shape[1], n, B.shape[1]), j + c
+            if pack_b:
+                panel, pj = matrix(scratch, 0, n, width), 0
+                if b_transposed:
+                    pack_panel_transposed(B, j + c, t, n_columns, panel)
+                else:
+                    pack_panel(B, t, j + c, n_columns, panel)
+            r = 0
+            while r < rows:
+                n_rows = tile_height(rows - r)
+                to = ci + r
+                if pack_a:
+                    first = r // TALL * TALL
+                    strip = matrix(scratch, n_panel + first * n, n, TALL)
+                    at = r - first
+                    tile(
+                        strip, at, 0, 1, panel, pj, start, row, C, to, cj + c, n_rows, n_columns, n
+                    )
+                else:
+                    tile(
+                        A,
+                        i + r,
+                        t,
+                        a_transposed,
+                        panel,
+                        pj,
+                        start,
+                        row,
+                        C,
+                        to,
+                        cj + c,
+                        n_rows,
+                        n_columns,
+                        n,
+                    )
+                r += n_rows
 
 
 @inline
@@ -68,10 +143,36 @@ def tile_height(rows):
 
 
 @loop
-def pack_panel(B, j, columns, packed):
-    """Overwrite the first `columns` columns of `packed` by those of B from column `j` on."""
-    for t in range(packed.shape[0]):
-        source = vector(B, t * B.shape[1] + j, columns)
-        copied = vector(packed, t * packed.shape[1], columns)
+def pack_panel(B, k, j, columns, panel):
+    """Overwrite the first `columns` columns of `panel` by those of B from (k, j) on."""
+    for t in range(panel.shape[0]):
+        source = vector(B, (k + t) * B.shape[1] + j, columns)
+        copied = vector(panel, t * panel.shape[1], columns)
         for c in range(columns):
             copied[c] = source[c]
+
+
+@inline
+def pack_panel_transposed(B, i, j, columns, panel):
+    """Overwrite the first `columns` columns of `panel` by rows ``i :`` of B, from column j on."""
+    side = panel_width(B) // 2
+    depth = panel.shape[0]
+    for c in range(0, columns, side):
+        for t in range(0, depth, side):
+            n_rows, n_columns = min(columns - c, side), min(depth - t, side)
+            transpose_block(B, i + c, j + t, panel, t, c, n_rows, n_columns)
+
+
+@loop
+def pack_strips(A, i, k, rows, depth, strips):
+    """Overwrite `strips` by columns ``i : i+rows`` of A, `TALL` of them at a time.
+
+    Strip s holds ``A[k + t, i + s * TALL + r]`` at ``(s * depth + t) * TALL + r``.
+    """
+    for r in range(0, rows, TALL):
+        n = min(rows - r, TALL)
+        for t in range(depth):
+            source = vector(A, (k + t) * A.shape[1] + i + r, n)
+            copied = vector(strips, r * depth + t * TALL, n)
+            for c in range(n):
+                copied[c] = source[c]

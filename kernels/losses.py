@@ -68,21 +68,21 @@ def loss_elementwise(code, parameter, output, target, gradient, terms):
 
 
 @loop
-def loss_cross_entropy(logits, i0, target, by_index, gradient, losses):
-    """Cross-entropy of the softmax of rows ``i0 : i0 + target.shape[0]`` of `logits`.
+def loss_cross_entropy(logits, target, by_index, gradient, losses):
+    """Cross-entropy of the softmax of the rows of `logits`.
 
     `target` holds a class index in its one column if `by_index`, else probabilities. Overwrites
-    `gradient`, a matrix of target's rows, by p - t, and the vector `losses`; the logarithm of
+    `gradient`, a matrix like `logits`, by p - t, and the vector `losses`; the logarithm of
     the sum of exponentials is taken from the largest logit up.
     """
     rows = target.shape[0]
     n_classes = logits.shape[1]
     for i in range(rows):
-        largest = logits[i0 + i, 0]
+        largest = logits[i, 0]
         for j in range(1, n_classes):
-            largest = max(largest, logits[i0 + i, j])
+            largest = max(largest, logits[i, j])
         for j in range(n_classes):
-            gradient[i, j] = logits[i0 + i, j] - largest
+            gradient[i, j] = logits[i, j] - largest
         if by_index:
             losses[i] = gradient[i, int(target[i, 0])]
         else:

@@ -1,24 +1,38 @@
-"""A network's passes over a share of the work: rows forward and back, parameters, prediction.
+"""A network's passes over a chunk of samples: forward, loss and back; gradients and update.
 
 All arrays are flat; the layout and the plan (columns and entries in `codes`) say where each
-matrix begins. `rows_pass` is what one thread does with its samples: it takes blocks of rows
-through all layers and back while they are in cache. `params_pass` is what one thread does with
-its rows of the weight matrices. Each element that either writes is written by it alone, as one
-sum in a fixed order, so the shares never change a bit of the result.
+matrix begins. There are three ways to share a chunk out to parts, chosen by sizes alone:
+
+- Narrow network, few rows: each part takes its own rows, in blocks that stay in its cache,
+  through all layers and back (`chunk_pass`); then each forms the gradient of its own rows of the
+  weight matrices from all rows of the chunk (`params_pass`).
+- Narrow network, many rows: the chunk is cut into groups of rows. A part also forms the gradients
+  of its groups, while the rows are in its cache; `params_pass` only adds groups up.
+- Wide network: the parts take the chunk together, layer by layer, each doing its own columns of
+  the outputs, so that it reads only its own part of the weights.
+
+Each element that is written is written by one part alone, as one sum in an order that sizes fix,
+so the number of parts never changes a bit of the result.
 """
+
+import numpy as np
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline, loop
 from fastmlp.kernels.activations import activation_backward, softmax_backward_rows
 from fastmlp.kernels.dense import (
-    dense_backward_input_rows,
+    dense_backward_input_block,
     dense_backward_params_rows,
-    dense_forward_rows,
-    transpose_rows,
+    dense_forward_block,
+    part_bounds,
 )
 from fastmlp.kernels.losses import loss_cross_entropy, loss_elementwise, row_sums
-from fastmlp.kernels.simd import matrix, vector
+from fastmlp.kernels.simd import matrix, panel_width, vector
+from fastmlp.kernels.team import barrier
 from fastmlp.kernels.updates import apply_update
+
+# Vectors of columns a member of a team should have, so that no member has much more than another.
+FEWEST_VECTORS = 4
 
 
 @inline
@@ -31,42 +45,46 @@ def layer_weights(theta, layout, layer):
 
 
 @inline
-def layer_rows(work, base, plan, layout, layer, rows):
-    """View of the first `rows` rows of a layer's outputs or deltas, by `base` of the plan."""
-    offset = plan[base] + plan[codes.CHUNK_ROWS] * layout[layer, codes.WIDTH_OFFSET]
-    return matrix(work, offset, rows, layout[layer, codes.N_OUT])
+def layer_rows(work, base, plan, layout, layer, first, rows):
+    """View of rows of a layer's outputs, deltas or slopes, by `base` of the plan."""
+    n_out = layout[layer, codes.N_OUT]
+    offset = plan[base] + plan[codes.BUFFER_ROWS] * layout[layer, codes.WIDTH_OFFSET]
+    return matrix(work, offset + first * n_out, rows, n_out)
 
 
 @inline
-def layer_transposed(work, plan, layout, layer):
-    """View of the transposed copy of a layer's W."""
-    offset = plan[codes.TRANSPOSED] + layout[layer, codes.WT_OFFSET]
-    return matrix(work, offset, layout[layer, codes.N_OUT], layout[layer, codes.N_IN])
-
-
-@inline
-def chunk_input(X, work, plan, layout, start, rows):
-    """View of the chunk's rows of X: in place, or where `copy_rows` has copied them."""
+def input_rows(X, work, plan, layout, start, at, rows):
+    """View of rows of the input: of X, in place, or of where `copy_rows` has copied them."""
     n_in = layout[0, codes.N_IN]
     if plan[codes.GATHER]:
-        return matrix(work, plan[codes.INPUT], rows, n_in)
+        return matrix(work, plan[codes.INPUT] + at * n_in, rows, n_in)
     return matrix(X, start * n_in, rows, n_in)
 
 
+@inline
+def part_scratch(work, plan, part, offset, size):
+    """View of a piece of a part's scratch."""
+    return vector(work, plan[codes.SCRATCH] + part * plan[codes.SCRATCH_SIZE] + offset, size)
+
+
+@inline
+def product_scratch(work, plan, part):
+    """View of what the products of a part may destroy."""
+    return part_scratch(work, plan, part, 0, plan[codes.LOSS_TERMS])
+
+
 @loop
-def copy_rows(source, n_columns, order, start, ordered, copied, r0, r1):
-    """Overwrite rows ``r0 : r1`` of the flat matrix `copied` by rows of the flat `source`.
+def copy_rows(source, n_columns, order, start, ordered, copied, rows):
+    """Overwrite the first `rows` rows of the flat matrix `copied` by rows of the flat `source`.
 
     Row r comes from row ``order[start + r]`` if `ordered`, else from row ``start + r``.
     """
     if not ordered:
-        size = (r1 - r0) * n_columns
-        copy = vector(copied, r0 * n_columns, size)
-        original = vector(source, (start + r0) * n_columns, size)
-        for i in range(size):
-            copy[i] = original[i]
+        original = vector(source, start * n_columns, rows * n_columns)
+        for i in range(rows * n_columns):
+            copied[i] = original[i]
         return
-    for r in range(r0, r1):
+    for r in range(rows):
         copy = vector(copied, r * n_columns, n_columns)
         original = vector(source, order[start + r] * n_columns, n_columns)
         for j in range(n_columns):
@@ -81,126 +99,298 @@ def weigh_losses(sample_loss, weights, order, ordered, start):
 
 
 @loop
-def scale_rows(delta, scale, weights, order, ordered, start, r0, rows):
-    """Multiply rows ``r0 : r0+rows`` of `delta` by `scale` and, if there are any, `weights`."""
+def scale_rows(delta, scale, weights, order, ordered, start):
+    """Multiply the rows of `delta` by `scale` and, if there are any, by their `weights`."""
     if not weights.size:
-        flat = vector(delta, r0 * delta.shape[1], rows * delta.shape[1])
+        flat = vector(delta, 0, delta.size)
         for i in range(flat.size):
             flat[i] *= scale
         return
-    for r in range(r0, r0 + rows):
+    for r in range(delta.shape[0]):
         factor = scale * weights[order[start + r] if ordered else start + r]
         for j in range(delta.shape[1]):
             delta[r, j] *= factor
 
 
 @inline
-def block_losses(code, parameter, output, r0, target, result, terms, sample_loss):
-    """Overwrite `sample_loss` by the losses of a block and `result` by the loss's gradient.
+def block_losses(code, parameter, output, target, gradient, terms, sample_loss):
+    """Overwrite `sample_loss` by the losses of a block and `gradient` by the loss's gradient.
 
-    Reads rows from `r0` on of `output`. May destroy `terms`, a vector of the block's size.
+    `output`, `target` and `gradient` are matrices. May destroy `terms`, a vector of output's size.
     """
-    rows = target.shape[0]
-    n_out = output.shape[1]
+    rows, n_out = output.shape
     if code == codes.FUSED_CROSS_ENTROPY_INDICES or code == codes.FUSED_CROSS_ENTROPY:
         by_index = code == codes.FUSED_CROSS_ENTROPY_INDICES
-        gradient = matrix(result, 0, rows, n_out)
-        loss_cross_entropy(output, r0, target, by_index, gradient, sample_loss)
+        loss_cross_entropy(output, target, by_index, gradient, sample_loss)
     else:
-        flat_output = vector(output, r0 * n_out, rows * n_out)
-        flat_target = vector(target, 0, rows * n_out)
-        loss_elementwise(code, parameter, flat_output, flat_target, result, terms)
+        size = rows * n_out
+        flat_output, flat_target = vector(output, 0, size), vector(target, 0, size)
+        loss_elementwise(
+            code, parameter, flat_output, flat_target, vector(gradient, 0, size), terms
+        )
         row_sums(matrix(terms, 0, rows, n_out), sample_loss)
 
 
 @inline
-def rows_pass(
-    theta, X, Y, weights, order, layout, plan, constants, work, start, batch, r0, r1, part, backward
-):
-    """Take rows ``r0 : r1`` of the chunk at `start` forward and, if `backward`, back again.
+def block_share(rows, columns, lanes, member, n_members):
+    """Which block of a matrix falls to a member of a team: r0, r1, j0, j1.
 
-    Reads theta, the transposed weights in `work` and the samples; overwrites those rows of the
-    outputs, sample losses and, if `backward`, the deltas, which carry sample weight / `batch`.
+    Columns are shared out first, because then each member reads its own columns of the weights,
+    in whole vectors of `lanes` and at least `FEWEST_VECTORS` of them; rows make up for the rest.
+    """
+    n_vectors = (columns + lanes - 1) // lanes
+    across = n_members
+    while across > 1 and (n_members % across or n_vectors < FEWEST_VECTORS * across):
+        across -= 1
+    r0, r1 = part_bounds(rows, member // across, n_members // across)
+    v0, v1 = part_bounds(n_vectors, member % across, across)
+    return r0, r1, v0 * lanes, min(columns, v1 * lanes)
+
+
+@inline
+def chunk_pass(
+    theta,
+    X,
+    Y,
+    weights,
+    order,
+    layout,
+    plan,
+    constants,
+    work,
+    start,
+    batch,
+    rows,
+    part,
+    n_parts,
+    sync,
+    backward,
+):
+    """Take one part's share of the chunk of `rows` rows at `start` forward and, if `backward`, back.
+
+    Reads theta and the samples; overwrites the outputs, sample losses and, if `backward`, the
+    deltas, which carry sample weight / `batch`, or the gradients of the part's groups of rows.
     May destroy the scratch of `part`.
+    """
+    n_groups = n_parts
+    group, last_group = part, part + 1
+    member, n_members = 0, 1
+    grouped = plan[codes.N_GROUPS] > 0
+    if grouped:
+        n_groups = min(plan[codes.N_GROUPS], rows)
+        group, last_group = part_bounds(n_groups, part, n_parts)
+    elif plan[codes.TOGETHER]:
+        n_groups = 1
+        group, last_group = 0, 1
+        member, n_members = part, n_parts
+    block = plan[codes.BLOCK_ROWS]
+    while group < last_group:
+        r0, r1 = part_bounds(rows, group, n_groups)
+        for b0 in range(r0, r1, block):
+            # Groups leave nothing but their gradient, so that blocks can use one buffer in turn.
+            at = part * block if grouped else b0
+            n = min(r1 - b0, block)
+            block_pass(
+                theta,
+                X,
+                Y,
+                weights,
+                order,
+                layout,
+                plan,
+                constants,
+                work,
+                start,
+                batch,
+                b0,
+                n,
+                at,
+                part,
+                member,
+                n_members,
+                sync,
+                backward,
+            )
+            if grouped and backward:
+                group_pass(X, layout, plan, work, start + b0, n, at, part, group, b0 > r0)
+        group += 1
+
+
+@inline
+def block_pass(
+    theta,
+    X,
+    Y,
+    weights,
+    order,
+    layout,
+    plan,
+    constants,
+    work,
+    start,
+    batch,
+    b0,
+    rows,
+    at,
+    part,
+    member,
+    n_members,
+    sync,
+    backward,
+):
+    """Take rows ``b0 : b0+rows`` of the chunk at `start` through all layers, and back again.
+
+    The first of them is row `at` of the buffers. `n_members` parts do this together, of which this
+    is number `member`: each does its share of every layer, then waits for the others.
     """
     n_layers = layout.shape[0]
     top = n_layers - 1
-    n_out = layout[top, codes.N_OUT]
-    n_target = plan[codes.N_TARGET]
+    lanes = panel_width(theta) // 2
     loss = plan[codes.LOSS]
     fused = loss >= codes.FUSED_BINARY_CROSS_ENTROPY
+    n_in = layout[0, codes.N_IN]
+    n_out = layout[top, codes.N_OUT]
+    n_target = plan[codes.N_TARGET]
     ordered = plan[codes.GATHER] == 1
-    scratch = plan[codes.SCRATCH] + part * plan[codes.SCRATCH_SIZE]
-    block_size = plan[codes.BLOCK_ROWS] * plan[codes.MAX_WIDTH]
-    panel = vector(work, scratch + plan[codes.PANEL], plan[codes.TASK] - plan[codes.PANEL])
+    scratch = product_scratch(work, plan, part)
+
+    r0, r1 = part_bounds(rows, member, n_members)
+    if ordered:
+        copied = vector(work, plan[codes.INPUT] + (at + r0) * n_in, (r1 - r0) * n_in)
+        copy_rows(X, n_in, order, start + b0 + r0, True, copied, r1 - r0)
+        barrier(sync, n_members)
+    target = matrix(work, plan[codes.TARGET] + at * n_target, rows, n_target)
+    copied = vector(target, r0 * n_target, (r1 - r0) * n_target)
+    copy_rows(Y, n_target, order, start + b0 + r0, ordered, copied, r1 - r0)
+
+    below = input_rows(X, work, plan, layout, start + b0, at, rows)
+    for layer in range(n_layers):
+        W, b = layer_weights(theta, layout, layer)
+        output = layer_rows(work, codes.OUTPUT, plan, layout, layer, at, rows)
+        slope = layer_rows(work, codes.SLOPE, plan, layout, layer, at, rows)
+        code = layout[layer, codes.ACTIVATION]
+        if fused and layer == top:
+            code = codes.IDENTITY
+        parameter = constants[codes.ACTIVATION_PARAMETERS + layer]
+        s0, s1, j0, j1 = layer_share(rows, output.shape[1], code, lanes, member, n_members)
+        dense_forward_block(
+            below,
+            s0,
+            W,
+            b,
+            code,
+            parameter,
+            output,
+            slope,
+            backward,
+            s0,
+            s1 - s0,
+            j0,
+            j1 - j0,
+            scratch,
+        )
+        barrier(sync, n_members)
+        below = output
+
     scale = theta.dtype.type(1.0) / theta.dtype.type(batch)
-    for b0 in range(r0, r1, plan[codes.BLOCK_ROWS]):
-        rows = min(r1 - b0, plan[codes.BLOCK_ROWS])
-        if ordered:
-            n_in = layout[0, codes.N_IN]
-            copied = vector(work, plan[codes.INPUT], (b0 + rows) * n_in)
-            copy_rows(X, n_in, order, start, True, copied, b0, b0 + rows)
-        copied = vector(work, plan[codes.TARGET], (b0 + rows) * n_target)
-        copy_rows(Y, n_target, order, start, ordered, copied, b0, b0 + rows)
-
-        below = chunk_input(X, work, plan, layout, start, b0 + rows)
-        for layer in range(n_layers):
-            W, b = layer_weights(theta, layout, layer)
-            output = layer_rows(work, codes.OUTPUT, plan, layout, layer, b0 + rows)
-            code = layout[layer, codes.ACTIVATION]
-            if fused and layer == top:
-                code = codes.IDENTITY
-            parameter = constants[codes.ACTIVATION_PARAMETERS + layer]
-            derivative = layer_rows(work, codes.DELTA, plan, layout, layer, b0 + rows)
-            dense_forward_rows(
-                below, b0, W, b, code, parameter, output, derivative, backward, b0, rows, panel
-            )
-            below = output
-
-        # The fused losses give the delta itself, the others the gradient of the output.
-        target = matrix(work, plan[codes.TARGET] + b0 * n_target, rows, n_target)
-        sample_loss = vector(work, plan[codes.SAMPLE_LOSS] + b0, rows)
-        delta = layer_rows(work, codes.DELTA, plan, layout, top, b0 + rows)
-        flat_delta = vector(delta, b0 * n_out, rows * n_out)
-        gradient = vector(work, scratch, rows * n_out)
-        terms = vector(work, scratch + block_size, rows * n_out)
-        result = flat_delta if fused else gradient
-        parameter = constants[codes.LOSS_PARAMETER]
-        block_losses(loss, parameter, below, b0, target, result, terms, sample_loss)
+    for l0 in range(r0, r1, plan[codes.LOSS_ROWS]):
+        n = min(r1 - l0, plan[codes.LOSS_ROWS])
+        output = matrix(below, l0 * n_out, n, n_out)
+        delta = layer_rows(work, codes.DELTA, plan, layout, top, at + l0, n)
+        sample_loss = vector(work, plan[codes.SAMPLE_LOSS] + b0 + l0, n)
+        block_losses(
+            loss,
+            constants[codes.LOSS_PARAMETER],
+            output,
+            matrix(target, l0 * n_target, n, n_target),
+            delta,
+            part_scratch(work, plan, part, plan[codes.LOSS_TERMS], n * n_out),
+            sample_loss,
+        )
         if weights.size:
-            weigh_losses(sample_loss, weights, order, ordered, start + b0)
-        if not backward:
-            continue
-        if not fused:
-            code = layout[top, codes.ACTIVATION]
-            if code == codes.SOFTMAX:
-                softmax_backward_rows(matrix(work, scratch, rows, n_out), below, delta, b0, rows)
-            else:
-                activation_backward(
-                    gradient,
-                    vector(below, b0 * n_out, rows * n_out),
-                    code,
+            weigh_losses(sample_loss, weights, order, ordered, start + b0 + l0)
+        if backward:
+            # The fused losses give the delta itself, the others the gradient of the output.
+            if not fused:
+                slope = layer_rows(work, codes.SLOPE, plan, layout, top, at + l0, n)
+                output_backward(
+                    delta,
+                    output,
+                    slope,
+                    layout[top, codes.ACTIVATION],
                     constants[codes.ACTIVATION_PARAMETERS + top],
-                    flat_delta,
                 )
-        scale_rows(delta, scale, weights, order, ordered, start, b0, rows)
+            scale_rows(delta, scale, weights, order, ordered, start + b0 + l0)
+    if not backward:
+        return
 
-        for layer in range(top, 0, -1):
-            width = layout[layer - 1, codes.N_OUT]
-            delta_below = layer_rows(work, codes.DELTA, plan, layout, layer - 1, b0 + rows)
-            dense_backward_input_rows(
-                delta,
-                layer_transposed(work, plan, layout, layer),
-                layer_rows(work, codes.OUTPUT, plan, layout, layer - 1, b0 + rows),
-                layout[layer - 1, codes.ACTIVATION],
-                constants[codes.ACTIVATION_PARAMETERS + layer - 1],
-                delta_below,
-                b0,
-                rows,
-                matrix(work, scratch, rows, width),
-                panel,
-            )
-            delta = delta_below
+    delta = layer_rows(work, codes.DELTA, plan, layout, top, at, rows)
+    for layer in range(top, 0, -1):
+        barrier(sync, n_members)
+        W, _ = layer_weights(theta, layout, layer)
+        output = layer_rows(work, codes.OUTPUT, plan, layout, layer - 1, at, rows)
+        slope = layer_rows(work, codes.SLOPE, plan, layout, layer - 1, at, rows)
+        delta_below = layer_rows(work, codes.DELTA, plan, layout, layer - 1, at, rows)
+        s0, s1, j0, j1 = block_share(rows, output.shape[1], lanes, member, n_members)
+        dense_backward_input_block(
+            delta,
+            W,
+            output,
+            slope,
+            layout[layer - 1, codes.ACTIVATION],
+            constants[codes.ACTIVATION_PARAMETERS + layer - 1],
+            delta_below,
+            s0,
+            s1 - s0,
+            j0,
+            j1 - j0,
+            scratch,
+        )
+        delta = delta_below
+
+
+@inline
+def layer_share(rows, n_out, code, lanes, member, n_members):
+    """Do `block_share` for the outputs of a layer: softmax needs whole rows."""
+    return block_share(rows, n_out, n_out if code == codes.SOFTMAX else lanes, member, n_members)
+
+
+@inline
+def output_backward(delta, output, slope, code, parameter):
+    """Multiply `delta` by the derivative of the output activation, in place."""
+    if code == codes.SOFTMAX:
+        softmax_backward_rows(delta, output)
+    else:
+        size = delta.size
+        activation_backward(
+            vector(delta, 0, size), vector(output, 0, size), vector(slope, 0, size), code, parameter
+        )
+
+
+@inline
+def group_pass(X, layout, plan, work, start, rows, at, part, group, accumulate):
+    """Overwrite the gradient of a group of rows by that of a block, or add the block's to it.
+
+    Reads the block's outputs and deltas, from row `at` of the buffers on; `start` is its first row
+    of X, or of the order.
+    """
+    n_params = total_params(layout)
+    scratch = product_scratch(work, plan, part)
+    below = input_rows(X, work, plan, layout, start, at, rows)
+    for layer in range(layout.shape[0]):
+        n_in = layout[layer, codes.N_IN]
+        offset = plan[codes.GROUP_GRADIENT] + group * n_params + layout[layer, codes.W_OFFSET]
+        gradient = matrix(work, offset, n_in + 1, layout[layer, codes.N_OUT])
+        delta = layer_rows(work, codes.DELTA, plan, layout, layer, at, rows)
+        dense_backward_params_rows(below, delta, 0, n_in + 1, accumulate, gradient, scratch)
+        below = layer_rows(work, codes.OUTPUT, plan, layout, layer, at, rows)
+
+
+@inline
+def total_params(layout):
+    """Number of parameters of a network."""
+    top = layout.shape[0] - 1
+    return layout[top, codes.W_OFFSET] + (layout[top, codes.N_IN] + 1) * layout[top, codes.N_OUT]
 
 
 @inline
@@ -211,7 +401,6 @@ def params_pass(
     layout,
     plan,
     constants,
-    hyper,
     work,
     gradient,
     start,
@@ -220,8 +409,6 @@ def params_pass(
     last,
     task,
     part,
-    learning_rate,
-    t,
     update,
 ):
     """Form one task's rows of the gradient from the chunk's deltas and, if `update`, apply them.
@@ -237,23 +424,44 @@ def params_pass(
     n_out = layout[layer, codes.N_OUT]
     offset = layout[layer, codes.W_OFFSET] + k0 * n_out
     size = (k1 - k0) * n_out
-    scratch = plan[codes.SCRATCH] + part * plan[codes.SCRATCH_SIZE]
-    panel = vector(work, scratch + plan[codes.PANEL], plan[codes.TASK] - plan[codes.PANEL])
     if update and first and last:
-        g = vector(work, scratch + plan[codes.TASK], size)
+        g = part_scratch(work, plan, part, plan[codes.TASK], size)
     else:
         g = vector(gradient, offset, size)
-    delta = layer_rows(work, codes.DELTA, plan, layout, layer, rows)
-    below = chunk_input(X, work, plan, layout, start, rows)
-    if layer > 0:
-        below = layer_rows(work, codes.OUTPUT, plan, layout, layer - 1, rows)
-    rows_gradient = matrix(g, 0, k1 - k0, n_out)
-    dense_backward_params_rows(below, delta, k0, k1, not first, rows_gradient, panel)
+    if plan[codes.N_GROUPS]:
+        n_groups = min(plan[codes.N_GROUPS], rows)
+        n_params = total_params(layout)
+        terms = matrix(work, plan[codes.GROUP_GRADIENT], n_groups, n_params)
+        add_groups(terms, offset, not first, g)
+    else:
+        delta = layer_rows(work, codes.DELTA, plan, layout, layer, 0, rows)
+        below = input_rows(X, work, plan, layout, start, 0, rows)
+        if layer > 0:
+            below = layer_rows(work, codes.OUTPUT, plan, layout, layer - 1, 0, rows)
+        rows_gradient = matrix(g, 0, k1 - k0, n_out)
+        scratch = product_scratch(work, plan, part)
+        dense_backward_params_rows(below, delta, k0, k1, not first, rows_gradient, scratch)
     if last:
         n_weights = (min(k1, n_in) - k0) * n_out
         add_penalties(constants, vector(theta, offset, n_weights), vector(g, 0, n_weights))
     if update and last:
-        update_task(theta, state, layout, plan, hyper, work, g, task, learning_rate, t)
+        update_task(theta, state, layout, plan, work, g, task, part)
+
+
+@loop
+def add_groups(terms, offset, accumulate, gradient):
+    """Overwrite `gradient` by the sum over rows of `terms`, from column `offset` on, or add it."""
+    size = gradient.size
+    first = 0
+    if not accumulate:
+        original = vector(terms, offset, size)
+        for i in range(size):
+            gradient[i] = original[i]
+        first = 1
+    for group in range(first, terms.shape[0]):
+        addend = vector(terms, group * terms.shape[1] + offset, size)
+        for i in range(size):
+            gradient[i] += addend[i]
 
 
 @loop
@@ -271,14 +479,15 @@ def add_penalties(constants, weights, gradient):
 
 
 @inline
-def update_task(theta, state, layout, plan, hyper, work, g, task, learning_rate, t):
-    """Apply the gradient `g` of one task's rows of [W; b] and refresh the transposed copy."""
+def update_task(theta, state, layout, plan, work, g, task, part):
+    """Apply the gradient `g` of one task's rows of [W; b]."""
     layer = task[codes.LAYER]
     k0 = task[codes.ROW_0]
     k1 = task[codes.ROW_1]
     n_in = layout[layer, codes.N_IN]
     n_out = layout[layer, codes.N_OUT]
     weight_rows = max(min(k1, n_in) - k0, 0)
+    coefficients = part_scratch(work, plan, part, plan[codes.COEFFICIENTS], codes.N_COEFFICIENTS)
     # Weights first, then the bias, which no decay touches.
     for is_weight in range(1, -1, -1):
         r0 = 0 if is_weight else weight_rows
@@ -286,30 +495,15 @@ def update_task(theta, state, layout, plan, hyper, work, g, task, learning_rate,
         if r0 < r1:
             offset = layout[layer, codes.W_OFFSET] + (k0 + r0) * n_out
             size = (r1 - r0) * n_out
-            slot_1 = vector(state, offset if plan[codes.N_SLOTS] > 0 else 0, size)
-            slot_2 = vector(state, theta.size + offset if plan[codes.N_SLOTS] > 1 else 0, size)
             apply_update(
                 plan[codes.OPTIMIZER],
                 vector(theta, offset, size),
                 vector(g, r0 * n_out, size),
-                slot_1,
-                slot_2,
-                hyper,
-                learning_rate,
-                t,
+                vector(state, offset if plan[codes.N_SLOTS] > 0 else 0, size),
+                vector(state, theta.size + offset if plan[codes.N_SLOTS] > 1 else 0, size),
+                coefficients,
                 is_weight,
             )
-    transpose_task(theta, layout, plan, work, task)
-
-
-@inline
-def transpose_task(theta, layout, plan, work, task):
-    """Refresh the columns of the transposed weights that copy one task's rows of W."""
-    layer = task[codes.LAYER]
-    if layer > 0:
-        W, _ = layer_weights(theta, layout, layer)
-        k1 = min(task[codes.ROW_1], W.shape[0])
-        transpose_rows(W, task[codes.ROW_0], k1, layer_transposed(work, plan, layout, layer))
 
 
 @inline
@@ -321,21 +515,24 @@ def output_rows(theta, X, layout, plan, constants, work, result, r0, r1, part):
     """
     n_layers = layout.shape[0]
     n_in = layout[0, codes.N_IN]
-    block_size = plan[codes.BLOCK_ROWS] * plan[codes.MAX_WIDTH]
-    scratch = plan[codes.SCRATCH] + part * plan[codes.SCRATCH_SIZE]
-    panel = vector(work, scratch + plan[codes.PANEL], plan[codes.TASK] - plan[codes.PANEL])
-    for b0 in range(r0, r1, plan[codes.BLOCK_ROWS]):
-        rows = min(r1 - b0, plan[codes.BLOCK_ROWS])
+    widest = 1
+    for layer in range(n_layers):
+        widest = max(widest, layout[layer, codes.N_OUT])
+    block_size = 192 * widest
+    buffers = np.empty(2 * block_size, theta.dtype)
+    scratch = product_scratch(work, plan, part)
+    for b0 in range(r0, r1, 192):
+        rows = min(r1 - b0, 192)
         below = matrix(X, b0 * n_in, rows, n_in)
         for layer in range(n_layers):
             W, b = layer_weights(theta, layout, layer)
             n_out = layout[layer, codes.N_OUT]
-            output = matrix(work, scratch + (layer % 2) * block_size, rows, n_out)
+            output = matrix(buffers, (layer % 2) * block_size, rows, n_out)
             if layer == n_layers - 1:
                 output = matrix(result, b0 * n_out, rows, n_out)
             code = layout[layer, codes.ACTIVATION]
             parameter = constants[codes.ACTIVATION_PARAMETERS + layer]
-            dense_forward_rows(
-                below, 0, W, b, code, parameter, output, output, False, 0, rows, panel
+            dense_forward_block(
+                below, 0, W, b, code, parameter, output, output, False, 0, rows, 0, n_out, scratch
             )
             below = output

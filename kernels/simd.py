@@ -316,21 +316,21 @@ def _tile_function(module, element, n_rows, n_vectors, n_lanes):
 
 
 @intrinsic
-def transpose_block(typingctx, A, i, j, B, rows, columns):
-    """Copy a block of A transposed: ``B[j + c, i + r] = A[i + r, j + c]``.
+def transpose_block(typingctx, A, i, j, B, bi, bj, rows, columns):
+    """Copy a block of A transposed: ``B[bi + c, bj + r] = A[i + r, j + c]``.
 
     A and B are C-contiguous matrices of one dtype, ``0 < rows, columns <= panel_width(A) // 2``.
     Nothing outside of the two blocks is read or written.
     """
     n = types.intp
-    signature = types.void(A, n, n, B, n, n)
+    signature = types.void(A, n, n, B, n, n, n, n)
 
     def codegen(context, builder, signature, args):
-        a, i, j, b, rows, columns = args
+        a, i, j, b, bi, bj, rows, columns = args
         n_lanes = VECTOR_BYTES // (A.dtype.bitwidth // 8)
 
         a, a_width = _block(context, builder, A, a, i, j)
-        b, b_width = _block(context, builder, B, b, j, i)
+        b, b_width = _block(context, builder, B, b, bi, bj)
         function = _transpose_function(builder.module, a.type.pointee, n_lanes)
         builder.call(function, [a, a_width, b, b_width, rows, columns])
         return context.get_dummy_value()
@@ -476,5 +476,5 @@ if numba.config.DISABLE_JIT:
         for t in range(depth):
             sums += B[t, j : j + columns]
 
-    def transpose_block(A, i, j, B, rows, columns):
-        B[j : j + columns, i : i + rows] = A[i : i + rows, j : j + columns].T
+    def transpose_block(A, i, j, B, bi, bj, rows, columns):
+        B[bi : bi + columns, bj : bj + rows] = A[i : i + rows, j : j + columns].T

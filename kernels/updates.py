@@ -88,54 +88,63 @@ def adam_update(
 
 
 @inline
-def apply_update(code, theta, gradient, slot_1, slot_2, hyper, learning_rate, t, is_weight):
-    """Do update number `t` (from 1) of the optimizer `code` on one part of theta.
+def update_coefficients(code, hyper, learning_rate, t, coefficients):
+    """Overwrite `coefficients` by what update number `t` (from 1) of the optimizer needs.
 
-    `hyper` is in the order of `codes.HYPERPARAMETERS`; float64, like `learning_rate`, and
-    rounded to theta's dtype here. `slot_1` and `slot_2` are the optimizer's state, empty where
-    it has none. Weight decay applies where `is_weight`, not to biases.
+    `hyper` is in the order of `codes.HYPERPARAMETERS`; float64, like `learning_rate`, and rounded
+    to the dtype of `coefficients`, theta's, at last. Powers are taken here, once a step.
     """
-    typed = theta.dtype.type
     if code == codes.SGD:
-        sgd_update(theta, gradient, slot_1, typed(learning_rate), typed(hyper[0]), typed(hyper[1]))
+        coefficients[0] = learning_rate
+        coefficients[1] = hyper[0]
+        coefficients[2] = hyper[1]
     elif code == codes.ADAGRAD:
-        adagrad_update(theta, gradient, slot_1, typed(learning_rate), typed(hyper[5]))
+        coefficients[0] = learning_rate
+        coefficients[1] = hyper[5]
     elif code == codes.RMSPROP:
-        rmsprop_update(
-            theta,
-            gradient,
-            slot_1,
-            slot_2,
-            typed(learning_rate),
-            typed(hyper[2]),
-            typed(1.0 - hyper[2]),
-            typed(hyper[5]),
-            typed(hyper[0]),
-        )
+        coefficients[0] = learning_rate
+        coefficients[1] = hyper[2]
+        coefficients[2] = 1.0 - hyper[2]
+        coefficients[3] = hyper[5]
+        coefficients[4] = hyper[0]
     elif code == codes.ADAM:
-        step_size = learning_rate / (1.0 - hyper[3] ** t)
-        root_correction = np.sqrt(1.0 - hyper[4] ** t)
-        decay = 1.0 - learning_rate * hyper[6] if is_weight else 1.0
+        coefficients[0] = learning_rate / (1.0 - hyper[3] ** t)
+        coefficients[1] = hyper[3]
+        coefficients[2] = 1.0 - hyper[3]
+        coefficients[3] = hyper[4]
+        coefficients[4] = 1.0 - hyper[4]
+        coefficients[5] = hyper[5]
+        coefficients[6] = np.sqrt(1.0 - hyper[4] ** t)
+        coefficients[7] = 1.0 - learning_rate * hyper[6]
+
+
+@inline
+def apply_update(code, theta, gradient, slot_1, slot_2, coefficients, is_weight):
+    """Do one update of the optimizer `code` on one part of theta.
+
+    `coefficients` are those of `update_coefficients`; `slot_1` and `slot_2` are the optimizer's
+    state, empty where it has none. Weight decay applies where `is_weight`, not to biases.
+    """
+    c = coefficients
+    if code == codes.SGD:
+        sgd_update(theta, gradient, slot_1, c[0], c[1], c[2])
+    elif code == codes.ADAGRAD:
+        adagrad_update(theta, gradient, slot_1, c[0], c[1])
+    elif code == codes.RMSPROP:
+        rmsprop_update(theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4])
+    elif code == codes.ADAM:
+        decay = c[7] if is_weight else theta.dtype.type(1.0)
         adam_update(
-            theta,
-            gradient,
-            slot_1,
-            slot_2,
-            typed(step_size),
-            typed(hyper[3]),
-            typed(1.0 - hyper[3]),
-            typed(hyper[4]),
-            typed(1.0 - hyper[4]),
-            typed(hyper[5]),
-            typed(root_correction),
-            typed(decay),
+            theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay
         )
 
 
 @entry
 def update_vector(code, theta, gradient, state, hyper, learning_rate, t):
-    """Do `apply_update` on a whole vector of weights; `state` holds its slots, one by one."""
+    """Do update number `t` on a whole vector of weights; `state` holds its slots, one by one."""
     n = theta.size
     slot_1 = vector(state, 0, n)
     slot_2 = vector(state, n if state.size > n else 0, n)
-    apply_update(code, theta, gradient, slot_1, slot_2, hyper, learning_rate, t, True)
+    coefficients = np.empty(codes.N_COEFFICIENTS, theta.dtype)
+    update_coefficients(code, hyper, learning_rate, t, coefficients)
+    apply_update(code, theta, gradient, slot_1, slot_2, coefficients, True)
