@@ -24,12 +24,14 @@ from pathlib import Path
 import llvmlite
 import numba
 import numpy as np
+from llvmlite.binding import Linkage
 from numba.core import caching, cgutils
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
-from numba.core.types import Array, Integer, StarArgTuple, Type, int64, none, void
+from numba.core.types import Array, Integer, StarArgTuple, Type, int64, none, unliteral, void
 from numba.extending import intrinsic
 
 # error_model "numpy": a division must not carry a ZeroDivisionError branch, which would stop
@@ -50,6 +52,45 @@ PARALLEL = {
 prange = numba.prange
 
 
+class _PartLibrary(JITCodeLibrary):
+    """The intermediate code of a function that only other kernels call.
+
+    Numba would link the code of all callees into each function on the way to an entry, and
+    optimize all of it there again. A part keeps to itself until a whole kernel asks for it.
+    """
+
+    def finalize(self):
+        self._raise_if_finalized()
+
+    def _get_module_for_linking(self):
+        if self._shared_module is None:
+            module = self._own_module().clone()
+            for library in self._callees():
+                own = isinstance(library, _PartLibrary)
+                found = library._own_module() if own else library._get_module_for_linking()
+                module.link_in(found, preserve=True)
+            self._shared_module = module
+        return self._shared_module
+
+    def _own_module(self):
+        module = self._final_module
+        for function in module.functions:
+            if not function.is_declaration and function.linkage == Linkage.external:
+                function.linkage = "linkonce_odr"
+        return module
+
+    def _callees(self):
+        """Libraries of all that is called from here, directly or not, each once."""
+        found, waiting = {}, list(self._linking_libraries)
+        while waiting:
+            library = waiting.pop()
+            if library not in found:
+                found[library] = None
+                if isinstance(library, _PartLibrary):
+                    waiting += library._linking_libraries
+        return found
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _PartLowering(NativeLowering):
     """Lowers a function that only other kernels call: to LLVM's intermediate code, no further.
@@ -64,11 +105,14 @@ class _PartLowering(NativeLowering):
         state.flags.no_compile = True
         state.flags.no_cpython_wrapper = True
         state.flags.no_cfunc_wrapper = True
-        super().run_pass(state)
-        # The kernel is optimized as a whole; its parts need not be before, except that loops
-        # vectorize only in a function of their own.
+        # Loops vectorize only in a function of their own, which is optimized right here.
         if state.func_id.func not in _loops:
-            state.library._optimize_final_module = lambda: None
+            state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        super().run_pass(state)
+        if not state.flags.forceinline:
+            # One huge function would take the compiler longer than its pieces.
+            name = state["cr"].fndesc.llvm_func_name
+            state.library._final_module.get_function(name).add_function_attribute("noinline")
         # Numba files a function's code under its callable, which has to be a builtin of its own.
         placeholder = [].append
         lowered = state["cr"]
@@ -94,6 +138,11 @@ _loops = set()
 
 def inline(func):
     """Compile `func` as part of the kernels that call it; see `standalone` to call it alone."""
+    return _part(func, forceinline=True)
+
+
+def part(func):
+    """Do what `inline` does for a function that is large or called from several places."""
     return _part(func)
 
 
@@ -108,10 +157,17 @@ def scalar(func):
     return _part(func, forceinline=True)
 
 
-def _part(func, **options):
+def _part(func, forceinline=False):
     if numba.config.DISABLE_JIT:
         return func
-    return numba.njit(**FLAGS, **options, pipeline_class=_PartCompiler)(func)
+    # Said either way, because Numba passes the option on to callees.
+    dispatcher = numba.njit(**FLAGS, forceinline=forceinline, pipeline_class=_PartCompiler)(func)
+    # Numba would compile one more copy for each literal number among the arguments.
+    resolve = dispatcher.get_call_template
+    dispatcher.get_call_template = lambda args, kws: resolve(
+        tuple(map(unliteral, args)), {name: unliteral(arg) for name, arg in kws.items()}
+    )
+    return dispatcher
 
 
 def standalone(part):

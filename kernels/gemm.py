@@ -11,7 +11,7 @@ the first two levels of the cache: Goto and van de Geijn (2008), Anatomy of high
 matrix multiplication, https://doi.org/10.1145/1356052.1356053.
 """
 
-from fastmlp.kernels._jit import inline, loop
+from fastmlp.kernels._jit import inline, loop, part
 from fastmlp.kernels.simd import (
     FROM_C,
     FROM_ROW,
@@ -35,7 +35,7 @@ PACK_ROWS = 5 * TALL
 PACK_PANELS = 4
 
 
-@inline
+@part
 def multiply(
     A, i, a_transposed, B, j, b_transposed, origin, row, C, ci, cj, rows, columns, depth, scratch
 ):
