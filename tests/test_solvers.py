@@ -2,6 +2,7 @@
 `minimize` with every optimizer."""
 
 import math
+import signal
 
 import numba
 import numpy as np
@@ -354,6 +355,25 @@ def test_target_callback_and_clock_end_a_solver_at_its_best_point(solver):
     late = minimize(rosenbrock, ROSENBROCK_START, optimizer=solver, time_limit=1e-9)
     assert late.status == Status.TIME_LIMIT
     assert_array_equal(late.theta, ROSENBROCK_START)
+
+
+def test_ctrl_c_after_the_last_iteration_keeps_the_minimizer():
+    """It arrives during the evaluation that gives the result's loss: the first after the end."""
+    ended = []
+
+    def stop(progress):
+        ended.append(True)
+        raise StopIteration("enough")
+
+    def function(x):
+        if ended:
+            signal.raise_signal(signal.SIGINT)
+        return rosenbrock(x)
+
+    result = minimize(function, ROSENBROCK_START, callbacks=[stop])
+    assert result.status == Status.INTERRUPTED
+    assert result.message == "enough; interrupted by the user"
+    assert_array_equal(result.theta, ROSENBROCK_START)
 
 
 def failing_after(n_calls, function, failure):

@@ -964,6 +964,43 @@ def test_ctrl_c_ends_a_list_of_optimizers(interrupt_after):
 
 
 @pytest.mark.parametrize("optimizer", [Adam(), LBFGS()], ids=["Adam", "LBFGS"])
+def test_ctrl_c_after_the_last_epoch(optimizer, monkeypatch):
+    """It arrives while the objective is evaluated at the end, too late to cut anything short."""
+    X, y = classes(68)
+    net, uninterrupted = small_net(), small_net()
+    options = {"optimizer": optimizer, "epochs": 2, "seed": 0}
+    message = uninterrupted.fit(X, y, **options).message
+    value = objective.Objective.value
+
+    def interrupted(self, *arguments):
+        signal.raise_signal(signal.SIGINT)
+        return value(self, *arguments)
+
+    monkeypatch.setattr(objective.Objective, "value", interrupted)
+    result, thetas = captured(net, X, y, **options)
+    assert result.status == Status.INTERRUPTED
+    assert result.message == f"{message}; interrupted by the user"
+    assert_array_equal(result.theta, thetas[-1])
+    assert_array_equal(net.theta, uninterrupted.theta)
+
+
+def test_ctrl_c_too_late_to_be_told_by_the_result(monkeypatch):
+    """It goes on as what it would be just after the fit."""
+    X, y = classes(40)
+    outcome = monitor.Monitor.outcome
+
+    def too_late(self, *arguments):
+        told = outcome(self, *arguments)
+        signal.raise_signal(signal.SIGINT)
+        return told
+
+    monkeypatch.setattr(monitor.Monitor, "outcome", too_late)
+    with pytest.raises(KeyboardInterrupt):
+        small_net().fit(X, y, epochs=2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), LBFGS()], ids=["Adam", "LBFGS"])
 def test_keyboard_interrupt_in_a_callback(optimizer):
     X, y = classes(68)
     net = small_net()
