@@ -28,6 +28,7 @@ from fastmlp.schedules import (
 )
 from fastmlp.solvers import LBFGS, Scipy
 from fastmlp.training import fit, minimize
+from fastmlp.warming import warmup
 
 __version__ = "0.1.0"
 
@@ -61,4 +62,5 @@ __all__ = [
     "fit",
     "fit_many",
     "minimize",
+    "warmup",
 ]
