@@ -5,16 +5,12 @@ import signal
 import threading
 import tracemalloc
 
-import numba
 import numpy as np
 import pytest
+from marks import INTERPRETED, compiled_only
 from numpy.testing import assert_array_equal
 
 from fastmlp import LBFGS, MLP, SGD, Adam, Scipy, Status, fit_many
-
-INTERPRETED = bool(numba.config.DISABLE_JIT)
-
-compiled_only = pytest.mark.skipif(INTERPRETED, reason="takes long without the compiler")
 
 # So long that only an accident ends it.
 FOREVER = {"epochs": 10**9, "seeds": 0}

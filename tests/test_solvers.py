@@ -4,10 +4,10 @@
 import math
 import signal
 
-import numba
 import numpy as np
 import pytest
 import reference
+from marks import INTERPRETED, both_precisions
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize
 
@@ -24,8 +24,6 @@ from fastmlp import (
     Status,
     minimize,
 )
-
-INTERPRETED = bool(numba.config.DISABLE_JIT)
 
 METHODS = ("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "trust-constr")
 SOLVERS = {"LBFGS": LBFGS(), **{method: Scipy(method) for method in METHODS}}
@@ -97,7 +95,7 @@ def test_a_quadratic(solver):
 
 
 @every_solver
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_a_small_network(solver, dtype):
     """Every method gets well below the loss of equal odds, log 3."""
     X, y = classes()
@@ -257,7 +255,7 @@ def test_bounds_of_a_quadratic_meet_the_conditions_of_karush_kuhn_and_tucker():
     assert_allclose(gradient[~at_low & ~at_high], 0, atol=1e-3)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_bounds_of_a_network(dtype):
     """Bounds that either precision holds exactly; many parameters lie on them in the end."""
     X, y = classes()

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-import numba
 import numpy as np
 import pytest
 import reference
+from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmlp import (
@@ -39,11 +39,6 @@ from fastmlp import (
     workspace,
 )
 from fastmlp.kernels import epoch
-
-INTERPRETED = bool(numba.config.DISABLE_JIT)
-
-compiled_only = pytest.mark.skipif(INTERPRETED, reason="about the compiled code, or takes long")
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 # Name -> optimizer, the update of the twin and its hyperparameters.
 ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
@@ -82,13 +77,6 @@ def small_net(dtype="float64", seed=1):
 def batches_in_order(n_rows, batch_size, epochs):
     starts = range(0, n_rows, batch_size)
     return [np.arange(start, min(start + batch_size, n_rows)) for start in starts] * epochs
-
-
-@pytest.fixture
-def small_chunks(monkeypatch):
-    """Stream large mini-batches through chunks of 16 rows, so that small data show it."""
-    monkeypatch.setattr(workspace, "LARGEST_CHUNK", 16)
-    monkeypatch.setattr(workspace, "SMALLEST_CHUNK", 8)
 
 
 @pytest.fixture
@@ -554,7 +542,7 @@ def test_trace_of_mini_batches():
     assert result.seconds >= trace["seconds"][-1]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_trace_of_a_solver(dtype):
     X, y = classes(50)
     net = small_net(dtype)

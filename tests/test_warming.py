@@ -5,15 +5,13 @@ import signal
 import subprocess
 import sys
 
-import numba
 import numpy as np
 import pytest
+from marks import compiled_only
 
 from fastmlp import cli, warmup
 from fastmlp.kernels._jit import cache_directory
 from fastmlp.monitor import Monitor
-
-compiled_only = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="about compiled code")
 
 # What may follow in a process that has warmed up; the entries it adds to each kernel's table.
 PROGRAM = """
