@@ -11,6 +11,7 @@ if not (_folder / "kernels").is_dir():
 from fastmlp import datasets
 from fastmlp.compare import Comparison, compare
 from fastmlp.gradcheck import GradientCheck, check_gradient
+from fastmlp.many import fit_many
 from fastmlp.monitor import Progress
 from fastmlp.network import MLP
 from fastmlp.objective import Objective
@@ -27,6 +28,7 @@ from fastmlp.schedules import (
 )
 from fastmlp.solvers import LBFGS, Scipy
 from fastmlp.training import fit, minimize
+from fastmlp.warming import warmup
 
 __version__ = "0.1.0"
 
@@ -58,5 +60,7 @@ __all__ = [
     "compare",
     "datasets",
     "fit",
+    "fit_many",
     "minimize",
+    "warmup",
 ]

@@ -1,4 +1,4 @@
-"""The command line: fastmlp compare, train, predict and info.
+"""The command line: fastmlp compare, train, predict, warmup and info.
 
 What a command needs is imported when it runs, so that help and version come at once.
 """
@@ -75,6 +75,7 @@ def _parser():
     _add_compare(commands)
     _add_train(commands)
     _add_predict(commands)
+    _add_warmup(commands)
     _add_info(commands)
     return parser
 
@@ -250,6 +251,25 @@ a network that ends in softmax the class and the probability of each class.""",
         help="where the predictions go; an older file is replaced (default: %(default)s)",
     )
     _add_threads(parser)
+
+
+def _add_warmup(commands):
+    parser = commands.add_parser(
+        "warmup",
+        help="compile the kernels before they are needed",
+        description="""\
+Compile the kernels that training and prediction use and keep them in the cache, so that no later
+process has to: in the build of a container image, for instance. Set FASTMLP_CACHE_DIR, there and
+where fastmlp runs, to name the folder.""",
+        epilog="example:\n  fastmlp warmup --dtype both\n\n" + _EXIT_STATUSES,
+    )
+    parser.set_defaults(run=_warmup)
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64", "both"),
+        default="float32",
+        help="of the networks to come (default: %(default)s)",
+    )
 
 
 def _add_info(commands):
@@ -459,6 +479,17 @@ def _predict(arguments):
         arguments.out, columns, fmt=formats, delimiter=",", header=",".join(names), comments=""
     )
     print(*summary, f"predictions: {arguments.out}", sep="\n")
+    return DONE
+
+
+def _warmup(arguments):
+    from fastmlp.warming import warmup
+
+    both = arguments.dtype == "both"
+    folder = warmup(("float32", "float64") if both else (arguments.dtype,))
+    if folder is None:
+        raise OSError("FASTMLP_CACHE_DIR must name a folder that can be written to keep kernels in")
+    print(f"kernels: {folder}")
     return DONE
 
 

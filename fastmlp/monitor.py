@@ -42,6 +42,50 @@ class Progress:
     network: object = None
 
 
+class Interruption:
+    """A request to stop that fits look for wherever they can stop: Ctrl-C, or `request`.
+
+    As a context, it takes note of Ctrl-C where Python would raise KeyboardInterrupt, so that
+    compiled code and bookkeeping finish undisturbed. Fits in several threads may share one.
+    """
+
+    def __init__(self):
+        self._requested = False
+        self._heeded = False
+        self._handler = None
+
+    def __enter__(self):
+        # Python allows a handler in the main thread alone; elsewhere Ctrl-C does not arrive anyway.
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
+            self._handler = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, exception_type, *details):
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+        if self._requested and not self._heeded and exception_type is None:
+            raise KeyboardInterrupt  # it came too late for anything here
+
+    def _note(self, signum, frame):
+        if self._requested:  # the second time the user means it
+            signal.default_int_handler(signum, frame)
+        self._requested = True
+
+    def request(self) -> None:
+        """Ask all who share this to stop."""
+        self._requested = True
+
+    def heed(self) -> bool:
+        """Tell whether to stop now, which the caller then has to do and to say."""
+        if not self._requested:
+            return False
+        self._heeded = True
+        return True
+
+
 class Monitor:
     """Watches one fit.
 
@@ -60,6 +104,8 @@ class Monitor:
         Show a bar.
     total : int or None
         Epochs or iterations to come, for the bar.
+    interruption : Interruption or None
+        One that others share and enter; else the monitor has its own.
     """
 
     def __init__(
@@ -72,14 +118,15 @@ class Monitor:
         validate=None,
         progress=False,
         total=None,
+        interruption=None,
     ):
         self._network = network
         self._callbacks = callbacks
         self._time_limit = np.inf if time_limit is None else time_limit
         self._target = -np.inf if target_loss is None else target_loss
         self._validate = validate
-        self._interrupted = False
-        self._handler = None
+        self._shares = interruption is not None
+        self._interruption = interruption if self._shares else Interruption()
         self._bar = None
         if progress:
             from tqdm.auto import tqdm
@@ -94,25 +141,15 @@ class Monitor:
         self._start = time.perf_counter()
 
     def __enter__(self):
-        # A handler that only takes note lets compiled code and bookkeeping finish undisturbed.
-        # Python allows one in the main thread alone; elsewhere Ctrl-C does not arrive anyway.
-        if (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        ):
-            self._handler = signal.signal(signal.SIGINT, self._note_interrupt)
+        if not self._shares:
+            self._interruption.__enter__()
         return self
 
     def __exit__(self, *exception):
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
         if self._bar is not None:
             self._bar.close()
-
-    def _note_interrupt(self, signum, frame):
-        if self._interrupted:  # the second time the user means it
-            signal.default_int_handler(signum, frame)
-        self._interrupted = True
+        if not self._shares:
+            self._interruption.__exit__(*exception)
 
     @property
     def seconds(self) -> float:
@@ -130,10 +167,16 @@ class Monitor:
 
     def check(self) -> None:
         """Raise `Stop` after Ctrl-C or past the time limit; cheap, for use inside an epoch."""
-        if self._interrupted:
+        if self._interruption.heed():
             raise Stop(Status.INTERRUPTED, "interrupted by the user")
         if self.seconds > self._time_limit:
             raise Stop(Status.TIME_LIMIT, f"the time limit of {self._time_limit:g} s is over")
+
+    def outcome(self, status, message):
+        """Status and message at the end, where Ctrl-C since the last `check` comes in."""
+        if status is not Status.INTERRUPTED and self._interruption.heed():
+            return Status.INTERRUPTED, f"{message}; interrupted by the user"
+        return status, message
 
     def record(self, objective, theta, gradient_norm=np.nan, *, first=False) -> None:
         """Take down the end of an epoch or iteration and raise `Stop` if it is to be the last.
@@ -175,4 +218,5 @@ class Monitor:
         except StopIteration as stop:
             raise Stop(Status.STOPPED, str(stop) or "a callback raised StopIteration") from None
         except KeyboardInterrupt:
-            raise Stop(Status.INTERRUPTED, "interrupted by the user") from None
+            self._interruption.request()
+            self.check()  # raises Stop

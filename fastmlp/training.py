@@ -107,7 +107,58 @@ def fit(
     -----
     If the objective or theta turns non-finite, the fit stops at that step and theta goes back
     to the best finite parameters: those of the epoch with the least objective, or the start.
-    Ctrl-C ends the fit with theta as of the last finished epoch.
+    Ctrl-C ends the fit with theta as of the last finished epoch; the status tells of it even if
+    that was the last epoch of all.
+    """
+    run = prepare(
+        net,
+        X,
+        y,
+        optimizer=optimizer,
+        loss=loss,
+        batch_size=batch_size,
+        epochs=epochs,
+        l1=l1,
+        l2=l2,
+        sample_weight=sample_weight,
+        shuffle=shuffle,
+        clip_norm=clip_norm,
+        validation_data=validation_data,
+        callbacks=callbacks,
+        time_limit=time_limit,
+        target_loss=target_loss,
+        progress=progress,
+        n_threads=n_threads,
+        seed=seed,
+    )
+    return run()
+
+
+def prepare(
+    net,
+    X,
+    y,
+    *,
+    optimizer,
+    loss,
+    batch_size,
+    epochs,
+    l1,
+    l2,
+    sample_weight,
+    shuffle,
+    clip_norm,
+    validation_data,
+    callbacks,
+    time_limit,
+    target_loss,
+    progress,
+    n_threads,
+    seed,
+):
+    """Check all that `fit` is given; return what then fits, once, and returns the FitResult.
+
+    Its one argument, optional, is an Interruption that it shares with other fits.
     """
     check_network(net)
     stages = check_optimizers(Adam() if optimizer is None else optimizer, net.n_params)
@@ -119,8 +170,13 @@ def fit(
     held_out = held_out_objective(net, validation_data, loss, n_threads)
     validate = None if held_out is None else held_out.value
     budgets = [budget(stage, epochs) for stage in stages]
-    with Monitor(network=net, validate=validate, total=sum(budgets), **options) as monitor:
-        return run_stages(objective, stages, budgets, monitor, batches)
+    options |= {"network": net, "validate": validate, "total": sum(budgets)}
+
+    def run(interruption=None):
+        with Monitor(**options, interruption=interruption) as monitor:
+            return run_stages(objective, stages, budgets, monitor, batches)
+
+    return run
 
 
 def run_stages(objective, stages, budgets, monitor, batches, *, comparable=False):
@@ -154,6 +210,7 @@ def run_stages(objective, stages, budgets, monitor, batches, *, comparable=False
     if comparable and not (len(trace) and trace[-1].data_passes == monitor.data_passes):
         with suppress(Stop):  # the optimizer has ended already
             record_exactly(objective, monitor)
+    status, message = monitor.outcome(status, message)
     return FitResult(
         theta=objective.net.theta.copy(),
         loss=loss,
@@ -395,9 +452,11 @@ def minimize(
             if status not in _HAND_OVER:
                 break
         seconds = monitor.seconds
+        loss = float(value_and_grad(x.copy())[0])
+        status, message = monitor.outcome(status, message)
     return FitResult(
         theta=x,
-        loss=float(value_and_grad(x.copy())[0]),
+        loss=loss,
         status=status,
         message=message,
         n_iter=monitor.epoch,

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from fastmlp import workspace
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 settings.register_profile(
@@ -24,3 +26,10 @@ def overflow():
     quiet = "ignore" if numba.config.DISABLE_JIT else None
     with np.errstate(over=quiet, invalid=quiet):
         yield
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Stream large mini-batches through chunks of 16 rows, so that small data show it."""
+    monkeypatch.setattr(workspace, "LARGEST_CHUNK", 16)
+    monkeypatch.setattr(workspace, "SMALLEST_CHUNK", 8)

@@ -14,7 +14,7 @@ from fastmlp import MLP, __version__, datasets
 from fastmlp.cli import main
 from fastmlp.monitor import Monitor
 
-COMMANDS = ("compare", "train", "predict", "info")
+COMMANDS = ("compare", "train", "predict", "warmup", "info")
 SHORT_COMPARE = ["compare", "--passes", "1", "--hidden", "4"]
 
 

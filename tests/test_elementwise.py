@@ -11,12 +11,12 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 import pytest
+from marks import INTERPRETED
 from scipy import special
 
 from fastmlp.kernels import elementwise
 from fastmlp.kernels._jit import FLAGS
 
-INTERPRETED = bool(numba.config.DISABLE_JIT)
 needs_jit = pytest.mark.skipif(INTERPRETED, reason="looks at compiled code")
 needs_x86 = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly"

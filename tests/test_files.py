@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from marks import both_precisions
 from numpy.testing import assert_array_equal
 from safetensors import numpy as safetensors
 from safetensors import safe_open
@@ -54,7 +55,7 @@ def contents(path):
 
 
 @pytest.mark.parametrize("activation", ELEMENTWISE)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_a_network_comes_back_bit_by_bit(activation, dtype, path):
     net = MLP([3, 5, 4, 2], activation=[activation, "tanh"], output=activation, dtype=dtype, seed=1)
     net.theta[:3] = np.finfo(dtype).tiny, -np.finfo(dtype).max, -0.0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from marks import both_precisions
 
 import fastmlp
 from fastmlp.objective import Objective
@@ -13,7 +14,7 @@ def small_problem(output="softmax", dtype="float32"):
     return net, rng.normal(size=(20, 5)), rng.integers(0, 3, 20)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_right_gradient_passes_in_every_block(dtype):
     net, X, y = small_problem(dtype=dtype)
     weight = np.linspace(0.5, 2.0, 20)

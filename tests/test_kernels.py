@@ -23,6 +23,7 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import INTERPRETED, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmlp.kernels import (
@@ -41,7 +42,6 @@ from fastmlp.kernels._jit import standalone
 from fastmlp.objective import run_sweep
 from fastmlp.workspace import Workspace, chunk_table
 
-INTERPRETED = bool(numba.config.DISABLE_JIT)
 FEW = 8
 
 activation_forward = standalone(activations.activation_forward)
@@ -128,7 +128,6 @@ LOSSES = (
 every_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
 every_loss = pytest.mark.parametrize("loss", LOSSES)
 both_precisions = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-compiled_only = pytest.mark.skipif(INTERPRETED, reason="about the compiled code")
 fixed_examples = settings(max_examples=40, derandomize=True, deadline=None, database=None)
 
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import reference
+from marks import both_precisions
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmlp import MLP
@@ -238,7 +239,7 @@ COPIERS = {
 
 
 @pytest.mark.parametrize("copier", COPIERS.values(), ids=COPIERS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_copies_are_equal_and_independent_with_their_views_intact(copier, dtype):
     slope = 1 / 3  # more digits than a float is shown with
     net = MLP([3, 4, 2], activation=f"leaky_relu({slope!r})", dtype=dtype, seed=1)
@@ -264,7 +265,7 @@ def test_copies_are_equal_and_independent_with_their_views_intact(copier, dtype)
 
 
 @pytest.mark.parametrize("output", [*ELEMENTWISE, "softmax"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_predict_equals_the_twin(output, dtype):
     """To some hundred roundings: sums of 17 products, and exp, which multiplies their error."""
     net = MLP([17, 9, 3], output=output, dtype=dtype, seed=2)

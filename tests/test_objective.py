@@ -6,20 +6,15 @@ so it agrees to a hundred roundings of the network's precision, relative to the 
 
 import tracemalloc
 
-import numba
 import numpy as np
 import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
+from marks import both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmlp import MLP, Objective, workspace
-
-INTERPRETED = bool(numba.config.DISABLE_JIT)
-
-compiled_only = pytest.mark.skipif(INTERPRETED, reason="takes long without the compiler")
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 HIDDEN = (
     "identity",
@@ -123,13 +118,6 @@ def assert_value_and_gradient(net, X, y, weights=None, **problem):
     assert_allclose(gradient, expected, rtol=eps, atol=eps * largest)
     eps = max(eps, 1e-7)
     assert_allclose(gradient, central_differences(twin, theta), rtol=eps, atol=eps * largest)
-
-
-@pytest.fixture
-def small_chunks(monkeypatch):
-    """Stream full batches through chunks of 16 rows, as larger data go through larger ones."""
-    monkeypatch.setattr(workspace, "LARGEST_CHUNK", 16)
-    monkeypatch.setattr(workspace, "SMALLEST_CHUNK", 8)
 
 
 # Value and gradient

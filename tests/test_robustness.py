@@ -15,14 +15,14 @@ import llvmlite.binding
 import numba
 import numpy as np
 import pytest
+from marks import compiled_only
 from numpy.testing import assert_array_equal
 
 import fastmlp
 from fastmlp import Adam, minimize
 from fastmlp.kernels import _jit, threads
 
-INTERPRETED = bool(numba.config.DISABLE_JIT)
-pytestmark = pytest.mark.skipif(INTERPRETED, reason="about compiled code and its cache")
+pytestmark = compiled_only
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 each_layer = pytest.mark.parametrize("layer", ["default", "workqueue"])

@@ -2,11 +2,12 @@
 `minimize` with every optimizer."""
 
 import math
+import signal
 
-import numba
 import numpy as np
 import pytest
 import reference
+from marks import INTERPRETED, both_precisions
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize
 
@@ -23,8 +24,6 @@ from fastmlp import (
     Status,
     minimize,
 )
-
-INTERPRETED = bool(numba.config.DISABLE_JIT)
 
 METHODS = ("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "trust-constr")
 SOLVERS = {"LBFGS": LBFGS(), **{method: Scipy(method) for method in METHODS}}
@@ -96,7 +95,7 @@ def test_a_quadratic(solver):
 
 
 @every_solver
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_a_small_network(solver, dtype):
     """Every method gets well below the loss of equal odds, log 3."""
     X, y = classes()
@@ -256,7 +255,7 @@ def test_bounds_of_a_quadratic_meet_the_conditions_of_karush_kuhn_and_tucker():
     assert_allclose(gradient[~at_low & ~at_high], 0, atol=1e-3)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_bounds_of_a_network(dtype):
     """Bounds that either precision holds exactly; many parameters lie on them in the end."""
     X, y = classes()
@@ -354,6 +353,25 @@ def test_target_callback_and_clock_end_a_solver_at_its_best_point(solver):
     late = minimize(rosenbrock, ROSENBROCK_START, optimizer=solver, time_limit=1e-9)
     assert late.status == Status.TIME_LIMIT
     assert_array_equal(late.theta, ROSENBROCK_START)
+
+
+def test_ctrl_c_after_the_last_iteration_keeps_the_minimizer():
+    """It arrives during the evaluation that gives the result's loss: the first after the end."""
+    ended = []
+
+    def stop(progress):
+        ended.append(True)
+        raise StopIteration("enough")
+
+    def function(x):
+        if ended:
+            signal.raise_signal(signal.SIGINT)
+        return rosenbrock(x)
+
+    result = minimize(function, ROSENBROCK_START, callbacks=[stop])
+    assert result.status == Status.INTERRUPTED
+    assert result.message == "enough; interrupted by the user"
+    assert_array_equal(result.theta, ROSENBROCK_START)
 
 
 def failing_after(n_calls, function, failure):

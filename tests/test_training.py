@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-import numba
 import numpy as np
 import pytest
 import reference
+from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmlp import (
@@ -39,11 +39,6 @@ from fastmlp import (
     workspace,
 )
 from fastmlp.kernels import epoch
-
-INTERPRETED = bool(numba.config.DISABLE_JIT)
-
-compiled_only = pytest.mark.skipif(INTERPRETED, reason="about the compiled code, or takes long")
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 # Name -> optimizer, the update of the twin and its hyperparameters.
 ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
@@ -82,13 +77,6 @@ def small_net(dtype="float64", seed=1):
 def batches_in_order(n_rows, batch_size, epochs):
     starts = range(0, n_rows, batch_size)
     return [np.arange(start, min(start + batch_size, n_rows)) for start in starts] * epochs
-
-
-@pytest.fixture
-def small_chunks(monkeypatch):
-    """Stream large mini-batches through chunks of 16 rows, so that small data show it."""
-    monkeypatch.setattr(workspace, "LARGEST_CHUNK", 16)
-    monkeypatch.setattr(workspace, "SMALLEST_CHUNK", 8)
 
 
 @pytest.fixture
@@ -554,7 +542,7 @@ def test_trace_of_mini_batches():
     assert result.seconds >= trace["seconds"][-1]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_trace_of_a_solver(dtype):
     X, y = classes(50)
     net = small_net(dtype)
@@ -961,6 +949,43 @@ def test_ctrl_c_ends_a_list_of_optimizers(interrupt_after):
     interrupt_after(2)
     result = small_net().fit(X, y, optimizer=[SGD(), LBFGS()], epochs=3, batch_size=16)
     assert (result.status, result.n_iter) == (Status.INTERRUPTED, 0)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), LBFGS()], ids=["Adam", "LBFGS"])
+def test_ctrl_c_after_the_last_epoch(optimizer, monkeypatch):
+    """It arrives while the objective is evaluated at the end, too late to cut anything short."""
+    X, y = classes(68)
+    net, uninterrupted = small_net(), small_net()
+    options = {"optimizer": optimizer, "epochs": 2, "seed": 0}
+    message = uninterrupted.fit(X, y, **options).message
+    value = objective.Objective.value
+
+    def interrupted(self, *arguments):
+        signal.raise_signal(signal.SIGINT)
+        return value(self, *arguments)
+
+    monkeypatch.setattr(objective.Objective, "value", interrupted)
+    result, thetas = captured(net, X, y, **options)
+    assert result.status == Status.INTERRUPTED
+    assert result.message == f"{message}; interrupted by the user"
+    assert_array_equal(result.theta, thetas[-1])
+    assert_array_equal(net.theta, uninterrupted.theta)
+
+
+def test_ctrl_c_too_late_to_be_told_by_the_result(monkeypatch):
+    """It goes on as what it would be just after the fit."""
+    X, y = classes(40)
+    outcome = monitor.Monitor.outcome
+
+    def too_late(self, *arguments):
+        told = outcome(self, *arguments)
+        signal.raise_signal(signal.SIGINT)
+        return told
+
+    monkeypatch.setattr(monitor.Monitor, "outcome", too_late)
+    with pytest.raises(KeyboardInterrupt):
+        small_net().fit(X, y, epochs=2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("optimizer", [Adam(), LBFGS()], ids=["Adam", "LBFGS"])

@@ -50,6 +50,23 @@ class Training:
     track_epoch.unit = track_step.unit = "seconds"
 
 
+class ManyNetworks:
+    """Eight small networks on the digits, 20 epochs each: in one call, and one after another."""
+
+    def setup(self):
+        self.X, self.y = fastmlp.datasets.load_digits()
+        self.nets = [fastmlp.MLP([64, 64, 32, 10], output="softmax", seed=i) for i in range(8)]
+        self.time_fit_many()
+        self.nets[0].fit(self.X, self.y, epochs=1)
+
+    def time_fit_many(self):
+        fastmlp.fit_many(self.nets, self.X, self.y, seeds=0)
+
+    def time_one_by_one(self):
+        for net in self.nets:
+            net.fit(self.X, self.y, seed=0)
+
+
 class Evaluation:
     """The objective and its gradient, arguments checked: SimpleChains.jl's 24-8-2 and digits."""
 

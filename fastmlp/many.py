@@ -1,0 +1,284 @@
+"""fit_many: many independent networks in one call, one to a thread."""
+
+import inspect
+import queue
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import copy_context
+from numbers import Integral
+
+import numpy as np
+
+from fastmlp.kernels.threads import available_cores
+from fastmlp.monitor import Interruption
+from fastmlp.objective import check_network
+from fastmlp.pace import CALL_SECONDS
+from fastmlp.result import FitResult, Status, Trace
+from fastmlp.training import fit, prepare
+from fastmlp.validation import as_real, as_rows, as_weights, check_count, check_flag
+
+# What `fit_many` passes on to `fit`: all of its options but those that it has in its own way.
+_OWN = ("n_threads", "progress", "seed")
+_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(fit).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY and name not in _OWN
+}
+
+
+def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=False, **options):
+    """Train many independent networks in place, each in one thread, several at once.
+
+    For restarts, ensembles and cross-validation of networks too small to share out their own
+    work: with one network to a thread no thread ever waits for another.
+
+    Parameters
+    ----------
+    nets : sequence of MLP
+        Different objects, of any architectures and dtypes. Each starts from its own parameters.
+    X, y : array_like
+        Data for all of them, see `fastmlp.Objective`. Used in place where possible, and else
+        converted once for each dtype.
+    rows : sequence of array_like, or None, default None
+        The rows of X and y that each network trains on, such as a fold or a bootstrap sample:
+        integers (m,) from 0 to n - 1, in any order and also repeated, or a mask of n booleans.
+        They are copied while the network trains. None is all rows, for all.
+    seeds : int, sequence of int, or None, default None
+        Of the shuffling. An integer gives each network a stream of its own: that of the seed
+        ``np.random.SeedSequence(seeds).spawn(len(nets))[i]``, which `fit` takes as well. A
+        sequence has the seed of each. None draws afresh.
+    n_threads : int or None, default None
+        How many networks train at the same time. None is the number of cores this process may
+        use.
+    progress : bool, default False
+        Show a bar that counts networks.
+    **options
+        Those of `fastmlp.fit`, the same for all networks: optimizer, loss, batch_size, epochs,
+        l1, l2, sample_weight (n,), of which `rows` picks too, shuffle, clip_norm,
+        validation_data, time_limit of each network, target_loss, callbacks. These are called in
+        the threads that train, several at once; what they are given has the `network`.
+
+    Returns
+    -------
+    list of FitResult
+        In the order of `nets`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For any argument that is not as above, before any network is changed. X and y are checked
+        whole, also rows that no network trains on.
+
+    Notes
+    -----
+    Whatever `n_threads` is, network i ends with the bits of ``nets[i].fit(X[rows[i]],
+    y[rows[i]], seed=..., n_threads=1, **options)``.
+
+    Ctrl-C, or a KeyboardInterrupt in a callback, ends all fits soon, as it does `fit`: each theta
+    is that of its network's last finished epoch, and the status of all that had not come to an
+    end is "interrupted". A network that had not started is as it was, its loss is NaN and its
+    message says so. If a callback raises any other exception, the other fits end in the same way,
+    and it is raised here.
+
+    Examples
+    --------
+    >>> from fastmlp import MLP, datasets, fit_many
+    >>> X, y = datasets.load_digits()
+    >>> nets = [MLP([64, 32, 10], output="softmax", seed=seed) for seed in range(8)]
+    >>> results = fit_many(nets, X, y, seeds=0)
+    >>> best = nets[min(range(8), key=lambda i: results[i].loss)]
+    """
+    _check_networks(nets)
+    options = _complete(options)
+    if n_threads is None:
+        n_threads = available_cores()
+    check_count("n_threads", n_threads)
+    check_flag("progress", progress)
+    seeds = _spread_seeds(seeds, len(nets))
+    data, y = _by_dtype(nets, X), as_real("y", y)
+    _check_problems(nets, data, y, options)
+    weights = options.pop("sample_weight")
+    weights = None if weights is None else as_real("sample_weight", weights)
+    rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)
+
+    interruption = Interruption()
+
+    def train(i):
+        net, part = nets[i], rows[i]
+        if interruption.heed():
+            return _not_started(net)
+        try:
+            run = prepare(
+                net,
+                data[net.dtype][part],
+                y[part],
+                sample_weight=None if weights is None else weights[part],
+                seed=seeds[i],
+                n_threads=1,
+                progress=False,
+                **options,
+            )
+            return run(interruption)
+        except BaseException:
+            interruption.request()
+            raise
+
+    return _run(train, len(nets), n_threads, interruption, progress)
+
+
+def _run(train, n_nets, n_threads, interruption, progress):
+    """Call ``train(i)`` for every network in a pool of threads; return the results in order."""
+    bar = None
+    if progress:
+        from tqdm.auto import tqdm
+
+        bar = tqdm(total=n_nets, unit="network")
+    finished: queue.SimpleQueue = queue.SimpleQueue()
+    with interruption, ThreadPoolExecutor(min(n_threads, n_nets)) as pool:
+        try:
+            # Each in a copy of the caller's context, which has such settings as NumPy's errstate.
+            futures = [pool.submit(copy_context().run, train, i) for i in range(n_nets)]
+            for future in futures:
+                future.add_done_callback(finished.put)
+            n_left = n_nets
+            while n_left:
+                # Signals are handled in the main thread only, and while it runs.
+                with suppress(queue.Empty):
+                    finished.get(timeout=CALL_SECONDS)
+                    n_left -= 1
+                    if bar is not None:
+                        bar.update()
+        except BaseException:
+            interruption.request()
+            raise
+        finally:
+            if bar is not None:
+                bar.close()
+        return [future.result() for future in futures]
+
+
+def _not_started(net):
+    """The result of a network that Ctrl-C came before."""
+    return FitResult(
+        theta=net.theta.copy(),
+        loss=np.nan,
+        status=Status.INTERRUPTED,
+        message="interrupted by the user before it started",
+        n_iter=0,
+        n_loss_evals=0,
+        n_grad_evals=0,
+        seconds=0.0,
+        trace=Trace(),
+    )
+
+
+@contextmanager
+def _about(what):
+    """Begin the sentence about a bad argument with what it concerns."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what}: {error}") from None
+
+
+def _check_sequence(name, values, members):
+    """Refuse what has no order or no length."""
+    is_vector = isinstance(values, np.ndarray) and values.ndim > 0
+    if not (is_vector or (isinstance(values, Sequence) and not isinstance(values, str))):
+        raise TypeError(f"{name} must be a sequence of {members}, got {type(values).__name__}")
+
+
+def _check_one_each(name, values, n_nets):
+    if len(values) != n_nets:
+        raise ValueError(
+            f"{name} must be a sequence of one for each network, {n_nets}, got {len(values)}"
+        )
+
+
+def _check_networks(nets):
+    _check_sequence("nets", nets, "fastmlp.MLP")
+    if len(nets) == 0:
+        raise ValueError("nets must have at least one network, got none")
+    places: dict[int, int] = {}
+    for i, net in enumerate(nets):
+        with _about(f"nets[{i}]"):
+            check_network(net)
+        first = places.setdefault(id(net), i)
+        if first != i:
+            raise ValueError(
+                f"nets must be different objects, got the same as nets[{first}] and nets[{i}]"
+            )
+
+
+def _complete(options):
+    """Options of `fit` with its defaults for those not given."""
+    for name in options:
+        if name not in _DEFAULTS:
+            raise TypeError(f"fit_many has the options {', '.join(_DEFAULTS)}, got {name!r}")
+    return {**_DEFAULTS, **options}
+
+
+def _spread_seeds(seeds, n_nets):
+    """One seed for each network."""
+    if seeds is None:
+        return [None] * n_nets
+    if isinstance(seeds, Integral):
+        check_count("seeds", seeds, 0)
+        return np.random.SeedSequence(int(seeds)).spawn(n_nets)
+    _check_sequence("seeds", seeds, "integers, an integer or None")
+    _check_one_each("seeds", seeds, n_nets)
+    for i, seed in enumerate(seeds):
+        check_count(f"seeds[{i}]", seed, 0)
+    return list(seeds)
+
+
+def _by_dtype(nets, X):
+    """X in the dtype of every network, without a needless copy."""
+    data = {}
+    for net in nets:
+        if net.dtype not in data:
+            data[net.dtype] = as_rows("X", X, net.dtype, net.layer_sizes[0])
+    return data
+
+
+def _check_problems(nets, data, y, options):
+    """Check what `fit` would, once for all networks that would answer alike."""
+    checked = set()
+    for i, net in enumerate(nets):
+        kind = (net.dtype, net.layer_sizes[0], net.layer_sizes[-1], net.output, net.n_params)
+        if kind in checked:
+            continue
+        checked.add(kind)
+        # What is wrong with the first is most likely wrong with all.
+        with _about(f"nets[{i}]") if i else nullcontext():
+            prepare(net, data[net.dtype], y, seed=None, n_threads=1, progress=False, **options)
+
+
+def _check_rows(rows, nets, n_rows, weights):
+    """Check the rows of every network; return them as arrays of integers or of booleans."""
+    _check_sequence("rows", rows, "arrays")
+    _check_one_each("rows", rows, len(nets))
+    return [
+        _check_part(f"rows[{i}]", part, n_rows, weights, net.dtype)
+        for i, (part, net) in enumerate(zip(rows, nets, strict=True))
+    ]
+
+
+def _check_part(name, values, n_rows, weights, dtype):
+    part = as_real(name, values)
+    is_mask = part.dtype.kind == "b"
+    if part.ndim != 1 or part.dtype.kind not in "iub" or (is_mask and part.size != n_rows):
+        raise ValueError(
+            f"{name} must be a vector of integers, or of {n_rows} booleans, got the dtype "
+            f"{part.dtype} and the shape {part.shape}"
+        )
+    if not (part.any() if is_mask else part.size):
+        raise ValueError(f"{name} must name at least one row, got none")
+    if not is_mask and (part.min() < 0 or part.max() >= n_rows):
+        wrong = part.min() if part.min() < 0 else part.max()
+        raise ValueError(f"{name} must be from 0 to {n_rows - 1}, got {wrong}")
+    if weights is not None:
+        with _about(name):
+            as_weights(weights[part], len(weights[part]), dtype)
+    return part

@@ -1,0 +1,57 @@
+"""warmup: have the usual kernels compiled before anyone waits for them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from fastmlp.kernels._jit import cache_directory
+from fastmlp.kernels.threads import available_cores
+from fastmlp.network import MLP
+from fastmlp.result import Status
+
+
+def warmup(dtypes=("float32",)) -> Path | None:
+    """Compile the usual kernels, or load them from the cache, so that what follows starts at once.
+
+    For the build of a container image, or the start of a service. After it `fit`, `predict`,
+    `loss` and `loss_and_grad` compile nothing, whatever the network, the objective and the
+    optimizer. An empty cache costs some ten seconds for each dtype, a full one fractions of one.
+
+    Parameters
+    ----------
+    dtypes : sequence of {"float32", "float64"}, default ("float32",)
+        Those of the networks to come; each has its kernels. The default is that of `MLP`.
+
+    Returns
+    -------
+    Path or None
+        The folder that has the kernels for later processes. None if none are there, as it cannot
+        be made or written: then this process alone is ready.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For other dtypes, before anything is compiled.
+
+    Notes
+    -----
+    The folder is named by ``FASTMLP_CACHE_DIR``, or else by ``NUMBA_CACHE_DIR``, or is in the
+    user's cache folder. Its kernels are for this build of fastmlp, these versions of Python,
+    NumPy and Numba, and this model of CPU: another has them compiled anew.
+
+    Kernels for teams of threads are compiled where more than one core is available, and only
+    while no other thread trains with a team.
+    """
+    if isinstance(dtypes, str) or not hasattr(dtypes, "__iter__"):
+        raise TypeError(f"dtypes must be a sequence such as ('float32',), got {dtypes!r}")
+    nets = [MLP([1, 1], dtype=dtype) for dtype in dtypes]
+    X, y = np.zeros((2, 1)), np.zeros(2)
+    for net in nets:
+        for n_threads in (1, 2)[: available_cores()]:
+            result = net.fit(X, y, epochs=1, n_threads=n_threads)
+            if result.status is Status.INTERRUPTED:
+                raise KeyboardInterrupt
+            net.predict(X, n_threads=n_threads)
+            net.loss_and_grad(X, y, n_threads=n_threads)
+    folder = cache_directory()
+    return folder if any(folder.glob("*.nbc")) else None
