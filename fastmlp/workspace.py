@@ -202,10 +202,10 @@ class Workspace:
         plan[codes.SAMPLE_LOSS] = reserve(rows)
         plan[codes.GROUP_GRADIENT] = reserve(n_groups * n_params)
         plan[codes.SCRATCH] = size
-        # Of `gemm.multiply`: a panel, and strips of as many rows as a product has at most.
+        # Of `gemm.multiply`: a panel, strips of as many rows as a product has at most, a transpose.
         depth = min(DEPTH, max(*layer_sizes, rows))
         product_rows = max(layer_sizes) if n_groups else task_rows
-        reserve(depth * (lanes + -(-product_rows // TALL) * TALL))
+        reserve(depth * (lanes + -(-product_rows // TALL) * TALL) + product_rows * lanes)
         plan[codes.LOSS_TERMS] = size - plan[codes.SCRATCH]
         reserve(loss_rows * widths[-1])
         plan[codes.TASK] = size - plan[codes.SCRATCH]

@@ -24,8 +24,9 @@ from fastmlp.kernels.simd import (
     FROM_ROW,
     FROM_ZERO,
     TALL,
+    column_sums,
     panel_width,
-    sum_tile,
+    sums_width,
     vector,
 )
 
@@ -137,10 +138,10 @@ def dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, scratch):
             scratch,
         )
     if k1 > n_in:
-        width = panel_width(delta)
+        width = sums_width(delta)
         for j in range(0, n_out, width):
             columns = min(n_out - j, width)
-            sum_tile(delta, j, origin, gradient, n_in - k0, columns, depth)
+            column_sums(delta, j, origin, gradient, n_in - k0, columns, depth)
 
 
 @inline
@@ -152,7 +153,8 @@ def part_bounds(n, part, n_parts):
 @inline
 def new_scratch(A, rows):
     """Scratch for a product with `rows` rows of C, of A's dtype."""
-    return np.empty(DEPTH * (panel_width(A) + rows + TALL), A.dtype)
+    width = panel_width(A)
+    return np.empty(DEPTH * (width + rows + TALL) + rows * width, A.dtype)
 
 
 @entry

@@ -14,7 +14,6 @@ matrix multiplication, https://doi.org/10.1145/1356052.1356053.
 from fastmlp.kernels._jit import inline, loop, part
 from fastmlp.kernels.simd import (
     FROM_C,
-    FROM_ROW,
     LOW,
     MIDDLE,
     TALL,
@@ -34,6 +33,9 @@ PACK_BYTES = 4096
 PACK_ROWS = 5 * TALL
 PACK_PANELS = 4
 
+# Vector operations that the transposition of a square of vectors is worth, there and back.
+SWAP_COST = 400
+
 
 @part
 def multiply(
@@ -44,32 +46,50 @@ def multiply(
     ``a(r, t)`` is ``A[i + r, t]``, or ``A[t, i + r]`` if `a_transposed`; ``b(t, c)`` is
     ``B[t, j + c]``, or ``B[j + c, t]`` if `b_transposed`; t runs up to `depth`. The start is 0,
     ``row[cj + c]`` or C itself by `origin`. May destroy `scratch`, a vector of at least
-    min(`depth`, `DEPTH`) * (`panel_width` + `rows` rounded up to a multiple of `TALL`) elements.
+    min(`depth`, `DEPTH`) * (`panel_width` + `rows` rounded up to a multiple of `TALL`) elements and
+    ``rows * panel_width(A)`` more if `a_transposed`.
     Sums run in ascending order of t, one chain an element.
     """
-    if a_transposed and not b_transposed and C.shape[1] == 1 and origin != FROM_ROW:
-        # One column would use one lane of a vector. Its transpose is a row, with A as B.
-        column = matrix(B, 0, 1, depth)
-        result = matrix(C, ci, 1, rows)
-        _blocks(column, 0, 0, A, i, 0, origin, row, result, 0, 0, 1, rows, depth, scratch)
-    else:
-        _blocks(
-            A,
-            i,
-            a_transposed,
-            B,
-            j,
-            b_transposed,
-            origin,
-            row,
-            C,
-            ci,
-            cj,
-            rows,
-            columns,
-            depth,
-            scratch,
-        )
+    if a_transposed and swap_pays(rows, columns, depth, panel_width(A) // 2):
+        # Few columns would fill few lanes of a vector: form C's transpose, with A as B.
+        result = matrix(scratch, 0, columns, rows)
+        if columns == C.shape[1] == 1:
+            result = matrix(C, ci, 1, rows)
+        elif origin == FROM_C:
+            transpose_matrix(C, ci, cj, rows, columns, result, 0, 0)
+        rest = vector(scratch, rows * columns, scratch.size - rows * columns)
+        _blocks(B, j, 1, A, i, 0, origin, row, result, 0, 0, columns, rows, depth, rest)
+        if columns > 1 or C.shape[1] > 1:
+            transpose_matrix(result, 0, 0, columns, rows, C, ci, cj)
+        return
+    _blocks(
+        A,
+        i,
+        a_transposed,
+        B,
+        j,
+        b_transposed,
+        origin,
+        row,
+        C,
+        ci,
+        cj,
+        rows,
+        columns,
+        depth,
+        scratch,
+    )
+
+
+@inline
+def swap_pays(rows, columns, depth, lanes):
+    """Whether a product is faster transposed: narrow, and deep enough to transpose the result."""
+    across = (columns + lanes - 1) // lanes
+    down = (rows + lanes - 1) // lanes
+    saved = rows * across - columns * down
+    return columns <= 2 * lanes and saved * depth > SWAP_COST * (
+        across * down if columns > 1 else 1
+    )
 
 
 @inline
@@ -96,7 +116,7 @@ def _blocks(
             if pack_b:
                 panel, pj = matrix(scratch, 0, n, width), 0
                 if b_transposed:
-                    pack_panel_transposed(B, j + c, t, n_columns, panel)
+                    transpose_matrix(B, j + c, t, n_columns, n, panel, 0, 0)
                 else:
                     pack_panel(B, t, j + c, n_columns, panel)
             r = 0
@@ -153,14 +173,13 @@ def pack_panel(B, k, j, columns, panel):
 
 
 @inline
-def pack_panel_transposed(B, i, j, columns, panel):
-    """Overwrite the first `columns` columns of `panel` by rows ``i :`` of B, from column j on."""
-    side = panel_width(B) // 2
-    depth = panel.shape[0]
-    for c in range(0, columns, side):
-        for t in range(0, depth, side):
-            n_rows, n_columns = min(columns - c, side), min(depth - t, side)
-            transpose_block(B, i + c, j + t, panel, t, c, n_rows, n_columns)
+def transpose_matrix(A, i, j, rows, columns, B, bi, bj):
+    """Overwrite a block of B by the transpose of a block: B[bi + c, bj + r] = A[i + r, j + c]."""
+    side = panel_width(A) // 2
+    for r in range(0, rows, side):
+        for c in range(0, columns, side):
+            n_rows, n_columns = min(rows - r, side), min(columns - c, side)
+            transpose_block(A, i + r, j + c, B, bi + c, bj + r, n_rows, n_columns)
 
 
 @loop

@@ -41,6 +41,9 @@ def _tile_shape():
 
 
 VECTOR_BYTES, TILE_ROWS = _tile_shape()
+
+# Vectors that `column_sums` adds up side by side: an addition takes as long as several start.
+SUMS_VECTORS = 4
 TALL, MIDDLE, LOW = TILE_ROWS[:3]
 
 
@@ -177,10 +180,11 @@ def tile(typingctx, A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, col
 
 
 @intrinsic
-def sum_tile(typingctx, B, j, origin, C, ci, columns, depth):
-    """Sum columns of B in registers: `tile` with one row, for an A of ones.
+def column_sums(typingctx, B, j, origin, C, ci, columns, depth):
+    """Sum columns of B in registers: ``C[ci, j + c] = start + sum over t < depth of B[t, j + c]``.
 
-    ``C[ci, j + c] = start + sum over t < depth of B[t, j + c]``, the start 0 or what C holds.
+    The start is 0 or what C holds, by `origin`; ``0 < columns <= sums_width(B)``. Each sum is one
+    chain of additions in ascending order of t. B and C are C-contiguous matrices of one dtype.
     """
     n = types.intp
     signature = types.void(B, n, n, C, n, n, n)
@@ -189,24 +193,87 @@ def sum_tile(typingctx, B, j, origin, C, ci, columns, depth):
         b, j, origin, c, ci, columns, depth = args
         n_lanes = VECTOR_BYTES // (B.dtype.bitwidth // 8)
         b, b_width = _block(context, builder, B, b, _I64(0), j)
-        c, c_width = _block(context, builder, C, c, ci, j)
-        element = b.type.pointee
-        one = cgutils.alloca_once_value(builder, ir.Constant(element, 1.0))
+        c, _ = _block(context, builder, C, c, ci, j)
         from_zero = builder.icmp_signed("==", origin, _I64(FROM_ZERO))
-        zero = _I64(0)
-        function = _tile_function(builder.module, element, 1, 2, n_lanes)
-        narrow = _tile_function(builder.module, element, 1, 1, n_lanes)
-        operands = [one, zero, zero, b, b_width, c, c_width, from_zero]
-        operands += [c, c_width, columns, depth]
-        fits = builder.icmp_signed("<=", columns, _I64(n_lanes))
-        with builder.if_else(fits) as (then, otherwise):
-            with then:
-                builder.call(narrow, operands)
-            with otherwise:
-                builder.call(function, operands)
+        operands = [b, b_width, from_zero, c, columns, depth]
+        element = b.type.pointee
+        with builder.if_else(builder.icmp_signed("<=", columns, _I64(n_lanes))) as (one, more):
+            with one:
+                builder.call(_sums_function(builder.module, element, 1, n_lanes), operands)
+            with more:
+                wide = _sums_function(builder.module, element, SUMS_VECTORS, n_lanes)
+                builder.call(wide, operands)
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def sums_width(typingctx, A):
+    """Columns that `column_sums` takes at a time for matrices of A's dtype."""
+    width = SUMS_VECTORS * VECTOR_BYTES // (A.dtype.bitwidth // 8)
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.intp, width)
+
+    return types.intp(A), codegen
+
+
+def _sums_function(module, element, n_vectors, n_lanes):
+    """Define the sums of up to so many vectors of columns once per LLVM module."""
+    suffix = "f64" if isinstance(element, ir.DoubleType) else "f32"
+    name = f"fastmlp_sums_{suffix}_{n_vectors}x{n_lanes}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = element.as_pointer()
+    arguments = [pointer, _I64, _I1, pointer, _I64, _I64]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    b, b_row, from_zero, c, columns, depth = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    vectors = _Vectors(builder, element, n_lanes)
+    offsets = [_I64(v * n_lanes) for v in range(n_vectors)]
+    masks = [vectors.first_lanes(builder.sub(columns, offset)) for offset in offsets]
+
+    def load_row(base):
+        return [
+            vectors.load(builder.gep(base, [offset]), mask)
+            for offset, mask in zip(offsets, masks, strict=True)
+        ]
+
+    initial = [builder.select(from_zero, vectors.zeros, x) for x in load_row(c)]
+    entry = builder.block
+    loop = function.append_basic_block("loop")
+    done = function.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed(">", depth, _I64(0)), loop, done)
+
+    builder.position_at_end(loop)
+    left = builder.phi(_I64)
+    row = builder.phi(pointer)
+    sums = [builder.phi(vectors.type) for _ in initial]
+    updated = [builder.fadd(x, y) for x, y in zip(sums, load_row(row), strict=True)]
+    left_next = builder.sub(left, _I64(1))
+    steps = [
+        (left, depth, left_next),
+        (row, b, builder.gep(row, [b_row])),
+        *zip(sums, initial, updated, strict=True),
+    ]
+    for phi, before, after in steps:
+        phi.add_incoming(before, entry)
+        phi.add_incoming(after, loop)
+    builder.cbranch(builder.icmp_signed(">", left_next, _I64(0)), loop, done)
+
+    builder.position_at_end(done)
+    results = []
+    for before, after in zip(initial, updated, strict=True):
+        results.append(builder.phi(vectors.type))
+        results[-1].add_incoming(before, entry)
+        results[-1].add_incoming(after, loop)
+    for result, offset, mask in zip(results, offsets, masks, strict=True):
+        vectors.store(result, builder.gep(c, [offset]), mask)
+    builder.ret_void()
+    return function
 
 
 def _block(context, builder, array_type, value, row, column):
@@ -469,7 +536,10 @@ if numba.config.DISABLE_JIT:
         for t in range(depth):
             block += a[:, t, None] * B[t, j : j + columns]
 
-    def sum_tile(B, j, origin, C, ci, columns, depth):
+    def sums_width(A):
+        return SUMS_VECTORS * VECTOR_BYTES // A.itemsize
+
+    def column_sums(B, j, origin, C, ci, columns, depth):
         sums = C[ci, j : j + columns]
         if origin == FROM_ZERO:
             sums[:] = 0
