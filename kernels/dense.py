@@ -4,8 +4,9 @@ A layer computes ``output = activation(A @ W + b)``. With delta the gradient wit
 ``A @ W + b``, backpropagation needs ``delta @ W^T`` times the derivative of the activation
 below, and the parameter gradients ``A^T @ delta`` and the column sums of delta.
 
-The ``_block`` and ``_rows`` functions do their share and are what the network's passes call. `dense_forward`, `dense_backward_input` and `dense_backward_params` are the same work as
-kernels of their own, for tests, benchmarks and whoever wants one layer.
+The ``_block`` and ``_rows`` functions do their share and are what the network's passes call.
+`dense_forward`, `dense_backward_input` and `dense_backward_params` are the same work as kernels
+of their own, for tests, benchmarks and whoever wants one layer.
 """
 
 import numpy as np

@@ -166,7 +166,7 @@ def chunk_pass(
     sync,
     backward,
 ):
-    """Take one part's share of the chunk of `rows` rows at `start` forward and, if `backward`, back.
+    """Take one part's share of the chunk at `start` of `rows` rows forward, and back if `backward`.
 
     Reads theta and the samples; overwrites the outputs, sample losses and, if `backward`, the
     deltas, which carry sample weight / `batch`, or the gradients of the part's groups of rows.
