@@ -1,6 +1,11 @@
 """Settings of a test session: every run makes the same examples, and none opens a window."""
 
 import os
+import sys
+from pathlib import Path
+
+# asv_bench is not installed; last, so that an installed fastmlp comes before the source tree's.
+sys.path.append(str(Path(__file__).parents[1]))
 
 # Teams of up to four threads, on however few cores; Numba reads this when it is imported.
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")

@@ -1,6 +1,4 @@
-"""The three products of a dense layer, as GFLOP/s beside NumPy's BLAS on the same shapes."""
-
-import time
+"""The three products of a dense layer, beside NumPy's BLAS on the same shapes."""
 
 import numpy as np
 
@@ -11,23 +9,15 @@ SHAPES = [(32, 784, 16), (64, 64, 64), (200, 784, 100), (128, 512, 512), (512, 1
 DTYPES = ["float32", "float64"]
 
 
-def gflops(call, flops, seconds=0.2):
-    """Rate of the fastest of as many calls as fit into `seconds`."""
-    call()
-    fastest, began = np.inf, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        start = time.perf_counter()
-        call()
-        fastest = min(fastest, time.perf_counter() - start)
-    return flops / fastest / 1e9
-
-
 class Products:
-    """Serial kernels against a serial ``np.dot``: set OPENBLAS_NUM_THREADS=1 to compare."""
+    """Serial kernels against a serial ``np.dot``: set OPENBLAS_NUM_THREADS=1 to compare.
+
+    Each is 2 rows n_in n_out floating-point operations. Times, not rates: asv takes what grows
+    for a regression.
+    """
 
     params = (SHAPES, DTYPES)
     param_names = ("rows, n_in, n_out", "dtype")
-    unit = "GFLOP/s"
 
     def setup(self, shape, dtype):
         rows, n_in, n_out = shape
@@ -41,27 +31,21 @@ class Products:
         self.below = np.empty((rows, n_in), dtype)
         self.gradient = np.empty((n_in + 1, n_out), dtype)
         self.parameter = self.b.dtype.type(0)
-        self.flops = 2.0 * rows * n_in * n_out
 
-    def track_forward(self, shape, dtype):
+    def time_forward(self, shape, dtype):
         arguments = (self.A, self.W, self.b, codes.RELU, self.parameter, self.output, self.output)
-        return gflops(lambda: threads.run(dense.dense_forward, 1, *arguments, 1), self.flops)
+        threads.run(dense.dense_forward, 1, *arguments, 1)
 
-    def track_backward_input(self, shape, dtype):
+    def time_backward_input(self, shape, dtype):
         arguments = (self.delta, self.transposed, self.A, codes.RELU, self.parameter, self.below)
-        return gflops(lambda: threads.run(dense.dense_backward_input, 1, *arguments, 1), self.flops)
+        threads.run(dense.dense_backward_input, 1, *arguments, 1)
 
-    def track_backward_params(self, shape, dtype):
+    def time_backward_params(self, shape, dtype):
         arguments = (self.A, self.delta, self.gradient)
-        return gflops(
-            lambda: threads.run(dense.dense_backward_params, 1, *arguments, 1), self.flops
-        )
+        threads.run(dense.dense_backward_params, 1, *arguments, 1)
 
-    def track_numpy_dot(self, shape, dtype):
-        return gflops(lambda: np.dot(self.A, self.W, out=self.output), self.flops)
-
-    for track in (track_forward, track_backward_input, track_backward_params, track_numpy_dot):
-        track.unit = unit
+    def time_numpy_dot(self, shape, dtype):
+        np.dot(self.A, self.W, out=self.output)
 
 
 class Launch:

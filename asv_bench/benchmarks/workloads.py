@@ -9,8 +9,8 @@ import numpy as np
 class Workload:
     """A network, its data and how it is trained.
 
-    `steps` is how many mini-batches make the timed epoch: enough to time, few enough to wait
-    for; the data set is cut to them.
+    `steps` is how many mini-batches make the timed epoch, all of them full: enough to time, few
+    enough to wait for; the data set is cut to them.
     """
 
     name: str
@@ -52,7 +52,7 @@ WORKLOADS = {
     w.name: w
     for w in (
         Workload("digits13k", (784, 16, 16, 10), "relu", "softmax", 32, "adam", 60_000, 1875),
-        Workload("tabular", (20, 64, 64, 1), "relu", "identity", 64, "adam", 20_000, 313),
+        Workload("tabular", (20, 64, 64, 1), "relu", "identity", 64, "adam", 20_000, 312),
         Workload("online", (784, 16, 16, 10), "relu", "softmax", 1, "momentum", 60_000, 20_000),
         Workload("matexp", (4, 32, 16, 4), "tanh", "identity", None, "adam", 10_000, 1),
         Workload("mnist512", (784, 512, 512, 10), "relu", "softmax", 128, "adam", 60_000, 100),

@@ -1,0 +1,181 @@
+"""The command line of the comparison."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from asv_bench.peers import libraries, machine, report, tasks
+from asv_bench.peers.figures import FIGURES
+from asv_bench.peers.rounds import Results, plan
+
+INTERRUPTED = 130
+
+# Enough for networks by the dozen: compiling each takes a minute.
+PEERS_OF_NETWORKS = ("jax", "torch")
+
+EPILOG = """
+examples:
+  python -m asv_bench.peers --markdown --json peers.json   the table in README
+  python -m asv_bench.peers --workloads online mnist512 --threads 1 --rounds 5
+  python -m asv_bench.peers --random 20 --seed 3           is it slower anywhere?
+  python -m asv_bench.peers --network 20-64-64-1:tanh:64   a look at one network
+  python -m asv_bench.peers --figures                      calls, start-up and memory
+"""
+
+
+def build_parser():
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m asv_bench.peers",
+        description="Time fastmlp and its peers side by side.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to measure, by default all workloads")
+    what.add_argument(
+        "--workloads",
+        nargs="+",
+        choices=tasks.TRAINING,
+        metavar="NAME",
+        help=f"training: {', '.join(tasks.TRAINING)}",
+    )
+    what.add_argument(
+        "--figures",
+        nargs="*",
+        choices=[*tasks.CALLS, *FIGURES],
+        metavar="NAME",
+        help="all, or those named: beside peers "
+        f"{', '.join(tasks.CALLS)}; of fastmlp alone {', '.join(FIGURES)}",
+    )
+    what.add_argument(
+        "--network",
+        nargs="+",
+        type=_network,
+        metavar="SPECIFICATION",
+        help="plain networks trained with Adam, as sizes:activation:batch for the squared error "
+        "or sizes:activation:batch:softmax, such as 20-64-64-1:tanh:64",
+    )
+    what.add_argument(
+        "--random",
+        type=_count,
+        metavar="N",
+        help="N random networks: widths 1 to 2048, 1 to 8 hidden layers, batch 1 to 4096",
+    )
+    what.add_argument("--seed", type=int, default=0, help="of the random networks; default 0")
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--peers",
+        nargs="*",
+        choices=libraries.PEERS,
+        metavar="NAME",
+        help=f"of {', '.join(libraries.PEERS)}; default all, for --network and --random "
+        f"{' and '.join(PEERS_OF_NETWORKS)}",
+    )
+    how.add_argument("--threads", nargs="+", type=_count, default=[1, 2], metavar="N")
+    how.add_argument("--rounds", type=_count, default=3, metavar="N")
+    output = parser.add_argument_group("output")
+    output.add_argument("--markdown", action="store_true", help="print the table in Markdown")
+    output.add_argument("--json", metavar="FILE", help="write all figures to a file")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    return parser
+
+
+def _count(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def _network(text):
+    try:
+        return tasks.network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def chosen(options):
+    """What the options ask for.
+
+    Returns
+    -------
+    timed : list of (Task, list of str)
+        Tasks and the libraries to time at each, installed or not, fastmlp first.
+    figures : list of str
+        Names of FIGURES.
+    """
+    networks = options.network or []
+    if options.random:
+        networks = [*networks, *tasks.random_networks(options.random, options.seed)]
+    figures = options.figures
+    if figures is not None and not figures:
+        figures = [*tasks.CALLS, *FIGURES]
+    workloads = options.workloads
+    if workloads is None and figures is None and not networks:
+        workloads = tasks.TRAINING
+    named = [tasks.TRAINING[name] for name in workloads or []]
+    named += [tasks.CALLS[name] for name in figures or [] if name in tasks.CALLS]
+    timed = []
+    for task in dict.fromkeys([*named, *networks]):
+        default = libraries.PEERS if task in named else PEERS_OF_NETWORKS
+        peers = default if options.peers is None else options.peers
+        able = [x for x in peers if task.kind in libraries.LIBRARIES[x].kinds]
+        timed.append((task, [libraries.OURS, *able]))
+    return timed, [name for name in figures or [] if name in FIGURES]
+
+
+def without_missing(timed, skipped):
+    """Leave out the libraries that are not installed, say so, and add them to `skipped`."""
+    for library in dict.fromkeys(library for _, names in timed for library in names):
+        if not libraries.installed(library):
+            title = libraries.LIBRARIES[library].title
+            print(f"{title} is not installed: skipped", file=sys.stderr)
+            skipped.append(library)
+    return [(task, [x for x in names if x not in skipped]) for task, names in timed]
+
+
+def write(results, timed, options):
+    """Print the tables, and write the file if one is asked for."""
+    values = results.values
+    rows, figures = report.rows_of(values, timed, options.threads), report.figures_of(values)
+    layout = report.as_markdown if options.markdown else report.as_text
+    inspected = machine.inspect()
+    print(f"{machine.describe(inspected)}\n")
+    if rows:
+        print(f"{layout(report.cells_of(rows))}\n")
+        print("\n".join(report.notes_on(results, rows, options.rounds)))
+    if figures:
+        print(f"{layout(report.cells_of_figures(figures))}")
+    if options.json:
+        content = report.as_json(inspected, results, rows, options.rounds)
+        Path(options.json).write_text(content, encoding="utf-8")
+
+
+def main(arguments=None):
+    """Run the command; return its exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.one:
+        what, name, threads = options.one
+        print(libraries.measure(what, name, int(threads)))
+        return 0
+    if options.json and not Path(options.json).absolute().parent.is_dir():
+        parser.error(f"--json needs a file in a folder that exists, got {options.json}")
+    timed, figures = chosen(options)
+    results, status = Results(), 0
+    timed = without_missing(timed, results.skipped)
+    measurements = plan(timed, figures, options.threads)
+    try:
+        for n_round in range(1, options.rounds + 1):
+            print(f"round {n_round} of {options.rounds}", file=sys.stderr)
+            for measurement in measurements:
+                results.take(measurement)
+    except KeyboardInterrupt:
+        print("interrupted; what there is so far:", file=sys.stderr)
+        status = INTERRUPTED
+    write(results, timed, options)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

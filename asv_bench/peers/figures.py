@@ -1,0 +1,133 @@
+"""Figures of fastmlp alone: start-up, memory, and what SciPy's L-BFGS-B leaves to the kernels.
+
+Start-up and memory are those of the suites `startup` and `memory`, which asv runs.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from asv_bench.benchmarks.startup import FIRST_FIT, Imports
+from asv_bench.peers.libraries import measure_apart
+from asv_bench.peers.processes import run_python
+
+# Processes whose least time counts.
+REPEATS = 5
+
+TIMED = """
+import time
+start = time.perf_counter()
+{statement}
+print(time.perf_counter() - start)
+"""
+
+PEAK_MEMORY = """
+import resource, sys
+from asv_bench.benchmarks.memory import PeakMemory
+benchmark = PeakMemory()
+benchmark.setup()
+{work}
+unit = 1 if sys.platform == "darwin" else 1024
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+"""
+
+DATA = "benchmark.peakmem_data_alone()"
+GRADIENT_OF_A_ROW = "benchmark.net.loss_and_grad(benchmark.X[:1], benchmark.y[:1])"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number.
+
+    Attributes
+    ----------
+    title : str
+    unit : str
+    measure : callable
+        Takes the number of threads if `threaded`, else nothing; may raise `processes.Failed`.
+    threaded : bool
+    best : callable
+        Of the numbers of all rounds: min or max.
+    """
+
+    title: str
+    unit: str
+    measure: Callable
+    threaded: bool = False
+    best: Callable = min
+
+
+def import_seconds():
+    """Seconds of importing fastmlp less those of importing numba."""
+
+    def least(statement):
+        code = TIMED.format(statement=statement)
+        return min(float(run_python(["-c", code])) for _ in range(REPEATS))
+
+    imports = Imports()
+    return least(imports.timeraw_import_fastmlp()) - least(imports.timeraw_import_numba())
+
+
+def process_seconds(**environment):
+    """Seconds from the start to the end of a process that fits one epoch of the digits."""
+    start = time.perf_counter()
+    run_python(["-c", FIRST_FIT], **environment)
+    return time.perf_counter() - start
+
+
+def warm_process_seconds():
+    """The same where another process has filled the cache."""
+    process_seconds()
+    return min(process_seconds() for _ in range(REPEATS))
+
+
+def cold_process_seconds():
+    """The same with an empty cache."""
+    with tempfile.TemporaryDirectory() as cache:
+        return process_seconds(FASTMLP_CACHE_DIR=cache)
+
+
+def peak_memory(work):
+    """Peak memory in MB of a process that has the data of `PeakMemory` and does some work."""
+    # The first of two processes may have to compile.
+    code = PEAK_MEMORY.format(work=work)
+    return min(float(run_python(["-c", code])) for _ in range(2))
+
+
+def memory_beyond(less, more):
+    """Peak memory in MB that more work takes than less."""
+    return peak_memory(f"{less}; {more}") - peak_memory(less)
+
+
+FIGURES = {
+    "lbfgs_share": Figure(
+        "share of L-BFGS-B's time on the digits, 64-64-32-10, that is spent in the kernels",
+        "%",
+        lambda n_threads: 100 * measure_apart("lbfgs_share", "digits", n_threads),
+        threaded=True,
+        best=max,
+    ),
+    "import": Figure("`import fastmlp` beyond `import numba`", "s", import_seconds),
+    "process": Figure(
+        "process with import, network and one epoch of the digits, warm cache",
+        "s",
+        warm_process_seconds,
+    ),
+    "process-cold": Figure("the same process, empty cache", "s", cold_process_seconds),
+    "memory-kernels": Figure(
+        "memory of the compiler and the loaded kernels, warm cache",
+        "MB",
+        lambda: memory_beyond(DATA, GRADIENT_OF_A_ROW),
+    ),
+    "memory-gradient": Figure(
+        "peak memory beyond data and kernels, full-batch gradient of 20-64-64-1 on 1,000,000 rows",
+        "MB",
+        lambda: memory_beyond(GRADIENT_OF_A_ROW, "benchmark.peakmem_full_batch_gradient()"),
+    ),
+    "memory-epoch": Figure(
+        "peak memory beyond data and kernels, one epoch of the same in mini-batches of 256",
+        "MB",
+        lambda: memory_beyond(GRADIENT_OF_A_ROW, "benchmark.peakmem_one_epoch()"),
+    ),
+}

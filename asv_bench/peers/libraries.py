@@ -1,0 +1,96 @@
+"""The libraries, what each can be timed at, and how: in a process of its own."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+
+from asv_bench.peers import tasks
+from asv_bench.peers.processes import run_python
+
+GRADIENTS = ("loss_and_grad", "value_and_grad")
+
+
+@dataclass(frozen=True)
+class Library:
+    """One column of the table.
+
+    Attributes
+    ----------
+    title : str
+    package : str
+        What is imported.
+    distribution : str
+        What is installed.
+    kinds : tuple of str
+        The kinds of `tasks.Task` that it is timed at.
+    """
+
+    title: str
+    package: str
+    distribution: str
+    kinds: tuple[str, ...] = ("train", "predict", *GRADIENTS)
+
+
+LIBRARIES = {
+    "fastmlp": Library("fastmlp", "fastmlp", "fastmlp"),
+    "jax": Library("JAX", "jax", "jax"),
+    "torch": Library("PyTorch", "torch", "torch"),
+    "torch-compiled": Library("torch.compile", "torch", "torch", ("train", "predict")),
+    "scikit-learn": Library("scikit-learn", "sklearn", "scikit-learn", ("train", "predict")),
+}
+OURS = "fastmlp"
+PEERS = tuple(name for name in LIBRARIES if name != OURS)
+
+
+def installed(library):
+    """Whether a library can be imported."""
+    return importlib.util.find_spec(LIBRARIES[library].package) is not None
+
+
+def measure(what, name, n_threads):
+    """Measure in this process.
+
+    Parameters
+    ----------
+    what : str
+        One of LIBRARIES, or "peak", or "lbfgs_share".
+    name : str
+        Of a task; of a dtype for "peak".
+    n_threads : int
+
+    Returns
+    -------
+    float
+        Seconds, GFLOP/s for "peak".
+    """
+    if what == "peak":
+        from asv_bench.peers.time_numpy import peak_gflops
+
+        return peak_gflops(name)
+    if what == "lbfgs_share":
+        from asv_bench.peers.time_fastmlp import lbfgs_share
+
+        return lbfgs_share(n_threads)
+    compiled = {"compiled": True} if what == "torch-compiled" else {}
+    module = importlib.import_module(f"asv_bench.peers.time_{LIBRARIES[what].package}")
+    return module.measure(tasks.find(name), n_threads, **compiled)
+
+
+def measure_apart(what, name, n_threads):
+    """`measure` in a new process with that many threads.
+
+    Raises
+    ------
+    processes.Failed
+    """
+    n_threads = str(n_threads)
+    arguments = ["-m", "asv_bench.peers", "--one", what, name, n_threads]
+    output = run_python(
+        arguments,
+        OMP_NUM_THREADS=n_threads,
+        OPENBLAS_NUM_THREADS=n_threads,
+        MKL_NUM_THREADS=n_threads,
+        PJRT_NPROC=n_threads,  # the size of JAX's thread pool
+        JAX_PLATFORMS="cpu",
+    )
+    return float(output.split()[-1])

@@ -1,0 +1,102 @@
+"""All measurements of a run, in turn for several rounds, each told as it comes."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from asv_bench.peers.figures import FIGURES
+from asv_bench.peers.libraries import LIBRARIES, measure_apart
+from asv_bench.peers.processes import Failed
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number to be had, and which of several rounds counts: the least or the most."""
+
+    key: tuple
+    label: str
+    unit: str
+    measure: Callable[[], float]
+    best: Callable = min
+
+
+@dataclass
+class Results:
+    """What a run has found so far.
+
+    Attributes
+    ----------
+    values : dict
+        The best of all rounds: seconds of a step or call by ("seconds", task name, threads,
+        library), GFLOP/s by ("peak", dtype, threads), others by ("figure", name, threads).
+    skipped : list of str
+        The libraries that are not installed.
+    failed : dict
+        The reason, by the label of the measurement.
+    """
+
+    values: dict = field(default_factory=dict)
+    skipped: list = field(default_factory=list)
+    failed: dict = field(default_factory=dict)
+
+    def take(self, measurement):
+        """Measure once more, unless it failed before, and tell the outcome."""
+        label = measurement.label
+        if label in self.failed:
+            return
+        try:
+            value = measurement.measure()
+        except Failed as reason:
+            self.failed[label] = str(reason)
+            print(f"  {label}: left out: {reason}", file=sys.stderr)
+            return
+        known = self.values.get(measurement.key, value)
+        self.values[measurement.key] = measurement.best(value, known)
+        print(f"  {label}: {with_unit(value, measurement.unit)}", file=sys.stderr)
+
+
+def plan(timed, figures, threads):
+    """The measurements of a round.
+
+    Parameters
+    ----------
+    timed : list of (Task, list of str)
+        Tasks, and which of LIBRARIES are timed at each.
+    figures : list of str
+        Of FIGURES.
+    threads : list of int
+    """
+    measurements = []
+    for dtype in dict.fromkeys(task.dtype for task, _ in timed):
+        for n in threads:
+            label = f"peak, {dtype}, {in_threads(n)}"
+            peak = partial(measure_apart, "peak", dtype, n)
+            measurements.append(Measurement(("peak", dtype, n), label, "GFLOP/s", peak, max))
+    for task, libraries in timed:
+        for n in threads:
+            for library in libraries:
+                label = f"{task.name}, {in_threads(n)}, {LIBRARIES[library].title}"
+                seconds = partial(measure_apart, library, task.name, n)
+                key = ("seconds", task.name, n, library)
+                measurements.append(Measurement(key, label, "s", seconds))
+    for name in figures:
+        figure = FIGURES[name]
+        for n in threads if figure.threaded else [None]:
+            label = figure.title if n is None else f"{figure.title}, {in_threads(n)}"
+            measure = figure.measure if n is None else partial(figure.measure, n)
+            key = ("figure", name, n)
+            measurements.append(Measurement(key, label, figure.unit, measure, figure.best))
+    return measurements
+
+
+def in_threads(n):
+    """The number of threads in words."""
+    return f"{n} thread{'s' if n > 1 else ''}"
+
+
+def with_unit(value, unit):
+    """A number as text; seconds as milli- or microseconds if they are few."""
+    if unit == "s" and value < 1:
+        value, unit = (1e3 * value, "ms") if value >= 1e-3 else (1e6 * value, "µs")
+    return f"{value:,.3g} {unit}" if abs(value) < 1000 else f"{value:,.0f} {unit}"

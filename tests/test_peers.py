@@ -1,0 +1,297 @@
+"""The command that times fastmlp beside its peers: everything about it but the times."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asv_bench.peers import __main__ as command
+from asv_bench.peers import libraries, machine, processes, report, rounds, tasks
+
+ROOT = Path(__file__).parents[1]
+
+# Seconds of a step with one thread and with two, as if they had been measured.
+FAKE_SECONDS = {
+    "fastmlp": (10e-6, 8e-6),
+    "jax": (20e-6, 25e-6),
+    "torch": (200e-6, 300e-6),
+    "torch-compiled": (2.5e-3, 1.5e-3),
+    "scikit-learn": (400e-6, 350e-6),
+}
+
+
+def fake_measure(what, name, n_threads):
+    if what == "peak":
+        return 200.0 * n_threads
+    return FAKE_SECONDS[what][n_threads - 1]
+
+
+@pytest.fixture
+def no_clock(monkeypatch):
+    """Replace every measurement by FAKE_SECONDS, with all libraries installed."""
+    monkeypatch.setattr(rounds, "measure_apart", fake_measure)
+    monkeypatch.setattr(libraries, "installed", lambda library: True)
+
+
+def choose(*arguments):
+    return command.chosen(command.build_parser().parse_args(arguments))
+
+
+# Networks
+
+
+def test_a_specification_says_what_is_trained():
+    task = tasks.network("20-64-32-3:tanh:50:softmax")
+    workload = task.workload
+    assert workload.sizes == (20, 64, 32, 3)
+    assert (workload.activation, workload.output, workload.batch) == ("tanh", "softmax", 50)
+    X, y = task.data()
+    assert X.shape == (50 * workload.steps, 20)
+    assert y.shape == (50 * workload.steps,)
+    assert y.max() < 3
+
+
+@pytest.mark.parametrize(
+    "specification",
+    [
+        "",
+        "online2",
+        "20-64-1:tanh",
+        "20:tanh:64",
+        "20-0-1:tanh:64",
+        "20-64-1:selu:64",
+        "20-64-1:tanh:0",
+        "20-64-1:tanh:64:sigmoid",
+        "20-64-1:tanh:64:softmax:1",
+    ],
+)
+def test_other_specifications_are_refused(specification):
+    with pytest.raises(ValueError, match="a network is given as sizes:activation:batch"):
+        tasks.network(specification)
+
+
+def test_random_networks_are_those_of_their_seed():
+    drawn = tasks.random_networks(20, seed=3)
+    assert drawn == tasks.random_networks(20, seed=3)
+    assert drawn[:5] == tasks.random_networks(5, seed=3)
+    assert drawn != tasks.random_networks(20, seed=4)
+
+
+def test_random_networks_lie_in_their_range_and_are_found_by_name():
+    for task in tasks.random_networks(300, seed=0):
+        *widths, n_out = task.workload.sizes
+        assert 1 <= len(widths) - 1 <= 8
+        assert 1 <= min(widths) <= max(widths) <= 2048
+        assert 1 <= n_out <= 100
+        assert 1 <= task.workload.batch <= 4096
+        assert tasks.find(task.name) == task
+
+
+def test_a_network_has_several_steps_and_data_that_fit_into_memory():
+    for task in tasks.random_networks(100, seed=1):
+        workload = task.workload
+        numbers = workload.n_rows * (workload.sizes[0] + workload.sizes[-1])
+        assert workload.n_rows == workload.steps * workload.batch
+        assert workload.steps >= 2
+        assert numbers <= 2**25 or workload.steps == 2
+
+
+@pytest.mark.parametrize("name", tasks.TRAINING)
+def test_every_mini_batch_of_a_workload_is_full(name):
+    workload = tasks.TRAINING[name].workload
+    n_rows = len(workload.data()[0])
+    assert n_rows == workload.steps * (workload.batch or n_rows)
+
+
+# The command line
+
+
+def test_without_options_the_workloads_are_timed_beside_all_peers():
+    timed, figures = choose()
+    assert [task.name for task, _ in timed] == [
+        "digits13k",
+        "tabular",
+        "online",
+        "matexp",
+        "mnist512",
+        "wide1024",
+    ]
+    assert all(names == list(libraries.LIBRARIES) for _, names in timed)
+    assert figures == []
+
+
+def test_networks_have_two_peers_unless_others_are_asked_for():
+    timed, _ = choose("--random", "2", "--seed", "5", "--network", "4-8-1:relu:16")
+    assert [task.name for task, _ in timed] == [
+        "4-8-1:relu:16",
+        *(task.name for task in tasks.random_networks(2, 5)),
+    ]
+    assert all(names == ["fastmlp", "jax", "torch"] for _, names in timed)
+    timed, _ = choose("--network", "4-8-1:relu:16", "--peers", "torch-compiled")
+    assert timed[0][1] == ["fastmlp", "torch-compiled"]
+
+
+def test_figures_are_calls_beside_peers_that_have_them_and_others_alone():
+    timed, figures = choose("--figures")
+    assert [task.name for task, _ in timed] == list(tasks.CALLS)
+    peers = {task.name: names for task, names in timed}
+    assert peers["predict1"] == list(libraries.LIBRARIES)
+    assert peers["loss_and_grad"] == ["fastmlp", "jax", "torch"]
+    assert {"lbfgs_share", "import", "memory-gradient"} <= set(figures)
+    assert choose("--figures", "import") == ([], ["import"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workloads", "mnist"], "invalid choice: 'mnist'"),
+        (["--network", "4-8-1"], "got '4-8-1'"),
+        (["--random", "0"], "must be at least 1, got 0"),
+        (["--peers", "theano"], "invalid choice: 'theano'"),
+        (["--json", "no/such/folder/peers.json"], "got no/such/folder/peers.json"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_timed(arguments, message, capsys):
+    with pytest.raises(SystemExit) as exit:
+        command.main(arguments)
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_it_runs_from_the_root_of_a_clone():
+    arguments = [sys.executable, "-m", "asv_bench.peers", "--help"]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--random" in done.stdout
+
+
+def test_a_peer_that_is_not_installed_is_skipped_and_said_so(monkeypatch, capsys):
+    missing = libraries.Library("JAX", "no_such_package", "jax")
+    monkeypatch.setitem(libraries.LIBRARIES, "jax", missing)
+    monkeypatch.setattr(rounds, "measure_apart", fake_measure)
+    arguments = ["--workloads", "online", "--peers", "jax", "--rounds", "1", "--threads", "1"]
+    assert command.main(arguments) == 0
+    output, progress = capsys.readouterr()
+    assert "JAX is not installed: skipped" in progress
+    assert "Not installed, and skipped: JAX." in output
+
+
+def test_a_peer_that_fails_is_left_out_and_tried_once(monkeypatch, no_clock, capsys):
+    calls = []
+
+    def measure(what, name, n_threads):
+        calls.append(what)
+        if what == "torch-compiled":
+            raise processes.Failed("no compiler")
+        return fake_measure(what, name, n_threads)
+
+    monkeypatch.setattr(rounds, "measure_apart", measure)
+    arguments = ["--workloads", "online", "--rounds", "3", "--threads", "1"]
+    assert command.main(arguments) == 0
+    output, progress = capsys.readouterr()
+    assert calls.count("torch-compiled") == 1
+    assert calls.count("torch") == 3
+    assert "online, 1 thread, torch.compile: left out: no compiler" in progress
+    assert "Left out: online, 1 thread, torch.compile: no compiler" in output
+
+
+def test_figures_are_told_as_they_come_and_the_best_round_counts(capsys):
+    values = iter([3e-3, 2e-3, 2.5e-3])
+    key = ("seconds", "online", 1, "jax")
+    step = rounds.Measurement(key, "online, 1 thread, JAX", "s", lambda: next(values))
+    results = rounds.Results()
+    for told in ("3 ms", "2 ms", "2.5 ms"):
+        results.take(step)
+        assert capsys.readouterr().err.strip() == f"online, 1 thread, JAX: {told}"
+    assert results.values == {key: 2e-3}
+
+
+def test_interrupted_it_prints_what_there_is(monkeypatch, no_clock, capsys):
+    def measure(what, name, n_threads):
+        if what == "torch":
+            raise KeyboardInterrupt
+        return fake_measure(what, name, n_threads)
+
+    monkeypatch.setattr(rounds, "measure_apart", measure)
+    arguments = ["--workloads", "online", "--threads", "1", "--markdown"]
+    assert command.main(arguments) == command.INTERRUPTED
+    assert "| threads | fastmlp | JAX | fastest peer / ours |" in capsys.readouterr().out
+
+
+# The report
+
+
+def test_the_table_in_markdown(no_clock, capsys):
+    arguments = ["--workloads", "tabular", "--peers", "jax", "torch-compiled", "--markdown"]
+    command.main(arguments)
+    lines = capsys.readouterr().out.splitlines()
+    name = "tabular: 20-64-64-1 relu, batch 64, Adam"
+    # 2 * 64 * (3 * (20 * 64 + 64 * 64 + 64) - 20 * 64) operations are 1.925 million
+    assert lines[2:6] == [
+        "|  | threads | fastmlp | JAX | torch.compile | fastest peer / ours | GFLOP/s | of peak |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| {name} | 1 | 10.0 | 20.0 | 2,500 | 2.00 | 192.5 | 96% |",
+        f"| {name} | 2 | 8.00 | 25.0 | 1,500 | 2.50 | 240.6 | 60% |",
+    ]
+    assert "200 GFLOP/s in float32 with 1 thread, 400 GFLOP/s in float32 with 2 threads" in lines[8]
+
+
+def test_rows_where_a_peer_is_faster_are_marked(monkeypatch, no_clock, capsys):
+    monkeypatch.setitem(FAKE_SECONDS, "jax", (9e-6, 9e-6))
+    command.main(["--network", "4-8-1:relu:16", "--peers", "jax"])
+    output = capsys.readouterr().out
+    rows = [line for line in output.splitlines() if line.startswith("4-8-1:relu:16")]
+    assert ["0.90 slower" in row for row in rows] == [True, False]
+    assert "Slower than a peer in 1 of 2 rows: 4-8-1:relu:16 with 1 thread." in output
+
+
+def test_json_has_all_figures(no_clock, tmp_path, capsys):
+    path = tmp_path / "peers.json"
+    command.main(["--workloads", "online", "--threads", "1", "2", "--json", str(path)])
+    content = json.loads(path.read_text())
+    assert [row["threads"] for row in content["rows"]] == [1, 2]
+    one, two = content["rows"]
+    assert one["seconds"] == {library: times[0] for library, times in FAKE_SECONDS.items()}
+    assert two["fastest_peer"] == {"library": "jax", "threads": 1, "seconds": 20e-6}
+    assert two["ratio"] == pytest.approx(20 / 8)
+    assert content["peaks"][1] == {"dtype": "float32", "threads": 2, "gflops": 400.0}
+    assert content["rounds"] == 3
+    assert content["skipped"] == []
+    assert content["failed"] == {}
+    assert content["machine"]["versions"]["numpy"]
+
+
+def test_figures_of_fastmlp_alone_are_a_table_of_their_own():
+    values = {("figure", "lbfgs_share", 1): 81.0, ("figure", "import", None): 0.05}
+    cells = report.cells_of_figures(report.figures_of(values))
+    assert [row[-1] for row in cells[1:]] == ["81 %", "50 ms"]
+    assert cells[1][0].endswith("spent in the kernels, 1 thread")
+
+
+def test_the_machine_is_told_with_its_vector_extension():
+    found = {
+        "cpu": "AMD EPYC",
+        "vector_extension": "avx512f",
+        "cores": 2,
+        "python": "3.12.1",
+        "versions": {"fastmlp": "0.1.0", "scikit-learn": "1.6"},
+    }
+    assert machine.describe(found) == (
+        "AMD EPYC (avx512f), 2 cores; Python 3.12.1, fastmlp 0.1.0, scikit-learn 1.6"
+    )
+
+
+# Processes
+
+
+def test_a_process_that_fails_says_why():
+    with pytest.raises(processes.Failed, match="ValueError: too wide"):
+        processes.run_python(["-c", "raise ValueError('too wide')"])
+
+
+def test_a_process_that_takes_too_long_is_ended(monkeypatch):
+    monkeypatch.setattr(processes, "TIMEOUT", 0.1)
+    with pytest.raises(processes.Failed, match=r"took more than 0\.1 s"):
+        processes.run_python(["-c", "import threading; threading.Event().wait()"])
