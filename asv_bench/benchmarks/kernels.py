@@ -1,4 +1,7 @@
-"""The three products of a dense layer, beside NumPy's BLAS on the same shapes."""
+"""The three products of a dense layer, beside NumPy's BLAS on the same shapes.
+
+asv may set up anew before every sample, so a sample is many calls, always as many.
+"""
 
 import numpy as np
 
@@ -12,8 +15,8 @@ DTYPES = ["float32", "float64"]
 class Products:
     """Serial kernels against a serial ``np.dot``: set OPENBLAS_NUM_THREADS=1 to compare.
 
-    Each is 2 rows n_in n_out floating-point operations. Times, not rates: asv takes what grows
-    for a regression.
+    As many calls as make about 10^9 floating-point operations, so that a time is one over a rate
+    in GFLOP/s. Not the rate itself: asv takes what grows for a regression.
     """
 
     params = (SHAPES, DTYPES)
@@ -31,29 +34,35 @@ class Products:
         self.below = np.empty((rows, n_in), dtype)
         self.gradient = np.empty((n_in + 1, n_out), dtype)
         self.parameter = self.b.dtype.type(0)
+        self.calls = range(max(1, 10**9 // (2 * rows * n_in * n_out)))
 
     def time_forward(self, shape, dtype):
         arguments = (self.A, self.W, self.b, codes.RELU, self.parameter, self.output, self.output)
-        threads.run(dense.dense_forward, 1, *arguments, 1)
+        for _ in self.calls:
+            threads.run(dense.dense_forward, 1, *arguments, 1)
 
     def time_backward_input(self, shape, dtype):
         arguments = (self.delta, self.transposed, self.A, codes.RELU, self.parameter, self.below)
-        threads.run(dense.dense_backward_input, 1, *arguments, 1)
+        for _ in self.calls:
+            threads.run(dense.dense_backward_input, 1, *arguments, 1)
 
     def time_backward_params(self, shape, dtype):
         arguments = (self.A, self.delta, self.gradient)
-        threads.run(dense.dense_backward_params, 1, *arguments, 1)
+        for _ in self.calls:
+            threads.run(dense.dense_backward_params, 1, *arguments, 1)
 
     def time_numpy_dot(self, shape, dtype):
-        np.dot(self.A, self.W, out=self.output)
+        for _ in self.calls:
+            np.dot(self.A, self.W, out=self.output)
 
 
 class Launch:
-    """A parallel region without work."""
+    """A thousand parallel regions without work."""
 
     def setup(self):
         self.marks = np.zeros(threads.available_cores(), np.int64)
         threads.run(threads.touch, self.marks.size, self.marks)
 
     def time_empty_region(self):
-        threads.run(threads.touch, self.marks.size, self.marks)
+        for _ in range(1000):
+            threads.run(threads.touch, self.marks.size, self.marks)
