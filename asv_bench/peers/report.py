@@ -6,6 +6,9 @@ from asv_bench.peers.figures import FIGURES
 from asv_bench.peers.libraries import LIBRARIES, OURS
 from asv_bench.peers.rounds import in_threads, with_unit
 
+# Ratios of a row, and the titles of their columns.
+RATIOS = {"ratio": "fastest peer / ours", "ratio_same_threads": "same threads"}
+
 
 def rows_of(values, timed, threads):
     """One row for each task and number of threads.
@@ -22,8 +25,8 @@ def rows_of(values, timed, threads):
     list of dict
         task : name; description; threads; seconds : by library, of those with a figure;
         fastest_peer : None or its library, threads and seconds, over all numbers of threads;
-        ratio : of the fastest peer's seconds to fastmlp's; gflops and share_of_peak :
-        fastmlp's. None where a figure is missing.
+        ratio : of its seconds to fastmlp's; ratio_same_threads : of those of the fastest peer
+        with as many threads; gflops and share_of_peak : fastmlp's. None where a figure is missing.
     """
     rows = []
     for task, libraries in timed:
@@ -39,6 +42,7 @@ def rows_of(values, timed, threads):
             seconds = {library: value for library, value in found.items() if value is not None}
             ours, peak = seconds.get(OURS), values.get(("peak", task.dtype, n))
             gflops = task.flops / ours / 1e9 if ours else None
+            same = [value for library, value in seconds.items() if library != OURS]
             rows.append(
                 {
                     "task": task.name,
@@ -47,6 +51,7 @@ def rows_of(values, timed, threads):
                     "seconds": seconds,
                     "fastest_peer": fastest,
                     "ratio": fastest["seconds"] / ours if fastest and ours else None,
+                    "ratio_same_threads": min(same) / ours if same and ours else None,
                     "gflops": gflops,
                     "share_of_peak": gflops / peak if gflops and peak else None,
                 }
@@ -58,17 +63,14 @@ def cells_of(rows):
     """Header and cells of the table, as text."""
     libraries = [x for x in LIBRARIES if any(x in row["seconds"] for row in rows)]
     titles = [LIBRARIES[library].title for library in libraries]
-    table = [["", "threads", *titles, "fastest peer / ours", "GFLOP/s", "of peak"]]
+    table = [["", "threads", *titles, *RATIOS.values(), "GFLOP/s", "of peak"]]
     for row in rows:
-        ratio = _format(row["ratio"], ".2f")
-        if row["ratio"] is not None and row["ratio"] < 1:
-            ratio += " slower"
         table.append(
             [
                 row["description"],
                 str(row["threads"]),
                 *(_microseconds(row["seconds"].get(library)) for library in libraries),
-                ratio,
+                *(_ratio(row[ratio]) for ratio in RATIOS),
                 _format(row["gflops"], ".1f"),
                 _format(row["share_of_peak"], ".0%"),
             ]
@@ -78,6 +80,10 @@ def cells_of(rows):
 
 def _format(value, form):
     return "-" if value is None else format(value, form)
+
+
+def _ratio(value):
+    return _format(value, ".2f") + (" slower" if value is not None and value < 1 else "")
 
 
 def _microseconds(seconds):
@@ -106,8 +112,8 @@ def notes_on(results, rows, n_rounds):
     """What the columns mean, and where fastmlp is behind: a list of sentences."""
     notes = [
         "Microseconds a step or call, the least of "
-        f"{n_rounds} round{'s' if n_rounds > 1 else ''}. The ratio is that of the fastest peer, "
-        "with whatever number of threads suits it best."
+        f"{n_rounds} round{'s' if n_rounds > 1 else ''}. The first ratio is that of the fastest "
+        "peer with whatever number of threads suits it best, the second with as many as ours."
     ]
     peaks = [
         f"{value:,.0f} GFLOP/s in {key[1]} with {in_threads(key[2])}"
@@ -116,15 +122,19 @@ def notes_on(results, rows, n_rounds):
     ]
     if peaks:
         notes.append(f"Peak is a 2048 x 2048 product of NumPy's BLAS: {', '.join(peaks)}.")
-    compared = [row for row in rows if row["ratio"] is not None]
-    slower = [
-        f"{row['task']} with {in_threads(row['threads'])}" for row in compared if row["ratio"] < 1
-    ]
-    if compared:
-        notes.append(
-            f"Slower than a peer in {len(slower)} of {len(compared)} rows"
-            f"{': ' + ', '.join(slower) if slower else ''}."
-        )
+    for ratio, than in (
+        ("ratio", "a peer"),
+        ("ratio_same_threads", "a peer with as many threads"),
+    ):
+        compared = [row for row in rows if row[ratio] is not None]
+        slower = [
+            f"{row['task']} with {in_threads(row['threads'])}" for row in compared if row[ratio] < 1
+        ]
+        if compared:
+            notes.append(
+                f"Slower than {than} in {len(slower)} of {len(compared)} rows"
+                f"{': ' + ', '.join(slower) if slower else ''}."
+            )
     if results.skipped:
         titles = [LIBRARIES[library].title for library in results.skipped]
         notes.append(f"Not installed, and skipped: {', '.join(titles)}.")
