@@ -27,7 +27,6 @@ class Products:
         rng = np.random.default_rng(0)
         self.A = rng.standard_normal((rows, n_in)).astype(dtype)
         self.W = rng.standard_normal((n_in, n_out)).astype(dtype)
-        self.transposed = np.ascontiguousarray(self.W.T)
         self.b = np.zeros(n_out, dtype)
         self.output = np.empty((rows, n_out), dtype)
         self.delta = rng.standard_normal((rows, n_out)).astype(dtype)
@@ -42,7 +41,8 @@ class Products:
             threads.run(dense.dense_forward, 1, *arguments, 1)
 
     def time_backward_input(self, shape, dtype):
-        arguments = (self.delta, self.transposed, self.A, codes.RELU, self.parameter, self.below)
+        layer_below = (self.A, self.A, codes.RELU, self.parameter)
+        arguments = (self.delta, self.W, *layer_below, self.below)
         for _ in self.calls:
             threads.run(dense.dense_backward_input, 1, *arguments, 1)
 

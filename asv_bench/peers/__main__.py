@@ -140,12 +140,13 @@ def write(results, timed, options):
     rows, figures = report.rows_of(values, timed, options.threads), report.figures_of(values)
     layout = report.as_markdown if options.markdown else report.as_text
     inspected = machine.inspect()
-    print(f"{machine.describe(inspected)}\n")
+    print(machine.describe(inspected))
     if rows:
-        print(f"{layout(report.cells_of(rows))}\n")
-        print("\n".join(report.notes_on(results, rows, options.rounds)))
+        print(f"\n{layout(report.cells_of(rows))}")
     if figures:
-        print(f"{layout(report.cells_of_figures(figures))}")
+        print(f"\n{layout(report.cells_of_figures(figures))}")
+    if notes := report.notes_on(results, rows, options.rounds):
+        print("", *notes, sep="\n")
     if options.json:
         content = report.as_json(inspected, results, rows, options.rounds)
         Path(options.json).write_text(content, encoding="utf-8")

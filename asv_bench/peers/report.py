@@ -110,11 +110,13 @@ def figures_of(values):
 
 def notes_on(results, rows, n_rounds):
     """What the columns mean, and where fastmlp is behind: a list of sentences."""
-    notes = [
-        "Microseconds a step or call, the least of "
-        f"{n_rounds} round{'s' if n_rounds > 1 else ''}. The first ratio is that of the fastest "
-        "peer with whatever number of threads suits it best, the second with as many as ours."
-    ]
+    notes = []
+    if rows:
+        notes.append(
+            f"Microseconds a step or call, the least of {n_rounds} "
+            f"round{'s' if n_rounds > 1 else ''}. The first ratio is that of the fastest peer "
+            "with whatever number of threads suits it best, the second with as many as ours."
+        )
     peaks = [
         f"{value:,.0f} GFLOP/s in {key[1]} with {in_threads(key[2])}"
         for key, value in results.values.items()
