@@ -39,8 +39,8 @@ SMALLEST_CHUNK = 256
 # Elements of the gradient that one task forms, and the fewest rows that make good use of the
 # deltas it reads. With many samples larger tasks read the deltas less often.
 TASK_ELEMENTS = 1 << 14
-DEEP_TASK_ELEMENTS = 1 << 17
-DEEP_ROWS = 256
+DEEP_TASK_ELEMENTS = 1 << 18
+DEEP_ROWS = 64
 TASK_ROWS = 4 * TALL
 
 
