@@ -514,6 +514,14 @@ def batch_gradient(layers, X, Y, weights, *, l1=0.0, l2=0.0, **problem):
     return gradients, np.sum(losses)
 
 
+def all_finite(x):
+    """Whether no element is NaN or infinite."""
+    return bool(np.isfinite(x).all())
+
+
+finite = all_finite
+
+
 def sum_in_order(x):
     """Sum of a vector."""
     return math.fsum(x)

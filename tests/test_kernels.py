@@ -31,6 +31,7 @@ from fastmlp.kernels import (
     codes,
     dense,
     epoch,
+    finite,
     gemm,
     losses,
     network,
@@ -1014,6 +1015,18 @@ def test_sums_over_vectors_equal_their_twins(n, dtype):
     expected = reference.scale(x, 1 / 3).astype(dtype)
     scale(x, 1 / 3)
     assert_allclose(x, expected, rtol=2 * np.finfo(dtype).eps)
+
+
+@both_precisions
+@pytest.mark.parametrize("n", [0, 1, 7, 100])
+def test_one_bad_element_is_found_wherever_it_is(n, dtype):
+    x = np.resize([1, np.finfo(dtype).max, np.finfo(dtype).smallest_subnormal], n).astype(dtype)
+    assert finite.finite.serial(x) == reference.finite(x)
+    for bad in (np.nan, np.inf, -np.inf):
+        for i in range(n):
+            broken = x.copy()
+            broken[i] = bad
+            assert finite.finite.serial(broken) == reference.finite(broken)
 
 
 @pytest.mark.parametrize("kernel", BOTH_TWINS)
