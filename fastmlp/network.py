@@ -9,6 +9,7 @@ import numpy as np
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.initialization import draw_weights
 from fastmlp.kernels import codes
+from fastmlp.prediction import predict
 from fastmlp.validation import check_count, check_finite, check_known, check_number
 from fastmlp.workspace import aligned_empty
 
@@ -157,6 +158,7 @@ class MLP:
             start += n_out
             width += n_out
         self._layout = layout
+        self._activation_parameters = np.array(self._parameters, self._dtype)
         self._weights, self._biases = tuple(weights), tuple(biases)
 
     @property
@@ -280,8 +282,6 @@ class MLP:
         -------
         ndarray, (n, n_out), of the network's dtype
         """
-        from fastmlp.objective import predict
-
         return predict(self, X, n_threads)
 
     def loss(

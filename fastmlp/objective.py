@@ -1,4 +1,4 @@
-"""The one function that every optimizer minimizes, and the network's predictions.
+"""The one function that every optimizer minimizes.
 
 J(theta) = (1 / sum w) sum_i w_i loss(y_i, net(x_i)) + l2/2 sum W^2 + l1 sum |W|
 
@@ -21,6 +21,7 @@ from fastmlp.validation import (
     check_finite,
     check_not_negative,
     check_number,
+    read_only,
 )
 from fastmlp.workspace import Workspace, chunk_rows, chunk_table, count_weights
 
@@ -330,56 +331,11 @@ def run_sweep(
     epoch.sweep.serial(address, sync, *before_bounds, alone, *after_bounds, *last)
 
 
-def predict(net, X, n_threads=None):
-    """Outputs of `net` for the rows of X: see `MLP.predict`."""
-    if n_threads is not None:
-        check_count("n_threads", n_threads)
-    check_network(net)
-    X = as_rows("X", X, net.dtype, net.layer_sizes[0])
-    n_rows, sizes = X.shape[0], net.layer_sizes
-    n_weights = count_weights(sizes)
-    n_parts = choose_parts(2.0 * n_rows * n_weights, n_threads)
-    workspace = Workspace(sizes, net.dtype, rows=n_rows, n_parts=n_parts)
-    result = np.empty((n_rows, sizes[-1]), net.dtype)
-    chunks = chunk_table(n_rows, n_rows, n_rows)
-    nothing, rates = np.empty(0, net.dtype), np.empty(0)
-    sample = read_only(nothing)
-    run_sweep(
-        workspace,
-        n_parts > 1,
-        codes.PREDICT,
-        net.theta,
-        nothing,
-        read_only(X.reshape(-1)),
-        sample,
-        sample,
-        np.empty(0, np.int64),
-        chunks,
-        1,
-        net._layout,
-        constants_of(net),
-        rates,
-        rates,
-        np.inf,
-        np.zeros(codes.CURSOR_SIZE, np.int64),
-        np.zeros(1),
-        result.reshape(-1),
-    )
-    return result
-
-
 def constants_of(net):
     """Vector of constants for the kernels, with the activations' parameters filled in."""
     constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(net._parameters), net.dtype)
     constants[codes.ACTIVATION_PARAMETERS :] = net._parameters
     return constants
-
-
-def read_only(array):
-    """View that Numba types as read-only, whatever the caller's flags: one specialization."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def check_network(net):

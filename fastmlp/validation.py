@@ -65,6 +65,13 @@ def as_rows(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarr
         If the shape is not (n, n_columns) with n > 0, or a value is NaN or infinite, also
         after rounding to `dtype`.
     """
+    rows = as_matrix(name, values, dtype, n_columns)
+    check_finite(name, rows)
+    return rows
+
+
+def as_matrix(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarray:
+    """Do what `as_rows` does, but for NaN and infinite values."""
     array = as_real(name, values)
     if array.ndim != 2 or array.shape[1] != n_columns:
         raise ValueError(
@@ -74,9 +81,14 @@ def as_rows(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarr
     if array.shape[0] == 0:
         raise ValueError(f"{name} must have at least one row, got {array.shape}")
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused in a sentence
-        rows = np.ascontiguousarray(array, dtype=dtype)
-    check_finite(name, rows)
-    return rows
+        return np.ascontiguousarray(array, dtype=dtype)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """View that Numba types as read-only, whatever the caller's flags: one specialization."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def check_finite(name: str, array: np.ndarray) -> None:

@@ -97,11 +97,10 @@ L2 = 2
 ACTIVATION_PARAMETERS = 3
 
 # What a sweep over chunks does with each mini-batch.
-PREDICT = 0  # outputs
-EVALUATE = 1  # loss
-DIFFERENTIATE = 2  # loss and gradient
-UPDATE = 3  # gradient, formed and applied task by task
-UPDATE_CLIPPED = 4  # gradient as a whole, scaled to a largest norm, then applied
+EVALUATE = 0  # loss
+DIFFERENTIATE = 1  # loss and gradient
+UPDATE = 2  # gradient, formed and applied task by task
+UPDATE_CLIPPED = 3  # gradient as a whole, scaled to a largest norm, then applied
 
 # Entries of the cursor.
 CHUNK = 0

@@ -1,4 +1,4 @@
-"""The one compiled loop: a sweep over chunks of samples that predicts, evaluates or trains.
+"""The one compiled loop: a sweep over chunks of samples that evaluates or trains.
 
 A chunk is at most as many rows as the workspace holds; a mini-batch is one chunk or several. For
 each chunk the team does two phases: over rows (forward, loss, backward), then over tasks, which
@@ -16,10 +16,8 @@ from numba import types
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
-from fastmlp.kernels.dense import part_bounds
 from fastmlp.kernels.network import (
     chunk_pass,
-    output_rows,
     params_pass,
     part_scratch,
     update_task,
@@ -63,7 +61,7 @@ def sweep_part(
     sync : (team.SYNC_SIZE,) int64
         The team's counters, zero at first.
     mode : int
-        ``codes.PREDICT``, ``EVALUATE``, ``DIFFERENTIATE``, ``UPDATE`` or ``UPDATE_CLIPPED``.
+        ``codes.EVALUATE``, ``DIFFERENTIATE``, ``UPDATE`` or ``UPDATE_CLIPPED``.
     theta : (n_params,)
         Read; overwritten by the updates.
     state : (n_slots * n_params,)
@@ -88,10 +86,9 @@ def sweep_part(
         part 0. The outcome, overwritten: `codes.NOT_STARTED` leaves all as it was.
     totals : (1,) float64
         Sum of the weighted losses of all chunks so far, accumulated.
-    result : (n_params,), (n * n_out,) or (0,)
+    result : (n_params,) or (0,)
         The gradient, summed over the chunks of each mini-batch, except by ``UPDATE`` of
-        one-chunk mini-batches, which leave it alone; the outputs for ``PREDICT``; not touched
-        by ``EVALUATE``.
+        one-chunk mini-batches, which leave it alone; not touched by ``EVALUATE``.
     work
         The workspace; may be destroyed.
 
@@ -105,10 +102,6 @@ def sweep_part(
     if not roll_call(sync, n_parts):
         return
     barrier(sync, n_parts)
-    if mode == codes.PREDICT:
-        predict_part(part, n_parts, theta, X, chunks, c, layout, plan, constants, result, work)
-        c += 1
-        stop = c
     outcome = codes.FINISHED
     while c < stop:
         start = chunks[c, codes.START]
@@ -188,14 +181,6 @@ def sweep_part(
         cursor[1] = batch
         cursor[2] = t
         cursor[codes.OUTCOME] = outcome
-
-
-@inline
-def predict_part(part, n_parts, theta, X, chunks, c, layout, plan, constants, result, work):
-    """Overwrite one part's rows of `result` by the outputs for its rows of chunk `c`."""
-    start = chunks[c, codes.START]
-    r0, r1 = part_bounds(chunks[c, codes.STOP] - start, part, n_parts)
-    output_rows(theta, X, layout, plan, constants, work, result, start + r0, start + r1, part)
 
 
 @inline

@@ -15,8 +15,6 @@ Each element that is written is written by one part alone, as one sum in an orde
 so the number of parts never changes a bit of the result.
 """
 
-import numpy as np
-
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline, loop
 from fastmlp.kernels.activations import activation_backward, softmax_backward_rows
@@ -504,35 +502,3 @@ def update_task(theta, state, layout, plan, work, g, task, part):
                 coefficients,
                 is_weight,
             )
-
-
-@inline
-def output_rows(theta, X, layout, plan, constants, work, result, r0, r1, part):
-    """Overwrite rows ``r0 : r1`` of `result` (n_rows * n_out,) by the outputs for those of X.
-
-    Blocks of rows go through all layers between two buffers in the scratch of `part`, which may
-    be destroyed.
-    """
-    n_layers = layout.shape[0]
-    n_in = layout[0, codes.N_IN]
-    widest = 1
-    for layer in range(n_layers):
-        widest = max(widest, layout[layer, codes.N_OUT])
-    block_size = 192 * widest
-    buffers = np.empty(2 * block_size, theta.dtype)
-    scratch = product_scratch(work, plan, part)
-    for b0 in range(r0, r1, 192):
-        rows = min(r1 - b0, 192)
-        below = matrix(X, b0 * n_in, rows, n_in)
-        for layer in range(n_layers):
-            W, b = layer_weights(theta, layout, layer)
-            n_out = layout[layer, codes.N_OUT]
-            output = matrix(buffers, (layer % 2) * block_size, rows, n_out)
-            if layer == n_layers - 1:
-                output = matrix(result, b0 * n_out, rows, n_out)
-            code = layout[layer, codes.ACTIVATION]
-            parameter = constants[codes.ACTIVATION_PARAMETERS + layer]
-            dense_forward_block(
-                below, 0, W, b, code, parameter, output, output, False, 0, rows, 0, n_out, scratch
-            )
-            below = output

@@ -6,6 +6,7 @@ microseconds to launch. `parallel_region` keeps clear of the first two, `choose_
 third. Since the number of parts changes no bit of a result, which twin ran is a matter of time.
 """
 
+import functools
 import os
 import threading
 import time
@@ -19,6 +20,9 @@ from fastmlp.kernels._jit import entry, prange
 
 # A phase should be worth some barriers, each a few hundred nanoseconds among neighbours.
 BARRIER_SECONDS = 1e-6
+
+# A part of a region of its own should be worth launching the region and waking a thread.
+REGION_SECONDS = 2e-5
 
 # What one core does on small products, for judging whether a phase is worth a barrier.
 SERIAL_FLOPS_PER_SECOND = 1e11
@@ -49,8 +53,12 @@ def available_cores():
     return max(1, cores or 1)
 
 
+@functools.cache
 def _cgroup_quota(root=Path("/sys/fs/cgroup")):
-    """CPUs that the cgroup grants (version 2, then 1), None where there is no limit."""
+    """CPUs that the cgroup grants (version 2, then 1), None where there is no limit.
+
+    Read once in a process: reading takes as long as evaluating a small network.
+    """
     try:
         quota, period = (root / "cpu.max").read_text().split()
     except (OSError, ValueError):
@@ -71,18 +79,20 @@ def threading_layer():
     return numba.threading_layer()
 
 
-def choose_parts(flops, n_threads):
+def choose_parts(flops, n_threads, seconds_each=BARRIER_SECONDS):
     """Parts to share a phase of `flops` floating-point operations out to.
 
     As many as `n_threads`, where it is given, and Numba's thread team allow; else as many of
-    the available cores as have enough to do for meeting at a barrier to pay.
+    the available cores as have `seconds_each` of work or more.
     """
     if numba.config.DISABLE_JIT or _state["forked"]:
         return 1
     if n_threads is not None:
         return min(n_threads, numba.config.NUMBA_NUM_THREADS)
-    by_work = int(flops / SERIAL_FLOPS_PER_SECOND / BARRIER_SECONDS)
-    return max(1, min(by_work, available_cores(), numba.config.NUMBA_NUM_THREADS))
+    by_work = int(flops / SERIAL_FLOPS_PER_SECOND / seconds_each)
+    if by_work <= 1:
+        return 1
+    return min(by_work, available_cores(), numba.config.NUMBA_NUM_THREADS)
 
 
 @contextmanager
@@ -117,6 +127,8 @@ def no_teams():
 
 def run(twin, n_parts, *arguments):
     """Call a twin whose `prange` takes any number of threads, in parallel if that is safe."""
+    if n_parts == 1:
+        return twin.serial(*arguments)
     with parallel_region(min(n_parts, numba.config.NUMBA_NUM_THREADS)) as entered:
         kernel = twin.parallel if entered else twin.serial
         return kernel(*arguments)

@@ -434,16 +434,6 @@ def forward(layers, X, activations, output):
     return pre_activations, outputs
 
 
-def output_rows(layers, X, activations, output, r0, r1):
-    """Outputs of the network for rows ``r0 : r1`` of X."""
-    return predict(layers, X[r0:r1], activations, output)
-
-
-def predict_part(layers, X, activations, output, part, n_parts):
-    """Outputs of the network for one part's rows of X."""
-    return output_rows(layers, X, activations, output, *part_bounds(len(X), part, n_parts))
-
-
 def predict(layers, X, activations, output):
     """Outputs of the network."""
     return forward(layers, X, activations, output)[1][-1]

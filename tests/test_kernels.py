@@ -35,6 +35,7 @@ from fastmlp.kernels import (
     gemm,
     losses,
     network,
+    predict,
     simd,
     threads,
     updates,
@@ -1092,7 +1093,7 @@ class Case:
         rate=0.1,
         clip_norm=np.inf,
     ):
-        """Whether all was finite; the sum of the losses; theta; outputs or gradient."""
+        """Whether all was finite; the sum of the losses; theta; the gradient."""
         dtype, hyper = self.dtype, hyper or {}
         target = self.Y.astype(dtype).reshape(N_ROWS, -1)
         gather = order is not None
@@ -1117,7 +1118,7 @@ class Case:
         for sample in samples:
             sample.flags.writeable = False
         theta = reference.pack(self.layers).astype(dtype)
-        result = np.full(N_ROWS * SIZES[-1] if mode == codes.PREDICT else N_PARAMS, np.nan, dtype)
+        result = np.full(N_PARAMS, np.nan, dtype)
         cursor, totals = np.zeros(codes.CURSOR_SIZE, np.int64), np.zeros(1)
         run_sweep(
             workspace,
@@ -1139,6 +1140,17 @@ class Case:
             result,
         )
         return cursor[codes.OUTCOME] == codes.FINISHED, totals[0], theta, result
+
+    def predict(self, X, *, theta=None, kernel=predict.predict.serial, n_parts=1):
+        """Whether all pre-activations were finite; the outputs."""
+        theta = reference.pack(self.layers).astype(self.dtype) if theta is None else theta
+        X = X.copy()
+        X.flags.writeable = False
+        result = np.full((len(X), SIZES[-1]), np.nan, self.dtype)
+        parameters = self.constants[codes.ACTIVATION_PARAMETERS :]
+        address = predict.predict_part_address(np.dtype(self.dtype))
+        finite = kernel(address, theta, X, self.layout, parameters, result, n_parts)
+        return finite, result
 
 
 # A team needs a thread for each part.
@@ -1190,14 +1202,55 @@ def test_the_gradient_of_the_twin_is_the_slope_of_its_objective(network):
         assert_allclose(gradient @ direction, slope, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("output", [*ACTIVATIONS, "softmax"])
+@pytest.mark.parametrize("n_rows", [1, 2, simd.TALL + 1, predict.BLOCK_ROWS + 5])
 @both_precisions
-def test_predictions_equal_their_twin_for_any_parts(dtype):
-    case = Case(dtype, ("gelu", "tanh"), "softmax", "cross_entropy")
-    results = [case.sweep(codes.PREDICT, n_parts=n_parts)[3] for n_parts in TEAMS]
-    for result in results[1:]:
-        assert_array_equal(result, results[0])
-    expected = reference.predict(case.layers, case.X, ("gelu", "tanh"), "softmax")
-    assert_allclose(results[0], expected.ravel(), rtol=0, atol=NETWORK_EPS * np.finfo(dtype).eps)
+def test_predictions_equal_their_twin_for_any_parts(output, n_rows, dtype):
+    """Also where there are fewer rows than parts."""
+    case = Case(dtype, ("gelu", "tanh"), output, "squared_error")
+    X = normal(np.random.default_rng(8), (n_rows, SIZES[0]), dtype)
+
+    def run(kernel, n_parts):
+        finite, result = case.predict(X, kernel=kernel, n_parts=n_parts)
+        assert finite
+        return result
+
+    result = same_for_any_parts(predict.predict, run)
+    expected = reference.predict(case.layers, X, ("gelu", "tanh"), output)
+    eps = NETWORK_EPS * np.finfo(dtype).eps
+    assert_allclose(result, expected, rtol=eps, atol=eps)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("hidden", ["relu", "sigmoid"])
+def test_predict_notices_whatever_is_not_finite(hidden, bad):
+    """Although relu turns -inf, and sigmoid either infinity, into a finite number."""
+    case = Case(np.float32, (hidden, hidden), "sigmoid", "squared_error")
+    theta = reference.pack(case.layers).astype(np.float32)
+    X = case.X[:3]
+    assert case.predict(X)[0]
+    for i in range(theta.size):
+        broken = theta.copy()
+        broken[i] = bad
+        assert not case.predict(X, theta=broken)[0], f"parameter {i}"
+        broken[:] = 0
+        broken[i] = bad
+        assert not case.predict(0 * X, theta=broken)[0], f"parameter {i}, the others 0"
+    for i in range(X.size):
+        broken = X.copy()
+        broken.flat[i] = bad
+        assert not case.predict(broken)[0], f"input {i}"
+        assert not case.predict(broken, theta=0 * theta)[0], f"input {i}, all parameters 0"
+
+
+@pytest.mark.parametrize("kernel", BOTH_TWINS)
+def test_predict_notices_what_is_not_finite_in_any_part(kernel):
+    case = Case(np.float32, ("relu", "relu"), "sigmoid", "squared_error")
+    for row in range(N_ROWS):
+        X = case.X.copy()
+        X[row, 2] = np.nan
+        twin = getattr(predict.predict, kernel)
+        assert not case.predict(X, kernel=twin, n_parts=PARTS[-1])[0]
 
 
 @every_optimizer

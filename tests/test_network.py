@@ -288,6 +288,30 @@ def test_predict_gives_the_same_bits_for_any_number_of_threads_and_rows():
     assert_array_equal(np.vstack([net.predict(row[None]) for row in X[:20]]), whole[:20])
 
 
+@pytest.mark.parametrize("hidden", ELEMENTWISE)
+@pytest.mark.parametrize("output", ["identity", "softmax"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predict_gives_the_same_bits_as_the_forward_pass_of_training(hidden, output, dtype):
+    """The loss and its gradient are 0 only if all outputs of the two are equal."""
+    net = MLP([7, 20, 5], activation=hidden, output=output, dtype=dtype, seed=4)
+    X = np.random.default_rng(5).normal(size=(50, 7)).astype(dtype)
+    loss, gradient = net.loss_and_grad(X, net.predict(X), loss="absolute_error")
+    assert loss == 0
+    assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("n_rows", [1, 400])
+def test_each_prediction_is_an_array_of_its_own(n_rows):
+    net = MLP([3, 4, 2], seed=0)
+    X = np.random.default_rng(1).normal(size=(n_rows, 3)).astype(np.float32)
+    X.flags.writeable = False
+    first, second = net.predict(X), net.predict(2 * X)
+    assert first.flags.owndata
+    assert not np.shares_memory(first, second)
+    first[:] = 0
+    assert_array_equal(net.predict(2 * X), second)
+
+
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
@@ -298,16 +322,46 @@ def test_predict_gives_the_same_bits_for_any_number_of_threads_and_rows():
         ([["a", "b"]], TypeError, "X must hold real numbers, got an array of dtype <U1"),
     ],
 )
-def test_predict_refuses_bad_input(X, error, message):
+def test_predict_refuses_bad_input(X, error, message, overflow):
     with pytest.raises(error, match=message):
         MLP([2, 1]).predict(X)
 
 
-def test_predict_refuses_parameters_that_are_not_finite():
+@pytest.mark.parametrize("as_given", [np.asarray, np.asfortranarray, np.float64, list])
+@pytest.mark.parametrize("n_threads", [1, 2, None])
+def test_predict_names_the_first_number_that_is_not_finite(as_given, n_threads, overflow):
+    """Among many rows; -inf, which relu would turn into 0; in place and after a conversion."""
+    net = MLP([3, 4, 1], seed=0)
+    X = np.ones((300, 3), np.float32)
+    X[234, 1] = -np.inf
+    X[299, 0] = np.nan
+    message = r"X must be finite, got -inf at index \(234, 1\)"
+    with pytest.raises(ValueError, match=message):
+        net.predict(as_given(X), n_threads=n_threads)
+    net.biases[0][2] = -np.inf
+    net.biases[0][3] = np.nan
+    with pytest.raises(ValueError, match="theta must be finite, got -inf at index 14"):
+        net.predict(as_given(X), n_threads=n_threads)
+
+
+def test_predict_refuses_what_is_too_large_for_its_dtype(overflow):
+    with pytest.raises(ValueError, match=r"X must be finite, got inf at index \(0, 1\)"):
+        MLP([2, 1]).predict([[1, 1e39]])
+
+
+def test_outputs_of_finite_numbers_may_be_infinite(overflow):
+    net = MLP([1, 1], output="exponential")
+    net.theta = [1, 0]
+    assert_array_equal(net.predict([[-1e3], [0], [1e3]]), [[0], [1], [np.inf]])
     net = MLP([2, 1])
-    net.biases[0][0] = np.nan
-    with pytest.raises(ValueError, match="theta must be finite, got nan at index 2"):
-        net.predict(np.ones((1, 2)))
+    net.theta = [3e38, 3e38, 0]
+    assert_array_equal(net.predict([[1, 1], [1, -1], [0, 0]]), [[np.inf], [0], [0]])
+
+
+@pytest.mark.parametrize("n_threads", [0, -1, 1.5, "two", True])
+def test_predict_refuses_a_bad_number_of_threads(n_threads):
+    with pytest.raises((ValueError, TypeError), match="n_threads must be an integer of at least 1"):
+        MLP([2, 1]).predict(np.ones((1, 2)), n_threads=n_threads)
 
 
 # Bad input

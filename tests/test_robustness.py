@@ -31,12 +31,13 @@ ANNOUNCEMENT = "fastmlp: compiling kernels for this machine"
 
 
 def train(n_threads=2):
-    """Bits of a small network after some training."""
+    """Bits of a small network after some training, and of its outputs."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 20)), rng.integers(0, 3, 200)
     net = fastmlp.MLP([20, 30, 3], output="softmax", seed=1)
     net.fit(X, y, epochs=3, n_threads=n_threads, seed=2)
-    return net.theta.tobytes().hex()
+    outputs = net.predict(X, n_threads=n_threads)
+    return (net.theta.tobytes() + outputs.tobytes()).hex()
 
 
 # Tests run `train` in processes of their own; these lines go first.
@@ -139,6 +140,18 @@ def test_threads_with_different_work_side_by_side():
         at_once = list(pool.map(work, range(8)))
     for theta, expected in zip(at_once, one_by_one, strict=True):
         assert_array_equal(theta, expected)
+
+
+@pytest.mark.parametrize("n_rows", [1, 5000])
+def test_predictions_side_by_side(n_rows):
+    """Each thread gets the outputs of its own rows: no scratch is shared."""
+    net = fastmlp.MLP([20, 30, 3], output="softmax", seed=1)
+    X = np.random.default_rng(0).normal(size=(8, n_rows, 20)).astype(np.float32)
+    one_by_one = [net.predict(rows) for rows in X]
+    with ThreadPoolExecutor(8) as pool:
+        at_once = list(pool.map(net.predict, [*X] * 20))
+    for outputs, expected in zip(at_once, one_by_one * 20, strict=True):
+        assert_array_equal(outputs, expected)
 
 
 @needs_fork

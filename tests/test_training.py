@@ -38,7 +38,7 @@ from fastmlp import (
     pace,
     workspace,
 )
-from fastmlp.kernels import epoch
+from fastmlp.kernels import epoch, predict
 
 # Name -> optimizer, the update of the twin and its hyperparameters.
 ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
@@ -342,11 +342,16 @@ def test_bits_do_not_depend_on_how_often_compiled_code_comes_back(monkeypatch):
 @compiled_only
 def test_nothing_compiles_anew_for_another_network_batch_loss_or_number_of_threads():
     def n_compiled():
-        return epoch.sweep.n_compiled(), len(epoch.sweep_part._addresses)
+        return [
+            *(twin.n_compiled() for twin in (epoch.sweep, predict.predict)),
+            *(len(worker._addresses) for worker in (epoch.sweep_part, predict.predict_part)),
+        ]
 
     X, y = classes(40)
     small_net("float32").fit(X, y, epochs=1, n_threads=1)
     small_net("float32").fit(X, y, epochs=1, n_threads=2)
+    small_net("float32").predict(X, n_threads=1)
+    small_net("float32").predict(X, n_threads=2)
     before = n_compiled()
     for n_threads in (1, 2, 3):
         for sizes, activation in (([6, 3], "relu"), ([6, 4, 4, 4, 3], "gelu"), ([6, 50, 3], "elu")):
