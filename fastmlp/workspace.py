@@ -156,9 +156,7 @@ class Workspace:
         Whether an activation keeps its derivative for the backward pass.
     """
 
-    def __init__(
-        self, layer_sizes, dtype, *, rows, n_parts, n_target=0, gather=False, slopes=False
-    ):
+    def __init__(self, layer_sizes, dtype, *, rows, n_parts, n_target, gather=False, slopes=False):
         dtype = np.dtype(dtype)
         widths = layer_sizes[1:]
         lanes = 2 * VECTOR_BYTES // dtype.itemsize
