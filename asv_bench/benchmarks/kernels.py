@@ -57,11 +57,16 @@ class Products:
 
 
 class Launch:
-    """A thousand parallel regions without work."""
+    """A thousand parallel regions without work, and as many plain calls with one array."""
 
     def setup(self):
         self.marks = np.zeros(threads.available_cores(), np.int64)
-        threads.run(threads.touch, self.marks.size, self.marks)
+        self.time_call()
+        self.time_empty_region()
+
+    def time_call(self):
+        for _ in range(1000):
+            threads.touch.serial(self.marks)
 
     def time_empty_region(self):
         for _ in range(1000):

@@ -95,16 +95,16 @@ class Evaluation:
 
 
 class Prediction:
-    """784-16-16-10 on one row, 500 calls, and on 10,000, 5 calls."""
+    """784-16-16-10 on one row, 5000 calls, and on 10,000, 5 calls."""
 
-    params = (1, 10_000)
-    param_names = ("rows",)
+    params = ([1, 10_000], [1, None])
+    param_names = ("rows", "n_threads")
 
-    def setup(self, rows):
+    def setup(self, rows, n_threads):
         self.net = fastmlp.MLP([784, 16, 16, 10], output="softmax", seed=0)
         self.X = np.random.default_rng(0).random((rows, 784), np.float32)
-        self.net.predict(self.X)
+        self.time_predict(rows, n_threads)
 
-    def time_predict(self, rows):
-        for _ in range(500 if rows == 1 else 5):
-            self.net.predict(self.X)
+    def time_predict(self, rows, n_threads):
+        for _ in range(5000 if rows == 1 else 5):
+            self.net.predict(self.X, n_threads=n_threads)
