@@ -9,6 +9,7 @@ import numpy as np
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.initialization import draw_weights
 from fastmlp.kernels import codes
+from fastmlp.pace import Pace
 from fastmlp.prediction import predict
 from fastmlp.validation import check_count, check_finite, check_known, check_number
 from fastmlp.workspace import aligned_empty
@@ -159,6 +160,7 @@ class MLP:
             width += n_out
         self._layout = layout
         self._activation_parameters = np.array(self._parameters, self._dtype)
+        self._pace = Pace([True, False])
         self._weights, self._biases = tuple(weights), tuple(biases)
 
     @property

@@ -1,5 +1,7 @@
 """The outputs of a network for given inputs, in as little time as one row deserves."""
 
+import time
+
 import numpy as np
 
 from fastmlp.kernels.predict import predict as predict_kernel
@@ -17,22 +19,45 @@ def predict(net, X, n_threads=None):
     ready = type(X) is np.ndarray and X.dtype == theta.dtype and X.flags.c_contiguous
     if not ready or X.ndim != 2 or X.shape[1] != n_in or not X.size:
         X = as_matrix("X", X, theta.dtype, n_in)
-    n_rows = len(X)
-    n_parts = choose_parts(2 * n_rows * theta.size, n_threads, REGION_SECONDS)
-    n_parts = min(n_parts, n_rows)
+    X, n_rows = read_only(X), len(X)
+    n_parts = min(n_rows, choose_parts(n_rows * _row_flops(net), n_threads, REGION_SECONDS))
     result = np.empty((n_rows, net.layer_sizes[-1]), theta.dtype)
-    all_finite = run(
-        predict_kernel,
-        n_parts,
-        predict_part_address(theta.dtype),
-        theta,
-        read_only(X),
-        net._layout,
-        net._activation_parameters,
-        result,
-        n_parts,
-    )
+    if n_parts == 1 or n_threads is not None:
+        all_finite = _forward(net, X, result, n_parts)
+    else:
+        all_finite = _forward_at_pace(net, X, result, n_parts)
     if not all_finite:
         check_finite("theta", theta)
         check_finite("X", X)
     return result
+
+
+def _row_flops(net):
+    """Floating-point operations for one row, without those of activations."""
+    return 2 * net.theta.size
+
+
+def _forward(net, X, result, n_parts):
+    """Overwrite `result` by the outputs; return whether all pre-activations are finite."""
+    address = predict_part_address(net.dtype)
+    layout, parameters = net._layout, net._activation_parameters
+    return run(predict_kernel, n_parts, address, net.theta, X, layout, parameters, result, n_parts)
+
+
+def _forward_at_pace(net, X, result, n_parts):
+    """Do `_forward` in slices of rows, in parts or alone, as is faster on the machine now."""
+    pace = net._pace
+    all_finite, start = True, 0
+    while start < len(X):
+        new = bool(pace.unknown)
+        as_team, flops = pace.next()
+        parts = n_parts if as_team else 1
+        stop = min(len(X), start + max(n_parts, int(flops / _row_flops(net))))
+        if new:
+            _forward(net, X[:0], result[:0], parts)  # compiles or loads the kernel, off the clock
+        began = time.perf_counter()
+        all_finite &= _forward(net, X[start:stop], result[start:stop], parts)
+        seconds = time.perf_counter() - began
+        pace.learn(as_team, (stop - start) * _row_flops(net), seconds)
+        start = stop
+    return all_finite

@@ -7,10 +7,11 @@ import re
 import numpy as np
 import pytest
 import reference
-from marks import both_precisions
+from marks import both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastmlp import MLP
+from fastmlp import MLP, pace
+from fastmlp.kernels import threads
 
 ELEMENTWISE = (
     "identity",
@@ -290,7 +291,7 @@ def test_predict_gives_the_same_bits_for_any_number_of_threads_and_rows():
 
 @pytest.mark.parametrize("hidden", ELEMENTWISE)
 @pytest.mark.parametrize("output", ["identity", "softmax"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@both_precisions
 def test_predict_gives_the_same_bits_as_the_forward_pass_of_training(hidden, output, dtype):
     """The loss and its gradient are 0 only if all outputs of the two are equal."""
     net = MLP([7, 20, 5], activation=hidden, output=output, dtype=dtype, seed=4)
@@ -298,6 +299,20 @@ def test_predict_gives_the_same_bits_as_the_forward_pass_of_training(hidden, out
     loss, gradient = net.loss_and_grad(X, net.predict(X), loss="absolute_error")
     assert loss == 0
     assert_array_equal(gradient, 0)
+
+
+@compiled_only
+def test_predict_gives_the_same_bits_however_often_compiled_code_comes_back(monkeypatch):
+    """Here after every few rows, by turns in parts and alone."""
+    net = MLP([20, 30, 3], output="softmax", seed=2)
+    X = np.random.default_rng(3).normal(size=(5000, 20)).astype(np.float32)
+    expected = net.predict(X, n_threads=1)
+    monkeypatch.setattr(pace, "CALL_SECONDS", 0)
+    monkeypatch.setattr(threads, "available_cores", lambda: 3)
+    assert_array_equal(net.predict(X), expected)
+    X[2000, 7] = np.inf
+    with pytest.raises(ValueError, match=r"X must be finite, got inf at index \(2000, 7\)"):
+        net.predict(X)
 
 
 @pytest.mark.parametrize("n_rows", [1, 400])
