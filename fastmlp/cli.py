@@ -544,19 +544,18 @@ def _check_out(path):
 
 def _split(n_rows, fraction, seed):
     """Row numbers to train on and to hold out."""
-    import numpy as np
+    from fastmlp.validation import as_generator
 
     if not 0 <= fraction < 1:
         raise ValueError(f"--validation-fraction must be in [0, 1), got {fraction}")
-    if seed < 0:
-        raise ValueError(f"--seed must be an integer from 0 up, got {seed}")
+    rng = as_generator(seed, "--seed", "an integer from 0 up")
     n_held_out = round(n_rows * fraction)
     if n_held_out == n_rows or (fraction > 0 and n_held_out == 0):
         raise ValueError(
             "--validation-fraction must leave rows on both sides, or be 0, got "
             f"{fraction} with {n_rows} rows"
         )
-    order = np.random.default_rng(seed).permutation(n_rows)
+    order = rng.permutation(n_rows)
     return order[n_held_out:], order[:n_held_out]
 
 

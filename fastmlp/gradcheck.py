@@ -6,7 +6,7 @@ import numpy as np
 
 from fastmlp.network import MLP
 from fastmlp.objective import Objective
-from fastmlp.validation import check_count, check_positive
+from fastmlp.validation import as_generator, check_count, check_positive
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def check_gradient(
     check_positive("step", step)
     check_positive("tolerance", tolerance)
     check_count("max_params", max_params)
-    rng = np.random.default_rng(seed)
+    rng = as_generator(seed)
     Objective(net, X, y, loss=loss)  # in the network's own dtype, to refuse what fit would
     double = MLP.from_architecture({**net.architecture(), "dtype": "float64"}, net.theta)
     objective = Objective(double, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2)

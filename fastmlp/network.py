@@ -11,7 +11,7 @@ from fastmlp.initialization import draw_weights
 from fastmlp.kernels import codes
 from fastmlp.pace import Pace
 from fastmlp.prediction import predict
-from fastmlp.validation import check_count, check_finite, check_known, check_number
+from fastmlp.validation import as_generator, check_count, check_finite, check_known, check_number
 from fastmlp.workspace import aligned_empty
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class MLP:
         n_hidden = len(self._layer_sizes) - 2
         self._activations, self._parameters = _check_activations(activation, output, n_hidden)
         check_known("init", init, INITIALIZATIONS)
-        rng = _check_seed(seed)
+        rng = as_generator(seed)
         self._allocate()
         for weights, name in zip(self.weights, self._activations, strict=True):
             n_in, n_out = weights.shape
@@ -393,10 +393,3 @@ def _check_activations(activation, output, n_hidden):
         names.append(name)
         parameters.append(slope or 0.0)
     return tuple(names), tuple(parameters)
-
-
-def _check_seed(seed):
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise ValueError(f"seed must be None or an integer from 0 up, got {seed!r}") from None

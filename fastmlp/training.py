@@ -13,6 +13,7 @@ from fastmlp.result import FitResult, Status
 from fastmlp.solvers import LBFGS, Scipy, Solver
 from fastmlp.solvers.scipy_methods import check_bounds
 from fastmlp.validation import (
+    as_generator,
     as_real,
     check_count,
     check_finite,
@@ -516,11 +517,12 @@ def check_batches(batch_size, shuffle, clip_norm, seed):
         raise ValueError(f"shuffle must be True, False or 'replacement', got {shuffle!r}")
     if clip_norm is not None:
         check_positive("clip_norm", clip_norm)
-    try:
-        rng = np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise ValueError(f"seed must be None or an integer from 0 up, got {seed!r}") from None
-    return {"batch_size": batch_size, "shuffle": shuffle, "clip_norm": clip_norm, "rng": rng}
+    return {
+        "batch_size": batch_size,
+        "shuffle": shuffle,
+        "clip_norm": clip_norm,
+        "rng": as_generator(seed),
+    }
 
 
 def check_run_options(name, budget, callbacks, time_limit, target_loss, progress):

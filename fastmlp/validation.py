@@ -54,6 +54,16 @@ def check_known(name: str, value: Any, known: Any) -> None:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
+def as_generator(
+    seed: Any, name: str = "seed", allowed: str = "None or an integer from 0 up"
+) -> np.random.Generator:
+    """Check a seed; return the generator of random numbers that it stands for."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be {allowed}, got {seed!r}") from None
+
+
 def as_rows(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarray:
     """Check a matrix of samples; return it C-contiguous, of `dtype`, without a needless copy.
 

@@ -50,7 +50,8 @@ def test_network_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"), [("step", 0), ("tolerance", -1.0), ("max_params", 0), ("step", "a")]
+    ("argument", "value"),
+    [("step", 0), ("tolerance", -1.0), ("max_params", 0), ("step", "a"), ("seed", -1)],
 )
 def test_bad_arguments_are_named(argument, value):
     net, X, y = small_problem()
