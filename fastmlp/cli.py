@@ -314,7 +314,7 @@ def _add_threads(parser):
         "--threads",
         type=int,
         metavar="N",
-        help="threads to use; the result does not depend on it (default: as many as are worth it)",
+        help="threads at most; the result does not depend on it (default: as many as are worth it)",
     )
 
 

@@ -8,9 +8,10 @@ from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
+from fastmlp.losses import check_loss
 from fastmlp.monitor import Monitor
 from fastmlp.network import MLP
-from fastmlp.objective import Objective, check_loss, check_network
+from fastmlp.objective import Objective, check_network
 from fastmlp.result import COLUMNS, FitResult, Status
 from fastmlp.training import (
     check_batches,

@@ -1,8 +1,8 @@
 """The model: layer sizes, activations and one flat parameter vector."""
 
-import re
+import functools
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +11,15 @@ from fastmlp.initialization import draw_weights
 from fastmlp.kernels import codes
 from fastmlp.pace import Pace
 from fastmlp.prediction import predict
-from fastmlp.validation import as_generator, check_count, check_finite, check_known, check_number
+from fastmlp.sweep import SpareSweep
+from fastmlp.validation import (
+    as_generator,
+    check_count,
+    check_finite,
+    check_known,
+    check_number,
+    parse_name,
+)
 from fastmlp.workspace import aligned_empty
 
 if TYPE_CHECKING:
@@ -37,41 +45,17 @@ LEAKY_RELU_SLOPE = 0.01
 # A wider layer is a slip of the keyboard; refuse it before its memory is asked for.
 LARGEST_LAYER = 1 << 24
 
+# Bytes of workspace that a network keeps from one evaluation to the next: few, for there may be
+# many networks, yet all that is made faster by it, because larger ones take some 1 ms anyway.
+LARGEST_SPARE = 1 << 21
 
-def parse_name(argument: str, text: Any, known: Any, parameters: dict[str, str]):
-    """Split "name" or "name(value)" or "name(parameter=value)".
 
-    Parameters
-    ----------
-    argument : str
-        What the user's argument is called, for messages.
-    text : str
-    known : collection of str
-        Allowed names.
-    parameters : dict
-        Name of the one parameter of those that have one.
+@functools.cache
+def _evaluate_once():
+    """Imported late, because `objective` imports this module, and once, which costs less."""
+    from fastmlp.objective import evaluate_once
 
-    Returns
-    -------
-    (str, float or None)
-    """
-    if not isinstance(text, str):
-        raise TypeError(f"{argument} must be one of {', '.join(known)}, got {text!r}")
-    match = re.fullmatch(r"\s*(\w+)\s*(?:\(\s*(?:(\w+)\s*=)?\s*([^()=]+?)\s*\))?\s*", text)
-    name = match[1] if match else text
-    check_known(argument, name, known)
-    if match is None or match[3] is None:
-        return name, None
-    parameter = parameters.get(name)
-    if parameter is None:
-        raise ValueError(f"{argument} {name!r} takes no parameter, got {text!r}")
-    try:
-        value = float(match[3])
-    except ValueError:
-        value = None
-    if value is None or match[2] not in (None, parameter):
-        raise ValueError(f"{argument} must be like '{name}({parameter}=0.5)', got {text!r}")
-    return name, value
+    return evaluate_once
 
 
 class MLP:
@@ -161,6 +145,7 @@ class MLP:
         self._layout = layout
         self._activation_parameters = np.array(self._parameters, self._dtype)
         self._pace = Pace([True, False])
+        self._spare = SpareSweep(LARGEST_SPARE)
         self._weights, self._biases = tuple(weights), tuple(biases)
 
     @property
@@ -278,7 +263,8 @@ class MLP:
         X : array_like, (n, n_in)
             Finite numbers. Used in place if C-contiguous and of the network's dtype.
         n_threads : int or None, default None
-            1 is serial; None uses the cores this process may use where the work is enough.
+            At most so many threads, and only one where a team is not faster. None is as many
+            as this process may use cores and the work is enough for.
 
         Returns
         -------
@@ -290,11 +276,9 @@ class MLP:
         self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
     ) -> float:
         """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
-        from fastmlp.objective import Objective
-
-        return Objective(
-            self, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
-        ).value()
+        evaluate = _evaluate_once()
+        mode = codes.EVALUATE
+        return evaluate(self, mode, X, y, loss, sample_weight, l1, l2, n_threads)[0]
 
     def loss_and_grad(
         self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
@@ -302,13 +286,12 @@ class MLP:
         """The objective and its gradient (n_params,), of the network's dtype.
 
         Parameters are those of `fastmlp.Objective`. The gradient is one backward pass over all
-        rows, in chunks, so that memory does not grow with n.
+        rows, in chunks, so that memory does not grow with n. The network keeps a small workspace,
+        so that the next call, for as many rows and the same loss, is sooner done.
         """
-        from fastmlp.objective import Objective
-
-        return Objective(
-            self, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
-        ).value_and_grad()
+        evaluate = _evaluate_once()
+        mode = codes.DIFFERENTIATE
+        return evaluate(self, mode, X, y, loss, sample_weight, l1, l2, n_threads)
 
     def fit(self, X, y, **options) -> "FitResult":
         """Train the network in place; see `fastmlp.fit` for all parameters."""

@@ -6,12 +6,21 @@ CALL_SECONDS = 0.1
 # The speed assumed before any call was timed; low, so that the first call ends early.
 _FIRST_FLOPS_PER_SECOND = 1e9
 
-# The slower way is tried again after so many calls, for the tenth of a call.
-_CALLS_BETWEEN_TRIALS = 32
+# Each way is timed in so many calls before one is preferred: the fastest of them counts.
+_FIRST_CALLS = 3
+
+# The slower way is tried again after so many seconds, for the tenth of a call: where a team gets
+# in its own way, a short call of it may take a thousand times as long as one alone.
+_SECONDS_BETWEEN_TRIALS = 3.0
 _TRIAL = 0.1
 
 # What is left of an old speed where a new one is lower: one interrupted call is no verdict.
 _MEMORY = 0.8
+
+
+def first_flops():
+    """Floating-point operations to do in a call before any was timed."""
+    return _FIRST_FLOPS_PER_SECOND * CALL_SECONDS
 
 
 class Pace:
@@ -23,31 +32,48 @@ class Pace:
     Parameters
     ----------
     ways : sequence of bool
-        Those allowed: True is as a team, False is alone.
+        Those allowed, in the order to try them: True is as a team, False is alone.
     """
 
     def __init__(self, ways):
         self._ways = ways
-        self._speeds: dict[bool, float] = {}
-        self._calls = 0
+        self._n_calls = dict.fromkeys(ways, 0)
+        self._speeds = dict.fromkeys(ways, 0.0)
+        self._seconds_since_trial = 0.0
 
-    @property
-    def unknown(self):
-        """The ways not timed yet."""
-        return [way for way in self._ways if way not in self._speeds]
+    def is_new(self, way):
+        """Whether no call was timed that way."""
+        return self._n_calls[way] == 0
 
     def next(self):
         """The way to go and how many floating-point operations to do."""
-        if self.unknown:
-            return self.unknown[0], _FIRST_FLOPS_PER_SECOND * CALL_SECONDS
+        for way in self._ways:
+            if self._n_calls[way] < _FIRST_CALLS:
+                return way, first_flops()
+        if len(self._ways) > 1 and self._seconds_since_trial >= _SECONDS_BETWEEN_TRIALS:
+            self._seconds_since_trial = 0.0
+            way = min(self._ways, key=self._speeds.__getitem__)
+            return way, self._speeds[way] * CALL_SECONDS * _TRIAL
         way = max(self._ways, key=self._speeds.__getitem__)
-        share = 1.0
-        self._calls += 1
-        if len(self._ways) > 1 and self._calls % _CALLS_BETWEEN_TRIALS == 0:
-            way, share = min(self._ways, key=self._speeds.__getitem__), _TRIAL
-        return way, self._speeds[way] * CALL_SECONDS * share
+        return way, self._speeds[way] * CALL_SECONDS
 
     def learn(self, way, flops, seconds):
         """Take down how long a call took."""
-        speed = flops / max(seconds, 1e-7)
-        self._speeds[way] = max(speed, _MEMORY * self._speeds.get(way, 0.0))
+        self._n_calls[way] += 1
+        self._speeds[way] = max(flops / max(seconds, 1e-7), _MEMORY * self._speeds[way])
+        self._seconds_since_trial += seconds
+
+    def skip_to_trial(self, flops):
+        """Go ahead to the next trial of the team, if it is the slower way, else stay.
+
+        Returns
+        -------
+        int
+            How many calls of so many floating-point operations are to be done alone until then.
+        """
+        alone, team = self._speeds[False], self._speeds[True]
+        if min(self._n_calls.values()) < _FIRST_CALLS or team > alone:
+            return 0
+        seconds = _SECONDS_BETWEEN_TRIALS - self._seconds_since_trial
+        self._seconds_since_trial = _SECONDS_BETWEEN_TRIALS
+        return int(max(0.0, seconds) * alone / flops)

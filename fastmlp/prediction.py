@@ -22,7 +22,7 @@ def predict(net, X, n_threads=None):
     X, n_rows = read_only(X), len(X)
     n_parts = min(n_rows, choose_parts(n_rows * _row_flops(net), n_threads, REGION_SECONDS))
     result = np.empty((n_rows, net.layer_sizes[-1]), theta.dtype)
-    if n_parts == 1 or n_threads is not None:
+    if n_parts == 1:
         all_finite = _forward(net, X, result, n_parts)
     else:
         all_finite = _forward_at_pace(net, X, result, n_parts)
@@ -49,11 +49,10 @@ def _forward_at_pace(net, X, result, n_parts):
     pace = net._pace
     all_finite, start = True, 0
     while start < len(X):
-        new = bool(pace.unknown)
         as_team, flops = pace.next()
         parts = n_parts if as_team else 1
         stop = min(len(X), start + max(n_parts, int(flops / _row_flops(net))))
-        if new:
+        if pace.is_new(as_team):
             _forward(net, X[:0], result[:0], parts)  # compiles or loads the kernel, off the clock
         began = time.perf_counter()
         all_finite &= _forward(net, X[start:stop], result[start:stop], parts)

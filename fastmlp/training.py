@@ -7,11 +7,12 @@ import numpy as np
 from fastmlp import optimizers as stochastic
 from fastmlp.kernels import codes, threads, updates
 from fastmlp.monitor import Monitor, Stop
-from fastmlp.objective import Objective, Sweep, check_network
+from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse
 from fastmlp.result import FitResult, Status
 from fastmlp.solvers import LBFGS, Scipy, Solver
 from fastmlp.solvers.scipy_methods import check_bounds
+from fastmlp.sweep import Sweep, Update
 from fastmlp.validation import (
     as_generator,
     as_real,
@@ -90,8 +91,9 @@ def fit(
     progress : bool, default False
         Show a progress bar.
     n_threads : int or None, default None
-        1 is serial; None uses the cores this process may use where the work is enough. Theta
-        comes out with the same bits for every number.
+        At most so many threads, and only one where a team is not faster. None is as many as
+        this process may use cores and the work is enough for. Theta comes out with the same bits
+        for every number.
     seed : int or None, default None
         Of the shuffling. None draws afresh.
 
@@ -237,16 +239,12 @@ def run_stochastic(
     theta = net.theta
     batch_rows = n_rows if batch_size is None else min(int(batch_size), n_rows)
     gather = shuffle == "replacement" or (bool(shuffle) and batch_rows < n_rows)
-    sweep = Sweep(objective, batch_rows, gather=gather, optimizer=optimizer)
+    sweep = Sweep(net, objective.problem, batch_rows, gather=gather, optimizer=optimizer)
     state = np.zeros(optimizer.n_slots * theta.size, net.dtype)
     mode = codes.UPDATE if clip_norm is None else codes.UPDATE_CLIPPED
     whole_gradient = clip_norm is not None or not sweep.one_chunk
     gradient = np.empty(theta.size if whole_gradient else 0, net.dtype)
-    options = {
-        "state": state,
-        "clip_norm": np.inf if clip_norm is None else float(clip_norm),
-        "gradient": gradient,
-    }
+    largest_norm = np.inf if clip_norm is None else float(clip_norm)
     start = theta.copy()
     finished, best, best_objective = start, start, np.inf
     n_updates = 0
@@ -259,11 +257,12 @@ def run_stochastic(
                 replacement = shuffle == "replacement"
                 order = rng.integers(0, n_rows, n_rows) if replacement else rng.permutation(n_rows)
             rates = optimizer.learning_rates(n_updates, sweep.n_updates, sweep.n_updates)
+            update = Update(state, rates, largest_norm)
             sweep.begin(order, n_updates)
             passes = monitor.data_passes
             while not sweep.done:
                 before = sweep.updates_done
-                finite = sweep.advance(mode, theta, learning_rates=rates, **options)
+                finite = sweep.advance(mode, theta, objective.samples, gradient, update)
                 done = sweep.updates_done - before
                 monitor.n_loss_evals += done
                 monitor.n_grad_evals += done

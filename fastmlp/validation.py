@@ -1,12 +1,17 @@
 """Checks of what users hand over. Each failure is one sentence: the argument, what it was, what
 it may be."""
 
+import functools
 import math
+import re
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+
+# Below, float and int stand beside the abstract classes that have them, because asking these
+# takes ten times as long.
 
 # Rows are scanned for NaN this many elements at a time, so that the scan needs no memory.
 _SCAN = 1 << 18
@@ -14,7 +19,7 @@ _SCAN = 1 << 18
 
 def check_number(name: str, value: Any, allowed: str, is_allowed: Callable[[Any], bool]) -> None:
     """Raise "name must be <allowed>, got <value>" unless value is finite and is_allowed(value)."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    is_number = isinstance(value, (float, Real)) and not isinstance(value, bool)
     if is_number and math.isfinite(value) and is_allowed(value):
         return
     error = ValueError if is_number else TypeError
@@ -28,12 +33,14 @@ def check_positive(name: str, value: Any) -> None:
 
 def check_not_negative(name: str, value: Any) -> None:
     """Refuse what is not a finite number from 0 up."""
+    if type(value) is float and 0.0 <= value < math.inf:
+        return
     check_number(name, value, "a number of at least 0", lambda x: x >= 0)
 
 
 def check_count(name: str, value: Any, smallest: int = 1) -> None:
     """Raise unless value is an integer of at least `smallest`."""
-    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    is_integer = isinstance(value, (int, Integral)) and not isinstance(value, bool)
     if is_integer and value >= smallest:
         return
     error = ValueError if is_integer else TypeError
@@ -52,6 +59,42 @@ def check_known(name: str, value: Any, known: Any) -> None:
         raise TypeError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def parse_name(argument: str, text: Any, known: Any, parameters: dict[str, str]):
+    """Split "name" or "name(value)" or "name(parameter=value)".
+
+    Parameters
+    ----------
+    argument : str
+        What the user's argument is called, for messages.
+    text : str
+    known : collection of str
+        Allowed names.
+    parameters : dict
+        Name of the one parameter of those that have one.
+
+    Returns
+    -------
+    (str, float or None)
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{argument} must be one of {', '.join(known)}, got {text!r}")
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\(\s*(?:(\w+)\s*=)?\s*([^()=]+?)\s*\))?\s*", text)
+    name = match[1] if match else text
+    check_known(argument, name, known)
+    if match is None or match[3] is None:
+        return name, None
+    parameter = parameters.get(name)
+    if parameter is None:
+        raise ValueError(f"{argument} {name!r} takes no parameter, got {text!r}")
+    try:
+        value = float(match[3])
+    except ValueError:
+        value = None
+    if value is None or match[2] not in (None, parameter):
+        raise ValueError(f"{argument} must be like '{name}({parameter}=0.5)', got {text!r}")
+    return name, value
 
 
 def as_generator(
@@ -90,6 +133,13 @@ def as_matrix(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.nda
         )
     if array.shape[0] == 0:
         raise ValueError(f"{name} must have at least one row, got {array.shape}")
+    return rounded(array, dtype)
+
+
+def rounded(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Make an array C-contiguous and of `dtype`, without a needless copy."""
+    if array.dtype == dtype or array.dtype.kind != "f":
+        return np.ascontiguousarray(array, dtype=dtype)
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused in a sentence
         return np.ascontiguousarray(array, dtype=dtype)
 
@@ -118,9 +168,9 @@ def check_finite(name: str, array: np.ndarray) -> None:
 
 
 def as_weights(values: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
-    """Check sample weights; return them with mean 1, or an empty array for None."""
+    """Check sample weights; return them with mean 1, or an empty array for None, read-only."""
     if values is None:
-        return np.empty(0, dtype)
+        return _no_weights(dtype)
     array = as_real("sample_weight", values)
     if array.shape != (n_rows,):
         raise ValueError(
@@ -134,17 +184,26 @@ def as_weights(values: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
     if weights.max() == 0:
         raise ValueError("sample_weight must not be 0 for all samples, got all zeros")
     weights /= weights.max()  # now their sum cannot overflow
-    return (weights * (n_rows / weights.sum())).astype(dtype)
+    return read_only((weights * (n_rows / weights.sum())).astype(dtype))
+
+
+@functools.cache
+def _no_weights(dtype):
+    return read_only(np.empty(0, dtype))
 
 
 def as_real(name: str, values: Any) -> np.ndarray:
     """Refuse what is no array of real numbers, all of them present; return it as an array."""
-    if np.ma.is_masked(values):
-        raise ValueError(f"{name} must not have masked values")
-    try:
-        array = np.asarray(values)
-    except ValueError as error:  # ragged nested lists
-        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    array = values if type(values) is np.ndarray else _as_array(name, values)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}")
     return array
+
+
+def _as_array(name, values):
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must not have masked values")
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None

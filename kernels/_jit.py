@@ -291,12 +291,12 @@ class Twin:
         self.__name__ = func.__name__
         self._compiled = {}
 
-    @property
+    @functools.cached_property
     def serial(self):
         """The kernel that runs in the calling thread alone."""
         return self._get("serial", {})
 
-    @property
+    @functools.cached_property
     def parallel(self):
         """The kernel whose `prange` loops run on Numba's thread team."""
         return self._get("parallel", {"parallel": PARALLEL})

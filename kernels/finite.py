@@ -15,6 +15,9 @@ def all_finite(x):
 
 
 @entry
-def finite(x):
-    """Return whether no element of the contiguous vector `x` is NaN or infinite."""
-    return all_finite(x)
+def finite(theta, X, Y):
+    """Return whether no element of three contiguous vectors, of any sizes, is NaN or infinite.
+
+    Three, because for small ones the call takes longer than the look at them.
+    """
+    return all_finite(theta) and all_finite(X) and all_finite(Y)

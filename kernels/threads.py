@@ -82,8 +82,8 @@ def threading_layer():
 def choose_parts(flops, n_threads, seconds_each=BARRIER_SECONDS):
     """Parts to share a phase of `flops` floating-point operations out to.
 
-    As many as `n_threads`, where it is given, and Numba's thread team allow; else as many of
-    the available cores as have `seconds_each` of work or more.
+    As many as `n_threads`, where it is given, and Numba's thread team allow, be there cores for
+    them or not; else as many of the available cores as have `seconds_each` of work or more.
     """
     if numba.config.DISABLE_JIT or _state["forked"]:
         return 1

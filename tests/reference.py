@@ -509,7 +509,9 @@ def all_finite(x):
     return bool(np.isfinite(x).all())
 
 
-finite = all_finite
+def finite(theta, X, Y):
+    """Whether no element of any of them is NaN or infinite."""
+    return all_finite(theta) and all_finite(X) and all_finite(Y)
 
 
 def sum_in_order(x):

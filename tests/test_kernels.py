@@ -41,7 +41,7 @@ from fastmlp.kernels import (
     updates,
 )
 from fastmlp.kernels._jit import standalone
-from fastmlp.objective import run_sweep
+from fastmlp.sweep import Tables, Update, run_sweep
 from fastmlp.workspace import Workspace, chunk_table
 
 FEW = 8
@@ -1022,12 +1022,13 @@ def test_sums_over_vectors_equal_their_twins(n, dtype):
 @pytest.mark.parametrize("n", [0, 1, 7, 100])
 def test_one_bad_element_is_found_wherever_it_is(n, dtype):
     x = np.resize([1, np.finfo(dtype).max, np.finfo(dtype).smallest_subnormal], n).astype(dtype)
-    assert finite.finite.serial(x) == reference.finite(x)
+    assert finite.finite.serial(x, x, x) == reference.finite(x, x, x)
     for bad in (np.nan, np.inf, -np.inf):
         for i in range(n):
             broken = x.copy()
             broken[i] = bad
-            assert finite.finite.serial(broken) == reference.finite(broken)
+            for vectors in ((broken, x, x), (x, broken, x), (x, x, broken)):
+                assert finite.finite.serial(*vectors) == reference.finite(*vectors)
 
 
 @pytest.mark.parametrize("kernel", BOTH_TWINS)
@@ -1119,27 +1120,12 @@ class Case:
             sample.flags.writeable = False
         theta = reference.pack(self.layers).astype(dtype)
         result = np.full(N_PARAMS, np.nan, dtype)
-        cursor, totals = np.zeros(codes.CURSOR_SIZE, np.int64), np.zeros(1)
-        run_sweep(
-            workspace,
-            n_parts > 1,
-            mode,
-            theta,
-            np.zeros(2 * N_PARAMS, dtype),
-            *samples,
-            order if gather else np.empty(0, np.int64),
-            chunks,
-            len(chunks),
-            self.layout,
-            self.constants,
-            hyper_vector(hyper),
-            np.full(len(chunks), rate),
-            clip_norm,
-            cursor,
-            totals,
-            result,
-        )
-        return cursor[codes.OUTCOME] == codes.FINISHED, totals[0], theta, result
+        tables = Tables(workspace, chunks, self.layout, self.constants, hyper_vector(hyper))
+        update = Update(np.zeros(2 * N_PARAMS, dtype), np.full(len(chunks), rate), clip_norm)
+        order = order if gather else np.empty(0, np.int64)
+        run_sweep(tables, n_parts > 1, len(chunks), mode, theta, samples, result, order, update)
+        finite = tables.cursor[codes.OUTCOME] == codes.FINISHED
+        return finite, tables.totals[0], theta, result
 
     def predict(self, X, *, theta=None, kernel=predict.predict.serial, n_parts=1):
         """Whether all pre-activations were finite; the outputs."""

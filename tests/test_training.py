@@ -36,6 +36,7 @@ from fastmlp import (
     monitor,
     objective,
     pace,
+    sweep,
     workspace,
 )
 from fastmlp.kernels import epoch, predict
@@ -264,7 +265,7 @@ def assert_same_bits(monkeypatch, dtype, **options):
     expected = train_bits(dtype, 1, **options)
     for n_threads in (2, 4, None):
         assert train_bits(dtype, n_threads, **options) == expected
-    monkeypatch.setattr(objective, "parallel_region", no_parallel_region)
+    monkeypatch.setattr(sweep, "parallel_region", no_parallel_region)
     assert train_bits(dtype, 2, **options) == expected
 
 
@@ -900,7 +901,7 @@ def interrupt_after(monkeypatch, chunk_by_chunk):
     """Makes Ctrl-C arrive during a mini-batch of the given number."""
 
     def install(n_calls):
-        advance, calls = objective.Sweep.advance, []
+        advance, calls = sweep.Sweep.advance, []
 
         def interrupted(self, *args, **options):
             finite = advance(self, *args, **options)
@@ -909,7 +910,7 @@ def interrupt_after(monkeypatch, chunk_by_chunk):
                 signal.raise_signal(signal.SIGINT)
             return finite
 
-        monkeypatch.setattr(objective.Sweep, "advance", interrupted)
+        monkeypatch.setattr(sweep.Sweep, "advance", interrupted)
 
     return install
 

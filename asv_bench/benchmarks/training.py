@@ -71,27 +71,44 @@ class ManyNetworks:
 
 
 class Evaluation:
-    """The objective and its gradient, arguments checked: SimpleChains.jl's 24-8-2 and digits.
-
-    200 calls of the one, 20 of the other.
-    """
+    """The objective and its gradient for the digits, arguments checked: 20 calls."""
 
     def setup(self):
-        rng = np.random.default_rng(0)
-        self.small = fastmlp.MLP([24, 8, 2], activation="tanh", dtype="float64", seed=0)
-        self.X_small, self.y_small = rng.standard_normal((200, 24)), rng.standard_normal((200, 2))
-        self.digits = fastmlp.MLP([64, 64, 32, 10], output="softmax", seed=0)
+        self.net = fastmlp.MLP([64, 64, 32, 10], output="softmax", seed=0)
         self.X, self.y = fastmlp.datasets.load_digits()
-        self.time_loss_and_grad_24_8_2()
         self.time_loss_and_grad_digits()
-
-    def time_loss_and_grad_24_8_2(self):
-        for _ in range(200):
-            self.small.loss_and_grad(self.X_small, self.y_small)
 
     def time_loss_and_grad_digits(self):
         for _ in range(20):
-            self.digits.loss_and_grad(self.X, self.y)
+            self.net.loss_and_grad(self.X, self.y)
+
+
+class SmallEvaluation:
+    """The same for SimpleChains.jl's 24-8-2 and 200 rows, 500 calls; and with arguments checked
+    before, as solvers call it."""
+
+    params = (["float64", "float32"], ["identity", "softmax"], [1, 2])
+    param_names = ("dtype", "output", "n_threads")
+
+    def setup(self, dtype, output, n_threads):
+        rng = np.random.default_rng(0)
+        self.net = fastmlp.MLP([24, 8, 2], activation="tanh", output=output, dtype=dtype, seed=0)
+        self.X = rng.standard_normal((200, 24)).astype(dtype)
+        self.y = rng.standard_normal((200, 2)).astype(dtype)
+        if output == "softmax":
+            self.y = rng.integers(0, 2, 200)
+        self.objective = fastmlp.Objective(self.net, self.X, self.y, n_threads=n_threads)
+        self.theta = self.net.theta.copy()
+        self.time_loss_and_grad(dtype, output, n_threads)
+        self.time_value_and_grad(dtype, output, n_threads)
+
+    def time_loss_and_grad(self, dtype, output, n_threads):
+        for _ in range(500):
+            self.net.loss_and_grad(self.X, self.y, n_threads=n_threads)
+
+    def time_value_and_grad(self, dtype, output, n_threads):
+        for _ in range(500):
+            self.objective.value_and_grad(self.theta)
 
 
 class Prediction:

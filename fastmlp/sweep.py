@@ -1,0 +1,272 @@
+"""Runs the compiled loop over mini-batches of an objective, a slice of time at a call."""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp.kernels import codes, epoch
+from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
+from fastmlp.pace import Pace, first_flops
+from fastmlp.workspace import Workspace, chunk_rows, chunk_table, count_weights
+
+# Activations whose derivatives the forward pass keeps for the backward pass.
+KEPT_SLOPES = (codes.GELU, codes.SILU)
+
+# The order of rows that are not gathered.
+_AS_THEY_LIE = np.empty(0, np.int64)
+
+
+class Problem(NamedTuple):
+    """All that a sweep has to know of an objective besides its network and its samples."""
+
+    n_rows: int
+    n_target: int  # columns of the target
+    loss: str
+    loss_code: int
+    loss_parameter: float
+    l1: float
+    l2: float
+    n_threads: int | None
+
+
+class Update(NamedTuple):
+    """What only the modes that update theta use; see `epoch.sweep_part`."""
+
+    state: np.ndarray
+    learning_rates: np.ndarray
+    clip_norm: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Tables:
+    """What the compiled loop works with and that stays the same all through a sweep.
+
+    `workspace` is scratch; `cursor` and `totals` tell how far the sweep has come. The arrays
+    are described with `epoch.sweep_part`.
+    """
+
+    workspace: Workspace
+    chunks: np.ndarray
+    layout: np.ndarray
+    constants: np.ndarray
+    hyper: np.ndarray
+    cursor: np.ndarray = field(default_factory=lambda: np.zeros(codes.CURSOR_SIZE, np.int64))
+    totals: np.ndarray = field(default_factory=lambda: np.zeros(1))
+
+
+class Sweep:
+    """Runs the compiled loop over mini-batches of an objective, a slice of time at a call.
+
+    It knows of the objective's sizes, not of its samples, which are given to each call: so it
+    can be kept for other samples without keeping these alive. Not for two threads at once.
+
+    Parameters
+    ----------
+    net : MLP
+    problem : Problem
+    batch_rows : int
+        Rows of a mini-batch.
+    gather : bool
+        Whether rows are taken in an order given to `begin`, else as they lie.
+    optimizer : Stochastic or None
+        Whose update to run, None only to evaluate.
+    """
+
+    def __init__(self, net, problem, batch_rows, *, gather, optimizer=None):
+        self.problem = problem
+        sizes, dtype = net.layer_sizes, net.dtype
+        rows = chunk_rows(sizes, dtype.itemsize, batch_rows)
+        chunks = chunk_table(problem.n_rows, batch_rows, rows)
+        n_weights = count_weights(sizes)
+        # Forward, and delta-propagation about as much again: what the first region does.
+        region_flops = 4.0 * rows * n_weights
+        n_parts = choose_parts(region_flops, problem.n_threads)
+        workspace = Workspace(
+            sizes,
+            dtype,
+            rows=rows,
+            n_parts=n_parts,
+            n_target=problem.n_target,
+            gather=gather,
+            slopes=any(code in KEPT_SLOPES for code in net._layout[:, codes.ACTIVATION]),
+        )
+        workspace.plan[codes.LOSS] = problem.loss_code
+        hyper = np.zeros(len(codes.HYPERPARAMETERS))
+        if optimizer is not None:
+            workspace.plan[codes.OPTIMIZER] = optimizer.code
+            workspace.plan[codes.N_SLOTS] = optimizer.n_slots
+            hyper = optimizer.hyperparameters()
+        constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(sizes) - 1, dtype)
+        constants[codes.LOSS_PARAMETER] = problem.loss_parameter
+        constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
+        constants[codes.ACTIVATION_PARAMETERS :] = net._activation_parameters
+        self._tables = Tables(workspace, chunks, net._layout, constants, hyper)
+        self._n_chunks = len(chunks)
+        self._chunk_flops = 6.0 * rows * n_weights
+        self._no_update = Update(np.empty(0, dtype), np.empty(0), np.inf)
+        self._order = _AS_THEY_LIE
+        self._pace = Pace([True, False] if n_parts > 1 else [False])
+        # One call does a small sweep. Where it goes alone, no clock need be read; see `Pace`.
+        self._flops = self._n_chunks * self._chunk_flops
+        self._is_small = self._flops <= first_flops()
+        self._calls_without_clock = np.inf if self._is_small and n_parts == 1 else 0
+        # Memory that the sweep holds, but for what is small.
+        self.n_bytes = workspace.buffer.nbytes + chunks.nbytes
+        self.n_updates = int(chunks[:, codes.LAST].sum())
+        # A mini-batch of one chunk is applied task by task and needs no gradient of its own.
+        self.one_chunk = bool((chunks[:, codes.FIRST] & chunks[:, codes.LAST]).all())
+
+    @property
+    def done(self) -> bool:
+        """Whether the sweep has been through all rows."""
+        return self._tables.cursor[codes.CHUNK] == self._n_chunks
+
+    @property
+    def total(self) -> float:
+        """Sum of the weighted sample losses so far."""
+        return float(self._tables.totals[0])
+
+    @property
+    def rows_done(self) -> int:
+        """Rows that the sweep has been through."""
+        done = int(self._tables.cursor[codes.CHUNK])
+        return int(self._tables.chunks[done - 1, codes.STOP]) if done else 0
+
+    @property
+    def updates_done(self) -> int:
+        """Updates since `begin`."""
+        return int(self._tables.cursor[codes.MINI_BATCH])
+
+    def begin(self, order=None, updates_before=0):
+        """Start over, with rows in the given order (int64) if the sweep gathers."""
+        self._order = _AS_THEY_LIE if order is None else order
+        cursor = self._tables.cursor
+        cursor.fill(0)
+        cursor[codes.UPDATES] = updates_before
+        self._tables.totals.fill(0)
+
+    def advance(self, mode, theta, samples, gradient, update=None):
+        """Go on for about `pace.CALL_SECONDS`; return whether all losses were finite.
+
+        Parameters
+        ----------
+        mode : int
+            What to do with each mini-batch, one of `codes`.
+        theta : ndarray, (n_params,)
+        samples : tuple of ndarray
+            X, Y and weights, contiguous and read-only, of the problem's sizes.
+        gradient : ndarray, (n_params,) or (0,)
+            Overwritten by the modes that need it.
+        update : Update or None
+            For the modes that update theta.
+        """
+        arguments = (mode, theta, samples, gradient, self._order, update or self._no_update)
+        if self._calls_without_clock > 0:
+            self._calls_without_clock -= 1
+            run_sweep(self._tables, False, self._n_chunks, *arguments)
+        else:
+            self._run_slice(arguments)
+        return self._tables.cursor[codes.OUTCOME] == codes.FINISHED
+
+    def _run_slice(self, arguments):
+        """Run as many chunks, and that way, as the pace says; tell it how long it took."""
+        cursor = self._tables.cursor
+        start = int(cursor[codes.CHUNK])
+        as_team, flops = self._pace.next()
+        if self._pace.is_new(as_team):
+            # Nothing to do: compiles or loads the kernels, off the clock.
+            run_sweep(self._tables, as_team, start, *arguments)
+        stop = min(self._n_chunks, start + max(1, int(flops / self._chunk_flops)))
+        began = time.perf_counter()
+        run_sweep(self._tables, as_team, stop, *arguments)
+        seconds = time.perf_counter() - began
+        done = int(cursor[codes.CHUNK]) - start
+        if done:
+            self._pace.learn(as_team, done * self._chunk_flops, seconds)
+            if self._is_small:
+                self._calls_without_clock = self._pace.skip_to_trial(self._flops)
+
+
+class SpareSweep:
+    """Holds at most one sweep that is not in use, for the next evaluation of such a problem.
+
+    Threads may share it: one takes the sweep out while it runs, the others make their own.
+
+    Parameters
+    ----------
+    most_bytes : float
+        A sweep that holds more memory is not kept.
+    """
+
+    def __init__(self, most_bytes):
+        self._most_bytes = most_bytes
+        self._sweeps: deque[Sweep] = deque(maxlen=1)
+
+    def take(self, net, problem):
+        """Hand over the sweep kept, if it was made for such a problem, or a new one."""
+        try:
+            sweep = self._sweeps.pop()
+        except IndexError:
+            sweep = None
+        if sweep is None or sweep.problem != problem:
+            sweep = Sweep(net, problem, problem.n_rows, gather=False)
+        return sweep
+
+    def put_back(self, sweep):
+        """Keep a sweep, if it is not too large."""
+        if sweep.n_bytes <= self._most_bytes:
+            self._sweeps.append(sweep)
+
+
+def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update):
+    """Call the compiled loop, `as_team` if a team can be had, else in this thread alone.
+
+    Parameters
+    ----------
+    tables : Tables
+    as_team : bool
+    samples : tuple of ndarray
+        X, Y and weights.
+    update : Update
+    stop, mode, theta, result, order
+        See `epoch.sweep_part`.
+    """
+    workspace, cursor = tables.workspace, tables.cursor
+    address, sync = epoch.sweep_part_address(theta.dtype), workspace.sync
+    before_bounds = (
+        mode,
+        theta,
+        update.state,
+        *samples,
+        order,
+        tables.chunks,
+        stop,
+        workspace.tasks,
+    )
+    after_bounds = (
+        tables.layout,
+        workspace.plan,
+        tables.constants,
+        tables.hyper,
+        update.learning_rates,
+        update.clip_norm,
+        cursor,
+        tables.totals,
+        result,
+        workspace.buffer,
+    )
+    cursor[codes.OUTCOME] = codes.NOT_STARTED
+    if as_team:
+        with parallel_region(workspace.n_parts) as entered:
+            if entered:
+                sync[:] = 0
+                kernel = epoch.sweep.parallel
+                kernel(address, sync, *before_bounds, workspace.bounds, *after_bounds)
+        if cursor[codes.OUTCOME] != codes.NOT_STARTED:
+            return
+        if entered:
+            no_teams()
+    epoch.sweep.serial(address, sync, *before_bounds, workspace.alone, *after_bounds)

@@ -1,0 +1,84 @@
+"""Pace: whether a sweep goes on as a team of threads or alone. No test looks at a clock."""
+
+import pytest
+
+from fastmlp.pace import CALL_SECONDS, Pace, first_flops
+
+TEAM, ALONE = True, False
+
+
+def follow(pace, speeds, total_seconds, largest=float("inf")):
+    """Ways and seconds of the calls of a sweep whose ways have these speeds, in flops a second."""
+    calls = []
+    while sum(seconds for _, seconds in calls) < total_seconds:
+        way, flops = pace.next()
+        flops = min(flops, largest)
+        calls.append((way, flops / speeds[way]))
+        pace.learn(way, flops, flops / speeds[way])
+    return calls
+
+
+def share(calls, wanted):
+    return sum(seconds for way, seconds in calls if way is wanted) / sum(s for _, s in calls)
+
+
+@pytest.mark.parametrize("speeds", [{TEAM: 9e10, ALONE: 5e10}, {TEAM: 2e9, ALONE: 5e10}], ids=str)
+def test_the_faster_way_gets_all_but_a_hundredth_of_the_time(speeds):
+    pace = Pace([TEAM, ALONE])
+    follow(pace, speeds, 1)
+    faster = max(speeds, key=speeds.get)
+    assert share(follow(pace, speeds, 60), faster) > 0.99
+
+
+def test_the_slower_way_is_tried_again_and_taken_when_it_has_become_the_faster():
+    pace = Pace([TEAM, ALONE])
+    assert follow(pace, {TEAM: 1e9, ALONE: 1e10}, 10)[-1][0] is ALONE
+    assert follow(pace, {TEAM: 2e10, ALONE: 1e10}, 10)[-1][0] is TEAM
+
+
+def test_one_interrupted_call_is_no_verdict():
+    pace = Pace([TEAM, ALONE])
+    follow(pace, {TEAM: 1e10, ALONE: 5e9}, 1)
+    pace.learn(TEAM, 1e6, 1.0)
+    assert pace.next()[0] is TEAM
+
+
+def test_the_team_goes_first_and_both_ways_are_timed_more_than_once():
+    ways = [way for way, _ in follow(Pace([TEAM, ALONE]), {TEAM: 1e12, ALONE: 1e12}, 1)]
+    n = ways.index(ALONE)
+    assert n > 1
+    assert ways[: 2 * n] == [TEAM] * n + [ALONE] * n
+
+
+def test_calls_take_about_as_long_as_they_should():
+    pace = Pace([ALONE])
+    assert pace.next() == (ALONE, first_flops())
+    calls = follow(pace, {ALONE: 3e10}, 5)
+    assert all(way is ALONE for way, _ in calls)
+    assert calls[-1][1] == pytest.approx(CALL_SECONDS)
+
+
+@pytest.mark.parametrize("slowness", [2, 1000])
+def test_short_calls_that_need_no_clock_go_alone(slowness):
+    """A team in its own way costs less than a hundredth of the time of calls of 10 us."""
+    pace, flops, seconds = Pace([TEAM, ALONE]), 1e5, {TEAM: slowness * 1e-5, ALONE: 1e-5}
+    speeds = {way: flops / seconds[way] for way in seconds}
+    assert pace.skip_to_trial(flops) == 0
+    spent = {TEAM: 0.0, ALONE: 0.0}
+    for _ in range(100):
+        way, _ = pace.next()
+        pace.learn(way, flops, flops / speeds[way])
+        without_clock = pace.skip_to_trial(flops)
+        spent[way] += seconds[way]
+        spent[ALONE] += without_clock * seconds[ALONE]
+    assert spent[TEAM] < 0.01 * spent[ALONE]
+    assert spent[ALONE] > 10
+
+
+def test_short_calls_of_a_faster_team_all_look_at_the_clock():
+    pace = Pace([TEAM, ALONE])
+    for _ in range(20):
+        way, _ = pace.next()
+        pace.learn(way, 1e6, 1e-5 if way is TEAM else 2e-5)
+        assert pace.skip_to_trial(1e6) == 0
+    assert pace.next()[0] is TEAM
