@@ -17,7 +17,6 @@ WIDE_WEIGHTS = 1 << 16
 # deltas to stay in the first level of the cache, enough for whole tiles.
 BLOCK_BYTES = 1 << 15
 FEWEST_BLOCK_ROWS = 8 * TALL
-MOST_BLOCK_ROWS = 16 * TALL
 
 # Rows of a group, for adding up its gradient to be a small part of forming it; and the most
 # groups of a chunk, which bound the memory.
@@ -25,7 +24,7 @@ GROUP_ROWS = 256
 MOST_GROUPS = 64
 
 # Rows whose loss is taken at a time.
-LOSS_ROWS = 16 * TALL
+LOSS_ROWS = 32 * TALL
 
 # A mini-batch of a wide network of up to so many rows is one chunk, whose gradient never leaves
 # the cache, unless its activations and deltas take more than these bytes.
@@ -172,7 +171,7 @@ class Workspace:
         block = rows
         if not wide:
             in_cache = BLOCK_BYTES // (2 * sum(widths) * dtype.itemsize) // TALL * TALL
-            block = min(rows, max(FEWEST_BLOCK_ROWS, min(MOST_BLOCK_ROWS, in_cache)))
+            block = min(rows, max(FEWEST_BLOCK_ROWS, in_cache))
         loss_rows = min(rows, LOSS_ROWS)
         # A group passes its blocks through one buffer of each part.
         buffer = n_parts * block if n_groups else rows
