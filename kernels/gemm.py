@@ -116,13 +116,14 @@ def _blocks(
         # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
         for c in range(0, columns, width):
             n_columns = min(columns - c, width)
-            panel, pj = matrix(B, t * B.shape[1], n, B.shape[1]), j + c
             if pack_b:
                 panel, pj = matrix(scratch, 0, n, width), 0
                 if b_transposed:
                     transpose_matrix(B, j + c, t, n_columns, n, panel, 0, 0)
                 else:
                     pack_panel(B, t, j + c, n_columns, panel)
+            else:
+                panel, pj = matrix(B, t * B.shape[1], n, B.shape[1]), j + c
             r = 0
             while r < rows:
                 n_rows = tile_height(rows - r)
