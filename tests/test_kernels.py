@@ -1339,35 +1339,47 @@ WEIGHTS = np.random.default_rng(1).exponential(size=N_ROWS)
 
 
 class Case:
-    """A network of `SIZES` with samples for a loss, as kernels take them and as twins do."""
+    """A network with samples for a loss, as kernels take them and as twins do."""
 
-    def __init__(self, dtype, activations, output, loss, *, by_index=False, weights=None, **l1_l2):
+    def __init__(
+        self,
+        dtype,
+        activations,
+        output,
+        loss,
+        *,
+        sizes=SIZES,
+        n_rows=N_ROWS,
+        by_index=False,
+        weights=None,
+        **l1_l2,
+    ):
         rng = np.random.default_rng(21)
-        self.dtype, self.weights = dtype, weights
+        self.dtype, self.weights, self.sizes = dtype, weights, sizes
         self.problem = {"activations": activations, "output": output, "loss": loss}
         self.penalties = l1_l2
         self.layers = [
             (normal(rng, (n_in, n_out), dtype, n_in**-0.5), normal(rng, n_out, dtype, 0.1))
-            for n_in, n_out in pairwise(SIZES)
+            for n_in, n_out in pairwise(sizes)
         ]
-        self.X = normal(rng, (N_ROWS, SIZES[0]), dtype)
-        self.Y = rng.dirichlet(np.ones(SIZES[-1]), N_ROWS).astype(dtype)
+        self.X = normal(rng, (n_rows, sizes[0]), dtype)
+        self.Y = rng.dirichlet(np.ones(sizes[-1]), n_rows).astype(dtype)
         if by_index:
-            self.Y = rng.integers(SIZES[-1], size=N_ROWS)
+            self.Y = rng.integers(sizes[-1], size=n_rows)
         self.loss_code, parameter = code_and_parameter(loss, dtype)
         if by_index:
             self.loss_code = codes.FUSED_CROSS_ENTROPY_INDICES
 
-        self.layout = np.zeros((len(SIZES) - 1, codes.LAYOUT_COLUMNS), np.int64)
-        self.constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(SIZES) - 1, dtype)
+        layers = list(pairwise(sizes))
+        self.layout = np.zeros((len(layers), codes.LAYOUT_COLUMNS), np.int64)
+        self.constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(layers), dtype)
         self.constants[codes.LOSS_PARAMETER] = parameter
         self.constants[codes.L1] = l1_l2.get("l1", 0)
         self.constants[codes.L2] = l1_l2.get("l2", 0)
-        sizes = list(pairwise(SIZES))
         for layer, activation in enumerate([*activations, output]):
-            row, before = self.layout[layer], sizes[:layer]
+            row, before = self.layout[layer], layers[:layer]
             code, parameter = code_and_parameter(activation, dtype)
-            row[codes.N_IN], row[codes.N_OUT] = sizes[layer]
+            row[codes.N_IN], row[codes.N_OUT] = layers[layer]
             row[codes.W_OFFSET] = sum((n_in + 1) * n_out for n_in, n_out in before)
             row[codes.WIDTH_OFFSET] = sum(n_out for _, n_out in before)
             row[codes.ACTIVATION] = code
@@ -1378,20 +1390,24 @@ class Case:
         mode,
         *,
         n_parts=1,
-        batch_rows=N_ROWS,
-        chunk_rows=N_ROWS,
+        batch_rows=None,
+        chunk_rows=None,
         order=None,
         optimizer="sgd",
         hyper=None,
         rate=0.1,
         clip_norm=np.inf,
     ):
-        """Whether all was finite; the sum of the losses; theta; the gradient."""
-        dtype, hyper = self.dtype, hyper or {}
-        target = self.Y.astype(dtype).reshape(N_ROWS, -1)
+        """Whether all was finite; the sum of the losses; theta; the gradient.
+
+        A mini-batch is all rows and one chunk, if nothing else is said.
+        """
+        dtype, hyper, n_rows = self.dtype, hyper or {}, len(self.X)
+        batch_rows, chunk_rows = batch_rows or n_rows, chunk_rows or batch_rows or n_rows
+        target = self.Y.astype(dtype).reshape(n_rows, -1)
         gather = order is not None
         workspace = Workspace(
-            SIZES,
+            self.sizes,
             dtype,
             rows=chunk_rows,
             n_parts=n_parts,
@@ -1404,17 +1420,17 @@ class Case:
         workspace.plan[codes.LOSS] = self.loss_code
         workspace.plan[codes.OPTIMIZER] = code_of(optimizer)
         workspace.plan[codes.N_SLOTS] = n_slots(optimizer, hyper)
-        chunks = chunk_table(N_ROWS, batch_rows, chunk_rows)
+        chunks = chunk_table(n_rows, batch_rows, chunk_rows)
         weights = np.empty(0)
         if self.weights is not None:
-            weights = reference.relative_weights(self.weights, N_ROWS)
+            weights = reference.relative_weights(self.weights, n_rows)
         samples = [self.X.ravel(), target.ravel(), weights.astype(dtype)]
         for sample in samples:
             sample.flags.writeable = False
         theta = reference.pack(self.layers).astype(dtype)
-        result = np.full(N_PARAMS, np.nan, dtype)
+        result = np.full_like(theta, np.nan)
         tables = Tables(workspace, chunks, self.layout, self.constants, hyper_vector(hyper))
-        update = Update(np.zeros(2 * N_PARAMS, dtype), np.full(len(chunks), rate), clip_norm)
+        update = Update(np.zeros(2 * theta.size, dtype), np.full(len(chunks), rate), clip_norm)
         order = order if gather else np.empty(0, np.int64)
         run_sweep(tables, n_parts > 1, len(chunks), mode, theta, samples, result, order, update)
         finite = tables.cursor[codes.OUTCOME] == codes.FINISHED
@@ -1425,7 +1441,7 @@ class Case:
         theta = reference.pack(self.layers).astype(self.dtype) if theta is None else theta
         X = X.copy()
         X.flags.writeable = False
-        result = np.full((len(X), SIZES[-1]), np.nan, self.dtype)
+        result = np.full((len(X), self.sizes[-1]), np.nan, self.dtype)
         parameters = self.constants[codes.ACTIVATION_PARAMETERS :]
         address = predict.predict_part_address(np.dtype(self.dtype))
         finite = kernel(address, theta, X, self.layout, parameters, result, n_parts)
@@ -1606,6 +1622,160 @@ def test_a_loss_that_is_not_finite_ends_the_sweep_before_its_update(dtype):
     assert_allclose(theta, reference.pack(layers), rtol=0, atol=eps)
 
 
+# The ways to share a chunk out to parts
+
+DEEP = (130, 257, 33, 1030, 3, 70)
+SMALL_BLOCKS = {"FEWEST_BLOCK_ROWS": 3, "MOST_BLOCK_ROWS": 3, "LOSS_ROWS": 4}
+# Name -> layer sizes, rows, and what is to be another number for small data to show it.
+WAYS = {
+    "own rows": (SIZES, 29, SMALL_BLOCKS),
+    "groups": (SIZES, 37, {**SMALL_BLOCKS, "GROUP_ROWS": 7}),
+    "together": ((5, 37, 3, 18, 4), 29, {"LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
+}
+if not INTERPRETED:
+    WAYS |= {
+        "rows of a real group": (SIZES, 1100, {}),
+        "a really wide network": (DEEP, 37, {}),
+        "one row of a wide network": (DEEP, 1, {}),
+        "wide output alone": ((258, 257), 37, {}),
+    }
+every_way = pytest.mark.parametrize("way", WAYS)
+
+# Hidden activations are taken in turn.
+SHARED_NETWORKS = [
+    (("gelu", "tanh", "silu"), "identity", "huber(1.5)"),
+    (("relu", "silu"), "gelu", "squared_error"),
+    (("elu", "sigmoid"), "softmax", "cross_entropy"),
+    (("silu", "leaky_relu(0.25)"), "softmax", "squared_error"),
+]
+
+
+def share_out(way, monkeypatch, dtype, network, n_rows=None, **options):
+    """The case of a way, and the workspace's plan made to go it."""
+    sizes, usual_rows, settings = WAYS[way]
+    for name, value in settings.items():
+        monkeypatch.setattr(f"fastmlp.workspace.{name}", value)
+    activations, *rest = network
+    hidden = tuple(activations[i % len(activations)] for i in range(len(sizes) - 2))
+    return Case(dtype, hidden, *rest, sizes=sizes, n_rows=n_rows or usual_rows, **options)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_ways_are_the_ones_they_are_called(way, monkeypatch):
+    case = share_out(way, monkeypatch, np.float32, SHARED_NETWORKS[0])
+    options = {"rows": len(case.X), "n_parts": 2, "n_target": 1, "gather": False}
+    plan = Workspace(case.sizes, case.dtype, **options).plan
+    assert (plan[codes.TOGETHER] == 1) == (case.sizes != SIZES)
+    assert (plan[codes.N_GROUPS] > 1) == ("group" in way)
+    if case.sizes == SIZES:
+        assert plan[codes.BLOCK_ROWS] < len(case.X) / max(1, plan[codes.N_GROUPS])
+
+
+@every_way
+@pytest.mark.parametrize("n_parts", [1, 2, 7])
+def test_products_have_the_scratch_that_they_may_destroy(way, n_parts, monkeypatch):
+    case = share_out(way, monkeypatch, np.float32, SHARED_NETWORKS[0])
+    for rows in (1, len(case.X), 5000):
+        options = {"rows": rows, "n_parts": n_parts, "n_target": 1}
+        workspace = Workspace(case.sizes, case.dtype, **options)
+        scratch = workspace.plan[codes.LOSS_TERMS]
+        width = panel_width(case.X)
+        for layer, (n_in, n_out) in enumerate(pairwise(case.sizes)):
+            # Forward and back; the gradient of a group, or of a task.
+            products = [(rows, n_in, False), (rows, n_out, False)]
+            if workspace.plan[codes.N_GROUPS]:
+                products.append((n_in, workspace.plan[codes.BLOCK_ROWS], True))
+            for task, k0, k1 in workspace.tasks:
+                if task == layer:
+                    products.append((min(k1, n_in) - k0, rows, True))
+            for n, depth, a_transposed in products:
+                sizes = n, min(depth, gemm.DEPTH), width, simd.TALL, a_transposed
+                assert scratch >= reference.scratch_size(*sizes)
+
+
+def same_sweep_for_any_parts(case, *arguments, **options):
+    """What a sweep returns, the same bits for one to four parts."""
+    first, *others = [case.sweep(*arguments, n_parts=n, **options) for n in TEAMS]
+    for other in others:
+        for result, expected in zip(other, first, strict=True):
+            assert_array_equal(result, expected)
+    return first
+
+
+@every_way
+@pytest.mark.parametrize("network", SHARED_NETWORKS, ids=str)
+@pytest.mark.parametrize("gather", [False, True])
+@both_precisions
+def test_every_way_gives_the_loss_and_gradient_of_the_twin(
+    way, network, gather, dtype, monkeypatch
+):
+    """One chunk, or three with a short last one; weights; rows as they lie or in an order."""
+    rng = np.random.default_rng(17)
+    by_index = network[-1] == "cross_entropy" and gather
+    case = share_out(way, monkeypatch, dtype, network, by_index=by_index, l1=0.01, l2=0.1)
+    n_rows = len(case.X)
+    case.weights = rng.exponential(size=n_rows) if gather else None
+    order = rng.permutation(n_rows) if gather else None
+    weights = reference.relative_weights(case.weights, n_rows)
+    expected, expected_loss = reference.batch_gradient(
+        case.layers, case.X, case.Y, weights, **case.problem, **case.penalties
+    )
+    # As for the small networks, with sums of up to a thousand terms.
+    eps = NETWORK_EPS * np.finfo(dtype).eps
+    expected = reference.pack(expected)
+    for chunk_rows in (n_rows, n_rows // 3 + 1):
+        options = {"chunk_rows": chunk_rows, "order": order}
+        finite, loss, theta, gradient = same_sweep_for_any_parts(
+            case, codes.DIFFERENTIATE, **options
+        )
+        assert finite
+        assert_allclose(gradient, expected, rtol=0, atol=eps * np.abs(expected).max())
+        assert_allclose(loss, expected_loss, rtol=eps)
+        assert_array_equal(theta, reference.pack(case.layers).astype(dtype))
+        assert case.sweep(codes.EVALUATE, **options)[1] == loss
+
+
+@every_way
+@pytest.mark.parametrize("clip_norm", [np.inf, 0.3])
+@pytest.mark.parametrize("n_chunks", [1, 2])
+def test_every_way_trains_like_the_twin(way, n_chunks, clip_norm, monkeypatch):
+    """Two mini-batches and a last one of a single row, which is fewer than there are groups."""
+    rng = np.random.default_rng(19)
+    network = ("gelu", "tanh"), "softmax", "cross_entropy"
+    batch_rows = WAYS[way][1]
+    n_rows = 2 * batch_rows + 1
+    weights = rng.exponential(size=n_rows)
+    case = share_out(way, monkeypatch, np.float64, network, n_rows, weights=weights, l2=0.1)
+    order = rng.permutation(n_rows)
+    options = {
+        "optimizer": "sgd",
+        "hyper": {"momentum": 0.9, "nesterov": True},
+        "clip_norm": clip_norm,
+    }
+    finite, loss, theta, _ = same_sweep_for_any_parts(
+        case,
+        codes.UPDATE if clip_norm == np.inf else codes.UPDATE_CLIPPED,
+        batch_rows=batch_rows,
+        chunk_rows=-(-batch_rows // n_chunks),
+        order=order,
+        **options,
+    )
+    assert finite
+    layers, expected_loss = reference.sweep(
+        case.layers,
+        case.X,
+        case.Y,
+        np.split(order, [batch_rows, 2 * batch_rows]),
+        learning_rate=0.1,
+        weights=weights,
+        **options,
+        **case.problem,
+        **case.penalties,
+    )
+    assert_allclose(loss, expected_loss, rtol=1e-12)
+    assert_allclose(theta, reference.pack(layers), rtol=0, atol=1e-12)
+
+
 # The compiled code
 
 DOUBLE_ARITHMETIC = re.compile(
@@ -1636,6 +1806,7 @@ def calls(dtype):
         updates.adam_update: (x, x, x, x, *[number] * 8),
         updates.apply_update: (codes.ADAM, x, x, x, x, x, True),
         dense.dense_backward_params_rows: (matrix, matrix, 0, 1, False, matrix.copy(), scratch),
+        finite.all_finite: (x,),
         network.copy_rows: (x, 4, order, 0, True, x.copy(), 3),
         network.weigh_losses: (x, x, order, False, 0),
         network.scale_rows: (matrix, number, x, order, False, 0),
