@@ -1629,12 +1629,12 @@ SMALL_BLOCKS = {"FEWEST_BLOCK_ROWS": 3, "MOST_BLOCK_ROWS": 3, "LOSS_ROWS": 4}
 # Name -> layer sizes, rows, and what is to be another number for small data to show it.
 WAYS = {
     "own rows": (SIZES, 29, SMALL_BLOCKS),
-    "groups": (SIZES, 37, {**SMALL_BLOCKS, "GROUP_ROWS": 7}),
+    "groups": (SIZES, 37, {**SMALL_BLOCKS, "GROUP_ROWS": 4}),
     "together": ((5, 37, 3, 18, 4), 29, {"LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
 }
 if not INTERPRETED:
     WAYS |= {
-        "rows of a real group": (SIZES, 1100, {}),
+        "rows of real groups": (SIZES, 1600, {}),
         "a really wide network": (DEEP, 37, {}),
         "one row of a wide network": (DEEP, 1, {}),
         "wide output alone": ((258, 257), 37, {}),
