@@ -14,6 +14,7 @@ matrix multiplication, https://doi.org/10.1145/1356052.1356053.
 from fastmlp.kernels._jit import inline, loop, part
 from fastmlp.kernels.simd import (
     FROM_C,
+    FROM_ROW,
     LOW,
     MIDDLE,
     TALL,
@@ -45,12 +46,14 @@ def multiply(
 
     ``a(r, t)`` is ``A[i + r, t]``, or ``A[t, i + r]`` if `a_transposed`; ``b(t, c)`` is
     ``B[t, j + c]``, or ``B[j + c, t]`` if `b_transposed`; t runs up to `depth`. The start is 0,
-    ``row[cj + c]`` or C itself by `origin`. May destroy `scratch`, a vector of at least
-    min(`depth`, `DEPTH`) * (`panel_width` + `rows` rounded up to a multiple of `TALL`) elements and
-    ``rows * panel_width(A)`` more if `a_transposed`.
-    Sums run in ascending order of t, one chain an element.
+    ``row[cj + c]`` or C itself by `origin`. Sums run in ascending order of t, one chain an element.
+
+    `depth` is at least 1. May destroy `scratch`, a vector of at least min(`depth`, `DEPTH`) *
+    `panel_width` elements and, if `a_transposed`, min(`depth`, `DEPTH`) * (`rows` rounded up to a
+    multiple of `TALL`) + `rows` * `panel_width` more.
     """
-    if a_transposed and swap_pays(rows, columns, depth, panel_width(A) // 2):
+    swappable = a_transposed and origin != FROM_ROW
+    if swappable and swap_pays(rows, columns, depth, panel_width(A) // 2):
         # Few columns would fill few lanes of a vector: form C's transpose, with A as B.
         result = matrix(scratch, 0, columns, rows)
         if columns == C.shape[1] == 1:
@@ -58,7 +61,8 @@ def multiply(
         elif origin == FROM_C:
             transpose_matrix(C, ci, cj, rows, columns, result, 0, 0)
         rest = vector(scratch, rows * columns, scratch.size - rows * columns)
-        _blocks(B, j, 1, A, i, 0, origin, row, result, 0, 0, columns, rows, depth, rest)
+        b_down = 1 - b_transposed
+        _blocks(B, j, b_down, A, i, 0, origin, row, result, 0, 0, columns, rows, depth, rest)
         if columns > 1 or C.shape[1] > 1:
             transpose_matrix(result, 0, 0, columns, rows, C, ci, cj)
         return
@@ -112,13 +116,14 @@ def _blocks(
         # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
         for c in range(0, columns, width):
             n_columns = min(columns - c, width)
-            panel, pj = matrix(B, t * B.shape[1], n, B.shape[1]), j + c
             if pack_b:
                 panel, pj = matrix(scratch, 0, n, width), 0
                 if b_transposed:
                     transpose_matrix(B, j + c, t, n_columns, n, panel, 0, 0)
                 else:
                     pack_panel(B, t, j + c, n_columns, panel)
+            else:
+                panel, pj = matrix(B, t * B.shape[1], n, B.shape[1]), j + c
             r = 0
             while r < rows:
                 n_rows = tile_height(rows - r)

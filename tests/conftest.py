@@ -35,6 +35,11 @@ def overflow():
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    """Stream large mini-batches through chunks of 16 rows, so that small data show it."""
+    """Stream large mini-batches through chunks of 16 rows, so that small data show it.
+
+    Chunks of a narrow network are two groups of rows.
+    """
+    monkeypatch.setattr(workspace, "MOST_GROUPS", 2)
+    monkeypatch.setattr(workspace, "GROUP_ROWS", 8)
     monkeypatch.setattr(workspace, "LARGEST_CHUNK", 16)
     monkeypatch.setattr(workspace, "SMALLEST_CHUNK", 8)

@@ -15,6 +15,7 @@ hidden layer), `output` (the last layer's activation), `loss`, `l1` and `l2`.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -216,6 +217,11 @@ def panel_width(A, vector_bytes):
     return 2 * vector_bytes // A.itemsize
 
 
+def sums_width(A, vector_bytes, n_vectors):
+    """Number of elements of A's type in so many vectors."""
+    return n_vectors * vector_bytes // A.itemsize
+
+
 def tile(A, i, k, transposed, B, j, start, rows, columns, depth):
     """Start plus the product of a block of A, or of A^T, and a block of B.
 
@@ -226,9 +232,25 @@ def tile(A, i, k, transposed, B, j, start, rows, columns, depth):
     return start + block @ B[:depth, j : j + columns]
 
 
-def multiply(A, i, k, transposed, B, start, rows, depth):
-    """Start plus the product of a block of A, or of A^T, and the first rows of B."""
-    return tile(A, i, k, transposed, B, 0, start, rows, B.shape[1], depth)
+def multiply(A, i, a_transposed, B, j, b_transposed, start, rows, columns, depth):
+    """Start plus the product of the first columns of A, or of A^T, and rows of B, or of B^T."""
+    B = B.T if b_transposed else B
+    return tile(A, i, 0, a_transposed, B, j, start, rows, columns, depth)
+
+
+def scratch_size(rows, depth, width, height, a_transposed):
+    """Elements that a product may destroy: a panel, strips of A^T and a narrow result."""
+    strips = math.ceil(rows / height) * height
+    return depth * width + (depth * strips + rows * width if a_transposed else 0)
+
+
+def swap_pays(rows, columns, depth, lanes, cost):
+    """Whether fewer operations on vectors form a narrow product's transpose, and transpose it."""
+    across, down = math.ceil(columns / lanes), math.ceil(rows / lanes)
+    # The transpose of one column is the column itself, but for its place.
+    squares = across * down if columns > 1 else 1
+    swapped = columns * down * depth + cost * squares
+    return columns <= 2 * lanes and swapped < rows * across * depth
 
 
 def tile_height(rows, heights):
@@ -236,19 +258,31 @@ def tile_height(rows, heights):
     return max(height for height in heights if height <= rows)
 
 
-def sum_tile(B, j, start, columns, depth):
+def column_sums(B, j, start, columns, depth):
     """Start plus the sums of some columns of B, over its first rows."""
     return start + np.sum(np.asarray(B, np.float64)[:depth, j : j + columns], axis=0)
 
 
-def pack_panel(B, j, columns):
-    """Some columns of B."""
-    return B[:, j : j + columns]
+def pack_panel(B, k, j, columns, depth):
+    """Some columns of some rows of B."""
+    return B[k : k + depth, j : j + columns]
 
 
-def transpose_block(A, i, j, rows, columns):
+def pack_strips(A, i, k, rows, depth, height):
+    """Columns of some rows of A, `height` of them at a time; nothing beyond them.
+
+    A list of matrices (depth, height), of which the last may be narrower.
+    """
+    block = A[k : k + depth, i : i + rows]
+    return [block[:, r : r + height] for r in range(0, rows, height)]
+
+
+def transpose_matrix(A, i, j, rows, columns):
     """A block of A, transposed."""
     return A[i : i + rows, j : j + columns].T
+
+
+transpose_block = transpose_matrix
 
 
 # --- dense layers ---
@@ -259,9 +293,9 @@ def dense_forward(A, W, b, activation):
     return activation_forward(np.asarray(A, np.float64) @ W + b, activation)
 
 
-def dense_forward_rows(A, W, b, activation, i0, rows):
-    """Some rows of the outputs of a layer."""
-    return dense_forward(A[i0 : i0 + rows], W, b, activation)
+def dense_forward_block(A, a0, W, b, activation, rows, j0, columns):
+    """A block of the outputs of a layer: of the rows of A from `a0` on."""
+    return dense_forward(A[a0 : a0 + rows], W, b, activation)[:, j0 : j0 + columns]
 
 
 def dense_backward_input(delta, W, z_below, activation):
@@ -269,10 +303,10 @@ def dense_backward_input(delta, W, z_below, activation):
     return activation_backward(np.asarray(delta, np.float64) @ W.T, z_below, activation)
 
 
-def dense_backward_input_rows(delta, W, z_below, activation, i0, rows):
-    """Some rows of the delta of the layer below."""
-    rows = slice(i0, i0 + rows)
-    return dense_backward_input(delta[rows], W, z_below[rows], activation)
+def dense_backward_input_block(delta, W, z_below, activation, i0, rows, k0, columns):
+    """A block of the delta of the layer below."""
+    below = dense_backward_input(delta, W, z_below, activation)
+    return below[i0 : i0 + rows, k0 : k0 + columns]
 
 
 def dense_backward_params(A, delta):
@@ -286,19 +320,25 @@ def dense_backward_params_rows(A, delta, k0, k1):
     return dense_backward_params(A, delta)[k0:k1]
 
 
-def transpose_rows(W, k0, k1):
-    """The columns of W^T that rows ``k0 : k1`` of W become."""
-    return W[k0:k1].T
+def n_runs(matrix, rows, columns):
+    """How many contiguous pieces of memory some rows of the first columns of a matrix are."""
+    return 1 if matrix[:rows, :columns].flags.c_contiguous else rows
 
 
-def transpose_task(W, k0, k1):
-    """Rows ``k0 : k1`` of [W; b] in the transposed copy, which has no bias."""
-    return transpose_rows(W, k0, min(k1, len(W)))
+def block_run(matrix, i0, rows, j0, columns, run):
+    """One of the `n_runs` pieces of a block."""
+    block = matrix[i0 : i0 + rows, j0 : j0 + columns]
+    return np.ravel(block if n_runs(matrix, rows, columns) == 1 else block[run])
 
 
 def part_bounds(n, part, n_parts):
     """First and last + 1 of the items of a part, rounded down from equal parts."""
     return math.floor(n * part / n_parts), math.floor(n * (part + 1) / n_parts)
+
+
+def new_scratch(A, rows, depth, width, height):
+    """Memory for products with so many rows, that sum over up to `depth` packed numbers."""
+    return np.empty(scratch_size(rows, depth, width, height, True), A.dtype)
 
 
 # --- updates of one array of parameters at a time ---
@@ -337,6 +377,32 @@ def adam_update(
     square_hat = square / (1 - beta_2**t)
     step = mean_hat / (np.sqrt(square_hat) + epsilon) + weight_decay * theta
     return theta - learning_rate * step, mean, square
+
+
+def update_coefficients(optimizer, hyper, learning_rate, t):
+    """The numbers that update t (from 1) needs, by name.
+
+    Powers are taken through logarithms, which keep digits where 1 - beta^t is small.
+    """
+    rate = {"learning_rate": learning_rate}
+    if optimizer == "sgd":
+        return {**rate, "momentum": 0.0, "nesterov": 0.0, **hyper}
+    if optimizer == "adagrad":
+        return {**rate, **hyper}
+    if optimizer == "rmsprop":
+        rest = {"rho": hyper["rho"], "rest": 1 - hyper["rho"], "epsilon": hyper["epsilon"]}
+        return {**rate, **rest, "momentum": hyper.get("momentum", 0.0)}
+    beta_1, beta_2 = hyper["beta_1"], hyper["beta_2"]
+    return {
+        "step_size": -learning_rate / math.expm1(t * math.log(beta_1)),
+        "beta_1": beta_1,
+        "rest_1": 1 - beta_1,
+        "beta_2": beta_2,
+        "rest_2": 1 - beta_2,
+        "epsilon": hyper["epsilon"],
+        "root_correction": math.sqrt(-math.expm1(t * math.log(beta_2))),
+        "decay": 1 - learning_rate * hyper.get("weight_decay", 0.0),
+    }
 
 
 def apply_update(optimizer, theta, gradient, slots, hyper, learning_rate, t, is_weight):
@@ -393,24 +459,32 @@ def layer_weights(theta, layer_sizes, layer):
     return matrix(theta, offset, n_in, n_out), vector(theta, offset + n_in * n_out, n_out)
 
 
-def layer_transposed(layers, layer):
-    """W^T of one layer."""
-    return layers[layer][0].T
+def total_params(layer_sizes):
+    """Number of parameters."""
+    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(layer_sizes))
 
 
-def layer_rows(outputs, layer, rows):
-    """First rows of a layer's outputs or deltas."""
-    return outputs[layer][:rows]
+def layer_rows(outputs, layer, first, rows):
+    """Rows of a layer's outputs or deltas."""
+    return outputs[layer][first : first + rows]
 
 
-def copy_rows(source, order, start, r0, r1):
-    """Rows of `source` that an order names from ``start + r0`` to ``start + r1``."""
-    return source[order[start + r0 : start + r1]]
+def part_scratch(scratch, part, offset, size):
+    """A piece of one part's row of scratch."""
+    return scratch[part, offset : offset + size]
 
 
-def chunk_input(X, order, start, rows):
-    """Rows of X that an order names from `start` on."""
-    return copy_rows(X, order, start, 0, rows)
+def product_scratch(scratch, part, size):
+    """The beginning of one part's row of scratch."""
+    return part_scratch(scratch, part, 0, size)
+
+
+def copy_rows(source, order, start, rows):
+    """So many rows of `source` that an order names from `start` on."""
+    return source[order[start : start + rows]]
+
+
+input_rows = copy_rows
 
 
 def weigh_losses(losses, weights):
@@ -444,7 +518,7 @@ def relative_weights(weights, n):
     return np.ones(n) if weights is None else np.asarray(weights) * n / np.sum(weights)
 
 
-def rows_pass(layers, X, Y, weights, *, activations, output, loss):
+def block_pass(layers, X, Y, weights, *, activations, output, loss):
     """Outputs, weighted loss of each sample and deltas of a mini-batch; `weights` have mean 1.
 
     The deltas are those of the mean of the weighted losses. Lists of one matrix a layer.
@@ -453,7 +527,7 @@ def rows_pass(layers, X, Y, weights, *, activations, output, loss):
     fused = name_and_parameter(loss)[0] in FUSED
     losses, delta = block_losses(loss, pre_activations[-1] if fused else outputs[-1], Y)
     if not fused:
-        delta = activation_backward(delta, pre_activations[-1], output)
+        delta = output_backward(delta, pre_activations[-1], output)
     deltas = [scale_rows(delta, 1 / len(X), weights)]
     for layer in range(len(layers) - 1, 0, -1):
         W = layers[layer][0]
@@ -462,9 +536,48 @@ def rows_pass(layers, X, Y, weights, *, activations, output, loss):
     return outputs, weigh_losses(losses, weights), deltas
 
 
-def params_pass(below, delta, W, l1, l2):
-    """Gradient of W, with penalties, and of b."""
-    gradient = dense_backward_params(below, delta)
+# Blocks of rows share nothing: all of a chunk's together are one.
+chunk_pass = block_pass
+
+output_backward = activation_backward
+
+
+def block_share(rows, columns, lanes, member, n_members, fewest_vectors):
+    """First and last + 1 row and column of a matrix that fall to a member of a team.
+
+    Columns are shared out, in whole vectors, to as many members as get the fewest vectors that
+    are worth it and divide the team into equal rows of members, which share out the rows.
+    """
+    n_vectors = math.ceil(columns / lanes)
+    divisors = [n for n in range(1, n_members + 1) if n_members % n == 0]
+    across = max(n for n in divisors if n == 1 or n_vectors >= n * fewest_vectors)
+    r0, r1 = part_bounds(rows, member // across, n_members // across)
+    v0, v1 = part_bounds(n_vectors, member % across, across)
+    return r0, r1, v0 * lanes, min(v1 * lanes, columns)
+
+
+def layer_share(rows, columns, activation, lanes, member, n_members, fewest_vectors):
+    """A member's block of the outputs of a layer: of a softmax, whole rows."""
+    if activation == "softmax":
+        return *part_bounds(rows, member, n_members), 0, columns
+    return block_share(rows, columns, lanes, member, n_members, fewest_vectors)
+
+
+def group_pass(X, outputs, deltas):
+    """Gradients of [W; b], a list of one matrix for each layer, without penalties."""
+    inputs = [np.asarray(X, np.float64), *outputs[:-1]]
+    return [
+        dense_backward_params(below, delta) for below, delta in zip(inputs, deltas, strict=True)
+    ]
+
+
+def add_groups(terms, start):
+    """Start plus the sum of the rows of a matrix."""
+    return start + np.sum(np.asarray(terms, np.float64), axis=0)
+
+
+def params_pass(gradient, W, l1, l2):
+    """Gradients of W, with penalties, and of b, given the one of [W; b] without."""
     return add_penalties(W, gradient[:-1], l1, l2), gradient[-1]
 
 
@@ -481,7 +594,7 @@ def penalty(layers, l1, l2):
 def objective(layers, X, Y, weights=None, *, l1=0.0, l2=0.0, **problem):
     """J = (1 / sum w) sum_i w_i loss_i + l2/2 sum W^2 + l1 sum |W|."""
     weights = relative_weights(weights, len(X))
-    _, losses, _ = rows_pass(layers, X, Y, weights, **problem)
+    _, losses, _ = chunk_pass(layers, X, Y, weights, **problem)
     return np.mean(losses) + penalty(layers, l1, l2)
 
 
@@ -495,11 +608,10 @@ def batch_gradient(layers, X, Y, weights, *, l1=0.0, l2=0.0, **problem):
 
     `weights` are the batch's part of weights that have mean 1 over all samples.
     """
-    outputs, losses, deltas = rows_pass(layers, X, Y, weights, **problem)
-    inputs = [np.asarray(X, np.float64), *outputs[:-1]]
+    outputs, losses, deltas = chunk_pass(layers, X, Y, weights, **problem)
     gradients = [
-        params_pass(below, delta, W, l1, l2)
-        for below, delta, (W, _) in zip(inputs, deltas, layers, strict=True)
+        params_pass(gradient, W, l1, l2)
+        for gradient, (W, _) in zip(group_pass(X, outputs, deltas), layers, strict=True)
     ]
     return gradients, np.sum(losses)
 

@@ -72,7 +72,7 @@ def kernels_in(path):
     for node in parse(path).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             for decorator in map(ast.unparse, node.decorator_list):
-                if decorator in {"inline", "loop", "scalar", "entry", "intrinsic"}:
+                if decorator in {"inline", "part", "loop", "scalar", "entry", "intrinsic"}:
                     yield node.name
 
 

@@ -30,6 +30,7 @@ from fastmlp.kernels import (
     activations,
     codes,
     dense,
+    elementwise,
     epoch,
     finite,
     gemm,
@@ -55,13 +56,25 @@ loss_elementwise = standalone(losses.loss_elementwise)
 loss_cross_entropy = standalone(losses.loss_cross_entropy)
 row_sums = standalone(losses.row_sums)
 multiply = standalone(gemm.multiply)
+swap_pays = standalone(gemm.swap_pays)
 tile_height = standalone(gemm.tile_height)
-dense_forward_rows = standalone(dense.dense_forward_rows)
+pack_panel = standalone(gemm.pack_panel)
+pack_strips = standalone(gemm.pack_strips)
+transpose_matrix = standalone(gemm.transpose_matrix)
+dense_forward_block = standalone(dense.dense_forward_block)
+dense_backward_input_block = standalone(dense.dense_backward_input_block)
 dense_backward_params_rows = standalone(dense.dense_backward_params_rows)
-transpose_rows = standalone(dense.transpose_rows)
+n_runs = standalone(dense.n_runs)
+new_scratch = standalone(dense.new_scratch)
 part_bounds = standalone(dense.part_bounds)
 adam_update = standalone(updates.adam_update)
+update_coefficients = standalone(updates.update_coefficients)
 apply_update = standalone(updates.apply_update)
+block_share = standalone(network.block_share)
+layer_share = standalone(network.layer_share)
+output_backward = standalone(network.output_backward)
+total_params = standalone(network.total_params)
+add_groups = standalone(network.add_groups)
 copy_rows = standalone(network.copy_rows)
 weigh_losses = standalone(network.weigh_losses)
 scale_rows = standalone(network.scale_rows)
@@ -77,18 +90,52 @@ def tile(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth
 
 
 @standalone
-def sum_tile(B, j, origin, C, ci, columns, depth):
-    simd.sum_tile(B, j, origin, C, ci, columns, depth)
+def column_sums(B, j, origin, C, ci, columns, depth):
+    simd.column_sums(B, j, origin, C, ci, columns, depth)
 
 
 @standalone
-def transpose_block(A, i, j, B, rows, columns):
-    simd.transpose_block(A, i, j, B, rows, columns)
+def transpose_block(A, i, j, B, bi, bj, rows, columns):
+    simd.transpose_block(A, i, j, B, bi, bj, rows, columns)
 
 
 @standalone
 def panel_width(A):
     return simd.panel_width(A)
+
+
+@standalone
+def sums_width(A):
+    return simd.sums_width(A)
+
+
+@standalone
+def block_run(matrix, i0, rows, j0, columns, run):
+    return dense.block_run(matrix, i0, rows, j0, columns, run).copy()
+
+
+@standalone
+def scratch_views(work, plan, part, offset, size):
+    piece = network.part_scratch(work, plan, part, offset, size)
+    return piece.copy(), network.product_scratch(work, plan, part).copy()
+
+
+@standalone
+def layer_views(X, work, plan, layout, layer, start, first, rows):
+    below = network.input_rows(X, work, plan, layout, start, first, rows)
+    outputs = network.layer_rows(work, codes.OUTPUT, plan, layout, layer, first, rows)
+    return below.copy(), outputs.copy()
+
+
+@standalone
+def fused_chains(A, B, start):
+    """Start plus A B, each element one chain of fused multiply-adds in ascending order."""
+    C = start.copy()
+    for r in range(A.shape[0]):
+        for c in range(B.shape[1]):
+            for t in range(A.shape[1]):
+                C[r, c] = elementwise.fma(A[r, t], B[t, c], C[r, c])
+    return C
 
 
 @standalone
@@ -199,10 +246,10 @@ def test_saving_keeps_derivatives_for_gelu_and_silu_only(activation, dtype):
 
 def backward_of(activation, z, gradient):
     """Delta by the two kernels, forward and back."""
-    code_and_slope = code_and_parameter(activation, z.dtype.type)
-    output, delta = z.copy(), np.full_like(z, np.nan)
-    activation_forward_saving(output, *code_and_slope, delta)
-    activation_backward(gradient, output, *code_and_slope, delta)
+    parameters = code_and_parameter(activation, z.dtype.type)
+    output, slope, delta = z.copy(), np.full_like(z, np.nan), gradient.copy()
+    activation_forward_saving(output, *parameters, slope)
+    activation_backward(delta, output, slope, *parameters)
     return delta
 
 
@@ -288,16 +335,15 @@ def test_softmax_equals_its_twin(n_columns, dtype):
     rng = np.random.default_rng(n_columns)
     z = normal(rng, (6, n_columns), dtype, scale=4)
     gradient = normal(rng, (3, n_columns), dtype)
-    p, delta = z.copy(), np.full_like(z, np.nan)
+    p, delta = z.copy(), gradient.copy()
     softmax_rows(p, 2, 3)
-    softmax_backward_rows(gradient, p, delta, 2, 3)
+    softmax_backward_rows(delta, p[2:5])
     # The sums over a row add a rounding for each column.
     eps = (n_columns + FEW) * np.finfo(dtype).eps
     assert_allclose(p[2:5], reference.softmax_rows(z[2:5]), rtol=eps, atol=eps)
     expected = reference.softmax_backward_rows(gradient, z[2:5])
-    assert_allclose(delta[2:5], expected, rtol=eps, atol=eps * np.abs(gradient).max())
+    assert_allclose(delta, expected, rtol=eps, atol=eps * np.abs(gradient).max())
     assert_array_equal(p[[0, 1, 5]], z[[0, 1, 5]])
-    assert np.isnan(delta[[0, 1, 5]]).all()
 
 
 @both_precisions
@@ -411,13 +457,13 @@ def test_nan_passes_through_losses(loss, dtype):
     assert_array_equal(np.isnan(run_elementwise_loss(loss, output, target)[0]), np.isnan(output))
 
 
-def run_cross_entropy(logits, target, i0=0):
+def run_cross_entropy(logits, target):
     rows, n_classes = target.shape[0], logits.shape[1]
     by_index = target.ndim == 1
     gradient = np.full((rows, n_classes), np.nan, logits.dtype)
     sample_losses = np.full(rows, np.nan, logits.dtype)
     columns = target.astype(logits.dtype).reshape(rows, -1)
-    loss_cross_entropy(logits, i0, columns, by_index, gradient, sample_losses)
+    loss_cross_entropy(logits, columns, by_index, gradient, sample_losses)
     return sample_losses, gradient
 
 
@@ -426,7 +472,7 @@ def run_cross_entropy(logits, target, i0=0):
 @pytest.mark.parametrize("targets", ["indices", "probabilities"])
 def test_cross_entropy_equals_its_twin(n_classes, targets, dtype):
     rng = np.random.default_rng(n_classes)
-    logits = normal(rng, (23, n_classes), dtype, 3)
+    logits = normal(rng, (20, n_classes), dtype, 3)
     if targets == "indices":
         target = rng.integers(n_classes, size=20)
     else:
@@ -434,8 +480,8 @@ def test_cross_entropy_equals_its_twin(n_classes, targets, dtype):
         target = rng.dirichlet(np.ones(n_classes), 20).astype(dtype)
         target[3] /= 2
         target[4] = 0
-    sample_losses, gradient = run_cross_entropy(logits, target, i0=3)
-    expected = reference.loss_cross_entropy(logits[3:], target)
+    sample_losses, gradient = run_cross_entropy(logits, target)
+    expected = reference.loss_cross_entropy(logits, target)
     # Two sums over the classes, of logits up to the largest.
     eps = (2 * n_classes + FEW) * np.finfo(dtype).eps
     assert_allclose(sample_losses, expected[0], rtol=eps, atol=eps * np.abs(logits).max())
@@ -489,10 +535,11 @@ def chain_bound(A, B, start):
 
 
 class Product:
-    """Operands of one product, each a block in a matrix that is NaN elsewhere.
+    """One product, of blocks in matrices that are NaN elsewhere, checked in every respect.
 
-    C lies between guard rows, with guard elements around all of it. The start of the sums is NaN
-    wherever `origin` does not say that it is.
+    `i`, `j`, `ci` and `cj` say where the blocks begin, `wider` how many columns more A, B and C
+    have on the right; C has guard elements before and after it. The start of the sums is NaN
+    wherever `origin` does not say that it is. There is as much scratch as the kernel asks for.
     """
 
     GUARD = 99
@@ -504,86 +551,95 @@ class Product:
         depth,
         dtype,
         *,
-        i=1,
-        k=2,
-        ci=1,
-        transposed=False,
+        a_transposed=False,
+        b_transposed=False,
         origin=simd.FROM_C,
+        i=0,
+        j=0,
+        ci=0,
+        cj=0,
+        wider=(0, 0, 0),
         seed=0,
     ):
         rng = np.random.default_rng(seed)
-        self.block = normal(rng, (rows, depth), dtype)
-        self.A = np.full((i + rows + 2, k + depth + 1), np.nan, dtype)
-        self.A[i : i + rows, k : k + depth] = self.block
-        if transposed:
-            self.A = np.ascontiguousarray(self.A.T)
-        self.B = np.full((depth + 2, columns), np.nan, dtype)
-        self.B[:depth] = normal(rng, (depth, columns), dtype)
-        self.row = np.full(columns, np.nan, dtype)
-        n_rows = ci + rows + 2
-        self.buffer = np.full(n_rows * columns + 2 * self.GUARD, np.nan, dtype)
-        self.C = self.buffer[self.GUARD : -self.GUARD].reshape(n_rows, columns)
+        a, b = normal(rng, (rows, depth), dtype), normal(rng, (depth, columns), dtype)
+        self.a, self.b = a, b
+        self.A = self.embed(a.T if a_transposed else a, i, a_transposed, wider[0])
+        self.B = self.embed(b.T if b_transposed else b, j, not b_transposed, wider[1])
+        n_rows, n_columns = ci + rows + 2, cj + columns + wider[2]
+        self.buffer = np.full(n_rows * n_columns + 2 * self.GUARD, np.nan, dtype)
+        self.C = self.buffer[self.GUARD : -self.GUARD].reshape(n_rows, n_columns)
+        self.block = np.s_[ci : ci + rows, cj : cj + columns]
+        self.row = np.full(n_columns, np.nan, dtype)
         self.start = np.zeros((rows, columns), dtype)
         if origin == simd.FROM_ROW:
-            self.start[:] = self.row[:] = normal(rng, columns, dtype)
+            self.start[:] = self.row[self.block[1]] = normal(rng, columns, dtype)
         elif origin == simd.FROM_C:
-            self.start = self.C[ci : ci + rows] = normal(rng, (rows, columns), dtype)
-        self.origin, self.transposed = origin, int(transposed)
-        self.i, self.k, self.ci, self.rows, self.depth = i, k, ci, rows, depth
+            self.start = self.C[self.block] = normal(rng, (rows, columns), dtype)
+        self.operands = (self.A, i, int(a_transposed), self.B, j, int(b_transposed))
+        self.origin, self.sizes = origin, (rows, columns, depth)
+        self.place = (ci, cj)
+
+    @staticmethod
+    def embed(block, first, along_columns, wider):
+        """A matrix with the block in it, from a row or column on, and NaN elsewhere."""
+        n_rows, n_columns = block.shape
+        r, c = (0, first) if along_columns else (first, 0)
+        whole = np.full((r + n_rows + 1, c + n_columns + wider), np.nan, block.dtype)
+        whole[r : r + n_rows, c : c + n_columns] = block
+        return whole
 
     def run(self):
         """The block of C, checked to be all that was written."""
-        before = self.buffer.copy()
-        rest = np.ones(self.C.shape, bool)
-        rest[self.ci : self.ci + self.rows] = False
-        panel = np.full(self.depth * panel_width(self.A), np.nan, self.A.dtype)
-        multiply(
-            self.A,
-            self.i,
-            self.k,
-            self.transposed,
-            self.B,
-            self.origin,
-            self.row,
-            self.C,
-            self.ci,
-            self.rows,
-            self.depth,
-            panel,
-        )
-        assert_array_equal(self.C[rest], np.nan)
-        assert_array_equal(self.buffer[: self.GUARD], before[: self.GUARD])
-        assert_array_equal(self.buffer[-self.GUARD :], before[-self.GUARD :])
-        return self.C[self.ci : self.ci + self.rows]
+        rows, _, depth = self.sizes
+        packing = panel_width(self.A), simd.TALL, self.operands[2]
+        size = reference.scratch_size(rows, min(depth, gemm.DEPTH), *packing)
+        memory = np.full(size + 2 * self.GUARD, np.nan, self.A.dtype)
+        scratch = memory[self.GUARD : -self.GUARD]
+        multiply(*self.operands, self.origin, self.row, self.C, *self.place, *self.sizes, scratch)
+        result = self.C[self.block].copy()
+        self.C[self.block] = np.nan
+        assert np.isnan(self.buffer).all()
+        assert np.isnan(memory[: self.GUARD]).all()
+        assert np.isnan(memory[-self.GUARD :]).all()
+        return result
 
     def check(self):
+        """Compare with the twin, and the bits with those of one chain an element."""
+        A, i, a_transposed, B, j, b_transposed = self.operands
+        A, B = np.nan_to_num(A), np.nan_to_num(B)
         expected = reference.multiply(
-            np.nan_to_num(self.A),
-            self.i,
-            self.k,
-            self.transposed,
-            np.nan_to_num(self.B),
-            widen(self.start),
-            self.rows,
-            self.depth,
+            A, i, a_transposed, B, j, b_transposed, widen(self.start), *self.sizes
         )
-        bound = chain_bound(self.block, self.B[: self.depth], self.start)
-        assert (np.abs(self.run() - expected) <= bound).all()
+        result = self.run()
+        assert (np.abs(result - expected) <= chain_bound(self.a, self.b, self.start)).all()
+        # Interpreted products round twice for each addend.
+        if not INTERPRETED:
+            assert_array_equal(result, fused_chains(self.a, self.b, self.start))
 
 
 AROUND_VECTORS = sorted({m + d for m in (1, 4, 8, 16, 32, 64) for d in (-1, 0, 1)} - {0})
+every_origin = pytest.mark.parametrize("origin", ORIGINS)
+every_transposition = pytest.mark.parametrize(
+    "transposed",
+    [{"a_transposed": a, "b_transposed": b} for a, b in product([False, True], repeat=2)],
+    ids=str,
+)
 
 
 @both_precisions
 @given(
     rows=st.integers(1, 2 * simd.TALL + 1),
     columns=st.sampled_from(AROUND_VECTORS),
-    depth=st.integers(0, 40),
-    i=st.integers(0, 3),
-    k=st.integers(0, 3),
-    ci=st.integers(0, 3),
-    transposed=st.booleans(),
+    depth=st.integers(1, 40),
+    a_transposed=st.booleans(),
+    b_transposed=st.booleans(),
     origin=st.sampled_from(ORIGINS),
+    i=st.integers(0, 3),
+    j=st.integers(0, 3),
+    ci=st.integers(0, 3),
+    cj=st.integers(0, 3),
+    wider=st.tuples(*[st.integers(0, 3)] * 3),
     seed=st.integers(0, 99),
 )
 @fixed_examples
@@ -592,22 +648,58 @@ def test_products_equal_their_twin_and_write_nothing_else(dtype, rows, columns, 
 
 
 @both_precisions
-@pytest.mark.parametrize("origin", ORIGINS)
-@pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 40), (40, 1), (70, 1), (1, 300)])
-def test_products_of_one_row_or_column_equal_their_twin(rows, columns, transposed, origin, dtype):
-    for k in (0, 3):
-        Product(rows, columns, 9, dtype, transposed=transposed, origin=origin, k=k).check()
+@every_origin
+@every_transposition
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (70, 1), (1, 300)])
+def test_products_of_one_row_or_column_equal_their_twin(size, transposed, origin, dtype):
+    for place in ({}, {"i": 1, "j": 2, "ci": 3, "cj": 1, "wider": (1, 2, 3)}):
+        Product(*size, 9, dtype, origin=origin, **transposed, **place).check()
 
 
 @both_precisions
-@pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("rows", [gemm.PACK_ROWS - 1, gemm.PACK_ROWS, gemm.PACK_ROWS + 1])
-def test_products_with_rows_of_a_page_equal_their_twin(rows, transposed, dtype):
-    """From this width and so many rows on, panels of B are packed."""
+@every_origin
+@pytest.mark.parametrize("b_transposed", [False, True])
+def test_narrow_products_that_are_formed_transposed_equal_their_twin(b_transposed, origin, dtype):
+    """One column, or less than one or two vectors of them; C is as wide as that, or wider."""
+    lanes = panel_width(np.empty((1, 1), dtype)) // 2
+    depth, widths = 1000, (1, lanes - 1, lanes + 1, 2 * lanes - 1)
+    for rows, columns in [(3 * lanes + 1, 1), *((3 * lanes, width) for width in widths)]:
+        assert swap_pays(rows, columns, depth, lanes)
+        transposed = {"a_transposed": True, "b_transposed": b_transposed, "origin": origin}
+        for place in ({}, {"ci": 2}, {"cj": 1}, {"i": 1, "j": 2, "ci": 1, "wider": (1, 2, 3)}):
+            Product(rows, columns, depth, dtype, **transposed, **place).check()
+
+
+@both_precisions
+@pytest.mark.parametrize("depth", [gemm.DEPTH - 1, gemm.DEPTH, 2 * gemm.DEPTH + 3])
+@every_transposition
+def test_products_of_matrices_with_rows_of_a_page_equal_their_twin(depth, transposed, dtype):
+    """From this width, and so many rows and columns, on, strips of A and panels of B are packed."""
     page = gemm.PACK_BYTES // np.dtype(dtype).itemsize
-    for columns in (page - 1, page, page + 3):
-        Product(rows, columns, 5, dtype, transposed=transposed).check()
+    enough = gemm.PACK_PANELS * panel_width(np.empty((1, 1), dtype))
+    wider = (page, page, 3)
+    for rows in (simd.TALL - 1, gemm.PACK_ROWS, gemm.PACK_ROWS + simd.TALL + 5):
+        for columns in (3, enough + 3):
+            Product(rows, columns, depth, dtype, **transposed, wider=wider, i=1, j=2).check()
+
+
+@both_precisions
+@every_origin
+@every_transposition
+def test_a_long_sum_starts_once(transposed, origin, dtype):
+    """Also where packed operands hold but a piece of the depth at a time."""
+    page = gemm.PACK_BYTES // np.dtype(dtype).itemsize
+    enough = gemm.PACK_PANELS * panel_width(np.empty((1, 1), dtype))
+    sizes = gemm.PACK_ROWS + 1, enough + 1, gemm.DEPTH + 1
+    Product(*sizes, dtype, origin=origin, **transposed, wider=(page, page, 0)).check()
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 16])
+def test_products_are_formed_transposed_where_that_is_less_work(lanes):
+    for rows, columns in product([1, 7, 8, 64, 1000], [1, 2, 7, 8, 10, 16, 32, 33]):
+        for depth in (1, 10, 100, 1000):
+            sizes = rows, columns, depth, lanes
+            assert swap_pays(*sizes) == reference.swap_pays(*sizes, gemm.SWAP_COST)
 
 
 @both_precisions
@@ -636,27 +728,32 @@ def test_tiles_of_every_shape_equal_their_twin(transposed, dtype):
 
 
 @both_precisions
-@pytest.mark.parametrize("transposed", [0, 1])
+@every_transposition
 @pytest.mark.parametrize("columns", [67, 1])
 def test_each_element_of_a_product_is_one_chain_of_its_own(columns, transposed, dtype):
-    """The bits of C depend neither on the tile that formed them nor on a cut in the depth."""
-    rng = np.random.default_rng(1)
+    """The bits of C depend neither on the block that it is formed in nor on a cut in the depth."""
     rows, depth = simd.TALL + 5, 50
-    A = normal(rng, (depth, rows) if transposed else (rows, depth), dtype)
-    B, C = normal(rng, (depth, columns), dtype), normal(rng, (rows, columns), dtype)
-    panel, no_row = np.empty(depth * panel_width(A), dtype), np.empty(0, dtype)
-    start = simd.FROM_C, no_row
-    whole = C.copy()
-    multiply(A, 0, 0, transposed, B, *start, whole, 0, rows, depth, panel)
+    case = Product(rows, columns, depth, dtype, **transposed)
+    C, (A, _, a_transposed, B, _, b_transposed) = case.start, case.operands
+    whole = case.run()
+    scratch = np.empty(10_000, dtype)
+
+    def add(i, j, first, stop, result):
+        """Add a piece of the sums to a block of C from (i, j) on."""
+        a = A[first:] if a_transposed else np.ascontiguousarray(A[:, first:])
+        b = B if not b_transposed else np.ascontiguousarray(B[:, first:])
+        b = b[first:] if not b_transposed else b
+        from_c, sizes = (simd.FROM_C, scratch), (*result.shape, stop - first)
+        multiply(a, i, a_transposed, b, j, b_transposed, *from_c, result, 0, 0, *sizes, scratch)
+
     in_two = C.copy()
-    multiply(A, 0, 0, transposed, B, *start, in_two, 0, rows, 17, panel)
-    multiply(A, 0, 17, transposed, B[17:], *start, in_two, 0, rows, depth - 17, panel)
+    add(0, 0, 0, 17, in_two)
+    add(0, 0, 17, depth, in_two)
     assert_array_equal(in_two, whole)
     for r in range(rows):
         for c in range(0, columns, 11):
             one = C[r : r + 1, c : c + 1].copy()
-            column = B[:, c : c + 1].copy()
-            multiply(A, r, 0, transposed, column, *start, one, 0, 1, depth, panel)
+            add(r, c, 0, depth, one)
             assert one == whole[r, c]
 
 
@@ -666,8 +763,8 @@ def test_products_round_once_for_each_addend(dtype):
     """(1 + e)(1 - e) - 1 is -e^2 with a fused multiply-add, and 0 with a rounding between."""
     e = np.finfo(dtype).eps
     A, B, C = np.full((1, 1), 1 + e), np.full((1, 1), 1 - e), np.full((1, 1), dtype(-1))
-    panel = np.empty(panel_width(A), dtype)
-    multiply(A, 0, 0, 0, B, simd.FROM_C, panel, C, 0, 1, 1, panel)
+    scratch = np.empty(panel_width(A), dtype)
+    multiply(A, 0, 0, B, 0, 0, simd.FROM_C, scratch, C, 0, 0, 1, 1, 1, scratch)
     assert -e * e == C
 
 
@@ -681,32 +778,77 @@ def test_tiles_make_up_any_number_of_rows():
 @both_precisions
 def test_column_sums_of_every_width_equal_their_twin(dtype):
     rng = np.random.default_rng(0)
-    width = panel_width(np.empty((1, 1), dtype))
+    width = sums_width(np.empty((1, 1), dtype))
+    n_vectors = simd.SUMS_VECTORS
+    assert width == reference.sums_width(np.empty(1, dtype), simd.VECTOR_BYTES, n_vectors)
     B, C = normal(rng, (9, width + 3), dtype), normal(rng, (3, width + 3), dtype)
     for columns in range(1, width + 1):
         for depth, origin, start in ((7, simd.FROM_ZERO, 0), (8, simd.FROM_C, C[1, 2:])):
             result = C.copy()
-            sum_tile(B, 2, origin, result, 1, columns, depth)
+            column_sums(B, 2, origin, result, 1, columns, depth)
             start = np.broadcast_to(start, width + 1)[:columns]
-            expected = reference.sum_tile(B, 2, start, columns, depth)
-            bound = chain_bound(np.ones((1, depth), dtype), B[:depth, 2 : 2 + columns], start)
+            expected = reference.column_sums(B, 2, start, columns, depth)
+            addends = B[:depth, 2 : 2 + columns]
+            bound = chain_bound(np.ones((1, depth), dtype), addends, start)
             assert (np.abs(result[1, 2 : 2 + columns] - expected) <= bound).all()
+            in_order = start.astype(dtype)
+            for addend in addends:
+                in_order += addend
+            assert_array_equal(result[1, 2 : 2 + columns], in_order)
             result[1, 2 : 2 + columns] = C[1, 2 : 2 + columns]
             assert_array_equal(result, C)
+
+
+def numbered(n_rows, n_columns, dtype):
+    """A matrix without two equal elements, or a 0."""
+    return np.arange(1, n_rows * n_columns + 1, dtype=dtype).reshape(n_rows, n_columns)
+
+
+def assert_transposes(transpose, twin, rows, columns, dtype):
+    A, B = numbered(rows + 3, columns + 2, dtype), np.zeros((columns + 4, rows + 5), dtype)
+    transpose(A, 2, 1, B, 1, 3, rows, columns)
+    block = np.s_[1 : 1 + columns, 3 : 3 + rows]
+    assert_array_equal(B[block], twin(A, 2, 1, rows, columns))
+    B[block] = 0
+    assert not B.any()
 
 
 @both_precisions
 def test_transposed_blocks_of_every_shape_equal_their_twin(dtype):
     side = panel_width(np.empty((1, 1), dtype)) // 2
-    A = np.arange(1, (side + 3) * (side + 2) + 1, dtype=dtype).reshape(side + 3, side + 2)
-    for rows in range(1, side + 1):
-        for columns in range(1, side + 1):
-            B = np.zeros((side + 4, side + 5), dtype)
-            transpose_block(A, 2, 1, B, rows, columns)
-            block = np.s_[1 : 1 + columns, 2 : 2 + rows]
-            assert_array_equal(B[block], reference.transpose_block(A, 2, 1, rows, columns))
-            B[block] = 0
-            assert not B.any()
+    for rows, columns in product(range(1, side + 1), repeat=2):
+        assert_transposes(transpose_block, reference.transpose_block, rows, columns, dtype)
+
+
+@both_precisions
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (33, 1), (16, 32), (37, 67)])
+def test_transposed_matrices_equal_their_twin(size, dtype):
+    def transpose(A, i, j, B, bi, bj, rows, columns):
+        transpose_matrix(A, i, j, rows, columns, B, bi, bj)
+
+    assert_transposes(transpose, reference.transpose_matrix, *size, dtype)
+
+
+@both_precisions
+@pytest.mark.parametrize("columns", [1, 8, 13])
+def test_packed_panels_equal_their_twin(columns, dtype):
+    B, panel = numbered(12, 20, dtype), np.zeros((7, 16), dtype)
+    pack_panel(B, 2, 3, columns, panel)
+    assert_array_equal(panel[:, :columns], reference.pack_panel(B, 2, 3, columns, 7))
+    assert not panel[:, columns:].any()
+
+
+@both_precisions
+@pytest.mark.parametrize("rows", [1, simd.TALL, 2 * simd.TALL + 1])
+def test_packed_strips_equal_their_twin(rows, dtype):
+    A = numbered(12, rows + 5, dtype)
+    expected = reference.pack_strips(A, 3, 2, rows, 7, simd.TALL)
+    strips = np.zeros((len(expected) + 1, 7, simd.TALL), dtype)
+    pack_strips(A, 3, 2, rows, 7, strips.reshape(-1))
+    for strip, columns in zip(strips, expected, strict=False):
+        assert_array_equal(strip[:, : columns.shape[1]], columns)
+        assert not strip[:, columns.shape[1] :].any()
+    assert not strips[-1].any()
 
 
 @both_precisions
@@ -771,20 +913,19 @@ def test_dense_forward_equals_its_twin(activation, dtype):
 @both_precisions
 def test_dense_backward_input_equals_its_twin(activation, dtype):
     z_below, W, _, delta = layer_data(dtype)
-    transposed = np.ascontiguousarray(W.T)
     parameters = code_and_parameter(activation, dtype)
-    output, derivative = z_below.copy(), np.full_like(z_below, np.nan)
-    activation_forward_saving(output.ravel(), *parameters, derivative.ravel())
+    output, slope = z_below.copy(), np.full_like(z_below, np.nan)
+    activation_forward_saving(output.ravel(), *parameters, slope.ravel())
 
     def run(kernel, n_parts):
-        delta_below = derivative.copy()
-        kernel(delta, transposed, output, *parameters, delta_below, n_parts)
+        delta_below = np.full_like(z_below, np.nan)
+        kernel(delta, W, output, slope, *parameters, delta_below, n_parts)
         return delta_below
 
     delta_below = same_for_any_parts(dense.dense_backward_input, run)
     expected = reference.dense_backward_input(delta, W, z_below, activation)
     steepness = 2 + np.abs(widen(output))
-    bound = chain_bound(delta, transposed, np.zeros_like(z_below)) * steepness
+    bound = chain_bound(delta, W.T, np.zeros_like(z_below)) * steepness
     rounding = FEW * np.finfo(dtype).eps * np.abs(widen(delta) @ widen(W).T) * steepness
     assert (np.abs(delta_below - expected) <= bound + rounding).all()
 
@@ -805,19 +946,72 @@ def test_dense_backward_params_equals_its_twin(dtype):
     assert (np.abs(gradient - expected) <= bound).all()
 
 
-def test_dense_forward_rows_writes_only_its_rows():
+BLOCKS = {
+    "whole": (0, N_ROWS, 0, N_OUT),
+    "rows": (2, 7, 0, N_OUT),
+    "columns": (0, N_ROWS, 3, 11),
+    "block": (4, 6, 5, 9),
+    "last column": (1, 20, N_OUT - 1, 1),
+    "nothing": (3, 0, 0, N_OUT),
+}
+every_block = pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+
+
+def inside(block, matrix):
+    """Where in a matrix the block is, all else of which must still be NaN."""
+    i0, rows, j0, columns = block
+    where = np.s_[i0 : i0 + rows, j0 : j0 + columns]
+    outside = np.ones(matrix.shape, bool)
+    outside[where] = False
+    assert np.isnan(matrix[outside]).all()
+    return where
+
+
+@every_block
+@pytest.mark.parametrize("saving", [False, True])
+def test_dense_forward_block_writes_its_block_only(block, saving):
     dtype = np.float32
     A, W, b, _ = layer_data(dtype)
-    output, derivative = np.full((2, N_ROWS, N_OUT), np.nan, dtype)
-    panel = np.full(N_IN * panel_width(A), np.nan, dtype)
+    A = A[::-1].copy()
+    _, rows, j0, columns = block
+    a0 = N_ROWS - rows
+    output, slope = np.full((2, N_ROWS, N_OUT), np.nan, dtype)
     parameters = code_and_parameter("gelu", dtype)
-    dense_forward_rows(A, 5, W, b, *parameters, output, derivative, False, 2, 7, panel)
-    assert np.isnan(derivative).all()
-    assert_array_equal(np.isnan(output).all(axis=1), np.isnan(output).any(axis=1))
-    assert_array_equal(np.flatnonzero(~np.isnan(output[:, 0])), np.arange(2, 9))
-    expected = reference.dense_forward_rows(A, W, b, "gelu", 5, 7)
-    bound = 2 * chain_bound(A[5:12], W, np.broadcast_to(b, expected.shape))
-    assert (np.abs(output[2:9] - expected) <= bound + FEW * np.finfo(dtype).eps).all()
+    scratch = new_scratch(A, rows)
+    dense_forward_block(A, a0, W, b, *parameters, output, slope, saving, *block, scratch)
+    where = inside(block, output)
+    expected = reference.dense_forward_block(A, a0, W, b, "gelu", rows, j0, columns)
+    eps, start = np.finfo(dtype).eps, np.broadcast_to(b, (rows, N_OUT))
+    bound = 2 * chain_bound(A[a0:], W, start)[:, j0 : j0 + columns] + FEW * eps
+    assert (np.abs(output[where] - expected) <= bound).all()
+    if saving:
+        z = widen(A[a0:]) @ W + b
+        slopes = reference.activation_forward_saving(z, "gelu")[1][:, j0 : j0 + columns]
+        assert (np.abs(slope[inside(block, slope)] - slopes) <= bound).all()
+    else:
+        assert np.isnan(slope).all()
+
+
+@every_block
+def test_dense_backward_input_block_writes_its_block_only(block):
+    dtype = np.float32
+    A, W, b, _ = layer_data(dtype)
+    # Back through the matrix W^T, so that the layer below has N_OUT columns.
+    W, delta, z_below = np.ascontiguousarray(W.T), A, widen(A) @ W + b
+    i0, rows, j0, columns = block
+    output = np.tanh(z_below).astype(dtype)
+    delta_below = np.full((N_ROWS, N_OUT), np.nan, dtype)
+    scratch = new_scratch(A, rows)
+    parameters = code_and_parameter("tanh", dtype)
+    dense_backward_input_block(delta, W, output, output, *parameters, delta_below, *block, scratch)
+    where = inside(block, delta_below)
+    expected = reference.dense_backward_input_block(
+        delta, W, np.arctanh(widen(output)), "tanh", i0, rows, j0, columns
+    )
+    bound = chain_bound(delta, W.T, np.zeros((N_ROWS, N_OUT)))[where]
+    # The slope 1 - tanh^2 is good to a few eps of 1.
+    rounding = FEW * np.finfo(dtype).eps * np.abs(widen(delta) @ widen(W).T)[where]
+    assert (np.abs(delta_below[where] - expected) <= bound + rounding).all()
 
 
 @pytest.mark.parametrize(("k0", "k1"), [(0, 5), (4, N_IN), (7, N_IN + 1), (N_IN, N_IN + 1)])
@@ -825,28 +1019,37 @@ def test_dense_forward_rows_writes_only_its_rows():
 def test_dense_backward_params_rows_overwrites_or_adds_to_its_rows(k0, k1, accumulate):
     dtype = np.float32
     A, _, _, delta = layer_data(dtype)
-    panel = np.full(N_ROWS * panel_width(A), np.nan, dtype)
+    scratch = new_scratch(A, k1 - k0)
     start = np.zeros((k1 - k0, N_OUT), dtype)
     gradient = np.full_like(start, np.nan)
     if accumulate:
         start = normal(np.random.default_rng(0), start.shape, dtype)
         gradient = start.copy()
-    dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, panel)
+    dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, scratch)
     expected = start + reference.dense_backward_params_rows(A, delta, k0, k1)
     with_ones = np.hstack([A, np.ones((N_ROWS, 1), dtype)])
     bound = chain_bound(with_ones.T[k0:k1], delta, start)
     assert (np.abs(gradient - expected) <= bound).all()
 
 
-@pytest.mark.parametrize(("n_rows", "n_columns"), [(1, 1), (5, 40), (16, 16), (37, 33)])
-def test_transpose_rows_fills_its_columns(n_rows, n_columns):
-    W = np.arange(1.0, n_rows * n_columns + 1).reshape(n_rows, n_columns)
-    transposed = np.zeros((n_columns, n_rows))
-    k0, k1 = n_rows // 3, n_rows - n_rows // 4
-    transpose_rows(W, k0, k1, transposed)
-    assert_array_equal(transposed[:, k0:k1], reference.transpose_rows(W, k0, k1))
-    assert not transposed[:, :k0].any()
-    assert not transposed[:, k1:].any()
+@pytest.mark.parametrize("block", [(0, 5, 0, 9), (2, 3, 0, 9), (1, 4, 2, 5), (0, 1, 3, 1)], ids=str)
+def test_the_runs_of_a_block_are_its_contiguous_pieces(block):
+    _, rows, _, columns = block
+    A = numbered(6, 9, np.float64)
+    runs = range(n_runs(A, rows, columns))
+    assert len(runs) == reference.n_runs(A, rows, columns)
+    for run in runs:
+        assert_array_equal(block_run(A, *block, run), reference.block_run(A, *block, run))
+
+
+@both_precisions
+@pytest.mark.parametrize("rows", [0, 1, simd.TALL, 100])
+def test_scratch_for_a_layer_suffices_for_products_of_any_depth(rows, dtype):
+    A = np.empty((1, 1), dtype)
+    scratch = new_scratch(A, rows)
+    sizes = gemm.DEPTH, panel_width(A), simd.TALL
+    assert scratch.size >= reference.new_scratch(A, rows, *sizes).size
+    assert scratch.dtype == dtype
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 64, 1000])
@@ -889,12 +1092,24 @@ def run_updates(optimizer, hyper, theta, gradients, is_weight, learning_rate):
     theta = theta.copy()
     used = n_slots(optimizer, hyper)
     slots = [np.zeros(theta.size if slot < used else 0, theta.dtype) for slot in range(2)]
+    code, coefficients = code_of(optimizer), np.full(codes.N_COEFFICIENTS, np.nan, theta.dtype)
     for t, gradient in enumerate(gradients, start=1):
-        hypers = hyper_vector(hyper)
-        apply_update(
-            code_of(optimizer), theta, gradient, *slots, hypers, learning_rate, t, is_weight
-        )
+        update_coefficients(code, hyper_vector(hyper), learning_rate, t, coefficients)
+        apply_update(code, theta, gradient, *slots, coefficients, is_weight)
     return theta
+
+
+@every_optimizer
+@both_precisions
+@pytest.mark.parametrize("t", [1, 2, 1000, 10**9])
+def test_coefficients_of_updates_equal_their_twin(optimizer, hyper, t, dtype):
+    coefficients = np.full(codes.N_COEFFICIENTS, np.nan, dtype)
+    update_coefficients(code_of(optimizer), hyper_vector(hyper), 0.01, t, coefficients)
+    expected = list(reference.update_coefficients(optimizer, hyper, 0.01, t).values())
+    # 1 - 0.999 has lost three digits before anything is computed from it.
+    eps = np.finfo(dtype).eps + 1000 * np.finfo(np.float64).eps
+    assert_allclose(coefficients[: len(expected)], expected, rtol=eps)
+    assert np.isnan(coefficients[len(expected) :]).all()
 
 
 @every_optimizer
@@ -968,25 +1183,103 @@ def test_copy_rows_copies_the_named_rows():
     source, order = rng.standard_normal((9, 4)), rng.permutation(9)
     for ordered, rows in ((True, order), (False, np.arange(9))):
         copied = np.full((7, 4), np.nan)
-        copy_rows(source.ravel(), 4, order, 2, ordered, copied.ravel(), 1, 5)
-        assert_array_equal(copied[1:5], reference.copy_rows(source, rows, 2, 1, 5))
-        assert np.isnan(copied[[0, 5, 6]]).all()
+        copy_rows(source.ravel(), 4, order, 2, ordered, copied.ravel(), 5)
+        assert_array_equal(copied[:5], reference.copy_rows(source, rows, 2, 5))
+        assert np.isnan(copied[5:]).all()
 
 
 def test_sample_weights_go_to_their_rows():
     rng = np.random.default_rng(0)
-    weights, delta = rng.random(9), rng.standard_normal((6, 4))
+    weights, delta = rng.random(9), rng.standard_normal((3, 4))
     order, sample_loss = rng.permutation(9), rng.random(3)
     for ordered, rows in ((True, order), (False, np.arange(9))):
         losses, scaled = sample_loss.copy(), delta.copy()
         weigh_losses(losses, weights, order, ordered, 4)
         assert_array_equal(losses, reference.weigh_losses(sample_loss, weights[rows[4:7]]))
-        scale_rows(scaled, 0.25, weights, order, ordered, 3, 1, 3)
-        assert_allclose(scaled[1:4], reference.scale_rows(delta[1:4], 0.25, weights[rows[4:7]]))
-        assert_array_equal(scaled[[0, 4, 5]], delta[[0, 4, 5]])
+        scale_rows(scaled, 0.25, weights, order, ordered, 4)
+        assert_allclose(scaled, reference.scale_rows(delta, 0.25, weights[rows[4:7]]))
     scaled = delta.copy()
-    scale_rows(scaled, 2.0, np.empty(0), order, False, 3, 0, 6)
+    scale_rows(scaled, 2.0, np.empty(0), order, False, 3)
     assert_array_equal(scaled, 2 * delta)
+
+
+@both_precisions
+@pytest.mark.parametrize("activation", ["tanh", "silu", "softmax"])
+def test_going_back_through_the_output_equals_its_twin(activation, dtype):
+    rng = np.random.default_rng(2)
+    z, gradient = normal(rng, (6, 5), dtype), normal(rng, (6, 5), dtype)
+    parameters = code_and_parameter(activation, dtype)
+    output, slope, delta = z.copy(), np.full_like(z, np.nan), gradient.copy()
+    if activation == "softmax":
+        softmax_rows(output, 0, 6)
+    else:
+        activation_forward_saving(output.ravel(), *parameters, slope.ravel())
+    output_backward(delta, output, slope, *parameters)
+    eps = 2 * FEW * np.finfo(dtype).eps
+    assert_allclose(delta, reference.output_backward(gradient, z, activation), rtol=eps, atol=eps)
+
+
+@both_precisions
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize("n_groups", [1, 2, 5])
+def test_gradients_of_groups_add_up_in_order(n_groups, accumulate, dtype):
+    rng = np.random.default_rng(n_groups)
+    terms, start = normal(rng, (n_groups, 40), dtype), normal(rng, 23, dtype)
+    gradient = start.copy() if accumulate else np.full(23, np.nan, dtype)
+    add_groups(terms, 9, accumulate, gradient)
+    start = start if accumulate else np.zeros(23, dtype)
+    addends = terms[:, 9:32]
+    expected = reference.add_groups(addends, widen(start))
+    bound = chain_bound(np.ones((1, n_groups), dtype), addends, start)
+    assert (np.abs(gradient - expected) <= bound).all()
+    for addend in addends:
+        start += addend
+    assert_array_equal(gradient, start)
+
+
+def test_views_of_the_workspace_equal_their_twins():
+    layout = np.zeros((2, codes.LAYOUT_COLUMNS), np.int64)
+    layout[:, codes.N_IN], layout[:, codes.N_OUT] = (3, 4), (4, 2)
+    layout[:, codes.W_OFFSET], layout[:, codes.WIDTH_OFFSET] = (0, 16), (0, 4)
+    assert total_params(layout) == reference.total_params((3, 4, 2))
+    plan = np.zeros(codes.PLAN_SIZE, np.int64)
+    plan[[codes.INPUT, codes.OUTPUT, codes.SCRATCH]] = 2, 32, 70
+    plan[codes.BUFFER_ROWS], plan[codes.SCRATCH_SIZE], plan[codes.LOSS_TERMS] = 5, 11, 7
+    work, X, order = np.arange(200.0), numbered(9, 3, np.float64), np.arange(9)
+    scratch = reference.matrix(work, 70, 3, 11)
+    piece, of_products = scratch_views(work, plan, 2, 4, 5)
+    assert_array_equal(piece, reference.part_scratch(scratch, 2, 4, 5))
+    assert_array_equal(of_products, reference.product_scratch(scratch, 2, 7))
+    outputs = [reference.matrix(work, 32, 5, 4), reference.matrix(work, 52, 5, 2)]
+    for layer in (0, 1):
+        below, view = layer_views(X.ravel(), work, plan, layout, layer, 4, 1, 3)
+        assert_array_equal(view, reference.layer_rows(outputs, layer, 1, 3))
+        assert_array_equal(below, reference.input_rows(X, order, 4, 3))
+    plan[codes.GATHER] = 1
+    below, _ = layer_views(X.ravel(), work, plan, layout, 0, 4, 1, 3)
+    assert_array_equal(below, reference.matrix(work, 2, 5, 3)[1:4])
+
+
+@pytest.mark.parametrize("n_members", [1, 2, 3, 4, 6, 7, 16])
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 64, 257, 1030])
+@pytest.mark.parametrize("rows", [1, 2, 5, 64])
+@pytest.mark.parametrize("activation", ["relu", "softmax"])
+def test_the_members_of_a_team_share_a_layer_out(activation, rows, columns, n_members):
+    """Every element to one member; columns in whole vectors, but for softmax in whole rows."""
+    for lanes in (2, 8, 16):
+        owners = np.zeros((rows, columns), np.int64)
+        for member in range(n_members):
+            team = lanes, member, n_members
+            share = layer_share(rows, columns, code_of(activation), *team)
+            twin = reference.layer_share(rows, columns, activation, *team, network.FEWEST_VECTORS)
+            assert share == twin
+            if activation == "relu":
+                assert share == block_share(rows, columns, *team)
+            r0, r1, j0, j1 = share
+            owners[r0:r1, j0:j1] += 1
+            whole_vectors = j0 % lanes == 0 and (j1 % lanes == 0 or j1 == columns)
+            assert whole_vectors if activation == "relu" else (j0, j1) == (0, columns)
+        assert (owners == 1).all()
 
 
 @both_precisions
@@ -1046,38 +1339,49 @@ WEIGHTS = np.random.default_rng(1).exponential(size=N_ROWS)
 
 
 class Case:
-    """A network of `SIZES` with samples for a loss, as kernels take them and as twins do."""
+    """A network with samples for a loss, as kernels take them and as twins do."""
 
-    def __init__(self, dtype, activations, output, loss, *, by_index=False, weights=None, **l1_l2):
+    def __init__(
+        self,
+        dtype,
+        activations,
+        output,
+        loss,
+        *,
+        sizes=SIZES,
+        n_rows=N_ROWS,
+        by_index=False,
+        weights=None,
+        **l1_l2,
+    ):
         rng = np.random.default_rng(21)
-        self.dtype, self.weights = dtype, weights
+        self.dtype, self.weights, self.sizes = dtype, weights, sizes
         self.problem = {"activations": activations, "output": output, "loss": loss}
         self.penalties = l1_l2
         self.layers = [
             (normal(rng, (n_in, n_out), dtype, n_in**-0.5), normal(rng, n_out, dtype, 0.1))
-            for n_in, n_out in pairwise(SIZES)
+            for n_in, n_out in pairwise(sizes)
         ]
-        self.X = normal(rng, (N_ROWS, SIZES[0]), dtype)
-        self.Y = rng.dirichlet(np.ones(SIZES[-1]), N_ROWS).astype(dtype)
+        self.X = normal(rng, (n_rows, sizes[0]), dtype)
+        self.Y = rng.dirichlet(np.ones(sizes[-1]), n_rows).astype(dtype)
         if by_index:
-            self.Y = rng.integers(SIZES[-1], size=N_ROWS)
+            self.Y = rng.integers(sizes[-1], size=n_rows)
         self.loss_code, parameter = code_and_parameter(loss, dtype)
         if by_index:
             self.loss_code = codes.FUSED_CROSS_ENTROPY_INDICES
 
-        self.layout = np.zeros((len(SIZES) - 1, codes.LAYOUT_COLUMNS), np.int64)
-        self.constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(SIZES) - 1, dtype)
+        layers = list(pairwise(sizes))
+        self.layout = np.zeros((len(layers), codes.LAYOUT_COLUMNS), np.int64)
+        self.constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(layers), dtype)
         self.constants[codes.LOSS_PARAMETER] = parameter
         self.constants[codes.L1] = l1_l2.get("l1", 0)
         self.constants[codes.L2] = l1_l2.get("l2", 0)
-        sizes = list(pairwise(SIZES))
         for layer, activation in enumerate([*activations, output]):
-            row, before = self.layout[layer], sizes[:layer]
+            row, before = self.layout[layer], layers[:layer]
             code, parameter = code_and_parameter(activation, dtype)
-            row[codes.N_IN], row[codes.N_OUT] = sizes[layer]
+            row[codes.N_IN], row[codes.N_OUT] = layers[layer]
             row[codes.W_OFFSET] = sum((n_in + 1) * n_out for n_in, n_out in before)
             row[codes.WIDTH_OFFSET] = sum(n_out for _, n_out in before)
-            row[codes.WT_OFFSET] = sum(n_in * n_out for n_in, n_out in before[1:])
             row[codes.ACTIVATION] = code
             self.constants[codes.ACTIVATION_PARAMETERS + layer] = parameter
 
@@ -1086,42 +1390,47 @@ class Case:
         mode,
         *,
         n_parts=1,
-        batch_rows=N_ROWS,
-        chunk_rows=N_ROWS,
+        batch_rows=None,
+        chunk_rows=None,
         order=None,
         optimizer="sgd",
         hyper=None,
         rate=0.1,
         clip_norm=np.inf,
     ):
-        """Whether all was finite; the sum of the losses; theta; the gradient."""
-        dtype, hyper = self.dtype, hyper or {}
-        target = self.Y.astype(dtype).reshape(N_ROWS, -1)
+        """Whether all was finite; the sum of the losses; theta; the gradient.
+
+        A mini-batch is all rows and one chunk, if nothing else is said.
+        """
+        dtype, hyper, n_rows = self.dtype, hyper or {}, len(self.X)
+        batch_rows, chunk_rows = batch_rows or n_rows, chunk_rows or batch_rows or n_rows
+        target = self.Y.astype(dtype).reshape(n_rows, -1)
         gather = order is not None
         workspace = Workspace(
-            SIZES,
+            self.sizes,
             dtype,
             rows=chunk_rows,
             n_parts=n_parts,
             n_target=target.shape[1],
             gather=gather,
+            slopes=True,
         )
         # Nothing may depend on what the workspace held before.
         workspace.buffer[:] = np.nan
         workspace.plan[codes.LOSS] = self.loss_code
         workspace.plan[codes.OPTIMIZER] = code_of(optimizer)
         workspace.plan[codes.N_SLOTS] = n_slots(optimizer, hyper)
-        chunks = chunk_table(N_ROWS, batch_rows, chunk_rows)
+        chunks = chunk_table(n_rows, batch_rows, chunk_rows)
         weights = np.empty(0)
         if self.weights is not None:
-            weights = reference.relative_weights(self.weights, N_ROWS)
+            weights = reference.relative_weights(self.weights, n_rows)
         samples = [self.X.ravel(), target.ravel(), weights.astype(dtype)]
         for sample in samples:
             sample.flags.writeable = False
         theta = reference.pack(self.layers).astype(dtype)
-        result = np.full(N_PARAMS, np.nan, dtype)
+        result = np.full_like(theta, np.nan)
         tables = Tables(workspace, chunks, self.layout, self.constants, hyper_vector(hyper))
-        update = Update(np.zeros(2 * N_PARAMS, dtype), np.full(len(chunks), rate), clip_norm)
+        update = Update(np.zeros(2 * theta.size, dtype), np.full(len(chunks), rate), clip_norm)
         order = order if gather else np.empty(0, np.int64)
         run_sweep(tables, n_parts > 1, len(chunks), mode, theta, samples, result, order, update)
         finite = tables.cursor[codes.OUTCOME] == codes.FINISHED
@@ -1132,7 +1441,7 @@ class Case:
         theta = reference.pack(self.layers).astype(self.dtype) if theta is None else theta
         X = X.copy()
         X.flags.writeable = False
-        result = np.full((len(X), SIZES[-1]), np.nan, self.dtype)
+        result = np.full((len(X), self.sizes[-1]), np.nan, self.dtype)
         parameters = self.constants[codes.ACTIVATION_PARAMETERS :]
         address = predict.predict_part_address(np.dtype(self.dtype))
         finite = kernel(address, theta, X, self.layout, parameters, result, n_parts)
@@ -1313,6 +1622,160 @@ def test_a_loss_that_is_not_finite_ends_the_sweep_before_its_update(dtype):
     assert_allclose(theta, reference.pack(layers), rtol=0, atol=eps)
 
 
+# The ways to share a chunk out to parts
+
+DEEP = (130, 257, 33, 1030, 3, 70)
+SMALL_BLOCKS = {"FEWEST_BLOCK_ROWS": 3, "MOST_BLOCK_ROWS": 3, "LOSS_ROWS": 4}
+# Name -> layer sizes, rows, and what is to be another number for small data to show it.
+WAYS = {
+    "own rows": (SIZES, 29, SMALL_BLOCKS),
+    "groups": (SIZES, 37, {**SMALL_BLOCKS, "GROUP_ROWS": 4}),
+    "together": ((5, 37, 3, 18, 4), 29, {"LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
+}
+if not INTERPRETED:
+    WAYS |= {
+        "rows of real groups": (SIZES, 1600, {}),
+        "a really wide network": (DEEP, 37, {}),
+        "one row of a wide network": (DEEP, 1, {}),
+        "wide output alone": ((258, 257), 37, {}),
+    }
+every_way = pytest.mark.parametrize("way", WAYS)
+
+# Hidden activations are taken in turn.
+SHARED_NETWORKS = [
+    (("gelu", "tanh", "silu"), "identity", "huber(1.5)"),
+    (("relu", "silu"), "gelu", "squared_error"),
+    (("elu", "sigmoid"), "softmax", "cross_entropy"),
+    (("silu", "leaky_relu(0.25)"), "softmax", "squared_error"),
+]
+
+
+def share_out(way, monkeypatch, dtype, network, n_rows=None, **options):
+    """The case of a way, and the workspace's plan made to go it."""
+    sizes, usual_rows, settings = WAYS[way]
+    for name, value in settings.items():
+        monkeypatch.setattr(f"fastmlp.workspace.{name}", value)
+    activations, *rest = network
+    hidden = tuple(activations[i % len(activations)] for i in range(len(sizes) - 2))
+    return Case(dtype, hidden, *rest, sizes=sizes, n_rows=n_rows or usual_rows, **options)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_ways_are_the_ones_they_are_called(way, monkeypatch):
+    case = share_out(way, monkeypatch, np.float32, SHARED_NETWORKS[0])
+    options = {"rows": len(case.X), "n_parts": 2, "n_target": 1, "gather": False}
+    plan = Workspace(case.sizes, case.dtype, **options).plan
+    assert (plan[codes.TOGETHER] == 1) == (case.sizes != SIZES)
+    assert (plan[codes.N_GROUPS] > 1) == ("group" in way)
+    if case.sizes == SIZES:
+        assert plan[codes.BLOCK_ROWS] < len(case.X) / max(1, plan[codes.N_GROUPS])
+
+
+@every_way
+@pytest.mark.parametrize("n_parts", [1, 2, 7])
+def test_products_have_the_scratch_that_they_may_destroy(way, n_parts, monkeypatch):
+    case = share_out(way, monkeypatch, np.float32, SHARED_NETWORKS[0])
+    for rows in (1, len(case.X), 5000):
+        options = {"rows": rows, "n_parts": n_parts, "n_target": 1}
+        workspace = Workspace(case.sizes, case.dtype, **options)
+        scratch = workspace.plan[codes.LOSS_TERMS]
+        width = panel_width(case.X)
+        for layer, (n_in, n_out) in enumerate(pairwise(case.sizes)):
+            # Forward and back; the gradient of a group, or of a task.
+            products = [(rows, n_in, False), (rows, n_out, False)]
+            if workspace.plan[codes.N_GROUPS]:
+                products.append((n_in, workspace.plan[codes.BLOCK_ROWS], True))
+            for task, k0, k1 in workspace.tasks:
+                if task == layer:
+                    products.append((min(k1, n_in) - k0, rows, True))
+            for n, depth, a_transposed in products:
+                sizes = n, min(depth, gemm.DEPTH), width, simd.TALL, a_transposed
+                assert scratch >= reference.scratch_size(*sizes)
+
+
+def same_sweep_for_any_parts(case, *arguments, **options):
+    """What a sweep returns, the same bits for one to four parts."""
+    first, *others = [case.sweep(*arguments, n_parts=n, **options) for n in TEAMS]
+    for other in others:
+        for result, expected in zip(other, first, strict=True):
+            assert_array_equal(result, expected)
+    return first
+
+
+@every_way
+@pytest.mark.parametrize("network", SHARED_NETWORKS, ids=str)
+@pytest.mark.parametrize("gather", [False, True])
+@both_precisions
+def test_every_way_gives_the_loss_and_gradient_of_the_twin(
+    way, network, gather, dtype, monkeypatch
+):
+    """One chunk, or three with a short last one; weights; rows as they lie or in an order."""
+    rng = np.random.default_rng(17)
+    by_index = network[-1] == "cross_entropy" and gather
+    case = share_out(way, monkeypatch, dtype, network, by_index=by_index, l1=0.01, l2=0.1)
+    n_rows = len(case.X)
+    case.weights = rng.exponential(size=n_rows) if gather else None
+    order = rng.permutation(n_rows) if gather else None
+    weights = reference.relative_weights(case.weights, n_rows)
+    expected, expected_loss = reference.batch_gradient(
+        case.layers, case.X, case.Y, weights, **case.problem, **case.penalties
+    )
+    # As for the small networks, with sums of up to a thousand terms.
+    eps = NETWORK_EPS * np.finfo(dtype).eps
+    expected = reference.pack(expected)
+    for chunk_rows in (n_rows, n_rows // 3 + 1):
+        options = {"chunk_rows": chunk_rows, "order": order}
+        finite, loss, theta, gradient = same_sweep_for_any_parts(
+            case, codes.DIFFERENTIATE, **options
+        )
+        assert finite
+        assert_allclose(gradient, expected, rtol=0, atol=eps * np.abs(expected).max())
+        assert_allclose(loss, expected_loss, rtol=eps)
+        assert_array_equal(theta, reference.pack(case.layers).astype(dtype))
+        assert case.sweep(codes.EVALUATE, **options)[1] == loss
+
+
+@every_way
+@pytest.mark.parametrize("clip_norm", [np.inf, 0.3])
+@pytest.mark.parametrize("n_chunks", [1, 2])
+def test_every_way_trains_like_the_twin(way, n_chunks, clip_norm, monkeypatch):
+    """Two mini-batches and a last one of a single row, which is fewer than there are groups."""
+    rng = np.random.default_rng(19)
+    network = ("gelu", "tanh"), "softmax", "cross_entropy"
+    batch_rows = WAYS[way][1]
+    n_rows = 2 * batch_rows + 1
+    weights = rng.exponential(size=n_rows)
+    case = share_out(way, monkeypatch, np.float64, network, n_rows, weights=weights, l2=0.1)
+    order = rng.permutation(n_rows)
+    options = {
+        "optimizer": "sgd",
+        "hyper": {"momentum": 0.9, "nesterov": True},
+        "clip_norm": clip_norm,
+    }
+    finite, loss, theta, _ = same_sweep_for_any_parts(
+        case,
+        codes.UPDATE if clip_norm == np.inf else codes.UPDATE_CLIPPED,
+        batch_rows=batch_rows,
+        chunk_rows=-(-batch_rows // n_chunks),
+        order=order,
+        **options,
+    )
+    assert finite
+    layers, expected_loss = reference.sweep(
+        case.layers,
+        case.X,
+        case.Y,
+        np.split(order, [batch_rows, 2 * batch_rows]),
+        learning_rate=0.1,
+        weights=weights,
+        **options,
+        **case.problem,
+        **case.penalties,
+    )
+    assert_allclose(loss, expected_loss, rtol=1e-12)
+    assert_allclose(theta, reference.pack(layers), rtol=0, atol=1e-12)
+
+
 # The compiled code
 
 DOUBLE_ARITHMETIC = re.compile(
@@ -1323,21 +1786,32 @@ DOUBLE_ARITHMETIC = re.compile(
 def calls(dtype):
     """Example arguments of the kernels whose loops must keep to `dtype`."""
     x, matrix, number = np.ones(12, dtype), np.ones((3, 4), dtype), dtype(0.5)
+    order, scratch, from_row = np.arange(12), np.empty(10_000, dtype), (simd.FROM_ROW, x)
     return {
         activations.activation_forward: (x, codes.GELU, number),
         activations.activation_forward_saving: (x, codes.GELU, number, x),
-        activations.activation_backward: (x, x, codes.TANH, number, x),
+        activations.activation_backward: (x, x, x, codes.TANH, number),
         activations.softmax_rows: (matrix, 0, 3),
-        activations.softmax_backward_rows: (matrix, matrix, matrix, 0, 3),
+        activations.softmax_backward_rows: (matrix, matrix),
         losses.loss_elementwise: (codes.HUBER, number, x, x, x, x),
-        losses.loss_cross_entropy: (matrix, 0, matrix, False, matrix, x),
+        losses.loss_cross_entropy: (matrix, matrix, False, matrix, x),
         losses.row_sums: (matrix, x),
-        gemm.multiply: (matrix, 0, 0, 0, matrix, simd.FROM_ROW, x, matrix, 0, 3, 0, x),
+        gemm.multiply: (matrix, 0, 0, matrix, 0, 0, *from_row, matrix, 0, 0, 1, 1, 1, scratch),
+        gemm.pack_panel: (matrix, 0, 0, 4, matrix),
+        gemm.pack_strips: (matrix, 0, 0, 4, 3, scratch),
+        gemm.transpose_matrix: (matrix, 0, 0, 3, 3, matrix.copy(), 0, 0),
         updates.sgd_update: (x, x, x, *[number] * 3),
         updates.adagrad_update: (x, x, x, *[number] * 2),
         updates.rmsprop_update: (x, x, x, x, *[number] * 5),
         updates.adam_update: (x, x, x, x, *[number] * 8),
+        updates.apply_update: (codes.ADAM, x, x, x, x, x, True),
+        dense.dense_backward_params_rows: (matrix, matrix, 0, 1, False, matrix.copy(), scratch),
+        finite.all_finite: (x,),
+        network.copy_rows: (x, 4, order, 0, True, x.copy(), 3),
+        network.weigh_losses: (x, x, order, False, 0),
+        network.scale_rows: (matrix, number, x, order, False, 0),
         network.add_penalties: (x, x, x),
+        network.add_groups: (matrix, 0, True, x[:4]),
     }
 
 
