@@ -1625,7 +1625,7 @@ def test_a_loss_that_is_not_finite_ends_the_sweep_before_its_update(dtype):
 # The ways to share a chunk out to parts
 
 DEEP = (130, 257, 33, 1030, 3, 70)
-SMALL_BLOCKS = {"FEWEST_BLOCK_ROWS": 3, "MOST_BLOCK_ROWS": 3, "LOSS_ROWS": 4}
+SMALL_BLOCKS = {"FEWEST_BLOCK_ROWS": 3, "BLOCK_BYTES": 0, "LOSS_ROWS": 4}
 # Name -> layer sizes, rows, and what is to be another number for small data to show it.
 WAYS = {
     "own rows": (SIZES, 29, SMALL_BLOCKS),
