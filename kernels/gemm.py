@@ -12,9 +12,11 @@ matrix multiplication, https://doi.org/10.1145/1356052.1356053.
 """
 
 from fastmlp.kernels._jit import inline, loop, part
+from fastmlp.kernels.elementwise import fma
 from fastmlp.kernels.simd import (
     FROM_C,
     FROM_ROW,
+    FROM_ZERO,
     LOW,
     MIDDLE,
     TALL,
@@ -33,6 +35,12 @@ DEPTH = 256
 PACK_BYTES = 4096
 PACK_ROWS = 5 * TALL
 PACK_PANELS = 4
+
+# B is read row by row, as it lies, for one row of C for each megabyte of B that no cache of a core
+# holds, up to a limit, if the rows have so many panels.
+STREAM_BYTES = 1 << 20
+STREAM_ROWS = 16
+STREAM_PANELS = 8
 
 # Vector operations that the transposition of a square of vectors is worth, there and back.
 SWAP_COST = 400
@@ -66,6 +74,9 @@ def multiply(
         if columns > 1 or C.shape[1] > 1:
             transpose_matrix(result, 0, 0, columns, rows, C, ci, cj)
         return
+    if not (a_transposed or b_transposed) and streaming_pays(rows, columns, B):
+        multiply_streaming(A, i, B, j, origin, row, C, ci, cj, rows, columns, depth)
+        return
     _blocks(
         A,
         i,
@@ -83,6 +94,52 @@ def multiply(
         depth,
         scratch,
     )
+
+
+@inline
+def streaming_pays(rows, columns, B):
+    """Whether a product with few rows does better to read B in the order of memory."""
+    few = min(STREAM_ROWS, B.size * B.itemsize // STREAM_BYTES)
+    return rows <= few and columns >= STREAM_PANELS * panel_width(B)
+
+
+@loop
+def multiply_streaming(A, i, B, j, origin, row, C, ci, cj, rows, columns, depth):
+    """Do `multiply` for few rows of C by reading B row by row, as it lies in memory.
+
+    A panel of a B that is in no cache would fetch 128 bytes here and there. The sums wait in C,
+    four steps of the summation index at a time.
+    """
+    for r in range(rows):
+        result = vector(C, (ci + r) * C.shape[1] + cj, columns)
+        if origin == FROM_ZERO:
+            for c in range(columns):
+                result[c] = 0.0
+        elif origin == FROM_ROW:
+            start = vector(row, cj, columns)
+            for c in range(columns):
+                result[c] = start[c]
+    for t in range(0, depth, 4):
+        b = B.shape[1] * t + j
+        b_0 = vector(B, b, columns)
+        if depth - t < 4:
+            for s in range(t, depth):
+                b_0 = vector(B, B.shape[1] * s + j, columns)
+                for r in range(rows):
+                    result = vector(C, (ci + r) * C.shape[1] + cj, columns)
+                    a_0 = A[i + r, s]
+                    for c in range(columns):
+                        result[c] = fma(a_0, b_0[c], result[c])
+            return
+        b_1 = vector(B, b + B.shape[1], columns)
+        b_2 = vector(B, b + 2 * B.shape[1], columns)
+        b_3 = vector(B, b + 3 * B.shape[1], columns)
+        for r in range(rows):
+            result = vector(C, (ci + r) * C.shape[1] + cj, columns)
+            a_0, a_1, a_2, a_3 = A[i + r, t], A[i + r, t + 1], A[i + r, t + 2], A[i + r, t + 3]
+            for c in range(columns):
+                first = fma(a_1, b_1[c], fma(a_0, b_0[c], result[c]))
+                result[c] = fma(a_3, b_3[c], fma(a_2, b_2[c], first))
 
 
 @inline

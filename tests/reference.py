@@ -244,6 +244,17 @@ def scratch_size(rows, depth, width, height, a_transposed):
     return depth * width + (depth * strips + rows * width if a_transposed else 0)
 
 
+def multiply_streaming(A, i, B, j, start, rows, columns, depth):
+    """Start plus the product of rows of A and columns of B."""
+    return multiply(A, i, False, B, j, False, start, rows, columns, depth)
+
+
+def streaming_pays(rows, columns, B, width, limits):
+    """At most a row for each megabyte of B, and rows of B that are several panels long."""
+    few = min(limits.STREAM_ROWS, B.nbytes // limits.STREAM_BYTES)
+    return rows <= few and columns >= limits.STREAM_PANELS * width
+
+
 def swap_pays(rows, columns, depth, lanes, cost):
     """Whether fewer operations on vectors form a narrow product's transpose, and transpose it."""
     across, down = math.ceil(columns / lanes), math.ceil(rows / lanes)

@@ -57,6 +57,7 @@ loss_cross_entropy = standalone(losses.loss_cross_entropy)
 row_sums = standalone(losses.row_sums)
 multiply = standalone(gemm.multiply)
 swap_pays = standalone(gemm.swap_pays)
+streaming_pays = standalone(gemm.streaming_pays)
 tile_height = standalone(gemm.tile_height)
 pack_panel = standalone(gemm.pack_panel)
 pack_strips = standalone(gemm.pack_strips)
@@ -725,6 +726,28 @@ def test_tiles_of_every_shape_equal_their_twin(transposed, dtype):
             assert_allclose(result[block], expected, rtol=0, atol=8 * np.finfo(dtype).eps * 8 * 25)
             result[block] = C[block]
             assert_array_equal(result, C)
+
+
+@compiled_only
+@both_precisions
+@every_origin
+@pytest.mark.parametrize("rows", [1, 2])
+def test_products_that_stream_a_large_matrix_equal_their_twin(rows, origin, dtype):
+    """Of depths that are, and are not, a multiple of the four steps that are taken at a time."""
+    for depth in (1000, 1003):
+        place = {"j": 2, "ci": 1, "cj": 5, "wider": (3, 300, 7)}
+        case = Product(rows, 260, depth, dtype, origin=origin, **place)
+        assert streaming_pays(rows, 260, case.B)
+        case.check()
+
+
+def test_only_large_matrices_are_streamed_and_for_few_rows():
+    B = np.empty((1024, 1024), np.float32)
+    for rows, columns in product((1, 4, 5, 64), (1, 255, 256, 1024)):
+        width = panel_width(B)
+        expected = reference.streaming_pays(rows, columns, B, width, gemm)
+        assert streaming_pays(rows, columns, B) == expected
+    assert not streaming_pays(1, 1024, B[:200])
 
 
 @both_precisions
