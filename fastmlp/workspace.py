@@ -14,8 +14,8 @@ from fastmlp.kernels.team import SYNC_SIZE
 WIDE_WEIGHTS = 1 << 16
 
 # Rows that go through all layers of a narrow network at a time: few enough for their outputs and
-# deltas to stay in the first level of the cache, enough for whole tiles.
-BLOCK_BYTES = 1 << 15
+# deltas to stay in the caches of a core, enough for a call to be a small part of the work.
+BLOCK_BYTES = 1 << 17
 FEWEST_BLOCK_ROWS = 8 * TALL
 
 # Rows of a group, for adding up its gradient to be a small part of forming it; and the most
