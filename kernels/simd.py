@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+_I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 
 
 def _host_features():
@@ -347,10 +347,17 @@ def _tile_function(module, element, n_rows, n_vectors, n_lanes):
     b_start = builder.phi(pointer)
     sums = [builder.phi(vectors.type) for _ in initial]
     b_vectors = load_row(b_start)
+    row_bytes = builder.mul(a_row, _I64(8 if isinstance(element, ir.DoubleType) else 4))
+    if n_vectors == 1:
+        # With few multiplications to a load, the loop has no time to fetch pointers from the
+        # stack: hidden in the loop, the stride cannot be added to them before it.
+        hidden = ir.FunctionType(_I64, [_I64])
+        row_bytes = builder.asm(hidden, "", "=r,0", [row_bytes], True)
     updated = []
     for r in range(n_rows):
-        offset = builder.mul(_I64(r % 3), a_row)
-        factor = vectors.splat(builder.load(builder.gep(a_group[r // 3], [offset])))
+        base = builder.bitcast(a_group[r // 3], _I8.as_pointer())
+        address = builder.gep(base, [builder.mul(_I64(r % 3), row_bytes)])
+        factor = vectors.splat(builder.load(builder.bitcast(address, pointer)))
         for v in range(n_vectors):
             updated.append(vectors.fma(factor, b_vectors[v], sums[r * n_vectors + v]))
     left_next = builder.sub(left, _I64(1))
