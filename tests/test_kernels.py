@@ -1657,7 +1657,7 @@ WAYS = {
 }
 if not INTERPRETED:
     WAYS |= {
-        "rows of real groups": (SIZES, 1600, {}),
+        "rows of real groups": (SIZES, 1600, {"BLOCK_BYTES": 1}),
         "a really wide network": (DEEP, 37, {}),
         "one row of a wide network": (DEEP, 1, {}),
         "wide output alone": ((258, 257), 37, {}),
