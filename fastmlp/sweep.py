@@ -81,7 +81,7 @@ class Sweep:
         rows = chunk_rows(sizes, dtype.itemsize, batch_rows)
         chunks = chunk_table(problem.n_rows, batch_rows, rows)
         n_weights = count_weights(sizes)
-        # Forward, and delta-propagation about as much again: what the first region does.
+        # Forward, and delta-propagation about as much again: what the first phase of a step does.
         region_flops = 4.0 * rows * n_weights
         n_parts = choose_parts(region_flops, problem.n_threads)
         workspace = Workspace(

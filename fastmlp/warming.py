@@ -15,7 +15,7 @@ def warmup(dtypes=("float32",)) -> Path | None:
 
     For the build of a container image, or the start of a service. After it `fit`, `predict`,
     `loss` and `loss_and_grad` compile nothing, whatever the network, the objective and the
-    optimizer. An empty cache costs some ten seconds for each dtype, a full one fractions of one.
+    optimizer. An empty cache costs some seconds for each dtype, a full one fractions of one.
 
     Parameters
     ----------

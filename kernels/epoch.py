@@ -2,8 +2,8 @@
 
 A chunk is at most as many rows as the workspace holds; a mini-batch is one chunk or several. For
 each chunk the team does two phases: over rows (forward, loss, backward), then over tasks, which
-are rows of the weight matrices (gradient, penalty, update). Parts share nothing else, and meet at
-a barrier after each phase.
+are rows of the weight matrices (gradient, penalty, update). Parts meet at a barrier after each
+phase, in a wide network after each layer as well.
 
 `sweep_part` is the worker, the whole loop as one part of the team runs it; `sweep` is the driver
 that starts the team.
@@ -101,7 +101,6 @@ def sweep_part(
     t = cursor[2]
     if not roll_call(sync, n_parts):
         return
-    barrier(sync, n_parts)
     outcome = codes.FINISHED
     while c < stop:
         start = chunks[c, codes.START]

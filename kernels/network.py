@@ -171,18 +171,18 @@ def chunk_pass(
     May destroy the scratch of `part`.
     """
     n_groups = n_parts
-    group, last_group = part, part + 1
+    first, stop = part, part + 1
     member, n_members = 0, 1
     grouped = plan[codes.N_GROUPS] > 0
     if grouped:
         n_groups = min(plan[codes.N_GROUPS], rows)
-        group, last_group = part_bounds(n_groups, part, n_parts)
+        first, stop = part_bounds(n_groups, part, n_parts)
     elif plan[codes.TOGETHER]:
         n_groups = 1
-        group, last_group = 0, 1
+        first, stop = 0, 1
         member, n_members = part, n_parts
     block = plan[codes.BLOCK_ROWS]
-    while group < last_group:
+    for group in range(first, stop):
         r0, r1 = part_bounds(rows, group, n_groups)
         for b0 in range(r0, r1, block):
             # Groups leave nothing but their gradient, so that blocks can use one buffer in turn.
@@ -211,7 +211,6 @@ def chunk_pass(
             )
             if grouped and backward:
                 group_pass(X, layout, plan, work, start + b0, n, at, part, group, b0 > r0)
-        group += 1
 
 
 @inline
