@@ -137,6 +137,8 @@ class Monitor:
         self.n_loss_evals = 0
         self.n_grad_evals = 0
         self.data_passes = 0.0
+        self._last_pass = np.inf
+        self._last_evaluation = np.inf
         self._paused = 0.0
         self._start = time.perf_counter()
 
@@ -171,6 +173,31 @@ class Monitor:
             raise Stop(Status.INTERRUPTED, "interrupted by the user")
         if self.seconds > self._time_limit:
             raise Stop(Status.TIME_LIMIT, f"the time limit of {self._time_limit:g} s is over")
+
+    def limit(self, passes=None, gradient_evaluations=None) -> None:
+        """Set the budget of what comes next: data passes and gradient evaluations from now on."""
+        self._last_pass = np.inf if passes is None else self.data_passes + passes
+        self._last_evaluation = (
+            np.inf if gradient_evaluations is None else self.n_grad_evals + gradient_evaluations
+        )
+
+    def evaluations_left(self) -> float:
+        """Gradient evaluations that the budget still has."""
+        return self._last_evaluation - self.n_grad_evals
+
+    def admit(self, n_gradients: int) -> None:
+        """Raise `Stop` before an evaluation for which there is no budget left."""
+        self.check()
+        if self.data_passes >= self._last_pass:
+            raise Stop(Status.COMPLETED, "the budget of data passes is spent")
+        if n_gradients > self.evaluations_left():
+            raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
+
+    def count(self, n_losses: int, n_gradients: int, passes: float) -> None:
+        """Take down evaluations that were done."""
+        self.n_loss_evals += n_losses
+        self.n_grad_evals += n_gradients
+        self.data_passes += passes
 
     def outcome(self, status, message):
         """Status and message at the end, where Ctrl-C since the last `check` comes in."""

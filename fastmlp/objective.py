@@ -79,7 +79,7 @@ class Objective:
         self.loss, self.n_threads = self.problem.loss, n_threads
         self.l1, self.l2 = self.problem.l1, self.problem.l2
         self.n_rows, self.n_target = self.problem.n_rows, self.problem.n_target
-        self._spare = SpareSweep(np.inf)
+        self.spare = SpareSweep(np.inf)
 
     def value(self, theta=None) -> float:
         """J at `theta`, or at the network's own parameters."""
@@ -108,7 +108,7 @@ class Objective:
             if not theta.flags.writeable:
                 # It is only read, but for such an array Numba would compile the kernel anew.
                 theta = theta.copy()
-        return evaluate(net, self.problem, self.samples, theta, mode, self._spare, check)
+        return evaluate(net, self.problem, self.samples, theta, mode, self.spare, check)
 
 
 def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads):

@@ -9,7 +9,7 @@ import ast
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from fastmlp import schedules
 from fastmlp.kernels import codes
 from fastmlp.schedules import Schedule, check_learning_rate
-from fastmlp.validation import check_flag, check_number, check_positive
+from fastmlp.validation import check_count, check_flag, check_number, check_positive
 
 
 def _check_fraction(name: str, value: Any) -> None:
@@ -26,6 +26,11 @@ def _check_fraction(name: str, value: Any) -> None:
 
 class Optimizer:
     """Anything that `MLP.fit` accepts as its optimizer: the base class of all of them."""
+
+    @property
+    def budget(self) -> int | None:
+        """Its own number of epochs or iterations, or None to do as many as the caller says."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,9 @@ class Stochastic(Optimizer, ABC):
     ----------
     learning_rate : float or Schedule
         Positive, or a schedule.
+    epochs : int or None, default None
+        Epochs of this optimizer, such as in the list ``[Adam(epochs=20), LBFGS()]``. None is as
+        many as the caller says.
 
     Attributes
     ----------
@@ -51,9 +59,16 @@ class Stochastic(Optimizer, ABC):
     code: ClassVar[int]
 
     learning_rate: float | Schedule
+    epochs: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_learning_rate("learning_rate", self.learning_rate)
+        if self.epochs is not None:
+            check_count("epochs", self.epochs)
+
+    @property
+    def budget(self) -> int | None:
+        return self.epochs
 
     @property
     @abstractmethod

@@ -5,13 +5,13 @@ from contextlib import suppress
 import numpy as np
 
 from fastmlp import optimizers as stochastic
-from fastmlp.kernels import codes, threads, updates
+from fastmlp.functions import CallableFunction, NetworkFunction
+from fastmlp.kernels import codes
 from fastmlp.monitor import Monitor, Stop
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse
 from fastmlp.result import FitResult, Status
-from fastmlp.solvers import LBFGS, Scipy, Solver
-from fastmlp.solvers.scipy_methods import check_bounds
+from fastmlp.solvers import LBFGS, Scipy, Solver, Updates, check_bounds
 from fastmlp.sweep import Sweep, Update
 from fastmlp.validation import (
     as_generator,
@@ -201,9 +201,11 @@ def run_stages(objective, stages, budgets, monitor, batches, *, comparable=False
     """
     for stage, amount in zip(stages, budgets, strict=True):
         if isinstance(stage, Solver):
-            passes = amount if comparable else None
-            status, message, loss = run_solver(objective, stage, amount, monitor, passes)
+            monitor.limit(amount if comparable else None)
+            rng = batches["rng"]
+            status, message, loss = run_solver(objective, stage, amount, monitor, rng, comparable)
         else:
+            monitor.limit()
             status, message, loss = run_stochastic(
                 objective, stage, amount, monitor, **batches, exact=comparable
             )
@@ -315,66 +317,70 @@ def euclidean_norm(vector):
     return float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
 
 
-def run_solver(objective, solver, max_iterations, monitor, max_passes=None):
-    """Minimize the whole objective; return status, message and loss, the outcome in net.theta.
-
-    An evaluation is one data pass; the solver is stopped before one more than `max_passes`.
-    """
+def run_solver(objective, solver, max_iterations, monitor, rng, comparable=False):
+    """Minimize the objective; return status, message and loss, with the outcome in net.theta."""
     net = objective.net
-    last_pass = np.inf if max_passes is None else monitor.data_passes + max_passes
-
-    def value_and_grad(x):
-        if monitor.data_passes >= last_pass:
-            raise Stop(Status.COMPLETED, f"{max_passes} data passes done")
-        value, gradient = objective.value_and_grad(x, monitor.check)
-        monitor.data_passes += 1
-        return value, gradient.astype(np.float64)
-
-    resolution = float(np.finfo(net.dtype).eps)
+    function = NetworkFunction(objective, monitor, rng, solver.batch_size)
+    exactly = objective if comparable and solver.stochastic else None
     x, status, message = drive(
-        solver, value_and_grad, net.theta.astype(np.float64), max_iterations, monitor, resolution
+        solver, function, net.theta.astype(np.float64), max_iterations, monitor, exactly
     )
     net.theta[:] = x
     return status, message, objective.value()
 
 
-def drive(solver, value_and_grad, x0, max_iterations, monitor, resolution):
-    """Run a solver under a monitor: count, record, and come back with the best iterate.
+def drive(solver, function, x0, max_iterations, monitor, exactly=None):
+    """Run a solver under a monitor: record, and come back with the best iterate.
+
+    Parameters
+    ----------
+    exactly : Objective or None
+        Evaluated off the clock for the records, instead of the solver's own estimates.
 
     Returns
     -------
     (ndarray of float64, Status, str)
+        A stochastic solver ends where it is, unless that is not finite.
     """
-    state = {"x": x0.copy(), "value": np.inf}
+    best, best_value = x0.copy(), np.inf
+    latest = best
 
-    def watched(x):
-        monitor.check()
-        value, gradient = value_and_grad(x)
-        monitor.n_loss_evals += 1
-        monitor.n_grad_evals += 1
-        if not (np.isfinite(value) and np.isfinite(gradient).all()):
-            raise Stop(
-                Status.NOT_FINITE,
-                "the objective or its gradient is not finite; x is back at the best finite one",
-            )
-        if not np.isfinite(state["value"]):  # the start, which SciPy may have moved into bounds
-            state.update(x=np.array(x), value=value)
-            monitor.record(value, x, euclidean_norm(gradient), first=True)
-        return value, gradient
+    def record(state, first=False):
+        nonlocal best, best_value, latest
+        x, value = state["x"], state["value"]
+        latest = x
+        if not np.isfinite(x).all():
+            raise Stop(Status.NOT_FINITE, "theta is not finite")
+        if value <= best_value:
+            best, best_value = x.copy(), value
+        if exactly is None:
+            monitor.record(value, x, euclidean_norm(state["gradient"]), first=first)
+        else:
+            exactly.net.theta[:] = x
+            record_exactly(exactly, monitor, first=first)
 
-    def iterate(x, value, gradient):
+    def iterate(state):
         monitor.epoch += 1
-        if value <= state["value"]:
-            state.update(x=np.array(x), value=value)
-        monitor.record(value, x, euclidean_norm(gradient))
+        record(state)
 
     try:
-        outcome = solver.solve(
-            watched, x0, max_iterations=max_iterations, resolution=resolution, iterate=iterate
-        )
+        state = solver.start(function, x0)
+        latest = state["x"]
+        if (np.isnan(state["value"]) and not solver.stochastic) or np.isinf(state["value"]):
+            raise Stop(Status.NOT_FINITE, "the objective is not finite at the start")
+        if not np.isfinite(state["gradient"]).all() and not solver.stochastic:
+            raise Stop(Status.NOT_FINITE, "the gradient is not finite at the start")
+        record(state, first=True)
+        status, message = solver.run(function, state, max_iterations, iterate)
+        latest = state["x"]
     except Stop as stop:
-        return state["x"], stop.status, stop.message
-    return outcome
+        status, message = stop.status, stop.message
+        x = latest if solver.stochastic else best
+    else:
+        x = best if status in (Status.NOT_FINITE, Status.FAILED) else latest
+    if status is Status.NOT_FINITE:
+        return best, status, f"{message}; x is back at the best finite one"
+    return x, status, message
 
 
 def minimize(
@@ -387,6 +393,8 @@ def minimize(
     time_limit=None,
     target_loss=None,
     progress=False,
+    l1=0.0,
+    seed=None,
 ):
     """Minimize any function with the optimizers that train networks.
 
@@ -400,9 +408,14 @@ def minimize(
     optimizer : Optimizer, str, or a list of them; default LBFGS()
         As of `fastmlp.fit`. A stochastic one does one update an iteration.
     max_iterations : int or None, default None
-        For each optimizer. None is the solver's own, or 1000 for a stochastic optimizer.
+        For each optimizer that has no number of its own. None is the solver's default, or 1000
+        for a stochastic optimizer.
     callbacks, time_limit, target_loss, progress
         As of `fastmlp.fit`.
+    l1 : float or array_like (n,), default 0.0
+        Adds ``sum(l1 * abs(x))`` to the function, for all optimizers alike.
+    seed : int or None, default None
+        Of what an optimizer draws. None draws afresh.
 
     Returns
     -------
@@ -417,42 +430,30 @@ def minimize(
     """
     if not callable(value_and_grad):
         raise TypeError(f"value_and_grad must be callable, got {value_and_grad!r}")
+    rng = as_generator(seed)
     x = as_real("x0", x0).astype(np.float64)
     if x.ndim != 1 or x.size == 0:
         raise ValueError(f"x0 must be a vector with at least one element, got {x.shape}")
     check_finite("x0", x)
+    factors = check_l1(l1, x.size)
     stages = check_optimizers(LBFGS() if optimizer is None else optimizer, x.size)
     options = check_run_options(
         "max_iterations", max_iterations, callbacks, time_limit, target_loss, progress
     )
     budgets = [budget(stage, max_iterations, 1000) for stage in stages]
 
-    def checked(point):
-        returned = value_and_grad(point)
-        try:
-            value, gradient = returned
-            value, gradient = float(value), as_real("gradient", gradient).astype(np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"value_and_grad must return a number and a vector of numbers, got {returned!r}"
-            ) from None
-        if gradient.shape != x.shape:
-            raise ValueError(
-                f"value_and_grad must return a gradient of the shape {x.shape}, "
-                f"got {gradient.shape}"
-            )
-        monitor.data_passes += 1
-        return value, gradient
-
     with Monitor(total=sum(budgets), **options) as monitor:
+        function = CallableFunction(value_and_grad, x.size, monitor, rng, factors)
         for stage, n_iterations in zip(stages, budgets, strict=True):
-            solver = stage if isinstance(stage, Solver) else _Updates(stage)
-            resolution = float(np.finfo(np.float64).eps)
-            x, status, message = drive(solver, checked, x, n_iterations, monitor, resolution)
+            solver = stage if isinstance(stage, Solver) else Updates(stage)
+            solver.check(function)
+            x, status, message = drive(solver, function, x, n_iterations, monitor)
             if status not in _HAND_OVER:
                 break
         seconds = monitor.seconds
         loss = float(value_and_grad(x.copy())[0])
+        if factors is not None:
+            loss += float(factors @ np.abs(x))
         status, message = monitor.outcome(status, message)
     return FitResult(
         theta=x,
@@ -467,28 +468,15 @@ def minimize(
     )
 
 
-class _Updates(Solver):
-    """A stochastic optimizer as a solver: one update for each value and gradient."""
-
-    def __init__(self, optimizer):
-        self.optimizer = optimizer
-
-    def solve(self, value_and_grad, x0, *, max_iterations, resolution, iterate):
-        from fastmlp.solvers import Outcome
-
-        optimizer = self.optimizer
-        x = x0.copy()
-        state = np.zeros(optimizer.n_slots * x.size)
-        hyper = optimizer.hyperparameters()
-        rates = optimizer.learning_rates(0, max_iterations, 1)
-        value, gradient = value_and_grad(x.copy())
-        for t in range(max_iterations):
-            threads.run(
-                updates.update_vector, 1, optimizer.code, x, gradient, state, hyper, rates[t], t + 1
-            )
-            value, gradient = value_and_grad(x.copy())
-            iterate(x.copy(), value, gradient)
-        return Outcome(x, Status.COMPLETED, f"{max_iterations} iterations done")
+def check_l1(l1, size):
+    """Check the factors of absolute values; return them as (size,), or None if all are 0."""
+    factors = as_real("l1", l1).astype(np.float64)
+    if factors.shape not in ((), (size,)):
+        raise ValueError(f"l1 must be a number or of the shape ({size},), got {factors.shape}")
+    check_finite("l1", factors)
+    if (factors < 0).any():
+        raise ValueError(f"l1 must not be negative, got {factors.min():g}")
+    return np.broadcast_to(factors, size) if factors.any() else None
 
 
 def check_optimizers(optimizer, n_params):
@@ -549,10 +537,12 @@ def check_run_options(name, budget, callbacks, time_limit, target_loss, progress
 
 
 def budget(stage: Optimizer, epochs, stochastic_default=EPOCHS) -> int:
-    """Epochs or iterations of one optimizer."""
+    """Epochs or iterations of one optimizer: its own, what all are given, or the default."""
+    if stage.budget is not None:
+        return int(stage.budget)
     if epochs is not None:
         return int(epochs)
-    return stage.max_iterations if isinstance(stage, Solver) else stochastic_default
+    return stage.default_iterations if isinstance(stage, Solver) else stochastic_default
 
 
 def held_out_objective(net, validation_data, loss, n_threads):

@@ -23,7 +23,8 @@ ROOMS = {
     "monitor": {"result"},
     "objective": PARAMETERS,
     "solvers": {"optimizers", "schedules", "result", "solvers"},
-    "training": {*PARAMETERS, "monitor", "objective", "solvers"},
+    "functions": {*PARAMETERS, "objective", "solvers"},
+    "training": {*PARAMETERS, "functions", "monitor", "objective", "solvers"},
 }
 
 

@@ -246,7 +246,7 @@ def test_parse_looks_names_up_in_the_table_it_is_given():
         ("step(initial=1, factor=0.5, every=2)", "optimizer must be one of .*, got 'step'"),
         (
             "adam(beta1=0.8)",
-            "adam has the parameters learning_rate, beta_1, beta_2, epsilon, got 'beta1'",
+            "adam has the parameters learning_rate, epochs, beta_1, beta_2, epsilon, got 'beta1'",
         ),
         ("adam(beta_1=0.8, beta_1=0.9)", "adam must be given each parameter only once, got "),
         (

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastmlp.result import Status
+from fastmlp.solvers.bounds import check_bounds
 from fastmlp.solvers.solver import Outcome, Solver
-from fastmlp.validation import check_count, check_known, check_positive
+from fastmlp.validation import check_count, check_known
 
 # Those of scipy.optimize.minimize that use a gradient and no Hessian.
 METHODS = ("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "trust-constr")
@@ -32,8 +33,8 @@ class Scipy(Solver):
     ----------
     method : str, default "L-BFGS-B"
         "L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP" or "trust-constr".
-    max_iterations : int, default 500
-        Used where `fit` is not given `epochs`.
+    max_iterations : int or None, default None
+        As of the other solvers.
     bounds : (low, high) or None, default None
         Box that theta stays in: two numbers or two arrays (n_params,), infinite where there is
         no bound. The start is moved into it. For "L-BFGS-B", "SLSQP" and "TNC", which wants every
@@ -49,13 +50,14 @@ class Scipy(Solver):
 
     method: str = "L-BFGS-B"
     _: KW_ONLY
-    max_iterations: int = 500
+    max_iterations: int | None = None
     bounds: Any = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_known("method", self.method, METHODS)
-        check_count("max_iterations", self.max_iterations)
+        if self.max_iterations is not None:
+            check_count("max_iterations", self.max_iterations)
         if self.bounds is not None:
             low, high = check_bounds(self.bounds)
             if self.method == "TNC" and (low == high).any():  # SciPy's trips over it
@@ -67,135 +69,96 @@ class Scipy(Solver):
         if not isinstance(self.options, Mapping):
             raise TypeError(f"options must be a mapping, got {self.options!r}")
 
-    def solve(self, value_and_grad, x0, *, max_iterations, resolution, iterate):
-        return run_scipy(
-            self.method,
-            dict(self.options),
-            self.bounds,
-            value_and_grad,
-            x0,
-            max_iterations,
-            iterate,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class LBFGS(Solver):
-    """Limited-memory BFGS with bounds: SciPy's L-BFGS-B, whose line search is strong Wolfe.
-
-    Liu & Nocedal, Mathematical Programming 45:503-528 (1989); Byrd, Lu, Nocedal & Zhu, SIAM
-    Journal on Scientific Computing 16:1190-1208 (1995); line search by Moré & Thuente, ACM
-    Transactions on Mathematical Software 20:286-307 (1994).
-
-    Parameters
-    ----------
-    history_size : int, default 10
-        Pairs of steps and gradient differences that stand for the Hessian.
-    max_iterations : int, default 500
-        Used where `fit` is not given `epochs`.
-    gradient_tolerance : float, default 1e-5
-        Converged when the largest component of the (projected) gradient is at most this.
-    objective_tolerance : float, default 2.2e-9
-        Converged when an iteration lowers the objective by less than this, relative to the
-        larger of its size and 1. Below four times the resolution of the network's dtype, that
-        is used instead: float32 values cannot show a smaller decrease.
-    bounds : (low, high) or None, default None
-        Box that theta stays in, as of `Scipy`.
-    """
-
-    history_size: int = 10
-    _: KW_ONLY
-    max_iterations: int = 500
-    gradient_tolerance: float = 1e-5
-    objective_tolerance: float = 2.2e-9
-    bounds: Any = None
-
-    def __post_init__(self) -> None:
-        check_count("history_size", self.history_size)
-        check_count("max_iterations", self.max_iterations)
-        check_positive("gradient_tolerance", self.gradient_tolerance)
-        check_positive("objective_tolerance", self.objective_tolerance)
+    def check(self, function):
         if self.bounds is not None:
-            check_bounds(self.bounds)
+            check_bounds(self.bounds, function.size)
 
-    def solve(self, value_and_grad, x0, *, max_iterations, resolution, iterate):
-        options = {
-            "maxcor": self.history_size,
-            "gtol": self.gradient_tolerance,
-            "ftol": max(self.objective_tolerance, 4 * resolution),
+    def start(self, function, x0):
+        x = x0.copy()
+        if self.bounds is not None:
+            x = np.clip(x, *check_bounds(self.bounds, x.size))
+        value, gradient = function.value_and_grad(x)
+        # SciPy keeps its state to itself: all answers it was given lead it to where it was.
+        return {
+            "x": x,
+            "value": value,
+            "gradient": gradient,
+            "start": x,
+            "values": [value],
+            "gradients": [gradient],
+            "iterations": 0,
         }
-        return run_scipy(
-            "L-BFGS-B", options, self.bounds, value_and_grad, x0, max_iterations, iterate
-        )
 
+    def step(self, function, state):
+        raise NotImplementedError("SciPy iterates by itself, see run")
 
-def run_scipy(method, options, bounds, value_and_grad, x0, max_iterations, iterate):
-    """Minimize with SciPy and translate what it says."""
-    from scipy.optimize import Bounds, minimize
+    def run(self, function, state, max_iterations, iterate):
+        from scipy.optimize import Bounds, minimize
 
-    box = None
-    if bounds is not None:
-        low, high = (np.broadcast_to(b, x0.shape) for b in check_bounds(bounds, x0.size))
-        box = Bounds(low, high)
-        x0 = np.clip(x0, low, high)
-    evaluations = max_iterations * _EVALUATIONS_PER_ITERATION
-    if method == "L-BFGS-B":
-        options.setdefault("maxfun", evaluations)
-    # TNC's own limit is on evaluations, the only one it has.
-    options["maxfun" if method == "TNC" else "maxiter"] = max_iterations
-    latest = {}
+        x0, box = state["start"], None
+        if self.bounds is not None:
+            box = Bounds(*(np.broadcast_to(b, x0.shape) for b in check_bounds(self.bounds)))
+        n_before = state["iterations"]
+        most = n_before + max_iterations
+        options = dict(self.options)
+        if self.method == "L-BFGS-B":
+            options.setdefault("maxfun", most * _EVALUATIONS_PER_ITERATION)
+        # TNC's own limit is on evaluations, the only one it has.
+        options["maxfun" if self.method == "TNC" else "maxiter"] = most
+        values, gradients = list(state["values"]), list(state["gradients"])
+        state["values"], state["gradients"] = values, gradients
+        answers = iter(list(zip(values, gradients, strict=True)))
+        latest = {}
 
-    def remember(x):
-        value, gradient = value_and_grad(x)
-        latest[x.tobytes()] = (value, gradient)
-        return value, gradient
+        def answer(x):
+            value, gradient = next(answers, (None, None))
+            if gradient is None:
+                value, gradient = function.value_and_grad(x)
+                if function.resumable:
+                    values.append(value)
+                    gradients.append(gradient)
+            if not (np.isfinite(value) and np.isfinite(gradient).all()):
+                raise _NotFinite
+            latest[x.tobytes()] = (value, gradient)
+            return value, gradient
 
-    def callback(intermediate_result):
-        # TNC, and SLSQP of some versions of SciPy, pass the point alone.
-        x = np.array(getattr(intermediate_result, "x", intermediate_result))
-        # The iterate is among the points evaluated since the last one.
-        value, gradient = latest.get(x.tobytes(), (np.nan, None))
-        latest.clear()
-        latest[x.tobytes()] = (value, gradient)
-        iterate(x, value, np.full(x.shape, np.nan) if gradient is None else gradient)
+        n_iterations = 0
 
-    result = minimize(
-        remember, x0, jac=True, method=method, bounds=box, callback=callback, options=options
-    )
-    if result.success:
-        status = Status.CONVERGED
-    elif result.status == _USED_UP[method]:
-        status = Status.COMPLETED
-    else:
-        status = Status.FAILED
-    return Outcome(np.array(result.x), status, f"{method}: {str(result.message).strip()}")
+        def callback(intermediate_result):
+            nonlocal n_iterations
+            n_iterations += 1
+            # TNC, and SLSQP of some versions of SciPy, pass the point alone.
+            x = np.array(getattr(intermediate_result, "x", intermediate_result))
+            # The iterate is among the points evaluated since the last one.
+            value, gradient = latest.get(x.tobytes(), (np.nan, None))
+            latest.clear()
+            latest[x.tobytes()] = (value, gradient)
+            if n_iterations > n_before:
+                gradient = np.full(x.shape, np.nan) if gradient is None else gradient
+                state.update(x=x, value=value, gradient=gradient, iterations=n_iterations)
+                iterate(state)
 
-
-def check_bounds(bounds, size=None):
-    """Check a pair of lower and upper bounds; return it as two float64 arrays.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If they are no pair of numbers or of arrays of one length (`size` if given), hold NaN,
-        or a lower bound exceeds its upper one.
-    """
-    try:
-        low, high = (np.asarray(b, np.float64) for b in bounds)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"bounds must be a pair (low, high) of numbers or arrays, got {bounds!r}"
-        ) from None
-    for b in (low, high):
-        if b.ndim > 1 or (b.ndim == 1 and size is not None and b.size != size):
-            raise ValueError(
-                f"bounds must be numbers or arrays of the shape ({size or 'n_params'},), "
-                f"got {b.shape}"
+        try:
+            result = minimize(
+                answer,
+                x0,
+                jac=True,
+                method=self.method,
+                bounds=box,
+                callback=callback,
+                options=options,
             )
-        if np.isnan(b).any():
-            raise ValueError("bounds must not be NaN")
-    if low.ndim and high.ndim and low.shape != high.shape:
-        raise ValueError(f"bounds must be of one length, got {low.size} and {high.size}")
-    if (low > high).any():
-        raise ValueError("bounds must have every low at most its high")
-    return low, high
+        except _NotFinite:
+            return Outcome(Status.NOT_FINITE, "the objective or its gradient is not finite")
+        state["x"] = np.array(result.x)
+        if result.success:
+            status = Status.CONVERGED
+        elif result.status == _USED_UP[self.method]:
+            status = Status.COMPLETED
+        else:
+            status = Status.FAILED
+        return Outcome(status, f"{self.method}: {str(result.message).strip()}")
+
+
+class _NotFinite(Exception):
+    """Ends SciPy's method where it would go on from a number that is not finite."""

@@ -2,50 +2,168 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from fastmlp.optimizers import Optimizer
 from fastmlp.result import Status
+from fastmlp.solvers.function import Function
+from fastmlp.validation import check_count, check_not_negative
+
+# All that a solver has to know to go on: arrays, numbers and strings by name, so that it can be
+# written to a file. "x", "value" and "gradient" are among them.
+State = dict[str, Any]
 
 
 class Outcome(NamedTuple):
-    """How a solver ended."""
+    """Why a solver ended by itself."""
 
-    x: np.ndarray
     status: Status
     message: str
 
 
 class Solver(Optimizer, ABC):
-    """An optimizer that drives ``value_and_grad(x)`` and never sees the network behind it."""
+    """An optimizer that drives a `Function` and never sees the network behind it.
 
-    max_iterations: int
+    Attributes
+    ----------
+    max_iterations : int or None
+        Iterations; None is as many as the caller asks for, or `default_iterations`.
+    bounds : (low, high) or None
+        Box that x stays in.
+    batch_size : int or None
+        Rows of the mini-batches that the function is to make; None is all.
+    stochastic : bool
+        Whether it steps from mini-batch to mini-batch: then an iteration is an epoch of them, the
+        values are estimates, and it ends where it is, not at the least of them.
+    default_iterations : int
+    """
+
+    max_iterations: int | None = None
     bounds: Any = None
+    batch_size: int | None = None
+    stochastic: ClassVar[bool] = False
+    default_iterations: ClassVar[int] = 500
+
+    @property
+    def budget(self) -> int | None:
+        return self.max_iterations
+
+    # A method is an empty check, not an abstract one: most solvers take every function.
+    def check(self, function: Function) -> None:
+        """Refuse a function that this solver is not for, by a ValueError."""
 
     @abstractmethod
-    def solve(
-        self,
-        value_and_grad: Callable[[np.ndarray], tuple[float, np.ndarray]],
-        x0: np.ndarray,
-        *,
-        max_iterations: int,
-        resolution: float,
-        iterate: Callable[[np.ndarray, float, np.ndarray], None],
-    ) -> Outcome:
-        """Minimize from `x0`.
+    def start(self, function: Function, x0: np.ndarray) -> State:
+        """Evaluate at `x0`, float64 (n,), and make the state to begin with.
 
-        Parameters
-        ----------
-        value_and_grad : callable
-            Takes a float64 vector; returns a float and a float64 vector, both finite. May end
-            the solver by raising.
-        x0 : ndarray of float64, (n,)
-        max_iterations : int
-        resolution : float
-            Relative accuracy of the values: differences below it are noise.
-        iterate : callable
-            To be called as ``iterate(x, value, gradient)`` after every iteration. May end the
-            solver by raising.
+        Its "value" and "gradient" may be non-finite: the caller ends the run then. They are
+        those of the point, or NaN for a solver that does not evaluate at the start.
         """
+
+    @abstractmethod
+    def step(self, function: Function, state: State) -> Outcome | None:
+        """Do one iteration, or for a stochastic solver one update, changing `state` in place.
+
+        None is to go on. An `Outcome` says that there is no way on from the state, whose x,
+        value and gradient are then as they were.
+        """
+
+    def finished(self, function: Function, state: State) -> Outcome | None:
+        """Tell whether the state meets a tolerance."""
+        return None
+
+    def run(
+        self,
+        function: Function,
+        state: State,
+        max_iterations: int,
+        iterate: Callable[[State], None],
+    ) -> Outcome:
+        """Iterate from `state` on, and call ``iterate(state)`` after each iteration.
+
+        Both the function and `iterate` may end it by raising.
+        """
+        steps = function.n_batches if self.stochastic else 1
+        outcome = self.finished(function, state)
+        for _ in range(max_iterations):
+            if outcome is not None:
+                return outcome
+            for _ in range(steps):
+                outcome = self.step(function, state)
+                if outcome is not None:
+                    return outcome
+            iterate(state)
+            outcome = self.finished(function, state)
+        return outcome or Outcome(Status.COMPLETED, f"{max_iterations} iterations done")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Descent(Solver):
+    """A deterministic solver that lowers the value from iteration to iteration.
+
+    Parameters
+    ----------
+    max_iterations : int or None, default None
+        Iterations. None is as many as `epochs` of `fit` or `max_iterations` of `minimize` say,
+        else 500.
+    gradient_tolerance : float, default 1e-5
+        Converged when no component of the gradient is larger.
+    objective_tolerance : float, default 2.2e-9
+        Converged when an iteration lowers the objective by no more than this, relative to the
+        larger of its size and 1. Below four times the resolution of the network's dtype, that
+        is used instead: float32 values cannot show a smaller decrease.
+    step_tolerance : float, default 0.0
+        Converged when an iteration changes no parameter by more than this, relative to the
+        larger of its size and 1; with 0 when theta no longer changes.
+    """
+
+    max_iterations: int | None = None
+    gradient_tolerance: float = 1e-5
+    objective_tolerance: float = 2.2e-9
+    step_tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.max_iterations is not None:
+            check_count("max_iterations", self.max_iterations)
+        for name in ("gradient_tolerance", "objective_tolerance", "step_tolerance"):
+            check_not_negative(name, getattr(self, name))
+
+    def start(self, function, x0):
+        value, gradient = function.value_and_grad(x0)
+        return {
+            "x": x0.copy(),
+            "value": value,
+            "gradient": gradient,
+            "decrease": np.inf,
+            "change": np.inf,
+        }
+
+    def optimality(self, function: Function, state: State) -> np.ndarray:
+        """What vanishes at a minimum: the gradient, where nothing else is said."""
+        return state["gradient"]
+
+    def accept(self, state: State, x: np.ndarray, value: float, gradient: np.ndarray) -> None:
+        """Move the state on to a new point, and take down how far that was."""
+        old_x, old_value = state["x"], state["value"]
+        state["decrease"] = (old_value - value) / max(abs(old_value), abs(value), 1.0)
+        state["change"] = float((np.abs(x - old_x) / np.maximum(np.abs(x), 1.0)).max())
+        state["x"], state["value"], state["gradient"] = x, value, gradient
+
+    def finished(self, function, state):
+        largest = float(np.abs(self.optimality(function, state)).max())
+        if largest <= self.gradient_tolerance:
+            return Outcome(
+                Status.CONVERGED,
+                f"no component of the gradient is larger than {self.gradient_tolerance:g}",
+            )
+        if state["change"] <= self.step_tolerance:
+            return Outcome(Status.CONVERGED, "theta no longer changes")
+        tolerance = max(self.objective_tolerance, 4 * function.resolution)
+        if state["decrease"] <= tolerance:
+            return Outcome(
+                Status.CONVERGED, f"the objective fell by less than {tolerance:.2g} of its size"
+            )
+        return None

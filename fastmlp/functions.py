@@ -1,0 +1,173 @@
+"""What solvers minimize: a network's objective, or any function, under a monitor."""
+
+import numpy as np
+
+from fastmlp.kernels import codes
+from fastmlp.objective import evaluate
+from fastmlp.solvers.function import Function
+from fastmlp.sweep import SpareSweep
+from fastmlp.validation import as_real
+
+
+class NetworkFunction(Function):
+    """The objective of a network as a function of its parameters in float64.
+
+    Parameters
+    ----------
+    objective : Objective
+    monitor : Monitor
+        Counts the evaluations and may end them.
+    rng : numpy.random.Generator
+    batch_size : int or None
+        Rows of the mini-batches; None is all.
+    resumable : bool
+        See `Function`.
+    """
+
+    def __init__(self, objective, monitor, rng, batch_size=None, resumable=False):
+        self._objective = objective
+        self._monitor = monitor
+        self._n_rows = objective.n_rows
+        self._batch_rows = self._n_rows if batch_size is None else min(batch_size, self._n_rows)
+        self._order = np.empty(0, np.int64)
+        self._next = 0
+        self._spare = SpareSweep(np.inf)
+        self.rng = rng
+        self.resumable = resumable
+        self.size = objective.net.n_params
+        self.resolution = float(np.finfo(objective.net.dtype).eps)
+        self.n_batches = -(-self._n_rows // self._batch_rows)
+        self.l1 = _l1_factors(objective.net, objective.l1) if objective.l1 else None
+
+    def value_and_grad(self, x):
+        return self._evaluate(x, codes.DIFFERENTIATE, self._objective.problem)
+
+    def value(self, x):
+        return self._evaluate(x, codes.EVALUATE, self._objective.problem)[0]
+
+    def smooth_value_and_grad(self, x):
+        problem = self._objective.problem._replace(l1=0.0)
+        return self._evaluate(x, codes.DIFFERENTIATE, problem)
+
+    def batch(self):
+        if self._batch_rows == self._n_rows:
+            return self
+        if self._next >= self._order.size:
+            self._order, self._next = self.rng.permutation(self._n_rows), 0
+        rows = self._order[self._next : self._next + self._batch_rows]
+        self._next += self._batch_rows
+        return _Batch(self, rows)
+
+    def snapshot(self):
+        """Where it is in the data, for `restore`."""
+        return {
+            "order": self._order,
+            "next": self._next,
+            "rng": self.rng.bit_generator.state,
+        }
+
+    def restore(self, snapshot):
+        """Go back to where a `snapshot` was taken."""
+        self._order, self._next = snapshot["order"], snapshot["next"]
+        self.rng.bit_generator.state = snapshot["rng"]
+
+    def _evaluate(self, x, mode, problem, samples=None):
+        objective, monitor = self._objective, self._monitor
+        passes = problem.n_rows / self._n_rows
+        differentiated = mode == codes.DIFFERENTIATE
+        monitor.admit(1 if differentiated else 0)
+        with np.errstate(over="ignore"):  # what overflows is infinite, and so is the value
+            theta = x.astype(objective.net.dtype)
+        value, gradient = evaluate(
+            objective.net,
+            problem,
+            objective.samples if samples is None else samples,
+            theta,
+            mode,
+            objective.spare if samples is None else self._spare,
+            monitor.check,
+        )
+        monitor.count(1, 1 if differentiated else 0, passes)
+        return value, gradient.astype(np.float64)
+
+
+class _Batch(Function):
+    """A network's objective estimated from some of its rows."""
+
+    def __init__(self, whole, rows):
+        objective = whole._objective
+        X, Y, weights = objective.samples
+        n_rows = whole._n_rows
+        self._whole = whole
+        self._problem = objective.problem._replace(n_rows=rows.size)
+        self._samples = (
+            X.reshape(n_rows, -1)[rows].ravel(),
+            Y.reshape(n_rows, -1)[rows].ravel(),
+            weights[rows] if weights.size else weights,
+        )
+        for array in self._samples:
+            array.setflags(write=False)
+        self.size, self.resolution, self.rng = whole.size, whole.resolution, whole.rng
+        self.l1 = whole.l1
+
+    def value_and_grad(self, x):
+        return self._whole._evaluate(x, codes.DIFFERENTIATE, self._problem, self._samples)
+
+    def value(self, x):
+        return self._whole._evaluate(x, codes.EVALUATE, self._problem, self._samples)[0]
+
+
+def _l1_factors(net, l1):
+    """The factor of each parameter's absolute value: `l1` for weights, 0 for biases."""
+    factors = np.zeros(net.n_params)
+    for n_in, n_out, start in net._layout[:, : codes.W_OFFSET + 1]:
+        factors[start : start + n_in * n_out] = l1
+    return factors
+
+
+class CallableFunction(Function):
+    """What `minimize` is given, checked at every call.
+
+    Parameters
+    ----------
+    value_and_grad : callable
+        As of `fastmlp.minimize`.
+    size : int
+    monitor : Monitor
+    rng : numpy.random.Generator
+    l1 : ndarray (n,) or None
+        Factors of absolute values to be added to the function.
+    """
+
+    def __init__(self, value_and_grad, size, monitor, rng, l1=None):
+        self._given = value_and_grad
+        self._monitor = monitor
+        self.size = size
+        self.resolution = float(np.finfo(np.float64).eps)
+        self.rng = rng
+        self.l1 = l1
+
+    def value_and_grad(self, x):
+        value, gradient = self.smooth_value_and_grad(x)
+        if self.l1 is not None:
+            value += float(self.l1 @ np.abs(x))
+            gradient = gradient + self.l1 * np.sign(x)
+        return value, gradient
+
+    def smooth_value_and_grad(self, x):
+        self._monitor.admit(1)
+        returned = self._given(x)
+        try:
+            value, gradient = returned
+            value, gradient = float(value), as_real("gradient", gradient).astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"value_and_grad must return a number and a vector of numbers, got {returned!r}"
+            ) from None
+        if gradient.shape != (self.size,):
+            raise ValueError(
+                f"value_and_grad must return a gradient of the shape {(self.size,)}, "
+                f"got {gradient.shape}"
+            )
+        self._monitor.count(1, 1, 1)
+        return value, gradient

@@ -1,0 +1,69 @@
+"""What a solver sees of the function it minimizes."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+
+class Function(ABC):
+    """A function of a float64 vector (n,), the objective of a network or any other.
+
+    Each evaluation is counted and watched: it may end the solver by raising. What it returns may
+    be non-finite, and is the solver's own: no later evaluation changes it.
+
+    Attributes
+    ----------
+    size : int
+        n.
+    resolution : float
+        Relative accuracy of the values: differences below it are noise.
+    rng : numpy.random.Generator
+        The source of all that the solver draws.
+    n_batches : int
+        How many mini-batches `batch` makes of the data before it begins anew; 1 without data.
+    resumable : bool
+        Whether the state is to be saved: then a solver keeps all that takes to go on from it.
+    l1 : ndarray of float64 (n,), or None
+        Factors of \\|x\\| that are part of the value. The gradient of such a term takes 0 at 0.
+    """
+
+    size: int
+    resolution: float
+    rng: np.random.Generator
+    n_batches: int = 1
+    resumable: bool = False
+    l1: np.ndarray | None = None
+
+    @abstractmethod
+    def value_and_grad(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and gradient, float64 (n,)."""
+
+    def value(self, x: np.ndarray) -> float:
+        """The value alone."""
+        return self.value_and_grad(x)[0]
+
+    def batch(self) -> "Function":
+        """An estimate of this function from the next mini-batch, the same at every call of it.
+
+        Without data it is the function itself, which may be noisy.
+        """
+        return self
+
+    def smooth_value_and_grad(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and gradient without the term of `l1`."""
+        if self.l1 is None:
+            return self.value_and_grad(x)
+        raise NotImplementedError
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether there is a `gauss_newton`."""
+        return False
+
+    def gauss_newton(self, x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value, gradient, and the Gauss-Newton approximation (n, n) of the Hessian.
+
+        For values that are a sum of squares, and a quadratic penalty, of which the matrix has
+        the exact Hessian.
+        """
+        raise NotImplementedError

@@ -1,0 +1,43 @@
+"""A stochastic optimizer as a solver: one compiled update for each gradient."""
+
+import numpy as np
+
+from fastmlp.kernels import threads, updates
+from fastmlp.solvers.solver import Solver
+
+
+class Updates(Solver):
+    """Runs the update of a `Stochastic` optimizer on any function.
+
+    Parameters
+    ----------
+    optimizer : Stochastic
+    """
+
+    stochastic = True
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    def start(self, function, x0):
+        value, gradient = function.value_and_grad(x0.copy())
+        slots = np.zeros(self.optimizer.n_slots * x0.size)
+        return {"x": x0.copy(), "value": value, "gradient": gradient, "slots": slots, "t": 0}
+
+    def step(self, function, state):
+        optimizer, t = self.optimizer, state["t"]
+        rate = optimizer.learning_rates(t, 1, 1)[0]
+        x = state["x"].copy()
+        threads.run(
+            updates.update_vector,
+            1,
+            optimizer.code,
+            x,
+            state["gradient"],
+            state["slots"],
+            optimizer.hyperparameters(),
+            rate,
+            t + 1,
+        )
+        value, gradient = function.value_and_grad(x.copy())
+        state.update(x=x, value=value, gradient=gradient, t=t + 1)
