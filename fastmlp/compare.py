@@ -13,12 +13,12 @@ from fastmlp.monitor import Monitor
 from fastmlp.network import MLP
 from fastmlp.objective import Objective, check_network
 from fastmlp.result import COLUMNS, FitResult, Status
+from fastmlp.running import run_stages
 from fastmlp.training import (
     check_batches,
     check_optimizers,
     check_run_options,
     held_out_objective,
-    run_stages,
 )
 from fastmlp.validation import as_rows
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
+from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
@@ -16,10 +17,10 @@ from fastmlp.objective import check_network
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
 from fastmlp.training import fit, prepare
-from fastmlp.validation import as_real, as_rows, as_weights, check_count, check_flag
+from fastmlp.validation import as_generator, as_real, as_rows, as_weights, check_count, check_flag
 
 # What `fit_many` passes on to `fit`: all of its options but those that it has in its own way.
-_OWN = ("n_threads", "progress", "seed")
+_OWN = ("n_threads", "progress", "seed", "restarts", "checkpoint")
 _DEFAULTS = {
     name: parameter.default
     for name, parameter in inspect.signature(fit).parameters.items()
@@ -125,6 +126,22 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
             raise
 
     return _run(train, len(nets), n_threads, interruption, progress)
+
+
+def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
+    """Do what `fit` does with `restarts`."""
+    check_network(net)
+    check_count("restarts", restarts)
+    draws = as_generator(seed).integers(2**63, size=(restarts, 2)).tolist()
+    nets = [net.copy(), *(net.redrawn(draw) for draw, _ in draws[1:])]
+    seeds = [shuffling for _, shuffling in draws]
+    results = fit_many(nets, X, y, seeds=seeds, n_threads=n_threads, progress=progress, **options)
+    losses = [result.loss if np.isfinite(result.loss) else np.inf for result in results]
+    best = int(np.argmin(losses))
+    net.theta[:] = nets[best].theta
+    return replace(
+        results[best], message=f"{results[best].message}; start {best + 1} of {restarts} was best"
+    )
 
 
 def _run(train, n_nets, n_threads, interruption, progress):

@@ -181,6 +181,28 @@ class Monitor:
             np.inf if gradient_evaluations is None else self.n_grad_evals + gradient_evaluations
         )
 
+    def snapshot(self) -> dict:
+        """All that it has counted and recorded, for `restore`."""
+        return {
+            "seconds": self.seconds,
+            "epoch": self.epoch,
+            "n_loss_evals": self.n_loss_evals,
+            "n_grad_evals": self.n_grad_evals,
+            "data_passes": self.data_passes,
+            "trace": self.trace.as_array(),
+        }
+
+    def restore(self, snapshot) -> None:
+        """Go on counting from a `snapshot` of another run."""
+        self._paused -= snapshot["seconds"]
+        self.epoch = snapshot["epoch"]
+        self.n_loss_evals = snapshot["n_loss_evals"]
+        self.n_grad_evals = snapshot["n_grad_evals"]
+        self.data_passes = snapshot["data_passes"]
+        self.trace = Trace.from_array(snapshot["trace"])
+        if self._bar is not None:
+            self._bar.update(self.epoch)
+
     def evaluations_left(self) -> float:
         """Gradient evaluations that the budget still has."""
         return self._last_evaluation - self.n_grad_evals

@@ -119,11 +119,16 @@ class MLP:
         n_hidden = len(self._layer_sizes) - 2
         self._activations, self._parameters = _check_activations(activation, output, n_hidden)
         check_known("init", init, INITIALIZATIONS)
+        self._init = init
         rng = as_generator(seed)
         self._allocate()
+        self._draw(rng)
+
+    def _draw(self, rng):
+        """Draw starting weights."""
         for weights, name in zip(self.weights, self._activations, strict=True):
             n_in, n_out = weights.shape
-            weights[:] = draw_weights(rng, n_in, n_out, init, name)
+            weights[:] = draw_weights(rng, n_in, n_out, self._init, name)
 
     def _allocate(self):
         """Lay theta out, as zeros, and make the views and the table that kernels read."""
@@ -233,6 +238,7 @@ class MLP:
             "activation": list(self.activations[:-1]),
             "output": self.output,
             "dtype": str(self._dtype),
+            "init": self._init,
         }
 
     @classmethod
@@ -248,12 +254,22 @@ class MLP:
         self._activations, self._parameters = _check_activations(
             architecture["activation"], architecture["output"], len(self._layer_sizes) - 2
         )
+        self._init = architecture.get("init", "auto")  # older files lack it
+        check_known("init", self._init, INITIALIZATIONS)
         self._allocate()
         self.theta = theta
 
     def copy(self) -> "MLP":
         """An independent network with the same architecture and parameters."""
         return self.from_architecture(self.architecture(), self._theta)
+
+    def redrawn(self, seed=None) -> "MLP":
+        """A network with the same architecture and new starting weights, drawn as by `MLP`."""
+        rng = as_generator(seed)
+        net = self.copy()
+        net._theta[:] = 0
+        net._draw(rng)
+        return net
 
     def predict(self, X, *, n_threads=None) -> np.ndarray:
         """Outputs of the network, after the output activation.

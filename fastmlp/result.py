@@ -55,6 +55,7 @@ class Record:
 
 
 COLUMNS = tuple(f.name for f in fields(Record))
+_COUNTS = ("epoch", "n_loss_evals", "n_grad_evals")
 
 
 class Trace:
@@ -85,6 +86,18 @@ class Trace:
                 raise KeyError(f"trace has the columns {', '.join(COLUMNS)}, got {key!r}")
             return np.array([getattr(record, key) for record in self._records])
         return self._records[key]
+
+    def as_array(self) -> np.ndarray:
+        """All records, float64 (n_records, n_columns)."""
+        return np.array([astuple(record) for record in self._records]).reshape(-1, len(COLUMNS))
+
+    @classmethod
+    def from_array(cls, rows) -> "Trace":
+        """The trace whose `as_array` gave `rows`."""
+        kinds = [int if name in _COUNTS else float for name in COLUMNS]
+        return cls(
+            Record(*(kind(value) for kind, value in zip(kinds, row, strict=True))) for row in rows
+        )
 
     def __repr__(self) -> str:
         return f"Trace of {len(self)} records: {', '.join(COLUMNS)}"

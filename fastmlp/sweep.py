@@ -104,7 +104,7 @@ class Sweep:
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
         constants[codes.ACTIVATION_PARAMETERS :] = net._activation_parameters
         self._tables = Tables(workspace, chunks, net._layout, constants, hyper)
-        self._n_chunks = len(chunks)
+        self._n_chunks = self._end = len(chunks)
         self._chunk_flops = 6.0 * rows * n_weights
         self._no_update = Update(np.empty(0, dtype), np.empty(0), np.inf)
         self._order = _AS_THEY_LIE
@@ -121,8 +121,8 @@ class Sweep:
 
     @property
     def done(self) -> bool:
-        """Whether the sweep has been through all rows."""
-        return self._tables.cursor[codes.CHUNK] == self._n_chunks
+        """Whether the sweep has been through all that `begin` set it."""
+        return self._tables.cursor[codes.CHUNK] == self._end
 
     @property
     def total(self) -> float:
@@ -140,8 +140,15 @@ class Sweep:
         """Updates since `begin`."""
         return int(self._tables.cursor[codes.MINI_BATCH])
 
-    def begin(self, order=None, updates_before=0):
-        """Start over, with rows in the given order (int64) if the sweep gathers."""
+    def begin(self, order=None, updates_before=0, most_updates=np.inf):
+        """Start over, with rows in the given order (int64) if the sweep gathers.
+
+        The sweep ends after all rows, or after `most_updates` mini-batches.
+        """
+        self._end = self._n_chunks
+        if most_updates < self.n_updates:
+            last = np.flatnonzero(self._tables.chunks[:, codes.LAST])
+            self._end = int(last[int(most_updates) - 1]) + 1
         self._order = _AS_THEY_LIE if order is None else order
         cursor = self._tables.cursor
         cursor.fill(0)
@@ -166,7 +173,7 @@ class Sweep:
         arguments = (mode, theta, samples, gradient, self._order, update or self._no_update)
         if self._calls_without_clock > 0:
             self._calls_without_clock -= 1
-            run_sweep(self._tables, False, self._n_chunks, *arguments)
+            run_sweep(self._tables, False, self._end, *arguments)
         else:
             self._run_slice(arguments)
         return self._tables.cursor[codes.OUTCOME] == codes.FINISHED
@@ -179,7 +186,7 @@ class Sweep:
         if self._pace.is_new(as_team):
             # Nothing to do: compiles or loads the kernels, off the clock.
             run_sweep(self._tables, as_team, start, *arguments)
-        stop = min(self._n_chunks, start + max(1, int(flops / self._chunk_flops)))
+        stop = min(self._end, start + max(1, int(flops / self._chunk_flops)))
         began = time.perf_counter()
         run_sweep(self._tables, as_team, stop, *arguments)
         seconds = time.perf_counter() - began

@@ -1,18 +1,15 @@
 """fit: every optimizer on a network's objective, with one result and one trace; and minimize."""
 
-from contextlib import suppress
-
 import numpy as np
 
 from fastmlp import optimizers as stochastic
-from fastmlp.functions import CallableFunction, NetworkFunction
-from fastmlp.kernels import codes
-from fastmlp.monitor import Monitor, Stop
+from fastmlp.checkpoint import Checkpoint, identify
+from fastmlp.functions import NetworkFunction
+from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse
-from fastmlp.result import FitResult, Status
-from fastmlp.solvers import LBFGS, Scipy, Solver, Updates, check_bounds
-from fastmlp.sweep import Sweep, Update
+from fastmlp.running import run_on_function, run_stages
+from fastmlp.solvers import LBFGS, Scipy, Solver, check_bounds
 from fastmlp.validation import (
     as_generator,
     as_real,
@@ -27,9 +24,6 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {**stochastic.BY_NAME, "lbfgs": LBFGS, 
 
 # Epochs of a stochastic optimizer where `fit` is given none.
 EPOCHS = 20
-
-# After these a list of optimizers goes on to the next; after any other the fit is over.
-_HAND_OVER = (Status.COMPLETED, Status.CONVERGED, Status.FAILED)
 
 
 def fit(
@@ -53,6 +47,8 @@ def fit(
     progress=False,
     n_threads=None,
     seed=None,
+    restarts=None,
+    checkpoint=None,
 ):
     """Train a network in place.
 
@@ -95,7 +91,16 @@ def fit(
         this process may use cores and the work is enough for. Theta comes out with the same bits
         for every number.
     seed : int or None, default None
-        Of the shuffling. None draws afresh.
+        Of the shuffling, and of all else that is drawn. None draws afresh.
+    restarts : int or None, default None
+        Fit from so many different starts, one network to a thread, and keep the one with the
+        least objective: the network's own parameters are the first start, the others are drawn
+        as `MLP` does. The outcome is that of the best. None is one start.
+    checkpoint : path or None, default None
+        File that keeps all that is needed to go on exactly: parameters, the optimizer's state,
+        random numbers and the trace. It is written about every second and at the end, in one
+        move. If it exists, the fit goes on from it, and `epochs` counts those done before: a fit
+        of n epochs, taken up again for 2n, ends with the bits of one of 2n.
 
     Returns
     -------
@@ -110,29 +115,44 @@ def fit(
     -----
     If the objective or theta turns non-finite, the fit stops at that step and theta goes back
     to the best finite parameters: those of the epoch with the least objective, or the start.
+    A checkpoint of other data, another network, optimizer or objective, or a torn one, is refused
+    and left alone. A limit within an epoch leaves the checkpoint at the last finished epoch.
+
     Ctrl-C ends the fit with theta as of the last finished epoch; the status tells of it even if
     that was the last epoch of all.
     """
+    options = {
+        "optimizer": optimizer,
+        "loss": loss,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "l1": l1,
+        "l2": l2,
+        "sample_weight": sample_weight,
+        "shuffle": shuffle,
+        "clip_norm": clip_norm,
+        "validation_data": validation_data,
+        "callbacks": callbacks,
+        "time_limit": time_limit,
+        "target_loss": target_loss,
+    }
+    if restarts is not None:
+        from fastmlp.many import fit_best
+
+        if checkpoint is not None:
+            raise ValueError("checkpoint must be None where restarts are given")
+        return fit_best(
+            net, X, y, restarts, n_threads=n_threads, progress=progress, seed=seed, **options
+        )
     run = prepare(
         net,
         X,
         y,
-        optimizer=optimizer,
-        loss=loss,
-        batch_size=batch_size,
-        epochs=epochs,
-        l1=l1,
-        l2=l2,
-        sample_weight=sample_weight,
-        shuffle=shuffle,
-        clip_norm=clip_norm,
-        validation_data=validation_data,
-        callbacks=callbacks,
-        time_limit=time_limit,
-        target_loss=target_loss,
         progress=progress,
         n_threads=n_threads,
         seed=seed,
+        checkpoint=checkpoint,
+        **options,
     )
     return run()
 
@@ -158,6 +178,7 @@ def prepare(
     progress,
     n_threads,
     seed,
+    checkpoint=None,
 ):
     """Check all that `fit` is given; return what then fits, once, and returns the FitResult.
 
@@ -170,217 +191,23 @@ def prepare(
     objective = Objective(
         net, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
     )
+    function = NetworkFunction(objective, None, batches["rng"])
+    for stage in stages:
+        if isinstance(stage, Solver):
+            stage.check(function)
     held_out = held_out_objective(net, validation_data, loss, n_threads)
+    if checkpoint is not None:
+        identity = identify(net, objective.problem, objective.samples, stages, batches)
+        checkpoint = Checkpoint(checkpoint, identity)
     validate = None if held_out is None else held_out.value
     budgets = [budget(stage, epochs) for stage in stages]
     options |= {"network": net, "validate": validate, "total": sum(budgets)}
 
     def run(interruption=None):
         with Monitor(**options, interruption=interruption) as monitor:
-            return run_stages(objective, stages, budgets, monitor, batches)
+            return run_stages(objective, stages, budgets, monitor, batches, checkpoint=checkpoint)
 
     return run
-
-
-def run_stages(objective, stages, budgets, monitor, batches, *, comparable=False):
-    """Run optimizers in turn, each from where the last one stopped; return the FitResult.
-
-    Parameters
-    ----------
-    objective : Objective
-    stages : list of Optimizer
-    budgets : list of int
-        Epochs of each stochastic optimizer, iterations of each solver.
-    monitor : Monitor
-    batches : dict
-        What `check_batches` returns.
-    comparable : bool
-        Whether a solver's budget is data passes as well, and every record holds the objective
-        and its gradient's norm at theta, evaluated off the clock. A last record then shows what
-        was spent since the one before it, as on a line search that the budget cut short.
-    """
-    for stage, amount in zip(stages, budgets, strict=True):
-        if isinstance(stage, Solver):
-            monitor.limit(amount if comparable else None)
-            rng = batches["rng"]
-            status, message, loss = run_solver(objective, stage, amount, monitor, rng, comparable)
-        else:
-            monitor.limit()
-            status, message, loss = run_stochastic(
-                objective, stage, amount, monitor, **batches, exact=comparable
-            )
-        if status not in _HAND_OVER:
-            break
-    trace, seconds = monitor.trace, monitor.seconds
-    if comparable and not (len(trace) and trace[-1].data_passes == monitor.data_passes):
-        with suppress(Stop):  # the optimizer has ended already
-            record_exactly(objective, monitor)
-    status, message = monitor.outcome(status, message)
-    return FitResult(
-        theta=objective.net.theta.copy(),
-        loss=loss,
-        status=status,
-        message=message,
-        n_iter=monitor.epoch,
-        n_loss_evals=monitor.n_loss_evals,
-        n_grad_evals=monitor.n_grad_evals,
-        seconds=seconds,
-        trace=trace,
-    )
-
-
-def run_stochastic(
-    objective, optimizer, n_epochs, monitor, batch_size, shuffle, clip_norm, rng, exact=False
-):
-    """Train with mini-batches; return status, message and loss, with the outcome in net.theta.
-
-    If `exact`, every record, and one at the start, holds the objective and its gradient's norm
-    at theta, evaluated off the clock, instead of the mean over the epoch.
-    """
-    net, n_rows = objective.net, objective.n_rows
-    theta = net.theta
-    batch_rows = n_rows if batch_size is None else min(int(batch_size), n_rows)
-    gather = shuffle == "replacement" or (bool(shuffle) and batch_rows < n_rows)
-    sweep = Sweep(net, objective.problem, batch_rows, gather=gather, optimizer=optimizer)
-    state = np.zeros(optimizer.n_slots * theta.size, net.dtype)
-    mode = codes.UPDATE if clip_norm is None else codes.UPDATE_CLIPPED
-    whole_gradient = clip_norm is not None or not sweep.one_chunk
-    gradient = np.empty(theta.size if whole_gradient else 0, net.dtype)
-    largest_norm = np.inf if clip_norm is None else float(clip_norm)
-    start = theta.copy()
-    finished, best, best_objective = start, start, np.inf
-    n_updates = 0
-    try:
-        if exact:
-            record_exactly(objective, monitor, first=True)
-        for _ in range(n_epochs):
-            order = None
-            if gather:
-                replacement = shuffle == "replacement"
-                order = rng.integers(0, n_rows, n_rows) if replacement else rng.permutation(n_rows)
-            rates = optimizer.learning_rates(n_updates, sweep.n_updates, sweep.n_updates)
-            update = Update(state, rates, largest_norm)
-            sweep.begin(order, n_updates)
-            passes = monitor.data_passes
-            while not sweep.done:
-                before = sweep.updates_done
-                finite = sweep.advance(mode, theta, objective.samples, gradient, update)
-                done = sweep.updates_done - before
-                monitor.n_loss_evals += done
-                monitor.n_grad_evals += done
-                monitor.data_passes = passes + sweep.rows_done / n_rows
-                if not finite:
-                    raise Stop(Status.NOT_FINITE, "the objective or its gradient is not finite")
-                monitor.check()
-            # A rectifier can hide infinite parameters from the objective.
-            if not np.isfinite(theta).all():
-                raise Stop(Status.NOT_FINITE, "theta is not finite")
-            n_updates += sweep.n_updates
-            monitor.epoch += 1
-            estimate = sweep.total / n_rows + objective.penalty(theta)
-            finished = theta.copy()
-            if estimate < best_objective:
-                best, best_objective = finished, estimate
-            if exact:
-                record_exactly(objective, monitor)
-            else:
-                monitor.record(estimate, theta)
-        status, message = Status.COMPLETED, f"{n_epochs} epochs done"
-    except Stop as stop:
-        status, message = stop.status, stop.message
-    if status is Status.INTERRUPTED:
-        theta[:] = finished
-    loss = objective.value()
-    if status is not Status.NOT_FINITE and not (np.isfinite(theta).all() and np.isfinite(loss)):
-        status, message = Status.NOT_FINITE, "the objective is not finite after the last update"
-    if status is Status.NOT_FINITE:
-        # An epoch's mean lags behind its theta, so the candidates are compared anew.
-        candidates = [start] if best is start else [start, best]
-        values = [objective.value(candidate) for candidate in candidates]
-        chosen = int(np.nanargmin(values)) if np.isfinite(values).any() else 0
-        theta[:], loss = candidates[chosen], values[chosen]
-        message += "; theta is back at the best finite one"
-    return status, message, loss
-
-
-def record_exactly(objective, monitor, *, first=False):
-    """Record the objective and its gradient's norm at theta, off the clock."""
-    with monitor.paused():
-        value, gradient = objective.value_and_grad()
-    if not np.isfinite(value):
-        raise Stop(Status.NOT_FINITE, "the objective is not finite")
-    monitor.record(value, objective.net.theta, euclidean_norm(gradient), first=first)
-
-
-def euclidean_norm(vector):
-    """Norm of a vector, in float64 and without BLAS, whose threads would get in ours' way."""
-    return float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
-
-
-def run_solver(objective, solver, max_iterations, monitor, rng, comparable=False):
-    """Minimize the objective; return status, message and loss, with the outcome in net.theta."""
-    net = objective.net
-    function = NetworkFunction(objective, monitor, rng, solver.batch_size)
-    exactly = objective if comparable and solver.stochastic else None
-    x, status, message = drive(
-        solver, function, net.theta.astype(np.float64), max_iterations, monitor, exactly
-    )
-    net.theta[:] = x
-    return status, message, objective.value()
-
-
-def drive(solver, function, x0, max_iterations, monitor, exactly=None):
-    """Run a solver under a monitor: record, and come back with the best iterate.
-
-    Parameters
-    ----------
-    exactly : Objective or None
-        Evaluated off the clock for the records, instead of the solver's own estimates.
-
-    Returns
-    -------
-    (ndarray of float64, Status, str)
-        A stochastic solver ends where it is, unless that is not finite.
-    """
-    best, best_value = x0.copy(), np.inf
-    latest = best
-
-    def record(state, first=False):
-        nonlocal best, best_value, latest
-        x, value = state["x"], state["value"]
-        latest = x
-        if not np.isfinite(x).all():
-            raise Stop(Status.NOT_FINITE, "theta is not finite")
-        if value <= best_value:
-            best, best_value = x.copy(), value
-        if exactly is None:
-            monitor.record(value, x, euclidean_norm(state["gradient"]), first=first)
-        else:
-            exactly.net.theta[:] = x
-            record_exactly(exactly, monitor, first=first)
-
-    def iterate(state):
-        monitor.epoch += 1
-        record(state)
-
-    try:
-        state = solver.start(function, x0)
-        latest = state["x"]
-        if (np.isnan(state["value"]) and not solver.stochastic) or np.isinf(state["value"]):
-            raise Stop(Status.NOT_FINITE, "the objective is not finite at the start")
-        if not np.isfinite(state["gradient"]).all() and not solver.stochastic:
-            raise Stop(Status.NOT_FINITE, "the gradient is not finite at the start")
-        record(state, first=True)
-        status, message = solver.run(function, state, max_iterations, iterate)
-        latest = state["x"]
-    except Stop as stop:
-        status, message = stop.status, stop.message
-        x = latest if solver.stochastic else best
-    else:
-        x = best if status in (Status.NOT_FINITE, Status.FAILED) else latest
-    if status is Status.NOT_FINITE:
-        return best, status, f"{message}; x is back at the best finite one"
-    return x, status, message
 
 
 def minimize(
@@ -443,29 +270,7 @@ def minimize(
     budgets = [budget(stage, max_iterations, 1000) for stage in stages]
 
     with Monitor(total=sum(budgets), **options) as monitor:
-        function = CallableFunction(value_and_grad, x.size, monitor, rng, factors)
-        for stage, n_iterations in zip(stages, budgets, strict=True):
-            solver = stage if isinstance(stage, Solver) else Updates(stage)
-            solver.check(function)
-            x, status, message = drive(solver, function, x, n_iterations, monitor)
-            if status not in _HAND_OVER:
-                break
-        seconds = monitor.seconds
-        loss = float(value_and_grad(x.copy())[0])
-        if factors is not None:
-            loss += float(factors @ np.abs(x))
-        status, message = monitor.outcome(status, message)
-    return FitResult(
-        theta=x,
-        loss=loss,
-        status=status,
-        message=message,
-        n_iter=monitor.epoch,
-        n_loss_evals=monitor.n_loss_evals,
-        n_grad_evals=monitor.n_grad_evals,
-        seconds=seconds,
-        trace=monitor.trace,
-    )
+        return run_on_function(value_and_grad, x, stages, budgets, monitor, rng, factors)
 
 
 def check_l1(l1, size):

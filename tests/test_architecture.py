@@ -24,7 +24,16 @@ ROOMS = {
     "objective": PARAMETERS,
     "solvers": {"optimizers", "schedules", "result", "solvers"},
     "functions": {*PARAMETERS, "objective", "solvers"},
-    "training": {*PARAMETERS, "functions", "monitor", "objective", "solvers"},
+    "running": {*PARAMETERS, "functions", "monitor", "objective", "solvers"},
+    "training": {
+        *PARAMETERS,
+        "checkpoint",
+        "functions",
+        "monitor",
+        "objective",
+        "running",
+        "solvers",
+    },
 }
 
 

@@ -107,6 +107,7 @@ def test_safetensors_reads_the_layers_by_name(saved, path):
         "activation": ["relu"],
         "output": "softmax",
         "dtype": "float32",
+        "init": "auto",
     }
 
 

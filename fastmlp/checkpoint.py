@@ -1,0 +1,194 @@
+"""Checkpoints: all that a fit needs to go on exactly, in one safetensors file. Never pickle."""
+
+import json
+import os
+import time
+import uuid
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fastmlp.files import check_path
+
+FORMAT = "fastmlp-checkpoint-1"
+
+# A file is written again after so many seconds, and after so many times what writing took.
+_SECONDS_BETWEEN = 1.0
+_WRITING_SHARE = 20
+
+# What may differ when a fit is taken up again: how long it is to go on.
+_BUDGETS = ("epochs", "max_iterations")
+
+
+class Checkpoint:
+    """The newest state of a fit, in memory and, now and then, in a file.
+
+    Parameters
+    ----------
+    path : path
+        Read if it exists, then replaced in one move, so that a crash leaves a whole file.
+    identity : dict
+        What the fit is about, fit for JSON: a file about anything else is refused.
+
+    Attributes
+    ----------
+    saved : dict or None
+        The state in the file, None if there is none.
+
+    Raises
+    ------
+    ValueError
+        If the file is torn, or is no checkpoint of this fit. It is left alone.
+    """
+
+    def __init__(self, path, identity):
+        check_path(path)
+        self._path = Path(path)
+        if self._path.is_dir():
+            raise IsADirectoryError(f"checkpoint must be a file, {str(path)!r} is a folder")
+        if not self._path.parent.is_dir():
+            raise FileNotFoundError(f"checkpoint must be in an existing folder, got {str(path)!r}")
+        self._identity = identity
+        self._newest = None
+        self._next_write = time.perf_counter() + _SECONDS_BETWEEN
+        self.saved = self._read() if self._path.exists() else None
+
+    def keep(self, state):
+        """Keep a copy of `state`, nested dicts of arrays and plain values; write it if it is time.
+
+        A state may be changed in place after it was kept.
+        """
+        self._newest = _copy(state)
+        if time.perf_counter() >= self._next_write:
+            self.write()
+
+    def write(self):
+        """Write the newest state, if there is one that was not written yet."""
+        if self._newest is None:
+            return
+        from safetensors.numpy import save_file
+
+        began = time.perf_counter()
+        tensors: dict[str, np.ndarray] = {}
+        values = _take_arrays(self._newest, "", tensors)
+        metadata = {
+            "format": FORMAT,
+            "identity": json.dumps(self._identity, sort_keys=True),
+            "values": json.dumps(values),
+            "checksum": str(_checksum(tensors)),
+        }
+        unfinished = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex[:8]}.unfinished")
+        try:
+            save_file(tensors, unfinished, metadata)
+            os.replace(unfinished, self._path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        self._newest = None
+        now = time.perf_counter()
+        self._next_write = now + max(_SECONDS_BETWEEN, _WRITING_SHARE * (now - began))
+
+    def _read(self):
+        from safetensors import SafetensorError, safe_open
+
+        shown = str(self._path)
+        try:
+            with safe_open(self._path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"checkpoint must be a whole file, {shown!r} is not: {error}"
+            ) from None
+        if metadata.get("format") != FORMAT:
+            raise ValueError(
+                f"checkpoint must be a file that fit wrote there, the format of {shown!r} is "
+                f"{metadata.get('format')!r}, not {FORMAT!r}"
+            )
+        try:
+            identity = json.loads(metadata["identity"])
+            values = json.loads(metadata["values"])
+            whole = metadata["checksum"] == str(_checksum(tensors))
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"checkpoint must be a whole file, {shown!r} is not: {error}"
+            ) from None
+        if not whole:
+            raise ValueError(f"checkpoint must be a whole file, the checksum of {shown!r} differs")
+        for name, mine in json.loads(json.dumps(self._identity)).items():
+            if identity.get(name) != mine:
+                raise ValueError(
+                    f"checkpoint must be of this fit, but {shown!r} differs in {name}: "
+                    f"{_shorten(identity.get(name))}, not {_shorten(mine)}"
+                )
+        return _put_arrays(values, "", tensors)
+
+
+def identify(net, problem, samples, stages, batches):
+    """What a fit is about: network, data, objective, optimizers and mini-batches."""
+    return {
+        "architecture": net.architecture(),
+        "data": [zlib.crc32(np.ascontiguousarray(array).data) for array in samples],
+        "objective": [*problem[:-1]],  # but for the number of threads
+        "optimizer": [_describe(stage) for stage in stages],
+        "mini-batches": [batches[name] for name in ("batch_size", "shuffle", "clip_norm")],
+    }
+
+
+def _describe(value):
+    """Hyperparameters as JSON, without the budgets."""
+    if is_dataclass(value):
+        given = {
+            f.name: _describe(getattr(value, f.name))
+            for f in fields(value)
+            if f.name not in _BUDGETS
+        }
+        return {"name": type(value).__name__, **given}
+    if isinstance(value, Mapping):
+        return {str(key): _describe(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_describe(one) for one in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _describe(value.tolist())
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)
+
+
+def _shorten(value, most=200):
+    text = json.dumps(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _checksum(tensors):
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(np.ascontiguousarray(tensors[name]).tobytes(), total)
+    return total
+
+
+def _copy(value):
+    if isinstance(value, Mapping):
+        return {key: _copy(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return list(value)  # its members are never changed in place
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _take_arrays(value, path, tensors):
+    """Move all arrays of a nested dict, and lists of numbers or arrays, into `tensors`."""
+    if isinstance(value, Mapping):
+        return {key: _take_arrays(one, f"{path}/{key}", tensors) for key, one in value.items()}
+    if isinstance(value, np.ndarray | list):
+        tensors[path] = np.array(value, order="C")
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _put_arrays(values, path, tensors):
+    """Undo `_take_arrays`; a list comes back as an array."""
+    if path in tensors:
+        return tensors[path]
+    if isinstance(values, dict):
+        return {key: _put_arrays(one, f"{path}/{key}", tensors) for key, one in values.items()}
+    return values
