@@ -8,7 +8,7 @@ over the weights, never the biases, and independent of the batch size; a mini-ba
 import numba
 import numpy as np
 
-from fastmlp.kernels import codes
+from fastmlp.kernels import codes, penalties
 from fastmlp.kernels.finite import finite
 from fastmlp.losses import as_targets, check_loss, check_values
 from fastmlp.network import MLP
@@ -189,17 +189,9 @@ def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):
 
 def penalty(net, problem, theta):
     """The part of J that does not depend on the data."""
-    l1, l2 = problem.l1, problem.l2
-    total = 0.0
-    if l1 == l2 == 0:
-        return total
-    for n_in, n_out, start in net._layout[:, : codes.W_OFFSET + 1]:
-        weights = theta[start : start + n_in * n_out]
-        if l2:
-            total += l2 / 2 * float(np.square(weights, dtype=np.float64).sum())
-        if l1:
-            total += l1 * float(np.abs(weights).sum(dtype=np.float64))
-    return total
+    if problem.l1 == problem.l2 == 0:
+        return 0.0
+    return penalties.penalty.serial(theta, net._layout, problem.l1, problem.l2)
 
 
 def check_network(net):

@@ -22,6 +22,7 @@ from fastmlp.kernels.network import (
     part_scratch,
     update_task,
 )
+from fastmlp.kernels.penalties import sum_of_squares
 from fastmlp.kernels.simd import vector
 from fastmlp.kernels.team import barrier, roll_call
 from fastmlp.kernels.updates import update_coefficients
@@ -207,19 +208,10 @@ def sum_in_order(x):
     return total
 
 
-@loop
+@inline
 def euclidean_norm(x):
-    """Norm of a vector, summed in float64 in four interleaved chains of fixed order."""
-    a = b = c = d = 0.0
-    whole = x.size // 4 * 4
-    for i in range(0, whole, 4):
-        a += np.float64(x[i]) ** 2
-        b += np.float64(x[i + 1]) ** 2
-        c += np.float64(x[i + 2]) ** 2
-        d += np.float64(x[i + 3]) ** 2
-    for i in range(whole, x.size):
-        a += np.float64(x[i]) ** 2
-    return np.sqrt((a + b) + (c + d))
+    """Norm of a vector, summed in float64."""
+    return np.sqrt(sum_of_squares(x))
 
 
 @functools.cache

@@ -642,6 +642,16 @@ def sum_in_order(x):
     return math.fsum(x)
 
 
+def sum_of_squares(x):
+    """Sum of squares."""
+    return math.fsum(np.asarray(x, np.float64) ** 2)
+
+
+def sum_of_magnitudes(x):
+    """Sum of absolute values."""
+    return math.fsum(np.abs(np.asarray(x, np.float64)))
+
+
 def euclidean_norm(x):
     """Square root of the sum of squares."""
     return math.hypot(*np.asarray(x, np.float64))

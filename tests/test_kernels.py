@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from marks import INTERPRETED, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
+from fastmlp import MLP
 from fastmlp.kernels import (
     activations,
     codes,
@@ -36,6 +37,7 @@ from fastmlp.kernels import (
     gemm,
     losses,
     network,
+    penalties,
     predict,
     simd,
     threads,
@@ -1332,6 +1334,29 @@ def test_sums_over_vectors_equal_their_twins(n, dtype):
     expected = reference.scale(x, 1 / 3).astype(dtype)
     scale(x, 1 / 3)
     assert_allclose(x, expected, rtol=2 * np.finfo(dtype).eps)
+
+
+@both_precisions
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.3), (0.2, 0.0), (0.2, 0.3)])
+def test_penalty_of_the_weights_alone(l1, l2, dtype):
+    net = MLP([5, 7, 3], dtype=dtype, seed=0)
+    for biases in net.biases:
+        biases[:] = np.nan  # must not be looked at
+    layers = list(zip(net.weights, net.biases, strict=True))
+    expected = reference.penalty([(W.astype(np.float64), b) for W, b in layers], l1, l2)
+    value = penalties.penalty.serial(net.theta, net._layout, l1, l2)
+    # 56 terms, each rounded and added once.
+    assert_allclose(value, expected, rtol=60 * np.finfo(np.float64).eps)
+
+
+@both_precisions
+@pytest.mark.parametrize("n", [0, 1, 7, 100])
+def test_sums_of_squares_and_magnitudes(n, dtype):
+    x = normal(np.random.default_rng(n), n, dtype)
+    eps = np.finfo(np.float64).eps
+    for name in ("sum_of_squares", "sum_of_magnitudes"):
+        total = standalone(getattr(penalties, name))(x)
+        assert_allclose(total, getattr(reference, name)(x), rtol=n * eps)
 
 
 @both_precisions
