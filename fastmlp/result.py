@@ -18,7 +18,9 @@ class Status(StrEnum):
     STOPPED = "stopped"  # by a callback
     INTERRUPTED = "interrupted"  # by Ctrl-C
     NOT_FINITE = "not finite"  # the objective or its gradient
-    FAILED = "failed"  # for instance a line search that found no lower point
+    LINE_SEARCH_FAILED = "line search failed"  # it found no lower point
+    UNBOUNDED = "unbounded"  # it ran into its largest step and the objective still falls
+    FAILED = "failed"  # for a reason of its own, which the message gives
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ HAND_OVER = (
     Status.COMPLETED,
     Status.CONVERGED,
     Status.FAILED,
+    Status.LINE_SEARCH_FAILED,
 )
 
 

@@ -737,3 +737,13 @@ def sweep(*args, **problem):
     """The layers after one pass over the mini-batches of `train`, and the sum of all losses."""
     trajectory, losses = train(*args, **problem)
     return trajectory[-1], sum(losses)
+
+
+# --- vectors of solvers ---
+
+
+def inner(x, y):
+    return float(np.sum(x * y))
+
+
+dot = inner
