@@ -26,24 +26,39 @@ from fastmlp.schedules import (
     StepDecay,
     WarmUp,
 )
-from fastmlp.solvers import LBFGS, Scipy
+from fastmlp.solvers import (
+    BFGS,
+    DFP,
+    LBFGS,
+    SR1,
+    Broyden,
+    ConjugateGradient,
+    GradientDescent,
+    Scipy,
+)
 from fastmlp.training import fit, minimize
 from fastmlp.warming import warmup
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BFGS",
+    "DFP",
     "LBFGS",
     "MLP",
     "SGD",
+    "SR1",
     "AdaGrad",
     "Adam",
     "AdamW",
+    "Broyden",
     "Comparison",
+    "ConjugateGradient",
     "CosineAnnealing",
     "ExponentialDecay",
     "FitResult",
     "GradientCheck",
+    "GradientDescent",
     "InverseTime",
     "LinearDecay",
     "Objective",

@@ -380,7 +380,8 @@ def drive(solver, function, x0, max_iterations, monitor, *, exactly=None, keeper
         status, message = stop.status, stop.message
         x = latest if solver.stochastic else best
     else:
-        x = latest if solver.stochastic or status in _AT_ITS_END else best
+        at_its_end = solver.monotone and status in _AT_ITS_END
+        x = latest if solver.stochastic or at_its_end else best
     if status is Status.NOT_FINITE:
         return best, status, f"{message}; x is back at the best finite one"
     return x, status, message

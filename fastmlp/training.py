@@ -9,7 +9,18 @@ from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse
 from fastmlp.running import run_on_function, run_stages
-from fastmlp.solvers import LBFGS, Scipy, Solver, check_bounds
+from fastmlp.solvers import (
+    BFGS,
+    DFP,
+    LBFGS,
+    SR1,
+    Broyden,
+    ConjugateGradient,
+    GradientDescent,
+    Scipy,
+    Solver,
+    check_bounds,
+)
 from fastmlp.validation import (
     as_generator,
     as_real,
@@ -20,7 +31,17 @@ from fastmlp.validation import (
     check_positive,
 )
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {**stochastic.BY_NAME, "lbfgs": LBFGS, "scipy": Scipy}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    **stochastic.BY_NAME,
+    "gradient_descent": GradientDescent,
+    "conjugate_gradient": ConjugateGradient,
+    "bfgs": BFGS,
+    "dfp": DFP,
+    "broyden": Broyden,
+    "sr1": SR1,
+    "lbfgs": LBFGS,
+    "scipy": Scipy,
+}
 
 # Epochs of a stochastic optimizer where `fit` is given none.
 EPOCHS = 20

@@ -9,7 +9,8 @@ for memory is what limits them.
 from fastmlp.kernels._jit import entry, inline, loop
 from fastmlp.kernels.simd import vector
 
-# Rows whose sums run side by side: an addition takes as long as several start.
+# Rows whose sums run side by side: an addition takes as long as several start, and the compiler
+# may not reorder a sum to make vectors of it.
 _ROWS = 8
 
 
@@ -21,9 +22,9 @@ def triangle_row(H, i, length):
 
 @loop
 def add_rows_product(H, i, x, product):
-    """Accumulate into `product` what columns 0 to i - 1 of rows `i` to i + 7 give, and their mirror.
+    """Accumulate into `product` what columns 0 to i - 1 of the rows i to i + 7 contribute.
 
-    Sums of rows cannot be vectorized in the order they are written in, so that eight run at once.
+    That is as rows, and mirrored as columns.
     """
     r0, r1 = triangle_row(H, i, i), triangle_row(H, i + 1, i)
     r2, r3 = triangle_row(H, i + 2, i), triangle_row(H, i + 3, i)

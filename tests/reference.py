@@ -662,6 +662,34 @@ def scale(x, factor):
     return x * factor
 
 
+def triangle_row(H, i, length):
+    """The first elements of a row."""
+    return H[i, :length]
+
+
+def symmetric_product(H, x):
+    """H x for a symmetric H."""
+    return H @ x
+
+
+def add_rows_product(H, i, x, product):
+    """The product with what the columns before `i` hold of eight rows, and of eight columns."""
+    part = np.zeros_like(H)
+    part[i : i + 8, :i] = H[i : i + 8, :i]
+    return product + (part + part.T) @ x
+
+
+def add_row(row, s, q, s_factor, q_factor):
+    """A row plus multiples of two vectors."""
+    return row + s_factor * s[: row.size] + q_factor * q[: row.size]
+
+
+def rank_two_update(H, s, q, ss, sq, qq):
+    """H + ss s s^T + sq (s q^T + q s^T) + qq q q^T."""
+    both = np.stack([s, q], axis=1)
+    return H + both @ np.array([[ss, sq], [sq, qq]]) @ both.T
+
+
 def task_gradient(gradients, layer, k0, k1):
     """Rows ``k0 : k1`` of the gradient of one layer's [W; b]."""
     return np.vstack(gradients[layer])[k0:k1]

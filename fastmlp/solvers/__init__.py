@@ -1,16 +1,25 @@
 """Solvers: optimizers that see the whole objective as a function of a vector."""
 
 from fastmlp.solvers.bounds import check_bounds
+from fastmlp.solvers.conjugate_gradient import ConjugateGradient
+from fastmlp.solvers.dense import BFGS, DFP, SR1, Broyden
 from fastmlp.solvers.function import Function
+from fastmlp.solvers.gradient_descent import GradientDescent
 from fastmlp.solvers.lbfgs import LBFGS
 from fastmlp.solvers.scipy_methods import Scipy
 from fastmlp.solvers.solver import Descent, Outcome, Solver, State
 from fastmlp.solvers.updates import Updates
 
 __all__ = [
+    "BFGS",
+    "DFP",
     "LBFGS",
+    "SR1",
+    "Broyden",
+    "ConjugateGradient",
     "Descent",
     "Function",
+    "GradientDescent",
     "Outcome",
     "Scipy",
     "Solver",

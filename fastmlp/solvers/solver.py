@@ -51,6 +51,11 @@ class Solver(Optimizer, ABC):
     def budget(self) -> int | None:
         return self.max_iterations
 
+    @property
+    def monotone(self) -> bool:
+        """Whether no iteration is to raise the value; else a run ends at the best, not the last."""
+        return True
+
     # A method is an empty check, not an abstract one: most solvers take every function.
     def check(self, function: Function) -> None:
         """Refuse a function that this solver is not for, by a ValueError."""
