@@ -265,13 +265,20 @@ def test_sr1_finds_the_hessian_of_a_quadratic_by_any_n_independent_steps(n):
 
 
 @given(n=st.integers(2, 6), seed=st.integers(0, 1000))
-def test_the_first_h_of_sr1_is_positive_definite_and_satisfies_the_secant_equation(n, seed):
-    A = positive_definite(n, seed)
-    function, solver = Plain(quadratic(A), n), SR1()
+def test_the_first_h_of_sr1_is_the_best_conditioned_of_all_multiples_of_the_identity(n, seed):
+    function, solver = Plain(quadratic(positive_definite(n, seed)), n), SR1()
     state = solver.start(function, np.random.default_rng(seed).normal(size=n))
+    x, gradient = state["x"], state["gradient"]
     assert solver.step(function, state) is None
+    s, y = state["x"] - x, state["gradient"] - gradient
     H = square(state["H"])
-    assert np.linalg.eigvalsh(H).min() > 0
+    assert_allclose(H @ y, s, atol=1e-12)
+    eigenvalues = np.linalg.eigvalsh(H)
+    assert eigenvalues.min() > 0
+    for scale in np.geomspace(1e-3, 1, 50, endpoint=False) * (s @ y) / (y @ y):
+        r = s - scale * y
+        others = np.linalg.eigvalsh(scale * np.eye(n) + np.outer(r, r) / (r @ y))
+        assert eigenvalues.max() / eigenvalues.min() <= others.max() / others.min() * (1 + 1e-9)
 
 
 def test_sr1_goes_the_other_way_where_h_is_indefinite():

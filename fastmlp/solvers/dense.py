@@ -165,9 +165,9 @@ class SR1(DenseQuasiNewton):
     inverse Hessian after n independent steps, however long they are.
 
     H may be indefinite: where -H g does not descend the step goes along H g, and H is kept. The H
-    to begin with is not s'y / y'y times the identity, for which r'y vanishes, but the multiple
-    whose update is positive definite and best conditioned: Wolkowicz, Mathematics of Operations
-    Research 19:815-830 (1994).
+    to begin with is not s'y / y'y times the identity, for which r'y vanishes, but the smaller
+    multiple of the two whose updates are positive definite and best conditioned: Wolkowicz,
+    Mathematics of Operations Research 19:815-830 (1994).
 
     For at most 16,000 parameters, whose inverse Hessian takes 1 GB.
 

@@ -31,7 +31,7 @@ class LineDescent(Descent):
     def direction(self, state: State) -> tuple[np.ndarray, float]:
         """Where to search, and the first step to try: along -g if nothing has been learnt.
 
-        It may fail to descend; the search then does.
+        A direction that does not descend counts as a search that failed.
         """
 
     def has_learnt(self, state: State) -> bool:
