@@ -23,7 +23,30 @@ _WRITING_SHARE = 20
 _BUDGETS = ("epochs", "max_iterations")
 
 
-class Checkpoint:
+class Memory:
+    """The newest state of a fit, for another to go on from.
+
+    Attributes
+    ----------
+    saved : dict or None
+        The state to go on from, None to begin.
+    """
+
+    def __init__(self):
+        self.saved = None
+
+    def keep(self, state):
+        """Keep a copy of `state`, nested dicts of arrays and plain values.
+
+        A state may be changed in place after it was kept.
+        """
+        self.saved = _copy(state)
+
+    def write(self):
+        """End of the fit."""
+
+
+class Checkpoint(Memory):
     """The newest state of a fit, in memory and, now and then, in a file.
 
     Parameters
@@ -57,10 +80,7 @@ class Checkpoint:
         self.saved = self._read() if self._path.exists() else None
 
     def keep(self, state):
-        """Keep a copy of `state`, nested dicts of arrays and plain values; write it if it is time.
-
-        A state may be changed in place after it was kept.
-        """
+        """Keep a copy of `state`, and write it if it is time."""
         self._newest = _copy(state)
         if time.perf_counter() >= self._next_write:
             self.write()

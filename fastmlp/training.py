@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastmlp import optimizers as stochastic
-from fastmlp.checkpoint import Checkpoint, identify
+from fastmlp.checkpoint import Checkpoint, Memory, identify
 from fastmlp.functions import NetworkFunction
 from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective, check_network
@@ -203,7 +203,8 @@ def prepare(
 ):
     """Check all that `fit` is given; return what then fits, once, and returns the FitResult.
 
-    Its one argument, optional, is an Interruption that it shares with other fits.
+    Its one argument, optional, is an Interruption that it shares with other fits. `checkpoint` may
+    also be a Memory.
     """
     check_network(net)
     stages = check_optimizers(Adam() if optimizer is None else optimizer, net.n_params)
@@ -217,7 +218,7 @@ def prepare(
         if isinstance(stage, Solver):
             stage.check(function)
     held_out = held_out_objective(net, validation_data, loss, n_threads)
-    if checkpoint is not None:
+    if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
         checkpoint = Checkpoint(checkpoint, identity)
     validate = None if held_out is None else held_out.value
