@@ -49,7 +49,7 @@ def warmup(dtypes=("float32",)) -> Path | None:
     X, y = np.zeros((2, 1)), np.zeros(2)
     for net in nets:
         for n_threads in (1, 2)[: available_cores()]:
-            result = net.fit(X, y, epochs=1, n_threads=n_threads)
+            result = net.fit(X, y, epochs=1, l2=1e-4, n_threads=n_threads)
             if result.status is Status.INTERRUPTED:
                 raise KeyboardInterrupt
             net.predict(X, n_threads=n_threads)
