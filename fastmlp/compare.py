@@ -139,7 +139,7 @@ class Comparison:
         """
         from fastmlp.plotting import plot_traces
 
-        figure = plot_traces({name: result.trace for name, result in self.results.items()})
+        figure = plot_traces({name: [result.trace] for name, result in self.results.items()})
         if path is not None:
             figure.savefig(path)
         return figure

@@ -1,5 +1,9 @@
 """Figures, by matplotlib's object interface: no window opens and no global state changes."""
 
+import math
+
+import numpy as np
+
 # Okabe & Ito, "Color universal design" (2008): told apart with any kind of colour vision. Its
 # yellow is left out, being too pale for a line on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
@@ -9,77 +13,300 @@ _MARKERS = "osD^vPXh"
 # Markers on one line; more would merge into a band.
 _MARKERS_PER_LINE = 7
 
-_NAMES_IN_A_ROW = 5
+# Characters of a legend's row, for names and for the samples of lines before them: a row as wide
+# as the figure.
+_CHARACTERS_IN_A_ROW = 130
+_CHARACTERS_OF_A_SAMPLE = 9
 
-# Where one optimizer took so many times longer than another, seconds are drawn logarithmically,
-# lest all that the fast one did becomes a vertical stroke.
+# Where one optimizer took so many times more than another, the axis is logarithmic, lest all that
+# the thrifty one did becomes a vertical stroke.
 _LOGARITHMIC_FROM = 4
 
+# Objectives so many times that of the start are off the figure: of runs that diverge.
+_HIGHEST = 10
 
-def plot_traces(traces):
-    """Draw the objective of several traces against seconds and against data passes.
+# Points at which the median over several seeds is drawn.
+_MOST_POINTS = 400
+
+# Of a figure of paths: lines of equal value, points along each axis between which they are drawn,
+# panels beside each other, and iterates that a panel shows.
+_N_CONTOURS = 14
+_N_GRID = 200
+_PANELS_IN_A_ROW = 4
+_POINTS_ON_A_PATH = 100
+
+# What is spent on the way: columns of `Record`, and how axes call them.
+SPENT = {
+    "seconds": "seconds",
+    "data_passes": "data passes",
+    "n_grad_evals": "gradient evaluations",
+}
+
+
+def _new_figure(width, height):
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("plots need matplotlib: pip install 'fastmlp[plot]'") from None
+    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def plot_traces(traces, target=None):
+    """Draw the objective of several traces against seconds, data passes and gradient evaluations.
 
     Parameters
     ----------
-    traces : dict of str to Trace
+    traces : dict of str to list of Trace
+        For each name its traces, one for each seed. Of several the line is the median, and the
+        band around it lies between the quartiles. At every moment a trace counts with its newest
+        record, which is what one would have on stopping there, not with the best so far; and
+        with its last record after its end.
+    target : float or None, default None
+        Where to draw a horizontal line.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Its vertical axis is logarithmic, unless an objective is 0 or negative; that of seconds
-        is if the optimizers differ much in them.
+        Its vertical axis is logarithmic, unless an objective is negative. A horizontal one is if
+        the optimizers differ much in what they spent; it is linear up to its first mark then, so
+        that the start, which cost nothing, is on it.
 
     Raises
     ------
     ImportError
         Without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plots need matplotlib: pip install 'fastmlp[plot]'") from None
-
-    figure = Figure(figsize=(9.6, 4.2), dpi=150, layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for panel, column, label in zip(
-        panels, ("seconds", "data_passes"), ("seconds", "data passes"), strict=True
-    ):
-        for i, (name, trace) in enumerate(traces.items()):
-            every = max(1, len(trace) // _MARKERS_PER_LINE)
-            panel.plot(
-                trace[column],
-                trace["objective"],
-                label=name,
-                color=_COLOURS[i % len(_COLOURS)],
-                linestyle=_LINES[i % len(_LINES)],
-                linewidth=1.8,
-                marker=_MARKERS[i % len(_MARKERS)],
-                markersize=5.5,
-                markeredgecolor="white",
-                markeredgewidth=0.6,
-                # Staggered, so that lines that run together can be told apart.
-                markevery=(i * every // max(1, len(traces)), every),
-            )
+    figure = _new_figure(13.0, 4.6)
+    panels = figure.subplots(1, len(SPENT), sharey=True)
+    traces = {name: [t for t in several if len(t)] for name, several in traces.items()}
+    for panel, (column, label) in zip(panels, SPENT.items(), strict=True):
+        for i, (name, several) in enumerate(traces.items()):
+            _plot_median(panel, several, column, _look(i, len(traces)), name)
+        _set_spent_axis(panel, [t[column] for several in traces.values() for t in several])
         panel.set_xlabel(label)
-        panel.grid(color="0.9", linewidth=0.7)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
-    spent = [trace[-1].seconds for trace in traces.values() if len(trace)]
-    if spent and max(spent) > _LOGARITHMIC_FROM * min(spent):
-        panels[0].set_xscale("log")
-    else:
-        panels[0].set_xlim(left=0)
-    panels[1].set_xlim(left=0)
-    if spent and all((trace["objective"] > 0).all() for trace in traces.values()):
-        panels[0].set_yscale("log")
+        _tidy(panel)
+        if target is not None:
+            panel.axhline(target, color="0.45", linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+    if target is not None:
+        panels[-1].annotate(
+            "target",
+            (1, target),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color="0.35",
+        )
+    _set_objective_axis(panels[0], [t["objective"] for several in traces.values() for t in several])
     panels[0].set_ylabel("objective")
-    handles, labels = panels[0].get_legend_handles_labels()
+    _legend(figure, panels[0])
+    return figure
+
+
+def _look(i, n):
+    """How line i of n looks: no two alike, and markers staggered so that none hides another."""
+    return {
+        "color": _COLOURS[i % len(_COLOURS)],
+        "linestyle": _LINES[i % len(_LINES)],
+        "linewidth": 1.8,
+        "marker": _MARKERS[i % len(_MARKERS)],
+        "markersize": 5.5,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.6,
+        "markevery": ((i + 0.5) / (n * _MARKERS_PER_LINE), 1 / _MARKERS_PER_LINE),
+    }
+
+
+def _plot_median(panel, traces, column, look, name):
+    """Draw one trace, or the median and the quartiles of several."""
+    if len(traces) < 2:
+        xs = traces[0][column] if traces else []
+        panel.plot(xs, traces[0]["objective"] if traces else [], label=name, **look)
+        return
+    xs, low, median, high = quartiles_over_time(traces, column)
+    panel.plot(xs, median, label=name, drawstyle="steps-post", **look)
+    panel.fill_between(xs, low, high, step="post", color=look["color"], alpha=0.18, linewidth=0)
+
+
+def quartiles_over_time(traces, column):
+    """Quartiles over several traces, each of which keeps its objective until its next record.
+
+    Parameters
+    ----------
+    traces : list of Trace
+        Each with at least one record.
+    column : str
+        What time is: a column of `Record` that never falls.
+
+    Returns
+    -------
+    (xs, low, median, high) : ndarray (n,) each
+        From where all traces have begun to where the last one ends, at their records, thinned
+        out evenly if these are many.
+    """
+    positions = [trace[column] for trace in traces]
+    xs = np.unique(np.concatenate(positions))
+    xs = xs[xs >= max(own[0] for own in positions)]
+    if xs.size > _MOST_POINTS:
+        xs = xs[np.linspace(0, xs.size - 1, _MOST_POINTS).round().astype(int)]
+    values = [
+        trace["objective"][np.searchsorted(own, xs, side="right") - 1]
+        for trace, own in zip(traces, positions, strict=True)
+    ]
+    return xs, *np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+
+
+def _set_spent_axis(panel, columns):
+    """Choose the scale of a horizontal axis from what is drawn over it."""
+    spent = [column[-1] for column in columns if column[-1] > 0]
+    if spent and max(spent) > _LOGARITHMIC_FROM * min(spent):
+        least = min(column[column > 0].min() for column in columns if column[-1] > 0)
+        panel.set_xscale("symlog", linthresh=10.0 ** math.floor(math.log10(least)))
+    panel.set_xlim(left=0)
+
+
+def _set_objective_axis(panel, columns):
+    """Choose scale and limits of the vertical axis, so that a run that diverges hides no other."""
+    values = [column[np.isfinite(column)] for column in columns]
+    values = [column for column in values if column.size]
+    if not values:
+        return
+    highest = max(column.max() for column in values)
+    limit = _HIGHEST * max(abs(column[0]) for column in values)
+    if min(column.min() for column in values) >= 0 and highest > 0:
+        panel.set_yscale("log")
+    if highest > limit > 0:
+        panel.set_ylim(top=limit)
+
+
+def _tidy(panel):
+    panel.grid(color="0.9", linewidth=0.7)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(figure, panel, row=_CHARACTERS_IN_A_ROW):
+    handles, labels = panel.get_legend_handles_labels()
+    widest = max(map(len, labels), default=0) + _CHARACTERS_OF_A_SAMPLE
     figure.legend(
         handles,
         labels,
         loc="outside upper center",
-        ncols=min(len(labels), _NAMES_IN_A_ROW),
+        ncols=max(1, min(len(labels), row // widest)),
         frameon=False,
         handlelength=3,
     )
+
+
+def plot_paths(value, paths, *, minimum=None):
+    """Draw the iterates of several optimizers over the contours of a function of two variables.
+
+    Each has a panel of its own, with its name and the number of its iterates: a circle is the
+    start, a cross the end, a star the minimum.
+
+    Parameters
+    ----------
+    value : callable
+        Of a point, ndarray (2,); returns a number. Called for 40,000 points.
+    paths : dict of str to array_like (n, 2)
+        The iterates of each, in order. What is not finite, or far away from all else, is left
+        out or lies outside of the figure.
+    minimum : array_like (2,) or None, default None
+        Where the function is least.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the points do not have two coordinates, or there are none.
+    ImportError
+        Without matplotlib.
+
+    Examples
+    --------
+    >>> path = []
+    >>> result = minimize(f, x0, callbacks=lambda p: path.append(p.theta.copy()))  # doctest: +SKIP
+    >>> plot_paths(lambda x: f(x)[0], {"L-BFGS": path}).savefig("paths.png")  # doctest: +SKIP
+    """
+    paths = {name: _as_points(f"paths[{name!r}]", path) for name, path in paths.items()}
+    marked = np.empty((0, 2)) if minimum is None else _as_points("minimum", [minimum])
+    if not any(map(len, paths.values())):
+        raise ValueError("paths must have at least one finite point, got none")
+    low, high = _frame(paths.values(), marked)
+    axes = [np.linspace(low[i], high[i], _N_GRID) for i in range(2)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        heights = np.array([[float(value(np.array([x, y]))) for x in axes[0]] for y in axes[1]])
+
+    n_rows = -(-len(paths) // _PANELS_IN_A_ROW)
+    n_columns = -(-len(paths) // n_rows)
+    side = 3.4 if n_columns > 1 else 5.5
+    figure = _new_figure(side * n_columns, (side + 0.2) * n_rows)
+    panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+    shown, levels = _levels(heights)
+    for i, panel in enumerate(panels.flat):
+        if i >= len(paths):
+            panel.set_axis_off()
+            panels.flat[i - n_columns].tick_params(labelbottom=True)
+            continue
+        name, path = list(paths.items())[i]
+        panel.contour(*axes, shown, levels=levels, colors="0.78", linewidths=0.7)
+        panel.plot(
+            *path.T,
+            color=_COLOURS[i % len(_COLOURS)],
+            linewidth=1.2,
+            marker="o",
+            markersize=3.2,
+            # All iterates of a short path; of a long one some, lest they merge into a band.
+            markevery=max(1, len(path) // _POINTS_ON_A_PATH),
+        )
+        panel.plot(*path[:1].T, "o", color="white", markeredgecolor="black", markersize=7)
+        panel.plot(*marked.T, "*", color="#F0E442", markeredgecolor="black", markersize=15)
+        panel.plot(*path[-1:].T, "X", color="black", markeredgecolor="white", markersize=7)
+        panel.set_title(f"{name} ({len(path)})", fontsize=10)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0, 0].set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    figure.supxlabel("$x_1$")
+    figure.supylabel("$x_2$")
     return figure
+
+
+def _as_points(name, points):
+    """Points as (n, 2), the finite ones alone."""
+    array = np.asarray(points, np.float64).reshape(len(points), -1)
+    if len(array) and array.shape[1] != 2:
+        raise ValueError(f"{name} must have points of two coordinates, got {array.shape[1]}")
+    array = array.reshape(-1, 2)
+    return array[np.isfinite(array).all(axis=1)]
+
+
+def _frame(paths, marked):
+    """Corners of the rectangle to draw: that of starts and minimum, widened by most iterates."""
+    firm = np.concatenate([marked, *(path[:1] for path in paths)])
+    core_low, core_high = firm.min(axis=0), firm.max(axis=0)
+    size = max((core_high - core_low).max(), 1e-12) if len(firm) > 1 else 0.0
+    low, high = core_low, core_high
+    for path in paths:
+        if len(path):
+            quantiles = np.quantile(path, [0.02, 0.98], axis=0)
+            low, high = np.minimum(low, quantiles[0]), np.maximum(high, quantiles[1])
+    if size:
+        low, high = np.maximum(low, core_low - size / 2), np.minimum(high, core_high + size / 2)
+    # Neither a point nor a line makes a picture.
+    span = np.maximum(high - low, 0.4 * max((high - low).max(), 1e-6))
+    middle = (low + high) / 2
+    return middle - 0.62 * span, middle + 0.62 * span
+
+
+def _levels(heights):
+    """Heights to draw and levels among them: evenly spaced in the logarithm above the least."""
+    finite = heights[np.isfinite(heights)]
+    if finite.size == 0 or finite.min() == finite.max():
+        return np.nan_to_num(heights), None
+    above = heights - finite.min()
+    positive = above[np.isfinite(above) & (above > 0)]
+    first, last = np.quantile(positive, [0.005, 1.0])
+    return above, np.geomspace(first, last, _N_CONTOURS, endpoint=False)
