@@ -16,6 +16,7 @@ from fastmlp.monitor import Progress
 from fastmlp.network import MLP
 from fastmlp.objective import Objective
 from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
+from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
 from fastmlp.result import FitResult, Record, Status, Trace
 from fastmlp.schedules import (
     CosineAnnealing,
@@ -57,10 +58,12 @@ __all__ = [
     "CosineAnnealing",
     "ExponentialDecay",
     "FitResult",
+    "FunctionProblem",
     "GradientCheck",
     "GradientDescent",
     "InverseTime",
     "LinearDecay",
+    "NetworkProblem",
     "Objective",
     "Progress",
     "RMSProp",
@@ -76,6 +79,7 @@ __all__ = [
     "datasets",
     "fit",
     "fit_many",
+    "load_problem",
     "minimize",
     "warmup",
 ]
