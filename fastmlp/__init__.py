@@ -9,7 +9,8 @@ if not (_folder / "kernels").is_dir():
     __path__.append(str(_folder.parent))
 
 from fastmlp import datasets
-from fastmlp.compare import Comparison, compare
+from fastmlp.compare import compare, compare_problems
+from fastmlp.comparison import Budget, Comparison, Run
 from fastmlp.gradcheck import GradientCheck, check_gradient
 from fastmlp.many import fit_many
 from fastmlp.monitor import Progress
@@ -17,6 +18,7 @@ from fastmlp.network import MLP
 from fastmlp.objective import Objective
 from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
 from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
+from fastmlp.profiles import Comparisons, Profile, performance_profile
 from fastmlp.result import FitResult, Record, Status, Trace
 from fastmlp.schedules import (
     CosineAnnealing,
@@ -53,7 +55,9 @@ __all__ = [
     "Adam",
     "AdamW",
     "Broyden",
+    "Budget",
     "Comparison",
+    "Comparisons",
     "ConjugateGradient",
     "CosineAnnealing",
     "ExponentialDecay",
@@ -65,9 +69,11 @@ __all__ = [
     "LinearDecay",
     "NetworkProblem",
     "Objective",
+    "Profile",
     "Progress",
     "RMSProp",
     "Record",
+    "Run",
     "Schedule",
     "Scipy",
     "Status",
@@ -76,10 +82,12 @@ __all__ = [
     "WarmUp",
     "check_gradient",
     "compare",
+    "compare_problems",
     "datasets",
     "fit",
     "fit_many",
     "load_problem",
     "minimize",
+    "performance_profile",
     "warmup",
 ]

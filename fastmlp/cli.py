@@ -360,7 +360,7 @@ def _compare(arguments):
         validation_data=(X[held_out], y[held_out]),
         progress=not arguments.quiet,
         n_threads=arguments.threads,
-        seed=arguments.seed,
+        seeds=[arguments.seed],
     )
     print(
         f"digits: {len(training)} rows to train on, {len(held_out)} to validate; network "

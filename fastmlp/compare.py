@@ -1,148 +1,43 @@
 """compare: several optimizers on one objective, from one start, with one budget."""
 
-import csv
-from collections.abc import Mapping
-from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import astuple, dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+import fastmlp
+from fastmlp.comparison import Budget, Comparison, Run
+from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.losses import check_loss
-from fastmlp.monitor import Monitor
-from fastmlp.network import MLP
+from fastmlp.monitor import Monitor, Stop
 from fastmlp.objective import Objective, check_network
-from fastmlp.result import COLUMNS, FitResult, Status
-from fastmlp.running import run_stages
+from fastmlp.optimizers import Stochastic
+from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
+from fastmlp.profiles import Comparisons
+from fastmlp.result import Record, Status, Trace
+from fastmlp.running import euclidean_norm, run_on_function, run_stages
+from fastmlp.solvers import Solver
 from fastmlp.training import (
     check_batches,
     check_optimizers,
     check_run_options,
     held_out_objective,
 )
-from fastmlp.validation import as_rows
+from fastmlp.validation import as_generator, as_rows, check_count, check_number
 
 # Rows of a mini-batch where nothing else is asked for, as in `fit`.
 _BATCH_SIZE = 128
 
+# Data passes where no budget is asked for.
+_PASSES = 20
+
 # Budget of passes where time alone is to end a run: the largest count that SciPy's C code takes.
 _UNLIMITED = 2**31 - 1
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """How several optimizers did. ``print`` shows the table.
-
-    Attributes
-    ----------
-    results : dict of str to FitResult
-        By the optimizers' names, in the order they were given. Those that Ctrl-C came before
-        are missing.
-    networks : dict of str to MLP
-        What each trained.
-    scores : dict of str to float
-        How well each network predicts, see `score`.
-    score_name : str
-        "accuracy" or "rms error".
-    scored_on : str
-        "validation" or "training": the data that the scores were taken on.
-    passes : int or None
-    time_limit : float or None
-        The budget of each optimizer.
-    """
-
-    results: dict[str, FitResult]
-    networks: dict[str, MLP] = field(repr=False)
-    scores: dict[str, float]
-    score_name: str
-    scored_on: str
-    passes: int | None
-    time_limit: float | None
-
-    def table(self) -> str:
-        """One line for each optimizer: where it ended, what it cost and why it stopped."""
-        header = (
-            "optimizer",
-            "objective",
-            self.score_name,
-            "seconds",
-            "data passes",
-            "loss evals",
-            "gradient evals",
-            "status",
-        )
-        score_format = ".4f" if self.score_name == "accuracy" else ".4g"
-        rows = [
-            (
-                name,
-                f"{result.loss:.4g}",
-                format(self.scores[name], score_format),
-                f"{result.seconds:.3f}",
-                f"{result.trace[-1].data_passes if len(result.trace) else 0:.4g}",
-                str(result.n_loss_evals),
-                str(result.n_grad_evals),
-                str(result.status),
-            )
-            for name, result in self.results.items()
-        ]
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        last = len(header) - 1
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i in (0, last) else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in [header, *rows]
-        ]
-        lines.insert(1, "-" * (sum(widths) + 2 * last))
-        lines += [
-            f"Each from the same parameters, with at most {self._budget_in_words()}.",
-            f"Objective of the training data, {self.score_name} of the {self.scored_on} data.",
-        ]
-        return "\n".join(lines)
-
-    def _budget_in_words(self):
-        parts = []
-        if self.passes is not None:
-            parts.append(f"{self.passes} data pass{'es' if self.passes > 1 else ''}")
-        if self.time_limit is not None:
-            parts.append(f"{self.time_limit:g} s")
-        return " and ".join(parts)
-
-    def __str__(self) -> str:
-        return self.table()
-
-    def to_csv(self, path) -> None:
-        """Write all traces to one CSV file: the columns of `Record` after the optimizer's name."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("optimizer", *COLUMNS))
-            for name, result in self.results.items():
-                writer.writerows((name, *astuple(record)) for record in result.trace)
-
-    def plot(self, path=None):
-        """Draw the objective against seconds and against data passes.
-
-        Parameters
-        ----------
-        path : path or None, default None
-            Where to save the figure; its ending decides the format, as in ".png" or ".pdf".
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-
-        Raises
-        ------
-        ImportError
-            Without matplotlib, which the extra ``fastmlp[plot]`` brings.
-        """
-        from fastmlp.plotting import plot_traces
-
-        figure = plot_traces({name: [result.trace] for name, result in self.results.items()})
-        if path is not None:
-            figure.savefig(path)
-        return figure
+# Passes of a solver in a warm-up: enough for iterations with a history, whose kernels the first
+# one does not call.
+_WARM_UP = 8
 
 
 def compare(
@@ -151,8 +46,12 @@ def compare(
     y,
     optimizers,
     *,
-    passes=20,
+    passes=None,
     time_limit=None,
+    gradient_evaluations=None,
+    seeds=1,
+    target=None,
+    target_loss=None,
     loss="auto",
     l1=0.0,
     l2=0.0,
@@ -161,39 +60,49 @@ def compare(
     shuffle=True,
     clip_norm=None,
     validation_data=None,
-    target_loss=None,
     progress=False,
     n_threads=None,
-    seed=None,
 ):
     """Train copies of one network with several optimizers, under equal conditions.
 
-    Each starts from the parameters of `net`, minimizes the same objective, sees the rows in the
-    same random order, and stops when its budget is spent. `net` itself stays as it is.
+    For each seed all of them start from the same parameters, minimize the same objective, see
+    the rows in the same random order, and stop when their budget is spent. `net` itself stays
+    as it is.
 
     Parameters
     ----------
     net : MLP
-        The start.
+        The start for the first seed.
     X, y, loss, sample_weight, l1, l2
         The data and the objective, see `fastmlp.Objective`.
     optimizers : mapping, or list of str
         Names to optimizers, each as `fastmlp.fit` takes it: ``{"adam": Adam(), "mine":
         "sgd(learning_rate=0.1)", "both": [Adam(), LBFGS()]}``. A list of written forms, such as
         ``["adam", "lbfgs"]``, names itself.
-    passes : int or None, default 20
+    passes : int or None, default None
         Budget of data passes. A stochastic optimizer spends one on an epoch, a solver spends one
         on each evaluation of the objective and its gradient, also on those of its line search
-        and the one at the start; both are n rows put forward and back through the network. It
-        takes the place of a solver's own ``max_iterations``. The members of a list share the
-        passes equally. None is no such limit, and needs a `time_limit`.
+        and the one at the start; both are n rows put forward and back through the network. None
+        is no such limit, or 20 where there is no other.
     time_limit : float or None, default None
         Budget of seconds, counted from each optimizer's start; a list has them as a whole. What
         compilation, records and validation take is not counted. Heeded within an epoch.
+    gradient_evaluations : int or None, default None
+        Budget of gradients; one of a mini-batch counts as much as one of all rows. Without
+        `passes` it is one of as many data passes, too, so that methods that evaluate the
+        objective alone come to an end.
+    seeds : int or sequence of int, default 1
+        How many seeds, 0, 1, ..., or which. A seed decides the order of the rows and where the
+        optimizers start: for the first seed at the parameters of `net`, for every other one at
+        new starting weights, those of ``net.redrawn(seed)``.
+    target : float or None, default target_loss
+        Objective whose reaching is reported; it stops nothing.
+    target_loss : float or None, default None
+        Objective at which a run stops.
     batch_size : int, None, or a mapping, default 128
         Rows of a mini-batch, for the stochastic optimizers; None is full batch. A mapping gives
         it by the optimizers' names, and those that it leaves out have 128.
-    shuffle, clip_norm, target_loss
+    shuffle, clip_norm
         As of `fastmlp.fit`.
     validation_data : (X, y), (X, y, sample_weight) or None, default None
         Its loss goes into the traces, and the scores are taken on it; else on the training data.
@@ -201,8 +110,6 @@ def compare(
         Show a progress bar for each optimizer.
     n_threads : int or None, default None
         As of `fastmlp.fit`.
-    seed : int or None, default None
-        Of the shuffling, which is the same for all optimizers also for None.
 
     Returns
     -------
@@ -217,63 +124,457 @@ def compare(
     ValueError, TypeError
         For any argument that is not as above, before anything is trained.
 
+    Notes
+    -----
+    The budget takes the place of an optimizer's own ``epochs`` or ``max_iterations``. In a list,
+    as in ``[Adam(epochs=20), LBFGS()]``, members with such a number take as many passes first,
+    and the others share what is left equally; if all have one, the last takes what is left.
+
+    All optimizers have their turn with a seed before the next seed comes, so that a computer
+    that gets slower meanwhile treats them alike.
+
     Examples
     --------
     >>> from fastmlp import LBFGS, MLP, SGD, compare, datasets
     >>> X, y = datasets.load_digits()
     >>> net = MLP([64, 32, 10], output="softmax", seed=0)
-    >>> print(compare(net, X, y, {"sgd": SGD(0.1), "lbfgs": LBFGS()}, seed=0))  # doctest: +SKIP
+    >>> print(compare(net, X, y, {"sgd": SGD(0.1), "lbfgs": LBFGS()}, seeds=5))  # doctest: +SKIP
     """
     check_network(net)
     stages = _check_optimizers_by_name(optimizers, net.n_params)
-    check_run_options("passes", passes, (), time_limit, target_loss, progress)
-    shares = {name: _shares(name, len(s), passes, time_limit) for name, s in stages.items()}
-    rng = check_batches(None, shuffle, clip_norm, seed)["rng"]
-    sizes = _batch_sizes(batch_size, list(stages))
-    batches = {
-        name: check_batches(size, shuffle, clip_norm, deepcopy(rng)) for name, size in sizes.items()
-    }
-    student = net.copy()
-    X = as_rows("X", X, net.dtype, net.layer_sizes[0])
-    problem = {"loss": loss, "l1": l1, "l2": l2, "n_threads": n_threads}
-    objective = Objective(student, X, y, sample_weight=sample_weight, **problem)
-    held_out = held_out_objective(student, validation_data, loss, n_threads)
-    scored_on, scored = "training", (X, y, sample_weight)
-    if held_out is not None:
-        scored_on, scored = "validation", (*validation_data, None)[:3]
+    limits = _check_limits(
+        passes, time_limit, gradient_evaluations, seeds, target, target_loss, progress
+    )
+    first = limits.seeds[0]
+    contest = _NetworkContest(
+        lambda seed: net if seed == first else net.redrawn(seed),
+        first,
+        stages,
+        X,
+        y,
+        batch_sizes=_batch_sizes(batch_size, list(stages)),
+        shuffle=shuffle,
+        clip_norm=clip_norm,
+        validation_data=validation_data,
+        problem={"loss": loss, "l1": l1, "l2": l2, "n_threads": n_threads},
+        sample_weight=sample_weight,
+    )
+    return _prepare(contest, stages, limits)()
 
-    # Compile, or load, all that the runs will use, so that no run's clock pays for it.
-    objective.value_and_grad()
-    for name, size in sizes.items():
-        few = slice(size)
-        part = Objective(net.copy(), X[few], np.asarray(y)[few], **problem)
-        trial = {**batches[name], "rng": deepcopy(rng)}
-        run_stages(part, stages[name], [1] * len(stages[name]), Monitor(), trial, comparable=True)
 
-    results, networks, scores = {}, {}, {}
-    widest = max(map(len, stages))
-    for name in stages:
-        student.theta[:] = net.theta
-        with (
-            _progress_bar(progress, name.rjust(widest), passes) as callbacks,
-            Monitor(
-                network=student,
-                callbacks=callbacks,
-                time_limit=time_limit,
-                target_loss=target_loss,
-                validate=None if held_out is None else held_out.value,
-            ) as monitor,
-        ):
-            result = run_stages(
-                objective, stages[name], shares[name], monitor, batches[name], comparable=True
-            )
-        results[name], networks[name] = result, student.copy()
-        score_name, scores[name] = score(
-            student, *scored[:2], loss=loss, sample_weight=scored[2], n_threads=n_threads
-        )
-        if result.status is Status.INTERRUPTED:
+def compare_problems(
+    problems,
+    optimizers,
+    *,
+    passes=None,
+    time_limit=None,
+    gradient_evaluations=None,
+    seeds=1,
+    progress=False,
+    n_threads=None,
+):
+    """Compare several optimizers on several problems.
+
+    Parameters
+    ----------
+    problems : list of NetworkProblem, FunctionProblem or str
+        Strings are names of `fastmlp.load_problem`. Each must have a target. Where a network or
+        function starts, its noise, and the order of rows follow from the seed. Traces hold a
+        noisy function's value without the noise.
+    optimizers
+        As of `compare`; each must be fit for all problems.
+    passes, time_limit, gradient_evaluations, seeds
+        As of `compare`; on a function a pass is one evaluation, with or without its gradient.
+    progress, n_threads
+        As of `compare`.
+
+    Returns
+    -------
+    Comparisons
+        A `Comparison` for each problem, by its name, and profiles over all of them. Ctrl-C ends
+        it with what there is so far.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For any argument that is not as above, before anything is trained.
+    """
+    limits = _check_limits(passes, time_limit, gradient_evaluations, seeds, None, None, progress)
+    prepared = {}
+    for problem in _check_problems(problems):
+        try:
+            prepared[problem.name] = _prepare_problem(problem, optimizers, limits, n_threads)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{problem.name}: {error}") from None
+    comparisons = {}
+    for name, run in prepared.items():
+        comparisons[name] = run()
+        if comparisons[name].interrupted:
             break
-    return Comparison(results, networks, scores, score_name, scored_on, passes, time_limit)
+    return Comparisons(comparisons)
+
+
+def _check_problems(problems):
+    if not isinstance(problems, Sequence) or isinstance(problems, str) or not problems:
+        raise TypeError(
+            f"problems must be a list with at least one problem or name of one, got {problems!r}"
+        )
+    loaded = [load_problem(p) if isinstance(p, str) else p for p in problems]
+    for problem in loaded:
+        if not isinstance(problem, NetworkProblem | FunctionProblem):
+            raise TypeError(
+                f"problems must be NetworkProblem or FunctionProblem or their names, "
+                f"got {problem!r}"
+            )
+        if problem.target is None:
+            raise ValueError(f"problems must have a target each, got None for {problem.name!r}")
+        if sum(other.name == problem.name for other in loaded) > 1:
+            raise ValueError(f"problems must differ by name, got {problem.name!r} more than once")
+    return loaded
+
+
+def _prepare_problem(problem, optimizers, limits, n_threads):
+    """Check all for one problem; return what then runs it."""
+    first = limits.seeds[0]
+    limits = replace(limits, target=problem.target, label=f"{problem.name}: ")
+    if isinstance(problem, FunctionProblem):
+        stages = _check_optimizers_by_name(optimizers, problem.make_start(first).size)
+        return _prepare(_FunctionContest(problem, first, stages), stages, limits)
+    stages = _check_optimizers_by_name(optimizers, problem.make_net(first).n_params)
+    contest = _NetworkContest(
+        problem.make_net,
+        first,
+        stages,
+        problem.X,
+        problem.y,
+        batch_sizes=dict.fromkeys(stages, problem.batch_size),
+        shuffle=True,
+        clip_norm=None,
+        validation_data=problem.validation_data,
+        problem={
+            "loss": problem.loss,
+            "l1": problem.l1,
+            "l2": problem.l2,
+            "n_threads": n_threads,
+        },
+        sample_weight=None,
+    )
+    contest.settings = {
+        "problem": problem.name,
+        "description": problem.description,
+        **contest.settings,
+    }
+    return _prepare(contest, stages, limits)
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What all runs have in common, whatever the problem."""
+
+    budget: Budget
+    seeds: tuple[int, ...]
+    target: float | None
+    target_loss: float | None
+    progress: bool
+    label: str = ""  # before the optimizers' names at progress bars
+
+
+def _check_limits(passes, time_limit, gradient_evaluations, seeds, target, target_loss, progress):
+    check_run_options("passes", passes, (), time_limit, target_loss, progress)
+    if gradient_evaluations is not None:
+        check_count("gradient_evaluations", gradient_evaluations)
+    if target is not None:
+        check_number("target", target, "a finite number", lambda x: True)
+    if passes is None and time_limit is None and gradient_evaluations is None:
+        passes = _PASSES
+    return _Limits(
+        budget=Budget(passes, time_limit, gradient_evaluations),
+        seeds=_check_seeds(seeds),
+        target=target_loss if target is None else target,
+        target_loss=target_loss,
+        progress=progress,
+    )
+
+
+def _check_seeds(seeds):
+    """Seeds as a tuple of different integers."""
+    if not isinstance(seeds, Sequence | np.ndarray) or isinstance(seeds, str):
+        check_count("seeds", seeds)
+        return tuple(range(seeds))
+    if len(seeds) == 0:
+        raise ValueError("seeds must be at least one, got none")
+    for seed in seeds:
+        check_count("seeds", seed, 0)
+        if sum(other == seed for other in seeds) > 1:
+            raise ValueError(f"seeds must differ, got {seed} more than once")
+    return tuple(int(seed) for seed in seeds)
+
+
+def _prepare(contest, stages, limits):
+    """Share the budget out and warm up; return what then runs everything.
+
+    Parameters
+    ----------
+    contest : _NetworkContest or _FunctionContest
+    stages : dict of str to list of Optimizer
+    limits : _Limits
+    """
+    shares = {name: _shares(name, s, limits.budget, contest) for name, s in stages.items()}
+    for name in stages:
+        contest.warm_up(name)
+    settings = {
+        "fastmlp": fastmlp.__version__,
+        **contest.settings,
+        "optimizers": {name: list(map(repr, members)) for name, members in stages.items()},
+    }
+
+    def run():
+        runs = {name: [] for name in stages}
+        with _Bars(limits, list(stages)) as bars:
+            for seed in limits.seeds:
+                start = contest.start(seed)
+                for name in stages:
+                    runs[name].append(
+                        contest.run(name, shares[name], seed, start, limits, bars.show(name))
+                    )
+                    if runs[name][-1].result.status is Status.INTERRUPTED:
+                        return compared(runs)
+        return compared(runs)
+
+    def compared(runs):
+        return Comparison(
+            {name: own for name, own in runs.items() if own},
+            limits.budget,
+            limits.target,
+            contest.score_name,
+            contest.scored_on,
+            settings,
+        )
+
+    return run
+
+
+class _NetworkContest:
+    """A network to train, with its data: what is the same for all optimizers.
+
+    Parameters
+    ----------
+    make_net : callable
+        Makes the network to start from for a seed.
+    first_seed : int
+    stages : dict of str to list of Optimizer
+    X, y, batch_sizes, shuffle, clip_norm, validation_data, sample_weight
+        As of `compare`, batch sizes by the optimizers' names.
+    problem : dict
+        Of loss, l1, l2 and n_threads.
+    """
+
+    def __init__(
+        self,
+        make_net,
+        first_seed,
+        stages,
+        X,
+        y,
+        *,
+        batch_sizes,
+        shuffle,
+        clip_norm,
+        validation_data,
+        problem,
+        sample_weight,
+    ):
+        self._make_net, self._stages, self._y = make_net, stages, y
+        self._sizes, self._shuffle, self._clip_norm = batch_sizes, shuffle, clip_norm
+        for name in stages:
+            self._batches(name, 0)  # a check
+        net = make_net(first_seed).copy()
+        self._X = X = as_rows("X", X, net.dtype, net.layer_sizes[0])
+        self._problem, self._net = problem, net
+        self._objective = Objective(net, X, y, sample_weight=sample_weight, **problem)
+        loss, n_threads = problem["loss"], problem["n_threads"]
+        self._held_out = held_out_objective(net, validation_data, loss, n_threads)
+        function = NetworkFunction(self._objective, None, as_generator(0))
+        _check_solvers(stages, function)
+        self.scored_on, self._scored = "training", (X, y, sample_weight)
+        if self._held_out is not None:
+            self.scored_on, self._scored = "validation", (*validation_data, None)[:3]
+        self.score_name, _ = self._score()
+        self.settings = {
+            "network": net.architecture(),
+            "parameters": net.n_params,
+            "rows": self._objective.n_rows,
+            "validation rows": 0 if self._held_out is None else self._held_out.n_rows,
+            "loss": problem["loss"],
+            "l1": problem["l1"],
+            "l2": problem["l2"],
+            "weighted": sample_weight is not None,
+            "batch_size": batch_sizes,
+            "shuffle": shuffle,
+            "clip_norm": clip_norm,
+            "n_threads": n_threads,
+        }
+
+    def n_updates(self, name, stage):
+        """Gradients that an epoch, or an iteration, of an optimizer takes at least."""
+        rows = self._sizes[name] if isinstance(stage, Stochastic) else stage.batch_size
+        return 1 if rows is None else -(-self._objective.n_rows // rows)
+
+    def warm_up(self, name):
+        """Compile, or load, all that the runs will use, so that no run's clock pays for it."""
+        self._objective.value_and_grad()
+        size = self._sizes[name]
+        few = slice(_BATCH_SIZE if size is None else size)
+        part = Objective(self._net.copy(), self._X[few], np.asarray(self._y)[few], **self._problem)
+        stages = self._stages[name]
+        budgets = [_WARM_UP if isinstance(stage, Solver) else 1 for stage in stages]
+        for stage, amount in zip(stages, budgets, strict=True):
+            # One by one: some statuses do not hand over.
+            trial = self._batches(name, 0)
+            run_stages(part, [stage], [amount], Monitor(), trial, comparable=True)
+
+    def start(self, seed):
+        """The parameters that all optimizers start from."""
+        return self._make_net(seed).theta.copy()
+
+    def run(self, name, shares, seed, start, limits, callback):
+        """Run one optimizer."""
+        self._net.theta[:] = start
+        passes, evaluations = shares
+        with Monitor(
+            network=self._net,
+            callbacks=callback,
+            time_limit=limits.budget.time_limit,
+            target_loss=limits.target_loss,
+            validate=None if self._held_out is None else self._held_out.value,
+        ) as monitor:
+            result = run_stages(
+                self._objective,
+                self._stages[name],
+                passes,
+                monitor,
+                self._batches(name, seed),
+                comparable=True,
+                gradient_evaluations=evaluations,
+            )
+        return Run(seed, result, self._net.copy(), self._score()[1])
+
+    def _batches(self, name, seed):
+        return check_batches(self._sizes[name], self._shuffle, self._clip_norm, seed)
+
+    def _score(self):
+        X, y, sample_weight = self._scored
+        return score(
+            self._net,
+            X,
+            y,
+            loss=self._problem["loss"],
+            sample_weight=sample_weight,
+            n_threads=self._problem["n_threads"],
+        )
+
+
+class _FunctionContest:
+    """A function to minimize: what is the same for all optimizers.
+
+    Parameters
+    ----------
+    problem : FunctionProblem
+    first_seed : int
+    stages : dict of str to list of Optimizer
+    """
+
+    score_name = scored_on = None
+
+    def __init__(self, problem, first_seed, stages):
+        self._problem, self._first, self._stages = problem, first_seed, stages
+        x0 = problem.make_start(first_seed)
+        function = CallableFunction(
+            problem.make_function(first_seed), x0.size, None, as_generator(first_seed)
+        )
+        _check_solvers(stages, function)
+        self.settings = {
+            "problem": problem.name,
+            "description": problem.description,
+            "variables": x0.size,
+        }
+
+    def n_updates(self, name, stage):
+        return 1
+
+    def warm_up(self, name):
+        x0 = self.start(self._first)
+        for stage in self._stages[name]:
+            with np.errstate(over="ignore", invalid="ignore"):
+                run_on_function(
+                    self._problem.make_function(self._first),
+                    x0.copy(),
+                    [stage],
+                    [_WARM_UP],
+                    Monitor(),
+                    as_generator(0),
+                )
+
+    def start(self, seed):
+        return self._problem.make_start(seed)
+
+    def run(self, name, shares, seed, start, limits, callback):
+        passes, evaluations = shares
+        function = self._problem.make_function(seed)
+        exact = self._problem.exact or function
+        judged = []
+
+        def judge(progress):
+            value, gradient = exact(progress.theta.copy())
+            if not np.isfinite(value):
+                raise Stop(Status.NOT_FINITE, "the function is not finite")
+            judged.append(
+                replace(
+                    progress.record,
+                    objective=float(value),
+                    gradient_norm=euclidean_norm(gradient),
+                )
+            )
+            for show in callback:
+                show(replace(progress, record=judged[-1]))
+            if limits.target_loss is not None and value <= limits.target_loss:
+                raise Stop(
+                    Status.TARGET_REACHED, f"the objective is at most {limits.target_loss:g}"
+                )
+
+        with Monitor(callbacks=(judge,), time_limit=limits.budget.time_limit) as monitor:
+            result = run_on_function(
+                function,
+                start.copy(),
+                self._stages[name],
+                passes,
+                monitor,
+                as_generator(seed),
+                passes=passes,
+                gradient_evaluations=evaluations,
+            )
+        value, gradient = exact(result.theta.copy())
+        if not judged or judged[-1].data_passes < monitor.data_passes:
+            judged.append(
+                Record(
+                    seconds=result.seconds,
+                    epoch=result.n_iter,
+                    data_passes=monitor.data_passes,
+                    n_loss_evals=result.n_loss_evals,
+                    n_grad_evals=result.n_grad_evals,
+                    objective=float(value),
+                    gradient_norm=euclidean_norm(gradient),
+                )
+            )
+        return Run(seed, replace(result, loss=float(value), trace=Trace(judged)))
+
+
+def _check_solvers(stages, function):
+    """Refuse solvers that are not for a function, before anything runs."""
+    for members in stages.values():
+        for stage in members:
+            if isinstance(stage, Solver):
+                stage.check(function)
 
 
 def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
@@ -341,21 +642,46 @@ def _check_optimizers_by_name(optimizers, n_params):
     return {name: check_optimizers(given, n_params) for name, given in optimizers.items()}
 
 
-def _shares(name, n_stages, passes, time_limit):
-    """Data passes of each member of a list of optimizers."""
+def _shares(name, stages, budget, contest):
+    """Data passes and gradient evaluations of each member of a list of optimizers."""
+    own = [stage.budget for stage in stages]
+    evaluations = budget.gradient_evaluations
+    passes = evaluations if budget.passes is None else budget.passes
     if passes is None:
-        if time_limit is None:
-            raise ValueError("passes must be given where time_limit is not, got None for both")
-        if n_stages > 1:
-            raise ValueError(f"passes must be given for the members of {name!r} to share, got None")
-        return [_UNLIMITED]
-    if passes < n_stages:
+        if None in own[:-1]:
+            raise ValueError(
+                f"passes or gradient_evaluations must be given for the members of {name!r} to "
+                "share, got None for both"
+            )
+        return [*own[:-1], _UNLIMITED], None
+    named = "gradient_evaluations" if budget.passes is None else "passes"
+    shared_passes = _share(named, name, min(passes, _UNLIMITED), own)
+    if evaluations is None:
+        return shared_passes, None
+    updates = [
+        None if amount is None else amount * contest.n_updates(name, stage)
+        for stage, amount in zip(stages, own, strict=True)
+    ]
+    return shared_passes, _share("gradient_evaluations", name, evaluations, updates)
+
+
+def _share(what, name, total, own):
+    """Split a total: own numbers for those who have one, the rest in equal parts for others."""
+    if None not in own:
+        own = [*own[:-1], None]
+    taken, n_others = sum(amount for amount in own if amount is not None), own.count(None)
+    if total < taken + n_others:
         raise ValueError(
-            f"passes must be at least one for each of the {n_stages} members of {name!r}, "
-            f"got {passes}"
+            f"{what} must be at least {taken + n_others} for the {len(own)} members of {name!r}, "
+            f"got {total}"
         )
-    share, left_over = divmod(min(int(passes), _UNLIMITED), n_stages)
-    return [share + (i < left_over) for i in range(n_stages)]
+    share, left_over = divmod(int(total) - taken, n_others)
+    shares = []
+    for amount in own:
+        if amount is None:
+            amount, left_over = share + (left_over > 0), left_over - 1
+        shares.append(int(amount))
+    return shares
 
 
 def _batch_sizes(batch_size, names):
@@ -370,19 +696,51 @@ def _batch_sizes(batch_size, names):
     return {name: batch_size.get(name, _BATCH_SIZE) for name in names}
 
 
-@contextmanager
-def _progress_bar(wanted, name, passes):
-    """Yield the callbacks that show the data passes of one optimizer in a bar."""
-    if not wanted:
-        yield ()
-        return
-    from tqdm.auto import tqdm
+class _Bars:
+    """A progress bar for each optimizer, over all seeds; none if they are not wanted.
 
-    with tqdm(total=passes, desc=name, unit="pass") as bar:
+    Parameters
+    ----------
+    limits : _Limits
+    names : list of str
+    """
 
-        def show(progress):
+    def __init__(self, limits, names):
+        self._limits, self._names = limits, names
+        self._stack, self._bars = ExitStack(), {}
+        budget = limits.budget
+        by_passes = budget.passes is not None or budget.gradient_evaluations is None
+        self._column, self._unit, self._total = (
+            ("data_passes", "pass", budget.passes)
+            if by_passes
+            else ("n_grad_evals", "gradient", budget.gradient_evaluations)
+        )
+
+    def __enter__(self):
+        if self._limits.progress:
+            from tqdm.auto import tqdm
+
+            widest = max(map(len, self._names))
+            total = None if self._total is None else self._total * len(self._limits.seeds)
+            for i, name in enumerate(self._names):
+                title = self._limits.label + name.rjust(widest)
+                bar = tqdm(total=total, desc=title, unit=self._unit, position=i)
+                self._bars[name] = self._stack.enter_context(bar)
+        return self
+
+    def __exit__(self, *exception):
+        self._stack.close()
+
+    def show(self, name):
+        """Callbacks for one more run of an optimizer."""
+        if name not in self._bars:
+            return ()
+        bar = self._bars[name]
+        before = bar.n
+
+        def update(progress):
             record = progress.record
             bar.set_postfix({"objective": f"{record.objective:.4g}"}, refresh=False)
-            bar.update(int(record.data_passes) - bar.n)
+            bar.update(before + int(getattr(record, self._column)) - bar.n)
 
-        yield (show,)
+        return (update,)

@@ -68,8 +68,8 @@ def plot_traces(traces, target=None):
     -------
     matplotlib.figure.Figure
         Its vertical axis is logarithmic, unless an objective is negative. A horizontal one is if
-        the optimizers differ much in what they spent; it is linear up to its first mark then, so
-        that the start, which cost nothing, is on it.
+        the optimizers differ much in what they spent; where the start cost nothing, it is linear
+        up to its first mark then.
 
     Raises
     ------
@@ -159,11 +159,17 @@ def quartiles_over_time(traces, column):
 
 def _set_spent_axis(panel, columns):
     """Choose the scale of a horizontal axis from what is drawn over it."""
-    spent = [column[-1] for column in columns if column[-1] > 0]
-    if spent and max(spent) > _LOGARITHMIC_FROM * min(spent):
-        least = min(column[column > 0].min() for column in columns if column[-1] > 0)
+    columns = [column for column in columns if column[-1] > 0]
+    spent = [column[-1] for column in columns]
+    if not spent or max(spent) <= _LOGARITHMIC_FROM * min(spent):
+        panel.set_xlim(left=0)
+        panel.xaxis.get_major_locator().set_params(integer=max(spent, default=0) >= 4)
+    elif all(column[0] > 0 for column in columns):
+        panel.set_xscale("log")
+    else:
+        least = min(column[column > 0].min() for column in columns)
         panel.set_xscale("symlog", linthresh=10.0 ** math.floor(math.log10(least)))
-    panel.set_xlim(left=0)
+        panel.set_xlim(left=0)
 
 
 def _set_objective_axis(panel, columns):
@@ -197,6 +203,43 @@ def _legend(figure, panel, row=_CHARACTERS_IN_A_ROW):
         frameon=False,
         handlelength=3,
     )
+
+
+def plot_profile(profile, what):
+    """Draw performance profiles.
+
+    Parameters
+    ----------
+    profile : Profile
+    what : str
+        What the costs are.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    """
+    figure = _new_figure(7.6, 4.8)
+    panel = figure.subplots()
+    end = max(2.0, profile.factors[-1] * 1.1)
+    factors = np.append(profile.factors, end)
+    for i, (name, fractions) in enumerate(profile.fractions.items()):
+        heights = np.append(fractions, fractions[-1])
+        look = _look(i, len(profile.fractions))
+        panel.plot(factors, heights, drawstyle="steps-post", label=name, **look)
+    panel.set_xscale("log", base=2 if end < 64 else 10)
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.set(xlim=(1, end), ylim=(-0.02, 1.02))
+    panel.set_xlabel(f"factor of the least {what} of any optimizer")
+    panel.set_ylabel(f"solved, out of {profile.n_instances} runs")
+    panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    _tidy(panel)
+    _legend(figure, panel, row=_CHARACTERS_IN_A_ROW * 7 // 13)
+    return figure
 
 
 def plot_paths(value, paths, *, minimum=None):
