@@ -502,22 +502,18 @@ class _FunctionContest:
     def n_updates(self, name, stage):
         return 1
 
+    # What overflows on the way of an optimizer that diverges is in its status.
+    @np.errstate(over="ignore", invalid="ignore")
     def warm_up(self, name):
         x0 = self.start(self._first)
         for stage in self._stages[name]:
-            with np.errstate(over="ignore", invalid="ignore"):
-                run_on_function(
-                    self._problem.make_function(self._first),
-                    x0.copy(),
-                    [stage],
-                    [_WARM_UP],
-                    Monitor(),
-                    as_generator(0),
-                )
+            function = self._problem.make_function(self._first)
+            run_on_function(function, x0.copy(), [stage], [_WARM_UP], Monitor(), as_generator(0))
 
     def start(self, seed):
         return self._problem.make_start(seed)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def run(self, name, shares, seed, start, limits, callback):
         passes, evaluations = shares
         function = self._problem.make_function(seed)
@@ -528,19 +524,12 @@ class _FunctionContest:
             value, gradient = exact(progress.theta.copy())
             if not np.isfinite(value):
                 raise Stop(Status.NOT_FINITE, "the function is not finite")
-            judged.append(
-                replace(
-                    progress.record,
-                    objective=float(value),
-                    gradient_norm=euclidean_norm(gradient),
-                )
+            record = replace(
+                progress.record, objective=float(value), gradient_norm=euclidean_norm(gradient)
             )
+            judged.append(record)
             for show in callback:
-                show(replace(progress, record=judged[-1]))
-            if limits.target_loss is not None and value <= limits.target_loss:
-                raise Stop(
-                    Status.TARGET_REACHED, f"the objective is at most {limits.target_loss:g}"
-                )
+                show(replace(progress, record=record))
 
         with Monitor(callbacks=(judge,), time_limit=limits.budget.time_limit) as monitor:
             result = run_on_function(
@@ -554,18 +543,18 @@ class _FunctionContest:
                 gradient_evaluations=evaluations,
             )
         value, gradient = exact(result.theta.copy())
-        if not judged or judged[-1].data_passes < monitor.data_passes:
-            judged.append(
-                Record(
-                    seconds=result.seconds,
-                    epoch=result.n_iter,
-                    data_passes=monitor.data_passes,
-                    n_loss_evals=result.n_loss_evals,
-                    n_grad_evals=result.n_grad_evals,
-                    objective=float(value),
-                    gradient_norm=euclidean_norm(gradient),
-                )
+        spent = judged[-1].data_passes if judged else -1
+        if np.isfinite(value) and spent < monitor.data_passes:
+            last = Record(
+                seconds=result.seconds,
+                epoch=result.n_iter,
+                data_passes=monitor.data_passes,
+                n_loss_evals=result.n_loss_evals,
+                n_grad_evals=result.n_grad_evals,
+                objective=float(value),
+                gradient_norm=euclidean_norm(gradient),
             )
+            judged.append(last)
         return Run(seed, replace(result, loss=float(value), trace=Trace(judged)))
 
 

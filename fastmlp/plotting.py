@@ -25,6 +25,9 @@ _LOGARITHMIC_FROM = 4
 # Objectives so many times that of the start are off the figure: of runs that diverge.
 _HIGHEST = 10
 
+# With more lines than this they are thinner, and bands paler.
+_NARROW_FROM = 5
+
 # Points at which the median over several seeds is drawn.
 _MOST_POINTS = 400
 
@@ -36,7 +39,7 @@ _PANELS_IN_A_ROW = 4
 _POINTS_ON_A_PATH = 100
 
 # What is spent on the way: columns of `Record`, and how axes call them.
-SPENT = {
+_SPENT = {
     "seconds": "seconds",
     "data_passes": "data passes",
     "n_grad_evals": "gradient evaluations",
@@ -77,14 +80,32 @@ def plot_traces(traces, target=None):
         Without matplotlib.
     """
     figure = _new_figure(13.0, 4.6)
-    panels = figure.subplots(1, len(SPENT), sharey=True)
+    panels = figure.subplots(1, len(_SPENT), sharey=True)
     traces = {name: [t for t in several if len(t)] for name, several in traces.items()}
-    for panel, (column, label) in zip(panels, SPENT.items(), strict=True):
-        for i, (name, several) in enumerate(traces.items()):
-            _plot_median(panel, several, column, _look(i, len(traces)), name)
-        _set_spent_axis(panel, [t[column] for several in traces.values() for t in several])
+    all_traces = [trace for several in traces.values() for trace in several]
+    limit = _set_objective_scale(panels[0], [trace["objective"] for trace in all_traces])
+    highest = 10 * limit
+    panels[0].set_ylabel("objective")
+    opacity = 0.2 if len(traces) <= _NARROW_FROM else 0.1
+    for panel, (column, label) in zip(panels, _SPENT.items(), strict=True):
+        _set_spent_axis(panel, [trace[column] for trace in all_traces])
         panel.set_xlabel(label)
         _tidy(panel)
+        for i, (name, several) in enumerate(traces.items()):
+            xs, low, median, high = quartiles_over_time(several, column)
+            shape = {"drawstyle": "steps-post"} if len(several) > 1 else {}
+            look = _look(panel, xs, i, len(traces)) | shape
+            panel.plot(xs, np.minimum(median, highest), label=name, **look)
+            if len(several) > 1:
+                panel.fill_between(
+                    xs,
+                    np.minimum(low, highest),
+                    np.minimum(high, highest),
+                    step="post",
+                    color=look["color"],
+                    alpha=opacity,
+                    linewidth=0,
+                )
         if target is not None:
             panel.axhline(target, color="0.45", linewidth=1, linestyle=(0, (2, 2)), zorder=1)
     if target is not None:
@@ -97,36 +118,36 @@ def plot_traces(traces, target=None):
             ha="right",
             fontsize=8,
             color="0.35",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
         )
-    _set_objective_axis(panels[0], [t["objective"] for several in traces.values() for t in several])
-    panels[0].set_ylabel("objective")
+    if np.isfinite(limit):
+        panels[0].set_ylim(top=limit)
     _legend(figure, panels[0])
     return figure
 
 
-def _look(i, n):
-    """How line i of n looks: no two alike, and markers staggered so that none hides another."""
+def _look(panel, xs, i, n):
+    """How line i of n looks over `xs`: no two alike, and the markers of none over another's."""
     return {
         "color": _COLOURS[i % len(_COLOURS)],
         "linestyle": _LINES[i % len(_LINES)],
-        "linewidth": 1.8,
+        "linewidth": 1.8 if n <= _NARROW_FROM else 1.4,
         "marker": _MARKERS[i % len(_MARKERS)],
         "markersize": 5.5,
         "markeredgecolor": "white",
         "markeredgewidth": 0.6,
-        "markevery": ((i + 0.5) / (n * _MARKERS_PER_LINE), 1 / _MARKERS_PER_LINE),
+        "markevery": _marked(xs, panel.get_xscale() != "linear", (i + 0.5) / n),
     }
 
 
-def _plot_median(panel, traces, column, look, name):
-    """Draw one trace, or the median and the quartiles of several."""
-    if len(traces) < 2:
-        xs = traces[0][column] if traces else []
-        panel.plot(xs, traces[0]["objective"] if traces else [], label=name, **look)
-        return
-    xs, low, median, high = quartiles_over_time(traces, column)
-    panel.plot(xs, median, label=name, drawstyle="steps-post", **look)
-    panel.fill_between(xs, low, high, step="post", color=look["color"], alpha=0.18, linewidth=0)
+def _marked(xs, logarithmic, shift):
+    """Indices of points evenly spaced along an axis, `shift` of a space from the left."""
+    if not len(xs):
+        return []
+    if logarithmic and xs[-1] > 0:
+        xs = np.log(np.maximum(xs, xs[xs > 0][0] / 2))
+    wanted = xs[0] + (xs[-1] - xs[0]) * (np.arange(_MARKERS_PER_LINE) + shift) / _MARKERS_PER_LINE
+    return np.unique(np.minimum(np.searchsorted(xs, wanted), len(xs) - 1)).tolist()
 
 
 def quartiles_over_time(traces, column):
@@ -143,8 +164,11 @@ def quartiles_over_time(traces, column):
     -------
     (xs, low, median, high) : ndarray (n,) each
         From where all traces have begun to where the last one ends, at their records, thinned
-        out evenly if these are many.
+        out evenly if these are many. Of one trace its records, all of them.
     """
+    if len(traces) < 2:
+        xs, values = (traces[0][column], traces[0]["objective"]) if traces else ([], [])
+        return xs, values, values, values
     positions = [trace[column] for trace in traces]
     xs = np.unique(np.concatenate(positions))
     xs = xs[xs >= max(own[0] for own in positions)]
@@ -158,32 +182,36 @@ def quartiles_over_time(traces, column):
 
 
 def _set_spent_axis(panel, columns):
-    """Choose the scale of a horizontal axis from what is drawn over it."""
+    """Choose the scale of a horizontal axis from what is to be drawn over it."""
     columns = [column for column in columns if column[-1] > 0]
     spent = [column[-1] for column in columns]
     if not spent or max(spent) <= _LOGARITHMIC_FROM * min(spent):
-        panel.set_xlim(left=0)
-        panel.xaxis.get_major_locator().set_params(integer=max(spent, default=0) >= 4)
-    elif all(column[0] > 0 for column in columns):
+        panel.set_xlim(0, 1.03 * max(spent, default=1))
+        panel.xaxis.get_major_locator().set_params(nbins=6, integer=max(spent, default=0) >= 4)
+        return
+    least = min(column[column > 0].min() for column in columns)
+    if all(column[0] > 0 for column in columns):
         panel.set_xscale("log")
+        panel.set_xlim(least / 1.2, 1.2 * max(spent))
     else:
-        least = min(column[column > 0].min() for column in columns)
         panel.set_xscale("symlog", linthresh=10.0 ** math.floor(math.log10(least)))
-        panel.set_xlim(left=0)
+        panel.set_xlim(0, 1.2 * max(spent))
 
 
-def _set_objective_axis(panel, columns):
-    """Choose scale and limits of the vertical axis, so that a run that diverges hides no other."""
+def _set_objective_scale(panel, columns):
+    """Choose the scale of the vertical axis; return where it is to end, infinity for anywhere.
+
+    A run that diverges is not to press the others together.
+    """
     values = [column[np.isfinite(column)] for column in columns]
     values = [column for column in values if column.size]
     if not values:
-        return
+        return np.inf
     highest = max(column.max() for column in values)
-    limit = _HIGHEST * max(abs(column[0]) for column in values)
     if min(column.min() for column in values) >= 0 and highest > 0:
         panel.set_yscale("log")
-    if highest > limit > 0:
-        panel.set_ylim(top=limit)
+    limit = _HIGHEST * max(abs(column[0]) for column in values)
+    return limit if highest > limit > 0 else np.inf
 
 
 def _tidy(panel):
@@ -205,14 +233,14 @@ def _legend(figure, panel, row=_CHARACTERS_IN_A_ROW):
     )
 
 
-def plot_profile(profile, what):
+def plot_profile(profile, column):
     """Draw performance profiles.
 
     Parameters
     ----------
     profile : Profile
-    what : str
-        What the costs are.
+    column : str
+        What the costs are: a column of `Record`.
 
     Returns
     -------
@@ -227,14 +255,14 @@ def plot_profile(profile, what):
     panel = figure.subplots()
     end = max(2.0, profile.factors[-1] * 1.1)
     factors = np.append(profile.factors, end)
+    panel.set_xscale("log", base=2 if end < 64 else 10)
     for i, (name, fractions) in enumerate(profile.fractions.items()):
         heights = np.append(fractions, fractions[-1])
-        look = _look(i, len(profile.fractions))
+        look = _look(panel, factors, i, len(profile.fractions))
         panel.plot(factors, heights, drawstyle="steps-post", label=name, **look)
-    panel.set_xscale("log", base=2 if end < 64 else 10)
     panel.xaxis.set_major_formatter("{x:g}")
     panel.set(xlim=(1, end), ylim=(-0.02, 1.02))
-    panel.set_xlabel(f"factor of the least {what} of any optimizer")
+    panel.set_xlabel(f"{_SPENT[column]}, in multiples of the least of any optimizer")
     panel.set_ylabel(f"solved, out of {profile.n_instances} runs")
     panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     _tidy(panel)

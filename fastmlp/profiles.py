@@ -150,7 +150,7 @@ class Comparisons(Mapping):
         """
         from fastmlp.plotting import plot_profile
 
-        figure = plot_profile(self.profile(measure), MEASURES[measure][1])
+        figure = plot_profile(self.profile(measure), MEASURES[measure][0])
         if path is not None:
             figure.savefig(path)
         return figure

@@ -188,8 +188,8 @@ def test_compare_without_progress_shows_no_bar(tmp_path, capsys):
 
 
 def test_compare_keeps_what_there_is_at_ctrl_c(tmp_path, capsys, press_ctrl_c):
-    press_ctrl_c(3)
-    command = ["compare", "--passes", "5", "--hidden", "4", "--quiet", "--out", str(tmp_path)]
+    press_ctrl_c(10)  # later than what is run to warm up
+    command = ["compare", "--passes", "12", "--hidden", "4", "--quiet", "--out", str(tmp_path)]
     assert main(command) == 130
     captured = capsys.readouterr()
     assert captured.err.endswith("fastmlp: interrupted; what there is so far is kept\n")

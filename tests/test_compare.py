@@ -1,18 +1,28 @@
 """compare: equal conditions for every optimizer, honest counts, and what it shows of them."""
 
-import csv
-import io
 import signal
-import sys
 
 import numpy as np
 import pytest
 from scipy import optimize
 
-from fastmlp import LBFGS, MLP, SGD, Adam, Objective, Scipy, Status
-from fastmlp.compare import Comparison, compare, score
+from fastmlp import (
+    LBFGS,
+    MLP,
+    SGD,
+    Adam,
+    Budget,
+    FunctionProblem,
+    NetworkProblem,
+    Objective,
+    Scipy,
+    Status,
+    compare,
+    compare_problems,
+    minimize,
+)
+from fastmlp.compare import score
 from fastmlp.monitor import Monitor
-from fastmlp.result import COLUMNS, Trace
 
 N_ROWS = 60
 
@@ -39,7 +49,7 @@ def small(regression):
     """A finished comparison to look at."""
     X, y, net = regression
     optimizers = {"sgd": SGD(0.1), "adam, tuned": Adam(0.01), "lbfgs": LBFGS()}
-    return compare(net, X, y, optimizers, passes=6, batch_size=16, seed=0)
+    return compare(net, X, y, optimizers, passes=6, batch_size=16)
 
 
 # Equal conditions
@@ -48,18 +58,18 @@ def small(regression):
 def test_all_start_from_the_same_parameters_and_leave_the_network_alone(regression):
     X, y, net = regression
     before = net.theta.copy()
-    comparison = compare(net, X, y, {"a": SGD(0.1), "b": Adam(), "c": LBFGS()}, passes=2, seed=0)
+    comparison = compare(net, X, y, {"a": SGD(0.1), "b": Adam(), "c": LBFGS()}, passes=2)
     np.testing.assert_array_equal(net.theta, before)
     starts = [result.trace[0].objective for result in comparison.results.values()]
     assert starts == [net.loss(X, y)] * 3
     assert list(comparison.results) == list(comparison.networks) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("seed", [3, None])
-def test_all_see_the_rows_in_the_same_order(regression, seed):
+@pytest.mark.parametrize("seeds", [[3], 1])
+def test_all_see_the_rows_in_the_same_order(regression, seeds):
     X, y, net = regression
     twins = {"one": SGD(0.1), "other": SGD(0.1)}
-    comparison = compare(net, X, y, twins, passes=3, batch_size=7, seed=seed)
+    comparison = compare(net, X, y, twins, passes=3, batch_size=7, seeds=seeds)
     one, other = comparison.networks.values()
     np.testing.assert_array_equal(one.theta, other.theta)
 
@@ -69,7 +79,7 @@ def test_a_stochastic_optimizer_does_what_it_does_in_fit(regression):
     X, y, net = regression
     penalties = {"l1": 1e-3, "l2": 1e-2}
     comparison = compare(
-        net, X, y, {"adam": Adam(0.02)}, passes=3, batch_size=16, seed=5, **penalties
+        net, X, y, {"adam": Adam(0.02)}, passes=3, batch_size=16, seeds=[5], **penalties
     )
     for record in comparison.results["adam"].trace:
         fitted = net.copy()
@@ -93,6 +103,38 @@ def test_a_solver_that_converges_within_its_budget_does_what_it_does_in_fit(clas
     np.testing.assert_array_equal(comparison.networks["lbfgs"].theta, fitted.theta)
 
 
+def test_each_seed_has_a_start_that_all_share(regression):
+    X, y, net = regression
+    optimizers = {"sgd": SGD(0.1), "adam": Adam(), "lbfgs": LBFGS()}
+    comparison = compare(net, X, y, optimizers, passes=2, seeds=[4, 0, 7])
+    assert comparison.seeds == [4, 0, 7]
+    starts = [[run.result.trace[0].objective for run in runs] for runs in comparison.runs.values()]
+    assert starts[0] == starts[1] == starts[2]
+    # The first seed starts from the network itself, the others as networks drawn with them do.
+    drawn = [MLP([3, 8, 1], activation="tanh", dtype="float64", seed=seed) for seed in (0, 7)]
+    assert starts[0] == [n.loss(X, y) for n in (net, *drawn)]
+    assert len(set(starts[0])) == 3
+
+
+def test_every_seed_has_its_order_of_rows(regression):
+    X, y, net = regression
+    one, other = compare(net, X, y, {"sgd": SGD(0.1)}, passes=2, batch_size=7, seeds=2).runs["sgd"]
+    for run in (one, other):
+        start = net if run.seed == 0 else net.redrawn(run.seed)
+        fitted = start.copy()
+        fitted.fit(X, y, optimizer=SGD(0.1), epochs=2, batch_size=7, seed=run.seed)
+        np.testing.assert_array_equal(run.network.theta, fitted.theta)
+
+
+def test_what_belongs_to_the_first_seed_is_at_hand(regression):
+    X, y, net = regression
+    comparison = compare(net, X, y, ["adam"], passes=2, seeds=2)
+    first = comparison.runs["adam"][0]
+    assert comparison.results["adam"] is first.result
+    assert comparison.networks["adam"] is first.network
+    assert comparison.scores["adam"] == first.score
+
+
 # The budget
 
 
@@ -106,13 +148,43 @@ def test_every_optimizer_spends_the_passes_it_is_given_and_no_more(regression, p
         "tnc": Scipy("TNC"),
         "trust": Scipy("trust-constr"),
     }
-    comparison = compare(net, X, y, optimizers, passes=passes, batch_size=16, seed=0)
+    comparison = compare(net, X, y, optimizers, passes=passes, batch_size=16)
     for name, result in comparison.results.items():
         assert result.status == Status.COMPLETED, name
         assert result.trace[-1].data_passes == passes, name
         assert result.trace[-1].n_grad_evals == result.n_grad_evals, name
     assert comparison.results["sgd"].n_grad_evals == passes * 4  # 60 rows by 16
     assert comparison.results["lbfgs"].n_grad_evals == passes
+
+
+@pytest.mark.parametrize("evaluations", [1, 6, 11])
+def test_every_optimizer_spends_the_gradient_evaluations_it_is_given(regression, evaluations):
+    X, y, net = regression
+    optimizers = {
+        "sgd": SGD(0.01),
+        "lbfgs": LBFGS(),
+        "cg": Scipy("CG"),
+        "both": [SGD(0.01, epochs=1), LBFGS()] if evaluations > 4 else SGD(),
+    }
+    comparison = compare(net, X, y, optimizers, gradient_evaluations=evaluations, batch_size=16)
+    for name, result in comparison.results.items():
+        assert result.n_grad_evals == evaluations, name
+        assert result.trace[-1].n_grad_evals == evaluations, name
+        assert result.trace[-1].objective == result.loss, name
+    # A pass is four mini-batches of 16 rows, the last of 12.
+    sgd = comparison.results["sgd"].trace[-1]
+    n_epochs, more = divmod(evaluations, 4)
+    assert sgd.data_passes == pytest.approx(n_epochs + more * 16 / 60)
+    assert f"at most {evaluations} gradient evaluation" in str(comparison)
+
+
+def test_without_any_limit_there_are_twenty_passes(regression):
+    X, y, net = regression
+    comparison = compare(net, X, y, ["sgd"])
+    assert comparison.results["sgd"].trace[-1].data_passes == 20
+    assert comparison.budget == Budget(passes=20)
+    # One limit is the only one.
+    assert compare(net, X, y, ["sgd"], gradient_evaluations=30).results["sgd"].n_iter == 30
 
 
 @pytest.mark.parametrize("passes", [5, 12, 23])
@@ -144,7 +216,7 @@ def test_a_solver_is_left_with_its_last_iterate_within_the_budget(regression, pa
 def test_the_last_record_is_where_the_optimizer_ended(regression):
     X, y, net = regression
     # A line search of TNC's has left the iterate behind when the passes are over.
-    comparison = compare(net, X, y, {"tnc": Scipy("TNC"), "sgd": SGD(0.1)}, passes=9, seed=0)
+    comparison = compare(net, X, y, {"tnc": Scipy("TNC"), "sgd": SGD(0.1)}, passes=9)
     for name, result in comparison.results.items():
         assert result.trace[-1].objective == result.loss == comparison.networks[name].loss(X, y)
         np.testing.assert_array_equal(result.theta, comparison.networks[name].theta)
@@ -154,7 +226,7 @@ def test_the_last_record_is_where_the_optimizer_ended(regression):
 def test_a_time_limit_ends_an_optimizer_within_its_epoch(regression):
     X, y, net = regression
     comparison = compare(
-        net, X, y, {"sgd": SGD(0.01), "lbfgs": LBFGS()}, passes=None, time_limit=1e-9, seed=0
+        net, X, y, {"sgd": SGD(0.01), "lbfgs": LBFGS()}, passes=None, time_limit=1e-9
     )
     for result in comparison.results.values():
         assert result.status == Status.TIME_LIMIT
@@ -173,13 +245,42 @@ def test_without_a_limit_on_passes_a_solver_runs_to_its_end(regression, method):
 def test_the_members_of_a_list_share_the_passes_and_hand_over(regression):
     X, y, net = regression
     optimizers = {"both": [SGD(0.05), "lbfgs"], "sgd": SGD(0.05)}
-    results = compare(net, X, y, optimizers, passes=7, seed=0).results
+    results = compare(net, X, y, optimizers, passes=7).results
     shared = results["both"].trace
     assert [r.objective for r in shared][:5] == [r.objective for r in results["sgd"].trace][:5]
     # Three passes are left: the first evaluates where gradient descent stopped.
     first_of_lbfgs = shared[5]
     assert (first_of_lbfgs.data_passes, first_of_lbfgs.objective) == (5, shared[4].objective)
     assert shared[-1].data_passes == 7
+
+
+def test_members_with_a_number_of_their_own_take_it_first(regression):
+    X, y, net = regression
+    optimizers = {
+        "first": [SGD(0.05, epochs=2), LBFGS()],
+        "last": [SGD(0.05), LBFGS(max_iterations=3)],
+        "both": [SGD(0.05, epochs=2), LBFGS(max_iterations=1)],
+        "three": [SGD(0.05), SGD(0.05, epochs=1), SGD(0.05)],
+    }
+    comparison = compare(net, X, y, optimizers, passes=9, batch_size=None)
+    for result in comparison.results.values():
+        assert result.trace[-1].data_passes == 9
+    traces = {name: result.trace for name, result in comparison.results.items()}
+    # L-BFGS begins with an evaluation of where it starts: the objective stays as it was.
+    stays = {name: np.flatnonzero(np.diff(t["objective"]) == 0) for name, t in traces.items()}
+    assert [stays[name][0] for name in ("first", "last", "both")] == [2, 6, 2]
+    # Only time is limited: what has no number of its own comes last.
+    timed = compare(net, X, y, {"it": [SGD(0.05, epochs=2), LBFGS()]}, time_limit=60, l2=1.0)
+    assert timed.results["it"].status == Status.CONVERGED
+
+
+def test_a_target_to_report_stops_nothing(regression):
+    X, y, net = regression
+    target = 0.9 * net.loss(X, y)
+    comparison = compare(net, X, y, ["lbfgs"], passes=9, target=target)
+    assert comparison.results["lbfgs"].status == Status.COMPLETED
+    assert comparison.runs["lbfgs"][0].first_at(target).objective <= target
+    assert compare(net, X, y, ["lbfgs"], target_loss=target).target == target
 
 
 def test_a_target_ends_an_optimizer_early(regression):
@@ -194,15 +295,15 @@ def test_a_batch_size_for_each_optimizer(regression):
     X, y, net = regression
     optimizers = {"full": SGD(0.01), "online": SGD(0.01), "other": SGD(0.01)}
     sizes = {"full": None, "online": 1}
-    results = compare(net, X, y, optimizers, passes=2, batch_size=sizes, seed=0).results
+    results = compare(net, X, y, optimizers, passes=2, batch_size=sizes).results
     # The third has 128, that is all rows.
     assert [r.n_grad_evals for r in results.values()] == [2, 2 * N_ROWS, 2]
 
 
 def test_optimizers_by_their_written_form(regression):
     X, y, net = regression
-    named = compare(net, X, y, ["sgd(learning_rate=0.1)", "adam"], passes=2, seed=0)
-    given = compare(net, X, y, {"s": SGD(0.1), "a": "adam"}, passes=2, seed=0)
+    named = compare(net, X, y, ["sgd(learning_rate=0.1)", "adam"], passes=2)
+    given = compare(net, X, y, {"s": SGD(0.1), "a": "adam"}, passes=2)
     assert list(named.results) == ["sgd(learning_rate=0.1)", "adam"]
     for a, b in zip(named.networks.values(), given.networks.values(), strict=True):
         np.testing.assert_array_equal(a.theta, b.theta)
@@ -214,11 +315,11 @@ def test_optimizers_by_their_written_form(regression):
 @pytest.mark.usefixtures("overflow")
 def test_one_that_diverges_does_not_spoil_the_others(regression):
     X, y, net = regression
-    comparison = compare(net, X, y, {"wild": SGD(1e200), "tame": SGD(0.01)}, passes=5, seed=0)
+    comparison = compare(net, X, y, {"wild": SGD(1e200), "tame": SGD(0.01)}, passes=5)
     wild, tame = comparison.results.values()
     assert wild.status == Status.NOT_FINITE
     assert wild.loss == net.loss(X, y)  # back at the start
-    alone = compare(net, X, y, {"tame": SGD(0.01)}, passes=5, seed=0).results["tame"]
+    alone = compare(net, X, y, {"tame": SGD(0.01)}, passes=5).results["tame"]
     np.testing.assert_array_equal(tame.theta, alone.theta)
     assert "not finite" in comparison.table()
 
@@ -232,15 +333,6 @@ def test_an_objective_that_overflows_at_the_start_is_a_status_too(regression):
     assert "not finite" in str(comparison)
 
 
-def test_traces_without_a_record_can_be_drawn():
-    pytest.importorskip("matplotlib")
-    from fastmlp.plotting import plot_traces
-
-    figure = plot_traces({"sgd": Trace(), "lbfgs": Trace()})
-    figure.savefig(io.BytesIO())
-    assert len(figure.legends[0].get_texts()) == 2
-
-
 def test_ctrl_c_keeps_what_there_is(regression, monkeypatch):
     X, y, net = regression
     record = Monitor.record
@@ -252,7 +344,7 @@ def test_ctrl_c_keeps_what_there_is(regression, monkeypatch):
         record(self, *arguments, **options)
 
     monkeypatch.setattr(Monitor, "record", press_ctrl_c)
-    comparison = compare(net, X, y, {"first": SGD(0.1), "second": SGD(0.1)}, passes=5, seed=0)
+    comparison = compare(net, X, y, {"first": SGD(0.1), "second": SGD(0.1)}, passes=5)
     assert list(comparison.results) == ["first"]
     assert comparison.results["first"].status == Status.INTERRUPTED
     assert comparison.results["first"].n_iter == 2
@@ -274,14 +366,21 @@ def test_ctrl_c_keeps_what_there_is(regression, monkeypatch):
         ({"optimizers": {"a": []}}, "must not be an empty list"),
         ({"passes": 0}, "passes must be an integer of at least 1, got 0"),
         ({"passes": 2.5}, "passes must be an integer of at least 1, got 2.5"),
-        ({"passes": None}, "passes must be given where time_limit is not"),
         (
-            {"passes": None, "time_limit": 1.0, "optimizers": {"two": ["adam", "sgd"]}},
-            "passes must be given for the members of 'two'",
+            {"time_limit": 1.0, "optimizers": {"two": ["adam", "sgd"]}},
+            "passes or gradient_evaluations must be given for the members of 'two' to share",
         ),
         (
             {"passes": 1, "optimizers": {"two": ["adam", "sgd"]}},
-            "at least one for each of the 2 members of 'two', got 1",
+            "passes must be at least 2 for the 2 members of 'two', got 1",
+        ),
+        (
+            {"passes": 20, "optimizers": {"two": ["adam(epochs=20)", "sgd"]}},
+            "passes must be at least 21 for the 2 members of 'two', got 20",
+        ),
+        (
+            {"gradient_evaluations": 1, "optimizers": {"two": ["adam", "sgd"]}},
+            "gradient_evaluations must be at least 2 for the 2 members of 'two', got 1",
         ),
         ({"time_limit": 0}, "time_limit must be a positive number, got 0"),
         ({"target_loss": "low"}, "target_loss must be a finite number"),
@@ -290,7 +389,13 @@ def test_ctrl_c_keeps_what_there_is(regression, monkeypatch):
         ({"batch_size": {"adam": -1}}, "batch_size must be an integer of at least 1, got -1"),
         ({"shuffle": "yes"}, "shuffle must be"),
         ({"clip_norm": 0}, "clip_norm must be a positive number"),
-        ({"seed": -1}, "seed must be"),
+        ({"seeds": 0}, "seeds must be an integer of at least 1, got 0"),
+        ({"seeds": []}, "seeds must be at least one"),
+        ({"seeds": [1, -1]}, "seeds must be an integer of at least 0, got -1"),
+        ({"seeds": [1, 2, 1]}, "seeds must differ, got 1 more than once"),
+        ({"seeds": "12"}, "seeds must be an integer"),
+        ({"gradient_evaluations": 0}, "gradient_evaluations must be an integer of at least 1"),
+        ({"target": "low"}, "target must be a finite number"),
         ({"n_threads": 0}, "n_threads must be an integer of at least 1"),
         ({"loss": "cross_entropy"}, "needs a softmax output"),
         ({"l2": -1}, "l2 must be"),
@@ -348,7 +453,7 @@ def test_scores_heed_sample_weights():
 def test_scores_are_of_the_validation_data_if_there_is_some(classification):
     X, y, net = classification
     held_out = X[:20], y[:20]
-    options = {"optimizers": {"adam": Adam(0.05)}, "passes": 5, "seed": 0}
+    options = {"optimizers": {"adam": Adam(0.05)}, "passes": 5}
     without = compare(net, X[20:], y[20:], **options)
     with_some = compare(net, X[20:], y[20:], validation_data=held_out, **options)
     for comparison, (Xs, ys) in ((without, (X[20:], y[20:])), (with_some, held_out)):
@@ -373,31 +478,17 @@ def test_the_table_has_a_line_for_each_optimizer(small):
         assert line.startswith(name)
         cells = line.removeprefix(name).split()
         assert float(cells[0]) == pytest.approx(result.loss, rel=1e-3)  # four digits
-        assert float(cells[1]) == pytest.approx(small.scores[name], rel=1e-3)
-        assert [float(cell) for cell in cells[3:6]] == [6, result.n_loss_evals, result.n_grad_evals]
-        assert cells[6:] == ["completed"]
+        assert float(cells[1]) == pytest.approx(result.trace["objective"].min(), rel=1e-3)
+        assert float(cells[2]) == pytest.approx(small.scores[name], rel=1e-3)
+        assert [float(cell) for cell in cells[4:7]] == [6, result.n_loss_evals, result.n_grad_evals]
+        assert cells[7:] == ["completed"]
     assert "at most 6 data passes" in small.table()
     assert str(small) == small.table()
 
 
-def test_the_table_names_both_budgets(small):
-    both = Comparison(
-        small.results, small.networks, small.scores, small.score_name, small.scored_on, 1, 0.5
-    )
-    assert "at most 1 data pass and 0.5 s" in both.table()
-
-
-def test_all_traces_go_into_one_csv_file(small, tmp_path):
-    small.to_csv(tmp_path / "traces.csv")
-    with open(tmp_path / "traces.csv", newline="") as file:
-        header, *rows = csv.reader(file)
-    assert header == ["optimizer", *COLUMNS]
-    for name, result in small.results.items():
-        own = [row[1:] for row in rows if row[0] == name]
-        for i, column in enumerate(COLUMNS):
-            # Numbers are written so that reading them gives the same float.
-            np.testing.assert_array_equal([float(row[i]) for row in own], result.trace[column])
-    assert len(rows) == sum(len(result.trace) for result in small.results.values())
+def test_the_table_names_all_budgets():
+    every = Budget(passes=1, time_limit=0.5, gradient_evaluations=7)
+    assert str(every) == "1 data pass and 7 gradient evaluations and 0.5 s"
 
 
 def test_the_progress_bars_count_data_passes(regression, capsys):
@@ -411,53 +502,161 @@ def test_the_progress_bars_count_data_passes(regression, capsys):
     assert captured.out == ""
 
 
-# Plots
+def test_the_progress_bars_go_over_all_seeds(regression, capsys):
+    X, y, net = regression
+    compare(net, X, y, {"gd": SGD(0.1), "lbfgs": LBFGS()}, passes=4, seeds=3, progress=True)
+    err = capsys.readouterr().err
+    assert "gd: 100%" in err
+    assert "12/12" in err
 
 
-def test_the_plot_draws_every_trace_over_seconds_and_data_passes(small, tmp_path):
-    pytest.importorskip("matplotlib")
-    figure = small.plot(tmp_path / "traces.png")
-    assert (tmp_path / "traces.png").read_bytes().startswith(b"\x89PNG")
-    panels = figure.get_axes()
-    assert [panel.get_xlabel() for panel in panels] == ["seconds", "data passes"]
-    assert panels[0].get_ylabel() == "objective"
-    for panel, column in zip(panels, ("seconds", "data_passes"), strict=True):
-        assert panel.get_yscale() == "log"
-        assert [line.get_label() for line in panel.get_lines()] == list(small.results)
-        for line, result in zip(panel.get_lines(), small.results.values(), strict=True):
-            np.testing.assert_array_equal(line.get_xdata(), result.trace[column])
-            np.testing.assert_array_equal(line.get_ydata(), result.trace["objective"])
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == list(small.results)
+# Several problems
 
 
-def test_no_two_lines_of_a_plot_look_the_same(small):
-    pytest.importorskip("matplotlib")
-    from fastmlp.plotting import plot_traces
-
-    trace = small.results["sgd"].trace
-    lines = plot_traces({str(i): trace for i in range(30)}).get_axes()[0].get_lines()
-    looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
-    assert len(looks) == 30
-    assert len({line.get_color() for line in lines[:7]}) == 7
+def bowl(seed):
+    """A parabola whose steepness is the seed's."""
+    return lambda x: (float(x @ x) * (1 + seed), 2 * x * (1 + seed))
 
 
-def test_an_objective_that_is_not_positive_gets_a_linear_axis():
-    pytest.importorskip("matplotlib")
-    net = MLP([1, 1], output="exponential", dtype="float64", seed=0)
-    net.theta = [0.0, 2.0]
-    X, y = np.zeros((4, 1)), np.full(4, 9.0)  # exp(2) - 9 * 2 is negative
-    comparison = compare(net, X, y, {"sgd": SGD(0.01)}, passes=2, loss="poisson", seed=0)
-    assert comparison.plot().get_axes()[0].get_yscale() == "linear"
+def start_of_bowl(seed):
+    return np.array([3.0, -4.0]) / (1 + seed)
 
 
-def test_a_plot_needs_no_pyplot(small, monkeypatch):
-    pytest.importorskip("matplotlib")
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it now fails
-    assert len(small.plot().get_axes()) == 2
+BOWL = FunctionProblem("bowl", bowl, start_of_bowl, target=1e-6)
 
 
-def test_without_matplotlib_the_extra_is_named(small, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'fastmlp\[plot\]'"):
-        small.plot()
+def test_functions_and_networks_are_compared_alike(regression):
+    X, y, _ = regression
+    network = NetworkProblem(
+        "network",
+        lambda seed: MLP([3, 8, 1], activation="tanh", dtype="float64", seed=seed),
+        X,
+        y,
+        l2=1e-3,
+        batch_size=16,
+        target=0.1,
+    )
+    optimizers = {"sgd": SGD(0.05), "lbfgs": LBFGS(), "both": [SGD(0.05, epochs=3), LBFGS()]}
+    comparisons = compare_problems([BOWL, network], optimizers, passes=8, seeds=[0, 2])
+    assert list(comparisons) == ["bowl", "network"]
+    for name, comparison in comparisons.items():
+        assert comparison.seeds == [0, 2]
+        assert comparison.settings["problem"] == name
+        for runs in comparison.runs.values():
+            for run in runs:
+                assert run.result.trace[-1].data_passes <= 8
+    for runs in comparisons["network"].runs.values():
+        for run in runs:
+            start = MLP([3, 8, 1], activation="tanh", dtype="float64", seed=run.seed)
+            assert run.result.trace[0].objective == start.loss(X, y, l2=1e-3)
+            assert run.result.loss == run.network.loss(X, y, l2=1e-3)
+    for runs in comparisons["bowl"].runs.values():
+        for run in runs:
+            function = bowl(run.seed)
+            assert run.result.trace[0].objective == function(start_of_bowl(run.seed))[0]
+            assert (
+                run.result.trace[-1].objective == run.result.loss == function(run.result.theta)[0]
+            )
+            assert run.score is None
+    assert comparisons["bowl"].runs["sgd"][0].result.n_grad_evals == 8
+
+
+def test_a_function_is_minimized_as_by_minimize():
+    comparison = compare_problems([BOWL], {"lbfgs": LBFGS()}, passes=50)["bowl"]
+    alone = minimize(bowl(0), start_of_bowl(0), optimizer=LBFGS())
+    result = comparison.results["lbfgs"]
+    assert result.status == alone.status == Status.CONVERGED
+    np.testing.assert_array_equal(result.theta, alone.theta)
+    np.testing.assert_array_equal(result.trace["objective"], alone.trace["objective"])
+
+
+def test_of_a_noisy_function_the_trace_has_the_value_without_noise():
+    def noisy(seed):
+        rng = np.random.default_rng(seed)
+
+        def function(x):
+            value, gradient = bowl(0)(x)
+            return value + rng.normal(), gradient + rng.normal(size=x.size)
+
+        return function
+
+    problem = FunctionProblem("noisy", noisy, start_of_bowl, target=1.0, exact=bowl(0))
+    optimizers = {"one": SGD(0.05), "other": SGD(0.05)}
+    comparison = compare_problems([problem], optimizers, passes=30, seeds=2)["noisy"]
+    one, other = comparison.runs.values()
+    for a, b in zip(one, other, strict=True):
+        assert a.result.trace[0].objective == bowl(0)(start_of_bowl(a.seed))[0]
+        assert a.result.loss == bowl(0)(a.result.theta)[0]
+        # The same noise for all optimizers.
+        np.testing.assert_array_equal(a.result.trace["objective"], b.result.trace["objective"])
+    assert (one[0].result.theta != one[1].result.theta).all()
+
+
+def test_functions_have_budgets_of_gradients_and_shares_too():
+    optimizers = {"both": [SGD(0.01, epochs=4), SGD(0.001)], "lbfgs": LBFGS()}
+    comparison = compare_problems([BOWL], optimizers, gradient_evaluations=10)["bowl"]
+    assert comparison.results["both"].n_grad_evals == 10
+    # The first takes four: its last steps shrink x by 2 %, those of the other by 0.2 %.
+    ratios = comparison.results["both"].trace["objective"]
+    ratios = ratios[1:] / ratios[:-1]
+    assert sum(ratios < 0.98**1.9) == 3
+
+
+def test_a_function_that_overflows_is_a_status():
+    comparison = compare_problems([BOWL], {"wild": SGD(1e200), "tame": SGD(0.1)}, passes=9)["bowl"]
+    wild = comparison.results["wild"]
+    assert wild.status == Status.NOT_FINITE
+    assert np.isfinite(wild.trace["objective"]).all()
+    assert comparison.results["tame"].status == Status.COMPLETED
+    assert "not finite" in str(comparison)
+
+
+def test_problems_by_name():
+    comparisons = compare_problems(["rosenbrock", "beale"], ["lbfgs"], passes=60)
+    assert list(comparisons) == ["rosenbrock", "beale"]
+    assert "lbfgs" in comparisons.table()
+    assert comparisons["beale"].runs["lbfgs"][0].first_at(comparisons["beale"].target)
+
+
+def test_ctrl_c_keeps_the_problems_that_there_are(monkeypatch):
+    record = Monitor.record
+
+    def press_ctrl_c(self, objective, theta, *arguments, **options):
+        # Not in the warm-up, which does eight iterations.
+        if self.epoch == 10 and theta.size == 4:
+            signal.raise_signal(signal.SIGINT)
+        record(self, objective, theta, *arguments, **options)
+
+    monkeypatch.setattr(Monitor, "record", press_ctrl_c)
+    optimizers = {"one": SGD(1e-4), "other": SGD(1e-4)}
+    comparisons = compare_problems(["beale", "wood", "rosenbrock"], optimizers, passes=20)
+    assert list(comparisons) == ["beale", "wood"]
+    assert comparisons["wood"].interrupted
+    assert list(comparisons["wood"].runs) == ["one"]
+    assert comparisons.profile("passes").n_instances == 1
+    assert "interrupted" in str(comparisons["wood"])
+    assert "beale" in str(comparisons)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"problems": []}, "problems must be a list with at least one"),
+        ({"problems": "sin"}, "problems must be a list with at least one"),
+        ({"problems": ["sine"]}, "problem must be one of sin,"),
+        ({"problems": [3]}, "problems must be NetworkProblem or FunctionProblem"),
+        ({"problems": ["sin", "sin"]}, "problems must differ by name, got 'sin' more than once"),
+        (
+            {"problems": [FunctionProblem("free", bowl, start_of_bowl)]},
+            "problems must have a target each, got None for 'free'",
+        ),
+        ({"optimizers": ["adm"]}, "beale: optimizer must be one of"),
+        ({"passes": 0}, "passes must be an integer of at least 1"),
+        ({"seeds": 0}, "seeds must be an integer of at least 1"),
+        ({"passes": 1, "optimizers": {"two": ["sgd", "sgd"]}}, "beale: passes must be at least 2"),
+    ],
+)
+def test_bad_problems_are_refused_in_a_sentence(arguments, sentence):
+    with pytest.raises((ValueError, TypeError)) as error:
+        compare_problems(**{"problems": ["beale"], "optimizers": ["adam"], **arguments})
+    assert sentence in str(error.value)
