@@ -1,7 +1,6 @@
 """compare: several optimizers on one objective, from one start, with one budget."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -696,7 +695,7 @@ class _Bars:
 
     def __init__(self, limits, names):
         self._limits, self._names = limits, names
-        self._stack, self._bars = ExitStack(), {}
+        self._bars = {}
         budget = limits.budget
         by_passes = budget.passes is not None or budget.gradient_evaluations is None
         self._column, self._unit, self._total = (
@@ -713,12 +712,13 @@ class _Bars:
             total = None if self._total is None else self._total * len(self._limits.seeds)
             for i, name in enumerate(self._names):
                 title = self._limits.label + name.rjust(widest)
-                bar = tqdm(total=total, desc=title, unit=self._unit, position=i)
-                self._bars[name] = self._stack.enter_context(bar)
+                self._bars[name] = tqdm(total=total, desc=title, unit=self._unit, position=i)
         return self
 
     def __exit__(self, *exception):
-        self._stack.close()
+        # From the first to the last: each goes down one line.
+        for bar in self._bars.values():
+            bar.close()
 
     def show(self, name):
         """Callbacks for one more run of an optimizer."""

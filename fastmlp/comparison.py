@@ -157,7 +157,7 @@ class Comparison:
             "best": _column([[run.best for run in runs] for runs in several]),
         }
         if self.score_name is not None:
-            form = "{:.4f}".format if self.score_name == "accuracy" else _number
+            form = _accuracy if self.score_name == "accuracy" else _number
             scores = [[run.score for run in runs] for runs in several]
             outcome[self.score_name] = _column(scores, form)
         cost = {
@@ -317,19 +317,24 @@ def quartiles(values) -> tuple[float, float, float]:
     return tuple(found)
 
 
-def _number(value):
-    """A number in four digits, or whole where an exponent would not make it shorter."""
+def _number(value, digits=4):
+    """A number in so many digits, or whole where an exponent would not make it shorter."""
     if not np.isfinite(value):
         return str(float(value))
-    if 1e4 <= abs(value) < 1e9:
+    if 10**digits <= abs(value) < 1e9:
         return f"{value:.0f}"
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}"
+
+
+def _accuracy(value, digits=4):
+    return f"{value:.{digits}f}"
 
 
 def _column(values, form=_number, infinite="inf"):
     """The cells of a column: medians of each optimizer's values and, if they differ, quartiles."""
+    digits = 4 if all(len(own) == 1 for own in values) else 3  # more would not be worth the width
     texts = [
-        tuple(infinite if value == np.inf else form(value) for value in quartiles(own))
+        tuple(infinite if value == np.inf else form(value, digits) for value in quartiles(own))
         for own in values
     ]
     widths = [max(len(text[i]) for text in texts) for i in range(3)]

@@ -79,9 +79,17 @@ class Comparisons(Mapping):
     ----------
     comparisons : dict of str to Comparison
         Each with a target, and of the same optimizers.
+
+    Raises
+    ------
+    ValueError
+        If one has no target.
     """
 
     def __init__(self, comparisons: dict[str, Comparison]):
+        for name, comparison in comparisons.items():
+            if comparison.target is None:
+                raise ValueError(f"comparisons must have a target each, got None for {name!r}")
         self._comparisons = comparisons
 
     def __getitem__(self, name: str) -> Comparison:

@@ -86,8 +86,8 @@ def test_the_tables_have_medians_and_quartiles_over_seeds():
     assert cells(outcome, "jumpy")["objective"] == "3 [2, 4]"
     # The least ones are 1, 1.5, 2, 4, 2.
     assert cells(outcome, "jumpy")["best"] == "2 [1.5, 2]"
-    assert cells(outcome, "steady")["accuracy"] == "0.2000 [0.1000, 0.3000]"
-    assert cells(outcome, "jumpy")["accuracy"] == "0.5000"
+    assert cells(outcome, "steady")["accuracy"] == "0.200 [0.100, 0.300]"
+    assert cells(outcome, "jumpy")["accuracy"] == "0.500"
     assert cells(outcome, "steady")["status"] == "completed"
     # 1.5, 3, 6, 3, 3 seconds, of which the quartiles are all 3.
     assert cells(cost, "jumpy")["seconds"] == "3"

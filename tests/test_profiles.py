@@ -141,12 +141,15 @@ def test_comparisons_are_a_mapping_that_prints(two):
 
 def test_a_profile_counts_what_all_optimizers_ran_on(two):
     cut = {"steady": STEADY[:3], "jumpy": [*JUMPY[:1], run(1, [8.0], status=Status.INTERRUPTED)]}
+    one = {"steady": STEADY}
     partly = Comparisons(
-        {"first": two["first"], "cut": comparison(cut, 2.0), "one": comparison({"steady": STEADY})}
+        {"first": two["first"], "cut": comparison(cut, 2.0), "one": comparison(one, 2.0)}
     )
     assert partly.profile("passes").n_instances == 5 + 2
     with pytest.raises(ValueError, match="a profile needs a problem that all optimizers ran on"):
         Comparisons({}).profile()
+    with pytest.raises(ValueError, match="comparisons must have a target each, got None for 'one'"):
+        Comparisons({"one": comparison(one)})
 
 
 def test_nothing_at_all_prints_too(tmp_path):
