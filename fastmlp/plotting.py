@@ -13,10 +13,10 @@ _MARKERS = "osD^vPXh"
 # Markers on one line; more would merge into a band.
 _MARKERS_PER_LINE = 7
 
-# Characters of a legend's row, for names and for the samples of lines before them: a row as wide
-# as the figure.
-_CHARACTERS_IN_A_ROW = 130
-_CHARACTERS_OF_A_SAMPLE = 9
+# How many names a legend has in a row: characters to an inch, and those whose place the sample of
+# a line before a name takes.
+_CHARACTERS_TO_AN_INCH = 11
+_CHARACTERS_OF_A_SAMPLE = 10
 
 # Where one optimizer took so many times more than another, the axis is logarithmic, lest all that
 # the thrifty one did becomes a vertical stroke.
@@ -220,9 +220,10 @@ def _tidy(panel):
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(figure, panel, row=_CHARACTERS_IN_A_ROW):
+def _legend(figure, panel):
     handles, labels = panel.get_legend_handles_labels()
     widest = max(map(len, labels), default=0) + _CHARACTERS_OF_A_SAMPLE
+    row = int(figure.get_figwidth() * _CHARACTERS_TO_AN_INCH)
     figure.legend(
         handles,
         labels,
@@ -266,7 +267,7 @@ def plot_profile(profile, column):
     panel.set_ylabel(f"solved, out of {profile.n_instances} runs")
     panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     _tidy(panel)
-    _legend(figure, panel, row=_CHARACTERS_IN_A_ROW * 7 // 13)
+    _legend(figure, panel)
     return figure
 
 
