@@ -8,7 +8,10 @@ import csv
 import io
 import os
 import platform
+import re
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -21,6 +24,19 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 # A target of whole numbers with more values than this is taken for a quantity. 26 letters and a
 # few more are still classes.
 _MOST_CLASSES = 32
+
+# Units of the hidden layers.
+_HIDDEN = "64,32"
+
+# Data passes of a comparison; a known problem, with few data or none, takes more.
+_PASSES = 50
+_PASSES_ON_PROBLEMS = 500
+
+# Optimizers for known problems, where nobody names others.
+_FOR_PROBLEMS = "sgd(learning_rate=0.001),adam(learning_rate=0.01),lbfgs"
+
+# What the amounts of --budget end with, and the argument of `compare` that they stand for.
+_UNITS = {"s": "time_limit", "passes": "passes", "evals": "gradient_evaluations"}
 
 _EXIT_STATUSES = """\
 exit status: 0 done, 1 training diverged, 2 bad input, 130 interrupted by Ctrl-C
@@ -83,26 +99,68 @@ def _parser():
 def _add_compare(commands):
     parser = commands.add_parser(
         "compare",
-        help="compare optimizers on the shipped digits",
+        help="compare optimizers on the shipped digits, on a CSV file or on known problems",
         description="""\
-Train one network on the 1797 handwritten digits shipped with fastmlp, with four optimizers:
-gradient descent, stochastic gradient descent with momentum, Adam and L-BFGS. Each starts from
-the same weights, minimizes the same objective and has the same budget of data passes: one pass
-is an epoch of mini-batches, or one evaluation of the whole objective and its gradient.
+Give several optimizers the same starts, objective and budget, and show how far each came.
 
-Prints a table: the objective on the four fifths of the digits it trained on, the accuracy on the
-rest, and what it cost. Writes into the folder --out: traces.csv, a line for each optimizer and
-epoch or iteration, and, if matplotlib is installed, traces.png. Older ones are replaced.""",
-        epilog="example:\n  fastmlp compare --passes 100 --hidden 32,16 --out digits\n\n"
+Without options they train one network on the 1797 handwritten digits shipped with fastmlp:
+gradient descent, stochastic gradient descent with momentum, Adam and L-BFGS. With --data they
+train it on a CSV file, with --problems they are set problems whose answers are known, networks
+or functions. A pass over the data is an epoch of mini-batches, or one evaluation of the whole
+objective and its gradient; of a function it is one evaluation.
+
+Prints a table: where each ended, what it cost and why it stopped; on digits and files the score
+is that of a fifth of the rows, held out. Writes into the folder --out: traces.csv, a line for
+each optimizer, seed and epoch or iteration; comparison.json, all there is to know;
+comparison.html, a page with tables and figures; and, if matplotlib is installed, the figures by
+themselves. Older ones are replaced.""",
+        epilog="""\
+example:
+  fastmlp compare --passes 100 --hidden 32,16 --out digits
+  fastmlp compare --data flowers.csv --column species --budget 10s --seeds 5 \\
+      --optimizers "adam(learning_rate=3e-3),lbfgs,adam(epochs=20)+lbfgs"
+  fastmlp compare --problems sin,parity,rosenbrock --optimizers lbfgs,adam --seeds 10
+
+"""
         + _EXIT_STATUSES,
     )
     parser.set_defaults(run=_compare)
     parser.add_argument(
-        "--passes",
-        type=int,
-        default=50,
-        metavar="N",
-        help="data passes of each optimizer (default: %(default)s)",
+        "--data",
+        metavar="FILE",
+        help="CSV file to train on, with a header line and numbers only; may be gzipped "
+        "(default: the digits)",
+    )
+    parser.add_argument(
+        "--column", metavar="NAME", help="the column of --data to predict (default: none)"
+    )
+    _add_task(parser, "what the column is")
+    _add_hidden(parser, None)
+    parser.add_argument(
+        "--problems",
+        type=_names,
+        metavar="NAMES",
+        help="known problems, with commas between: sin, parity, digits, rosenbrock and others of "
+        "fastmlp.load_problem (default: none)",
+    )
+    parser.add_argument(
+        "--optimizers",
+        type=_optimizers,
+        metavar="LIST",
+        help="with commas between, each a name or name(parameter=value, ...) as of fastmlp train; "
+        "with a + between, as in adam(epochs=20)+lbfgs, the second goes on where the first one "
+        "stopped (default: four for networks on data, others for --problems)",
+    )
+    parser.add_argument(
+        "--budget",
+        type=_budget,
+        metavar="AMOUNT",
+        help="what each optimizer may spend from each start: 10s is seconds, 50passes passes over "
+        "the data, 200evals evaluations of the gradient (default: "
+        f"{_PASSES}passes, with --problems {_PASSES_ON_PROBLEMS}passes)",
+    )
+    parser.add_argument(
+        "--passes", type=int, metavar="N", help="the same as --budget Npasses (default: see there)"
     )
     parser.add_argument(
         "--time-limit",
@@ -110,13 +168,27 @@ epoch or iteration, and, if matplotlib is installed, traces.png. Older ones are 
         metavar="SECONDS",
         help="end an optimizer after this time, even with passes left (default: no limit)",
     )
-    _add_hidden(parser)
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="starts, the same for all optimizers, from seed --seed on; tables and figures show "
+        "medians and quartiles (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="VALUE",
+        help="objective to reach, penalties included: the table says what that took, and how "
+        "often it came to it (default: none, with --problems those of the problems)",
+    )
     parser.add_argument(
         "--out",
         type=Path,
         default="fastmlp-compare",
         metavar="FOLDER",
-        help="where traces.csv and traces.png go; made if need be (default: %(default)s)",
+        help="where the files go; made if need be (default: %(default)s)",
     )
     _add_run_options(parser)
 
@@ -139,15 +211,8 @@ regression in one output as it is.""",
     parser.add_argument(
         "--target", required=True, metavar="NAME", help="the column to predict (required)"
     )
-    parser.add_argument(
-        "--task",
-        choices=("auto", "classification", "regression"),
-        default="auto",
-        help="what the target is. Classes are whole numbers from 0 up, without gaps; auto takes "
-        f"whole numbers of at most {_MOST_CLASSES} different values for classes "
-        "(default: %(default)s)",
-    )
-    _add_hidden(parser)
+    _add_task(parser, "what the target is")
+    _add_hidden(parser, _HIDDEN)
     parser.add_argument(
         "--activation",
         default="relu",
@@ -283,14 +348,26 @@ def _add_info(commands):
     parser.set_defaults(run=_info)
 
 
-def _add_hidden(parser):
+def _add_task(parser, what):
+    parser.add_argument(
+        "--task",
+        choices=("auto", "classification", "regression"),
+        default="auto",
+        help=f"{what}. Classes are whole numbers from 0 up, without gaps; auto takes "
+        f"whole numbers of at most {_MOST_CLASSES} different values for classes "
+        "(default: %(default)s)",
+    )
+
+
+def _add_hidden(parser, default):
+    """`default` may be None, to tell whether the option was given."""
     parser.add_argument(
         "--hidden",
         type=_sizes,
-        default="64,32",
+        default=default,
         metavar="SIZES",
         help="units of each hidden layer, with commas between; an empty text is no hidden layer "
-        "(default: %(default)s)",
+        f"(default: {_HIDDEN})",
     )
 
 
@@ -329,57 +406,207 @@ def _sizes(text):
         ) from None
 
 
-def _compare(arguments):
-    from fastmlp.compare import compare
-    from fastmlp.datasets import load_digits
-    from fastmlp.network import MLP
-    from fastmlp.optimizers import SGD, Adam
-    from fastmlp.result import Status
-    from fastmlp.solvers import LBFGS
+def _names(text):
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"must be names with commas between, got {text!r}")
+    return names
 
-    X, y = load_digits()
-    training, held_out = _split(len(X), 0.2, arguments.seed)
-    net = MLP([64, *arguments.hidden, 10], output="softmax", seed=arguments.seed)
-    # The best learning rates out of 0.001, 0.003, 0.01, ... 1, by the median of the objective
-    # after 50 passes with seeds 0 to 5.
-    optimizers = {
-        "gradient descent": SGD(learning_rate=0.3),
-        "SGD with momentum": SGD(learning_rate=0.1, momentum=0.9),
-        "Adam": Adam(learning_rate=0.01),
-        "L-BFGS": LBFGS(),
+
+def _optimizers(text):
+    """Split "adam(learning_rate=3e-3),adam+lbfgs": names to lists of written forms.
+
+    Commas and plus signs within parentheses belong to parameters.
+    """
+    optimizers = {}
+    for part in _split_outside(text, ","):
+        stages = _split_outside(part, "+")
+        if not all(stages):
+            raise argparse.ArgumentTypeError(
+                "must be optimizers with commas between, or with a + between those that go on "
+                f"from one another, such as adam,lbfgs,adam+lbfgs, got {text!r}"
+            )
+        if part in optimizers:
+            raise argparse.ArgumentTypeError(f"must not name {part} more than once, got {text!r}")
+        optimizers[part] = stages
+    return optimizers
+
+
+def _split_outside(text, separator):
+    """Split at a separator, but not within parentheses or brackets."""
+    depth, parts = 0, [""]
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def _budget(text):
+    """The arguments of `compare` that "10s", "50passes" or "200evals" stand for."""
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[-+]?[0-9]+)?)\s*([a-z]+)\s*", text)
+    if match and match[2] in _UNITS:
+        with suppress(ValueError):
+            amount = float(match[1]) if match[2] == "s" else int(match[1])
+            if amount > 0:
+                return {_UNITS[match[2]]: amount}
+    raise argparse.ArgumentTypeError(
+        "must be a positive number of seconds as in 10s, or a whole one of passes or evaluations "
+        f"as in 50passes or 200evals, got {text!r}"
+    )
+
+
+def _compare(arguments):
+    from fastmlp.validation import as_generator, check_count, check_number
+
+    check_count("--seeds", arguments.seeds)
+    as_generator(arguments.seed, "--seed", "an integer from 0 up")
+    if arguments.target is not None:
+        check_number("--target", arguments.target, "a finite number", lambda value: True)
+    options = {
+        "seeds": range(arguments.seed, arguments.seed + arguments.seeds),
+        "progress": not arguments.quiet,
+        "n_threads": arguments.threads,
     }
+    if arguments.problems is not None:
+        _check_not_given(arguments, "--problems", ("data", "column", "hidden"))
+        options |= _check_budget(arguments, _PASSES_ON_PROBLEMS)
+        return _compare_problems(arguments, options)
+    options |= _check_budget(arguments, _PASSES)
+    if arguments.data is None:
+        _check_not_given(arguments, "the digits", ("column",), "--data")
+    return _compare_on_rows(arguments, options)
+
+
+def _check_not_given(arguments, where, names, instead=None):
+    for name in names:
+        if getattr(arguments, name) is not None:
+            goes = f"goes with {instead}" if instead else "is for networks on data"
+            raise ValueError(f"--{name} {goes} and must not be given for {where}")
+
+
+def _check_budget(arguments, default):
+    """The budget of each run, as arguments of `compare`."""
+    if arguments.budget is None:
+        passes, seconds = arguments.passes, arguments.time_limit
+        return {"passes": default if passes is None else passes, "time_limit": seconds}
+    if arguments.passes is not None or arguments.time_limit is not None:
+        raise ValueError("--budget must not be given together with --passes or --time-limit")
+    return arguments.budget
+
+
+def _compare_on_rows(arguments, options):
+    """Compare on the digits, or on a file."""
+    from fastmlp.compare import compare
+    from fastmlp.datasets import load_csv, load_digits
+    from fastmlp.network import MLP
+
+    if arguments.data is None:
+        name, (X, y), n_classes = "digits", load_digits(), 10
+    else:
+        if arguments.column is None:
+            raise ValueError("--column must name the column of --data to predict")
+        X, y, _ = load_csv(arguments.data, arguments.column)
+        name = Path(arguments.data).name
+        n_classes = _count_classes(y, arguments.task, f"--column {arguments.column}")
+    training, held_out = _split(len(X), 0.2, arguments.seed)
+    hidden = _sizes(_HIDDEN) if arguments.hidden is None else arguments.hidden
+    net = MLP(
+        [X.shape[1], *hidden, n_classes or 1],
+        output="softmax" if n_classes else "identity",
+        seed=arguments.seed,
+    )
+    optimizers, batch_size = arguments.optimizers, 32
+    if optimizers is None:
+        optimizers, batch_size = _four_optimizers()
     arguments.out.mkdir(parents=True, exist_ok=True)
     comparison = compare(
         net,
         X[training],
         y[training],
         optimizers,
-        passes=arguments.passes,
-        time_limit=arguments.time_limit,
-        batch_size={"gradient descent": None, "SGD with momentum": 32, "Adam": 32},
-        validation_data=(X[held_out], y[held_out]),
-        progress=not arguments.quiet,
-        n_threads=arguments.threads,
-        seeds=[arguments.seed],
+        batch_size=batch_size,
+        validation_data=(X[held_out], y[held_out]) if len(held_out) else None,
+        target=arguments.target,
+        **options,
     )
     print(
-        f"digits: {len(training)} rows to train on, {len(held_out)} to validate; network "
+        f"{name}: {len(training)} rows to train on, {len(held_out)} to validate; network "
         f"{'-'.join(map(str, net.layer_sizes))}, {net.n_params:,} parameters"
     )
     print(comparison)
-    traces = arguments.out / "traces.csv"
-    comparison.to_csv(traces)
-    print(f"traces: {traces}")
-    plot = arguments.out / "traces.png"
+    _write_comparison(comparison, arguments.out)
+    _write(
+        "page", arguments.out / "comparison.html", comparison.to_html, title=f"Optimizers on {name}"
+    )
+    return _end_of_comparison(comparison.interrupted)
+
+
+def _compare_problems(arguments, options):
+    """Compare on known problems."""
+    from fastmlp.compare import compare_problems
+    from fastmlp.comparison import MEASURES
+    from fastmlp.problems import load_problem
+
+    problems = [load_problem(name) for name in arguments.problems]
+    if arguments.target is not None:
+        problems = [replace(problem, target=arguments.target) for problem in problems]
+    optimizers = arguments.optimizers or _optimizers(_FOR_PROBLEMS)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    comparisons = compare_problems(problems, optimizers, **options)
+    print(comparisons)
+    for name, comparison in comparisons.items():
+        folder = arguments.out / name
+        folder.mkdir(exist_ok=True)
+        _write_comparison(comparison, folder)
+    interrupted = any(comparison.interrupted for comparison in comparisons.values())
+    if not interrupted:
+        for measure in MEASURES:
+            path = arguments.out / f"profile-{measure.replace('_', '-')}.png"
+            _write("profile", path, comparisons.plot_profile, measure=measure)
+    _write("page", arguments.out / "comparison.html", comparisons.to_html)
+    return _end_of_comparison(interrupted)
+
+
+def _write_comparison(comparison, folder):
+    _write("traces", folder / "traces.csv", comparison.to_csv)
+    _write("runs", folder / "comparison.json", comparison.to_json)
+    _write("plot", folder / "traces.png", comparison.plot)
+
+
+def _write(what, path, write, **options):
+    """Write a file and say so, or why not, which is for want of matplotlib."""
     try:
-        comparison.plot(plot)
-        print(f"plot: {plot}")
+        write(path, **options)
     except ImportError as error:
-        print(f"no plot: {error}")
-    if any(result.status is Status.INTERRUPTED for result in comparison.results.values()):
+        print(f"no {what}: {error}")
+    else:
+        print(f"{what}: {path}")
+
+
+def _end_of_comparison(interrupted):
+    if interrupted:
         print("fastmlp: interrupted; what there is so far is kept", file=sys.stderr)
         return INTERRUPTED
     return DONE
+
+
+def _four_optimizers():
+    """The optimizers that digits and files are compared with, and their batch sizes."""
+    from fastmlp.optimizers import SGD, Adam
+    from fastmlp.solvers import LBFGS
+
+    # The best learning rates out of 0.001, 0.003, 0.01, ... 1, by the median of the objective
+    # after 50 passes over the digits with seeds 0 to 5.
+    optimizers = {
+        "gradient descent": SGD(learning_rate=0.3),
+        "SGD with momentum": SGD(learning_rate=0.1, momentum=0.9),
+        "Adam": Adam(learning_rate=0.01),
+        "L-BFGS": LBFGS(),
+    }
+    return optimizers, {"gradient descent": None, "SGD with momentum": 32, "Adam": 32}
 
 
 def _train(arguments):
@@ -390,7 +617,7 @@ def _train(arguments):
 
     _check_out(arguments.out)
     X, y, features = load_csv(arguments.data, arguments.target, dtype=arguments.dtype)
-    n_classes = _count_classes(y, arguments.task, arguments.target)
+    n_classes = _count_classes(y, arguments.task, f"--target {arguments.target}")
     training, held_out = _split(len(X), arguments.validation_fraction, arguments.seed)
     net = MLP(
         [len(features), *arguments.hidden, n_classes or 1],
@@ -559,8 +786,8 @@ def _split(n_rows, fraction, seed):
     return order[n_held_out:], order[:n_held_out]
 
 
-def _count_classes(y, task, target):
-    """Number of classes of a target, 0 for regression."""
+def _count_classes(y, task, option):
+    """Number of classes of a target, 0 for regression; `option` is how it was named."""
     import numpy as np
 
     if task == "regression":
@@ -574,7 +801,7 @@ def _count_classes(y, task, target):
     shown = ", ".join(f"{value:g}" for value in values[:5]) + (", ..." if values.size > 5 else "")
     other = ", or say --task regression" if task == "auto" else ""
     raise ValueError(
-        f"--target {target} must hold classes numbered 0, 1, 2, ... without gaps, two at least, "
+        f"{option} must hold classes numbered 0, 1, 2, ... without gaps, two at least, "
         f"got {shown}: renumber them in the file{other}"
     )
 

@@ -178,7 +178,8 @@ def test_compare_does_without_matplotlib(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it now fails
     assert main([*SHORT_COMPARE, "--quiet", "--out", str(tmp_path)]) == 0
     assert "no plot: plots need matplotlib" in capsys.readouterr().out
-    assert [path.name for path in tmp_path.iterdir()] == ["traces.csv"]
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == ["comparison.html", "comparison.json", "traces.csv"]
 
 
 def test_compare_without_progress_shows_no_bar(tmp_path, capsys):
@@ -196,6 +197,122 @@ def test_compare_keeps_what_there_is_at_ctrl_c(tmp_path, capsys, press_ctrl_c):
     assert "interrupted" in captured.out
     rows = (tmp_path / "traces.csv").read_text().splitlines()[1:]
     assert {row.split(",")[0] for row in rows} == {"gradient descent"}
+
+
+def compared(folder):
+    return json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+
+
+def test_compare_takes_optimizers_that_hand_over_to_each_other(tmp_path, capsys):
+    written = "adam(learning_rate=3e-3), sgd(learning_rate=step(initial=0.1, factor=0.5, every=10))"
+    command = [*SHORT_COMPARE[:1], "--hidden", "4", "--quiet", "--out", str(tmp_path)]
+    both = "adam(epochs=2)+lbfgs"
+    assert main([*command, "--optimizers", f"{written},{both}", "--budget", "5passes"]) == 0
+    names = [*written.split(", ", 1), both]
+    shown = capsys.readouterr().out
+    content = compared(tmp_path)
+    assert list(content["runs"]) == names
+    for name in names:
+        assert f"\n{name} " in shown
+        assert content["runs"][name][0]["data_passes"] == 5
+    first, second = content["settings"]["optimizers"][both]
+    assert first.startswith("Adam(")
+    assert second.startswith("LBFGS(")
+
+
+@pytest.mark.parametrize(
+    ("written", "budget"),
+    [
+        ("2passes", {"passes": 2, "time_limit": None, "gradient_evaluations": None}),
+        ("3 evals", {"passes": None, "time_limit": None, "gradient_evaluations": 3}),
+        ("1e-3s", {"passes": None, "time_limit": 0.001, "gradient_evaluations": None}),
+    ],
+)
+def test_compare_has_a_budget_of_passes_evaluations_or_seconds(tmp_path, written, budget):
+    command = ["compare", "--hidden", "2", "--optimizers", "adam,lbfgs", "--quiet"]
+    assert main([*command, "--budget", written, "--out", str(tmp_path)]) == 0
+    assert compared(tmp_path)["budget"] == budget
+
+
+def test_compare_runs_from_several_seeds_and_tells_the_way_to_a_target(tmp_path, capsys):
+    command = [
+        "compare",
+        "--hidden",
+        "4",
+        "--passes",
+        "2",
+        "--optimizers",
+        "sgd(learning_rate=0.1)",
+    ]
+    options = ["--seeds", "3", "--seed", "5", "--target", "2.2", "--quiet", "--out", str(tmp_path)]
+    assert main([*command, *options]) == 0
+    shown = capsys.readouterr().out
+    assert "To an objective of at most 2.2:" in shown
+    assert "over 3 seeds" in shown
+    content = compared(tmp_path)
+    assert content["seeds"] == [5, 6, 7]
+    assert content["target"] == 2.2
+    _, rows = read_columns(tmp_path / "traces.csv")
+    assert set(rows["seed"]) == {"5", "6", "7"}
+
+
+def read_columns(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return header, dict(zip(header, zip(*rows, strict=True), strict=True))
+
+
+def test_compare_shows_a_bar_for_each_optimizer(tmp_path, capsys):
+    command = [*SHORT_COMPARE, "--optimizers", "adam,lbfgs", "--out", str(tmp_path)]
+    assert main(command) == 0
+    shown = capsys.readouterr().err
+    assert "adam: 100%" in shown
+    assert "lbfgs: 100%" in shown
+
+
+def test_compare_trains_on_a_file(tmp_path, flowers, houses, capsys):
+    def compare(data, column):
+        command = ["compare", "--data", data, "--column", column, "--passes", "2"]
+        options = ["--hidden", "3", "--quiet", "--out", str(tmp_path / column)]
+        assert main([*command, *options]) == 0
+        return capsys.readouterr().out
+
+    shown = compare(flowers, "species")
+    assert "flowers.csv: 40 rows to train on, 10 to validate; network 2-3-3, 21 para" in shown
+    assert "accuracy of the validation data" in shown
+    assert "Adam" in shown
+    shown = compare(houses, "price")
+    assert "network 2-3-1, 13 parameters" in shown
+    assert "rms error of the validation data" in shown
+    assert "Optimizers on houses.csv" in (tmp_path / "price" / "comparison.html").read_text()
+
+
+def test_compare_sets_known_problems(tmp_path, capsys):
+    command = ["compare", "--problems", "sin, rosenbrock", "--optimizers", "adam,lbfgs"]
+    options = ["--budget", "100passes", "--seeds", "2", "--quiet", "--out", str(tmp_path)]
+    assert main([*command, *options]) == 0
+    shown = capsys.readouterr().out
+    assert "sin: to an objective of at most 0.001" in shown
+    assert "All 4 runs on 2 problems" in shown
+    for problem in ("sin", "rosenbrock"):
+        content = compared(tmp_path / problem)
+        assert content["settings"]["problem"] == problem
+        assert content["seeds"] == [0, 1]
+        header, _ = read_columns(tmp_path / problem / "traces.csv")
+        assert header[:2] == ["optimizer", "seed"]
+    assert "Performance profiles" in (tmp_path / "comparison.html").read_text(encoding="utf-8")
+
+
+def test_compare_takes_a_target_in_place_of_a_problems_own(tmp_path, capsys):
+    command = ["compare", "--problems", "beale", "--optimizers", "lbfgs", "--target", "0.25"]
+    assert main([*command, "--passes", "9", "--quiet", "--out", str(tmp_path)]) == 0
+    assert "beale: to an objective of at most 0.25" in capsys.readouterr().out
+
+
+def test_compare_has_optimizers_of_its_own_for_problems(tmp_path, capsys):
+    command = ["compare", "--problems", "beale", "--passes", "3", "--quiet"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert len(compared(tmp_path / "beale")["runs"]) > 1
 
 
 # train and predict
@@ -369,6 +486,37 @@ def test_ctrl_c_before_the_first_iteration_saves_no_model(tmp_path, houses, caps
         (["compare", "--threads", "0"], "n_threads must be an integer of at least 1, got 0"),
         (["compare", "--seed", "-1"], "--seed must be an integer from 0 up, got -1"),
         (["compare", "--out", "{file}"], "File exists"),
+        (["compare", "--optimizers", "adam,"], "argument --optimizers: must be optimizers with co"),
+        (["compare", "--optimizers", "adam+"], "argument --optimizers: must be optimizers with co"),
+        (["compare", "--optimizers", "adam,adam"], "must not name adam more than once"),
+        (["compare", "--optimizers", "adm"], "optimizer must be one of sgd, "),
+        (["compare", "--optimizers", "adam(epochs=3"], "must be written as name"),
+        (["compare", "--budget", "10"], "argument --budget: must be a positive number of seconds"),
+        (["compare", "--budget", "0passes"], "argument --budget: must be a positive number of se"),
+        (["compare", "--budget", "1.5evals"], "as in 50passes or 200evals, got '1.5evals'"),
+        (["compare", "--budget", "3minutes"], "as in 50passes or 200evals, got '3minutes'"),
+        (
+            ["compare", "--budget", "9s", "--passes", "3"],
+            "--budget must not be given together",
+        ),
+        (["compare", "--seeds", "0"], "--seeds must be an integer of at least 1, got 0"),
+        (["compare", "--target", "nan"], "--target must be a finite number, got nan"),
+        (["compare", "--column", "y"], "--column goes with --data and must not be given for the d"),
+        (["compare", "--data", "{file}"], "--column must name the column of --data to predict"),
+        (["compare", "--data", "no.csv", "--column", "y"], "path 'no.csv' does not exist"),
+        (["compare", "--data", "{file}", "--column", "z"], "target 'z' is not a column"),
+        (
+            ["compare", "--data", "{classes}", "--column", "y"],
+            "--column y must hold classes n",
+        ),
+        (["compare", "--problems", "sine"], "problem must be one of sin, parity, "),
+        (["compare", "--problems", "sin,"], "argument --problems: must be names with commas betwe"),
+        (["compare", "--problems", "sin,sin"], "problems must differ by name, got 'sin' more than"),
+        (["compare", "--problems", "sin", "--hidden", "3"], "--hidden is for networks on data and"),
+        (
+            ["compare", "--problems", "sin", "--data", "{file}"],
+            "--data is for networks on data",
+        ),
         (["train", "{file}"], "the following arguments are required: --target"),
         (["train", "no.csv", "--target", "y"], "path 'no.csv' does not exist"),
         (["train", "{file}", "--target", "z"], "target 'z' is not a column"),
@@ -422,6 +570,7 @@ def test_bad_input_is_refused_in_one_line(command, sentence, tmp_path, capsys, m
         "empty": "",
         "narrow": "x\n1\n",
         "garbage": "x" * 200_000,
+        "classes": "x,y\n1,0\n2,1\n3,1\n4,3\n5,0\n",
     }
     paths = {"folder": folder, "model": tmp_path / "model.safetensors"}
     MLP([2, 1], seed=0).save(paths["model"])
