@@ -132,7 +132,7 @@ example:
         "(default: the digits)",
     )
     parser.add_argument(
-        "--column", metavar="NAME", help="the column of --data to predict (default: none)"
+        "--column", metavar="NAME", help="the column of the file to predict (default: none)"
     )
     _add_task(parser, "what the column is")
     _add_hidden(parser, None)
@@ -160,7 +160,7 @@ example:
         f"{_PASSES}passes, with --problems {_PASSES_ON_PROBLEMS}passes)",
     )
     parser.add_argument(
-        "--passes", type=int, metavar="N", help="the same as --budget Npasses (default: see there)"
+        "--passes", type=int, metavar="N", help="budget of so many passes (default: see above)"
     )
     parser.add_argument(
         "--time-limit",
@@ -173,8 +173,8 @@ example:
         type=int,
         default=1,
         metavar="N",
-        help="starts, the same for all optimizers, from seed --seed on; tables and figures show "
-        "medians and quartiles (default: %(default)s)",
+        help="starts, the same for all optimizers, one seed after another; tables and figures "
+        "show medians and quartiles (default: %(default)s)",
     )
     parser.add_argument(
         "--target",
