@@ -40,7 +40,8 @@ def main(figure=None):
         passes=PASSES,
         l2=problem.l2,
         validation_data=problem.validation_data,
-        seed=0,
+        seeds=5,
+        n_threads=1,
     )
     print(comparison)
     if figure is not None:
