@@ -12,9 +12,13 @@ import fastmlp
 from fastmlp.plotting import plot_paths
 
 OPTIMIZERS = {
-    "gradient descent": fastmlp.SGD(1e-3),
+    "fixed step": fastmlp.GradientDescent(1e-3, line_search="fixed"),
+    "steepest descent": fastmlp.GradientDescent(line_search="strong_wolfe"),
     "momentum": fastmlp.SGD(1e-3, momentum=0.9),
     "Adam": fastmlp.Adam(0.1),
+    "conjugate gradients": fastmlp.ConjugateGradient(),
+    "DFP": fastmlp.DFP(),
+    "BFGS": fastmlp.BFGS(),
     "L-BFGS": fastmlp.LBFGS(),
 }
 

@@ -32,8 +32,8 @@ _HIDDEN = "64,32"
 _PASSES = 50
 _PASSES_ON_PROBLEMS = 500
 
-# Optimizers for known problems, where nobody names others.
-_FOR_PROBLEMS = "sgd(learning_rate=0.001),adam(learning_rate=0.01),lbfgs"
+# Optimizers for known problems, where nobody names others: fit for all of them.
+_FOR_PROBLEMS = "gradient_descent,adam(learning_rate=0.01),conjugate_gradient,lbfgs"
 
 # What the amounts of --budget end with, and the argument of `compare` that they stand for.
 _UNITS = {"s": "time_limit", "passes": "passes", "evals": "gradient_evaluations"}
@@ -113,7 +113,7 @@ Prints a table: where each ended, what it cost and why it stopped; on digits and
 is that of a fifth of the rows, held out. Writes into the folder --out: traces.csv, a line for
 each optimizer, seed and epoch or iteration; comparison.json, all there is to know;
 comparison.html, a page with tables and figures; and, if matplotlib is installed, the figures by
-themselves. Older ones are replaced.""",
+themselves; of problems each has a folder there. Older ones are replaced.""",
         epilog="""\
 example:
   fastmlp compare --passes 100 --hidden 32,16 --out digits
@@ -149,7 +149,8 @@ example:
         metavar="LIST",
         help="with commas between, each a name or name(parameter=value, ...) as of fastmlp train; "
         "with a + between, as in adam(epochs=20)+lbfgs, the second goes on where the first one "
-        "stopped (default: four for networks on data, others for --problems)",
+        "stopped (default: sgd, also with momentum, adam and lbfgs, in settings for the digits; "
+        f"with --problems {_FOR_PROBLEMS})",
     )
     parser.add_argument(
         "--budget",
