@@ -8,6 +8,7 @@ Every optimizer starts from the same parameters, five times, and has the same bu
 """
 
 import argparse
+import textwrap
 from pathlib import Path
 
 import fastmlp
@@ -19,7 +20,7 @@ OPTIMIZERS = {
         "conjugate gradients": fastmlp.ConjugateGradient(),
         "L-BFGS": fastmlp.LBFGS(),
         "BFGS": fastmlp.BFGS(),
-        "Levenberg-Marquardt": fastmlp.LevenbergMarquardt(),
+        "DFP": fastmlp.DFP(),
     },
     "digits": {
         "gradient descent": fastmlp.GradientDescent(),
@@ -35,8 +36,10 @@ PASSES = {"sin": 1000, "digits": 100}
 
 def main(figure=None):
     for name, optimizers in OPTIMIZERS.items():
-        comparisons = fastmlp.compare_problems([name], optimizers, passes=PASSES[name], seeds=5)
-        print(f"{name}: {fastmlp.load_problem(name).description}")
+        comparisons = fastmlp.compare_problems(
+            [name], optimizers, passes=PASSES[name], seeds=5, n_threads=1
+        )
+        print(textwrap.fill(f"{name}: {fastmlp.load_problem(name).description}", 100))
         print()
         print(comparisons[name])
         print()

@@ -45,7 +45,8 @@ def main(figure=None):
             f"({result.theta[0]:.4f}, {result.theta[1]:.4f})  {result.status}"
         )
     if figure is not None:
-        plot_paths(lambda x: function(x)[0], paths, minimum=problem.minimum).savefig(figure)
+        drawn = plot_paths(lambda x: function(x)[0], paths, minimum=problem.minimum)
+        drawn.savefig(figure, dpi=100)
 
 
 if __name__ == "__main__":

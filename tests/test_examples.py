@@ -32,7 +32,8 @@ def test_an_example_prints_what_its_page_shows(name, capsys, tmp_path):
     printed = capsys.readouterr().out
 
     def beginnings(text):
-        return [re.split(r"  |\d", line.strip())[0] for line in text.splitlines()]
+        lines = [line.strip() for line in text.splitlines() if line.strip("- ")]
+        return [re.split(r"  |\d", line)[0].strip() for line in lines]
 
     shown = output_of((PAGES / f"{name}.md").read_text(encoding="utf-8"))
     assert beginnings(printed) == beginnings(shown)
@@ -48,12 +49,6 @@ def test_an_example_is_listed_and_its_figures_are_on_its_page(name):
     assert f"python examples/{name}.py" in page
     figures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)
     assert sorted(figures) == sorted(path.name for path in PAGES.glob(f"{name}*.png"))
-
-
-def test_links_of_the_index_lead_somewhere():
-    links = re.findall(r"\]\(([^)]+)\)", (PAGES / "README.md").read_text(encoding="utf-8"))
-    assert len(links) >= len(EXAMPLES)
-    assert not [link for link in links if not (PAGES / link).is_file()]
 
 
 # The cost of a gradient
