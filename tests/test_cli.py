@@ -289,7 +289,7 @@ def test_compare_trains_on_a_file(tmp_path, flowers, houses, capsys):
 
 def test_compare_sets_known_problems(tmp_path, capsys):
     command = ["compare", "--problems", "sin, rosenbrock", "--optimizers", "adam,lbfgs"]
-    options = ["--budget", "100passes", "--seeds", "2", "--quiet", "--out", str(tmp_path)]
+    options = ["--budget", "20passes", "--seeds", "2", "--quiet", "--out", str(tmp_path)]
     assert main([*command, *options]) == 0
     shown = capsys.readouterr().out
     assert "sin: to an objective of at most 0.001" in shown
