@@ -199,6 +199,16 @@ def test_compare_keeps_what_there_is_at_ctrl_c(tmp_path, capsys, press_ctrl_c):
     assert {row.split(",")[0] for row in rows} == {"gradient descent"}
 
 
+def test_compare_keeps_the_problems_there_are_at_ctrl_c(tmp_path, capsys, press_ctrl_c):
+    press_ctrl_c(10)
+    command = ["compare", "--problems", "rosenbrock,sin", "--optimizers", "adam,lbfgs", "--quiet"]
+    assert main([*command, "--passes", "12", "--out", str(tmp_path)]) == 130
+    captured = capsys.readouterr()
+    assert captured.err.endswith("fastmlp: interrupted; what there is so far is kept\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.html", "rosenbrock"]
+    assert list(compared(tmp_path / "rosenbrock")["runs"]) == ["adam"]
+
+
 def compared(folder):
     return json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
 
