@@ -299,7 +299,7 @@ def _check_seeds(seeds):
     """Seeds as a tuple of different integers."""
     if not isinstance(seeds, Sequence | np.ndarray) or isinstance(seeds, str):
         check_count("seeds", seeds)
-        return tuple(range(seeds))
+        return tuple(range(int(seeds)))
     if len(seeds) == 0:
         raise ValueError("seeds must be at least one, got none")
     for seed in seeds:
@@ -328,7 +328,7 @@ def _prepare(contest, stages, limits):
     }
 
     def run():
-        runs = {name: [] for name in stages}
+        runs: dict[str, list[Run]] = {name: [] for name in stages}
         with _Bars(limits, list(stages)) as bars:
             for seed in limits.seeds:
                 start = contest.start(seed)

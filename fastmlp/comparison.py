@@ -124,12 +124,12 @@ class Comparison:
         return {name: runs[0].result for name, runs in self.runs.items()}
 
     @property
-    def networks(self) -> dict[str, MLP]:
+    def networks(self) -> dict[str, MLP | None]:
         """What each optimizer trained for the first seed."""
         return {name: runs[0].network for name, runs in self.runs.items()}
 
     @property
-    def scores(self) -> dict[str, float]:
+    def scores(self) -> dict[str, float | None]:
         """The score of each optimizer for the first seed."""
         return {name: runs[0].score for name, runs in self.runs.items()}
 
@@ -172,22 +172,22 @@ class Comparison:
             tables = [_table(names | outcome | cost | status)]
         else:
             tables = [_table(names | outcome | status), _table(names | cost)]
-        return tables if self.target is None else [*tables, self.target_table()]
+        return tables if self.target is None else [*tables, self.target_table(self.target)]
 
-    def target_table(self) -> Table:
+    def target_table(self, target: float) -> Table:
         """What it took to reach the target, and in how many runs it was reached."""
         several = list(self.runs.values())
         columns = {"optimizer": list(self.runs)}
         columns["reached"] = [
-            f"{sum(run.first_at(self.target) is not None for run in runs)}/{len(runs)}"
+            f"{sum(run.first_at(target) is not None for run in runs)}/{len(runs)}"
             for runs in several
         ]
         for measure, (_, title) in MEASURES.items():
             columns[title] = _column(
-                [[run.cost(measure, self.target) for run in runs] for runs in several],
+                [[run.cost(measure, target) for run in runs] for runs in several],
                 infinite="never",
             )
-        return _table(columns, f"To an objective of at most {self.target:g}:")
+        return _table(columns, f"To an objective of at most {target:g}:")
 
     def _notes(self):
         """What tables need said of them, as sentences."""
@@ -314,7 +314,8 @@ def quartiles(values) -> tuple[float, float, float]:
             found.append(float(ordered[below]))
         else:
             found.append(float((1 - share) * ordered[below] + share * ordered[below + 1]))
-    return tuple(found)
+    low, middle, high = found
+    return low, middle, high
 
 
 def _number(value, digits=4):
@@ -365,7 +366,7 @@ def _table(columns, caption=""):
 
 
 def _settings_table(settings):
-    rows = []
+    rows: list[tuple[str, ...]] = []
 
     def add(name, value):
         if isinstance(value, dict):

@@ -173,7 +173,7 @@ class Comparisons(Mapping):
 
     def _target_tables(self):
         for name, comparison in self.items():
-            table = comparison.target_table()
+            table = comparison.target_table(comparison.target)
             target = f"{comparison.target:g}"
             yield table._replace(caption=f"{name}: to an objective of at most {target}")
 

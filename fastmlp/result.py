@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ class Trace:
     @classmethod
     def from_array(cls, rows) -> "Trace":
         """The trace whose `as_array` gave `rows`."""
-        kinds = [int if name in _COUNTS else float for name in COLUMNS]
+        kinds: list[Any] = [int if name in _COUNTS else float for name in COLUMNS]
         return cls(
             Record(*(kind(value) for kind, value in zip(kinds, row, strict=True))) for row in rows
         )

@@ -111,7 +111,7 @@ class Scipy(Solver):
         latest = {}
 
         def answer(x):
-            value, gradient = next(answers, (None, None))
+            value, gradient = next(answers, (np.nan, None))
             if gradient is None:
                 value, gradient = function.value_and_grad(x)
                 if function.resumable:
