@@ -1,0 +1,192 @@
+"""Line-search regularization: backtracking on noisy values, from first steps that shrink as 1/k.
+
+Wills & Schön, "Stochastic quasi-Newton with line-search regularization", Automatica 127:109503
+(2021). What the stochastic quasi-Newton methods have in common is here as well.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp import schedules
+from fastmlp.result import Status
+from fastmlp.schedules import Schedule, check_learning_rate
+from fastmlp.solvers.function import Function
+from fastmlp.solvers.solver import Outcome, Solver, State
+from fastmlp.validation import check_count, check_positive
+
+Evaluate = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+
+class Move(NamedTuple):
+    """Where a search came to: the point, what was evaluated there, and the step taken."""
+
+    x: np.ndarray
+    value: float
+    gradient: np.ndarray
+    step: float
+
+
+def inner(a: np.ndarray, b: np.ndarray) -> float:
+    """Inner product without BLAS, whose threads would get in the kernels' way."""
+    return float(np.einsum("i,i", a, b))
+
+
+def first_step(k: int, largest_step: float, decay: float) -> float:
+    """First trial step of iteration k, counted from 1: min(largest_step, decay / k)."""
+    return min(largest_step, decay / k)
+
+
+def regularized_search(
+    evaluate: Evaluate,
+    x: np.ndarray,
+    value: float,
+    slope: float,
+    direction: np.ndarray,
+    step: float,
+    *,
+    c1: float = 0.1,
+    shrink: float = 0.5,
+    max_trials: int = 10,
+) -> Move | None:
+    """Shrink the step until the value has fallen enough, but only so many times.
+
+    Enough is ``evaluate(x + step * direction)[0] <= value + c1 * step * slope``. The last step is
+    taken all the same if it is finite: a value that looks high may only be noisy, and by then
+    the step is short.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Gives value and gradient, both for the same samples as `value` and `slope`.
+    x, direction : ndarray (n,)
+    value : float
+        At x.
+    slope : float
+        Inner product of the gradient at x and the direction; negative.
+    step : float
+        The first to try, see `first_step`.
+    c1 : float, default 0.1
+        Share of the decrease that the slope promises.
+    shrink : float, default 0.5
+        Factor of the step after each failure.
+    max_trials : int, default 10
+        How often the step may be shrunk. All defaults are those of the paper.
+
+    Returns
+    -------
+    Move, or None if value and gradient were not finite at any trial
+    """
+    move = None
+    for _ in range(max_trials + 1):
+        trial = x + step * direction
+        trial_value, gradient = evaluate(trial)
+        if np.isfinite(trial_value) and np.isfinite(gradient).all():
+            move = Move(trial, trial_value, gradient, step)
+            if trial_value <= value + c1 * step * slope:
+                break
+        else:
+            move = None
+        step *= shrink
+    return move
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StochasticNewton(Solver):
+    """A method that learns of curvature from mini-batch to mini-batch: the base class.
+
+    Each iteration evaluates one batch at both ends of its step, so that the difference of the
+    gradients is curvature alone: with gradients of two batches it would be mostly the difference
+    of the batches.
+
+    Parameters
+    ----------
+    max_iterations : int or None, default None
+        Iterations, of which each is an epoch if there are data. None is as many as `epochs` of
+        `fit` or `max_iterations` of `minimize` say, else 500.
+    batch_size : int or None, default 512
+        Rows of a mini-batch, None for all. Smaller ones make differences of gradients noisy.
+    learning_rate : float, Schedule or None, default None
+        Length of the steps, where 1 is that of the quasi-Newton method. None searches it by
+        `regularized_search` on the batch.
+    largest_step : float, default 0.9
+        Of the search.
+    decay : float, default 10.0
+        Of the search, whose first trial in update k is the smaller of largest_step and decay / k.
+    """
+
+    stochastic = True
+
+    max_iterations: int | None = None
+    batch_size: int | None = 512
+    learning_rate: float | Schedule | None = None
+    largest_step: float = 0.9
+    decay: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_iterations", "batch_size"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        if self.learning_rate is not None:
+            check_learning_rate("learning_rate", self.learning_rate)
+        check_positive("largest_step", self.largest_step)
+        check_positive("decay", self.decay)
+
+    @abstractmethod
+    def direction(self, state: State, gradient: np.ndarray) -> np.ndarray:
+        """A direction of descent, whose inner product with the gradient is negative."""
+
+    @abstractmethod
+    def learn(self, state: State, s: np.ndarray, y: np.ndarray, old: np.ndarray, step: float):
+        """Take note of a step s along which the gradient, `old` at first, changed by y."""
+
+    def start(self, function, x0):
+        return {
+            "x": x0.copy(),
+            "value": np.nan,
+            "gradient": np.full(x0.size, np.nan),
+            "n_updates": 0,
+        }
+
+    def step(self, function, state):
+        batch, x = function.batch(), state["x"]
+        value, gradient = batch.value_and_grad(x)
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            return Outcome(
+                Status.NOT_FINITE, "the objective or its gradient is not finite on a mini-batch"
+            )
+        if not gradient.any():
+            state.update(value=value, gradient=gradient, n_updates=state["n_updates"] + 1)
+            return None
+        direction = self.direction(state, gradient)
+        move = self._move(function, batch, state, value, gradient, direction)
+        if move is None:
+            return Outcome(
+                Status.NOT_FINITE,
+                "the objective or its gradient is not finite at every step that was tried",
+            )
+        self.learn(state, move.x - x, move.gradient - gradient, gradient, move.step)
+        state.update(
+            x=move.x,
+            value=move.value,
+            gradient=move.gradient,
+            n_updates=state["n_updates"] + 1,
+        )
+        return None
+
+    def _move(self, function: Function, batch: Function, state, value, gradient, direction):
+        n_updates = state["n_updates"]
+        slope = inner(gradient, direction)
+        if self.learning_rate is None:
+            step = first_step(n_updates + 1, self.largest_step, self.decay)
+            return regularized_search(
+                batch.value_and_grad, state["x"], value, slope, direction, step
+            )
+        rate = schedules.learning_rates(self.learning_rate, n_updates, 1, function.n_batches)[0]
+        # Anything finite will do.
+        return regularized_search(
+            batch.value_and_grad, state["x"], np.inf, slope, direction, float(rate)
+        )
