@@ -18,6 +18,15 @@ from fastmlp.solvers.function import Function
 from fastmlp.solvers.solver import Outcome, Solver, State
 from fastmlp.validation import check_count, check_positive
 
+# What stands out of noise: a difference of gradients so many times as long as noise alone makes it
+# (root mean square), a value so many standard deviations of a difference above another. Noise in
+# two dimensions is four times as long as usual once in ten million times.
+OUTSTANDING_LENGTH = 4.0
+OUTSTANDING_VALUE = 2.0
+
+# Evaluations that estimate the noise of a function that has been seen to be noisy.
+NOISE_DRAWS = 10
+
 Evaluate = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
@@ -35,6 +44,11 @@ def inner(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.einsum("i,i", a, b))
 
 
+def euclidean_norm(a: np.ndarray) -> float:
+    """Norm of a vector, without BLAS either."""
+    return float(np.sqrt(inner(a, a)))
+
+
 def first_step(k: int, largest_step: float, decay: float) -> float:
     """First trial step of iteration k, counted from 1: min(largest_step, decay / k)."""
     return min(largest_step, decay / k)
@@ -48,15 +62,16 @@ def regularized_search(
     direction: np.ndarray,
     step: float,
     *,
+    tolerance: float = 0.0,
     c1: float = 0.1,
     shrink: float = 0.5,
-    max_trials: int = 10,
+    max_shrinks: int = 10,
 ) -> Move | None:
     """Shrink the step until the value has fallen enough, but only so many times.
 
-    Enough is ``evaluate(x + step * direction)[0] <= value + c1 * step * slope``. The last step is
-    taken all the same if it is finite: a value that looks high may only be noisy, and by then
-    the step is short.
+    Enough is ``evaluate(x + step * direction)[0] <= value + tolerance + c1 * step * slope``. The
+    last step is taken all the same if it is finite: a value that looks high may only be noisy,
+    and by then the step is short.
 
     Parameters
     ----------
@@ -69,24 +84,26 @@ def regularized_search(
         Inner product of the gradient at x and the direction; negative.
     step : float
         The first to try, see `first_step`.
+    tolerance : float, default 0.0
+        Rise that is put down to noise; infinite takes the first finite step.
     c1 : float, default 0.1
         Share of the decrease that the slope promises.
     shrink : float, default 0.5
         Factor of the step after each failure.
-    max_trials : int, default 10
-        How often the step may be shrunk. All defaults are those of the paper.
+    max_shrinks : int, default 10
+        How often the step may be shrunk.
 
     Returns
     -------
     Move, or None if value and gradient were not finite at any trial
     """
     move = None
-    for _ in range(max_trials + 1):
+    for _ in range(max_shrinks + 1):
         trial = x + step * direction
         trial_value, gradient = evaluate(trial)
         if np.isfinite(trial_value) and np.isfinite(gradient).all():
             move = Move(trial, trial_value, gradient, step)
-            if trial_value <= value + c1 * step * slope:
+            if trial_value <= value + tolerance + c1 * step * slope:
                 break
         else:
             move = None
@@ -98,15 +115,17 @@ def regularized_search(
 class StochasticNewton(Solver):
     """A method that learns of curvature from mini-batch to mini-batch: the base class.
 
-    Each iteration evaluates one batch at both ends of its step, so that the difference of the
+    Each update evaluates one batch at both ends of its step, so that the difference of the
     gradients is curvature alone: with gradients of two batches it would be mostly the difference
-    of the batches.
+    of the batches. Where the function itself is noisy, which two evaluations at the start tell,
+    ten measure the noise: then differences that do not stand out of it teach nothing, and a
+    rise within it does not shorten a step.
 
     Parameters
     ----------
     max_iterations : int or None, default None
-        Iterations, of which each is an epoch if there are data. None is as many as `epochs` of
-        `fit` or `max_iterations` of `minimize` say, else 500.
+        Epochs, or updates where there are no data. None is as many as `epochs` of `fit` or
+        `max_iterations` of `minimize` say, else 500.
     batch_size : int or None, default 512
         Rows of a mini-batch, None for all. Smaller ones make differences of gradients noisy.
     learning_rate : float, Schedule or None, default None
@@ -140,14 +159,24 @@ class StochasticNewton(Solver):
         """A direction of descent, whose inner product with the gradient is negative."""
 
     @abstractmethod
-    def learn(self, state: State, s: np.ndarray, y: np.ndarray, old: np.ndarray, step: float):
-        """Take note of a step s along which the gradient, `old` at first, changed by y."""
+    def learn(self, state: State, s: np.ndarray, y: np.ndarray, Bs: np.ndarray) -> None:
+        """Take note of a step s along which the gradient changed by y.
+
+        `Bs` is what the change would be if the direction had been exactly Newton's.
+        """
 
     def start(self, function, x0):
+        batch = function.batch()
+        value, gradient = batch.value_and_grad(x0)
+        value_noise, gradient_noise = 0.0, 0.0
+        if batch is function and np.isfinite(value) and np.isfinite(gradient).all():
+            value_noise, gradient_noise = _noise_of_differences(function, x0, value, gradient)
         return {
             "x": x0.copy(),
-            "value": np.nan,
-            "gradient": np.full(x0.size, np.nan),
+            "value": value,
+            "gradient": gradient,
+            "value_noise": value_noise,
+            "gradient_noise": gradient_noise,
             "n_updates": 0,
         }
 
@@ -158,35 +187,46 @@ class StochasticNewton(Solver):
             return Outcome(
                 Status.NOT_FINITE, "the objective or its gradient is not finite on a mini-batch"
             )
-        if not gradient.any():
-            state.update(value=value, gradient=gradient, n_updates=state["n_updates"] + 1)
-            return None
         direction = self.direction(state, gradient)
-        move = self._move(function, batch, state, value, gradient, direction)
+        step, tolerance = self._first_step(function, state)
+        slope = inner(gradient, direction)
+        move = regularized_search(
+            batch.value_and_grad, x, value, slope, direction, step, tolerance=tolerance
+        )
         if move is None:
             return Outcome(
-                Status.NOT_FINITE,
-                "the objective or its gradient is not finite at every step that was tried",
+                Status.NOT_FINITE, "the objective or its gradient is not finite at any step tried"
             )
-        self.learn(state, move.x - x, move.gradient - gradient, gradient, move.step)
+        s, y = move.x - x, move.gradient - gradient
+        if euclidean_norm(y) > OUTSTANDING_LENGTH * state["gradient_noise"]:
+            self.learn(state, s, y, -move.step * gradient)
         state.update(
-            x=move.x,
-            value=move.value,
-            gradient=move.gradient,
-            n_updates=state["n_updates"] + 1,
+            x=move.x, value=move.value, gradient=move.gradient, n_updates=state["n_updates"] + 1
         )
         return None
 
-    def _move(self, function: Function, batch: Function, state, value, gradient, direction):
+    def _first_step(self, function: Function, state: State) -> tuple[float, float]:
+        """The first step to try, and the rise of the value to put up with."""
         n_updates = state["n_updates"]
-        slope = inner(gradient, direction)
         if self.learning_rate is None:
-            step = first_step(n_updates + 1, self.largest_step, self.decay)
-            return regularized_search(
-                batch.value_and_grad, state["x"], value, slope, direction, step
-            )
-        rate = schedules.learning_rates(self.learning_rate, n_updates, 1, function.n_batches)[0]
-        # Anything finite will do.
-        return regularized_search(
-            batch.value_and_grad, state["x"], np.inf, slope, direction, float(rate)
-        )
+            tolerance = OUTSTANDING_VALUE * state["value_noise"]
+            return first_step(n_updates + 1, self.largest_step, self.decay), tolerance
+        rates = schedules.learning_rates(self.learning_rate, n_updates, 1, function.n_batches)
+        return float(rates[0]), np.inf
+
+
+def _noise_of_differences(
+    function: Function, x: np.ndarray, value: float, gradient: np.ndarray
+) -> tuple[float, float]:
+    """Root mean square of what noise adds to a difference of values, and of gradients."""
+    values, gradients = [value], [gradient]
+    while len(values) < NOISE_DRAWS:
+        value, gradient = function.value_and_grad(x)
+        values.append(value)
+        gradients.append(gradient)
+        if len(values) == 2 and values[0] == value and np.array_equal(gradients[0], gradient):
+            return 0.0, 0.0
+    variance = float(np.var(gradients, axis=0, ddof=1).sum())
+    if not (np.isfinite(values).all() and np.isfinite(variance)):
+        return 0.0, 0.0
+    return float(np.sqrt(2.0 * np.var(values, ddof=1))), float(np.sqrt(2.0 * variance))
