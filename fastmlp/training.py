@@ -13,12 +13,16 @@ from fastmlp.solvers import (
     BFGS,
     DFP,
     LBFGS,
+    SPSA,
     SR1,
     Broyden,
     ConjugateGradient,
     GradientDescent,
+    KieferWolfowitz,
+    LeastSquaresNewton,
     Scipy,
     Solver,
+    StochasticLBFGS,
     check_bounds,
 )
 from fastmlp.validation import (
@@ -41,6 +45,10 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sr1": SR1,
     "lbfgs": LBFGS,
     "scipy": Scipy,
+    "kiefer_wolfowitz": KieferWolfowitz,
+    "spsa": SPSA,
+    "stochastic_lbfgs": StochasticLBFGS,
+    "least_squares_newton": LeastSquaresNewton,
 }
 
 # Epochs of a stochastic optimizer where `fit` is given none.

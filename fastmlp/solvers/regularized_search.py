@@ -166,10 +166,11 @@ class StochasticNewton(Solver):
         """
 
     def start(self, function, x0):
-        batch = function.batch()
-        value, gradient = batch.value_and_grad(x0)
-        value_noise, gradient_noise = 0.0, 0.0
-        if batch is function and np.isfinite(value) and np.isfinite(gradient).all():
+        value, gradient = np.nan, np.full(x0.size, np.nan)
+        value_noise = gradient_noise = 0.0
+        # A mini-batch is the same at every call; they begin with the first update.
+        if function.n_batches == 1:
+            value, gradient = function.value_and_grad(x0)
             value_noise, gradient_noise = _noise_of_differences(function, x0, value, gradient)
         return {
             "x": x0.copy(),
@@ -219,14 +220,16 @@ def _noise_of_differences(
     function: Function, x: np.ndarray, value: float, gradient: np.ndarray
 ) -> tuple[float, float]:
     """Root mean square of what noise adds to a difference of values, and of gradients."""
-    values, gradients = [value], [gradient]
-    while len(values) < NOISE_DRAWS:
-        value, gradient = function.value_and_grad(x)
-        values.append(value)
-        gradients.append(gradient)
-        if len(values) == 2 and values[0] == value and np.array_equal(gradients[0], gradient):
-            return 0.0, 0.0
-    variance = float(np.var(gradients, axis=0, ddof=1).sum())
+    again, gradient_again = function.value_and_grad(x)
+    values, gradients = np.array([value, again]), np.array([gradient, gradient_again])
+    if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
+        return 0.0, 0.0
+    if (values == value).all() and (gradients == gradient).all():
+        return 0.0, 0.0
+    draws = [function.value_and_grad(x) for _ in range(NOISE_DRAWS - 2)]
+    values = np.append(values, [value for value, _ in draws])
+    gradients = np.vstack([gradients, *(gradient for _, gradient in draws)])
+    variance = gradients.var(axis=0, ddof=1).sum()
     if not (np.isfinite(values).all() and np.isfinite(variance)):
         return 0.0, 0.0
-    return float(np.sqrt(2.0 * np.var(values, ddof=1))), float(np.sqrt(2.0 * variance))
+    return float(np.sqrt(2.0 * values.var(ddof=1))), float(np.sqrt(2.0 * variance))
