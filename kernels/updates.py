@@ -108,8 +108,11 @@ def amsgrad_update(
     for i in range(theta.size):
         mean[i] = beta_1 * mean[i] + rest_1 * gradient[i]
         square[i] = beta_2 * square[i] + rest_2 * gradient[i] * gradient[i]
+    # Apart, because the compiler makes no vectors of a loop over five arrays that may overlap.
+    for i in range(theta.size):
+        before, now = largest[i], square[i]
         # So written, NaN wins.
-        largest[i] = largest[i] if square[i] <= largest[i] else square[i]
+        largest[i] = before if now <= before else now
         root = np.sqrt(largest[i]) * inverse + epsilon
         theta[i] = theta[i] * decay - step_size * mean[i] / root
 
