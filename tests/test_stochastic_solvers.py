@@ -365,7 +365,7 @@ def test_a_quadratic_is_solved(newton):
 def test_batches_converge_to_the_minimum_of_their_mean(newton):
     linear = np.random.default_rng(7).normal(size=(20, 5))
     function = Batched([quadratic_with(b) for b in linear], 5)
-    states, _ = iterates(newton(), function, np.ones(5), 400 if INTERPRETED else 2000)
+    states, _ = iterates(newton(), function, np.ones(5), 2000)
     center = -np.linalg.solve(HESSIAN, linear.mean(axis=0))
     start = np.linalg.norm(np.ones(5) - center)
     assert np.linalg.norm(states[-1]["x"] - center) < 0.05 * start
@@ -436,9 +436,8 @@ def test_they_come_near_the_minimum_of_the_noisy_rosenbrock(newton):
     Of the gradient's noise alone k evaluations at the minimum leave 75 / sqrt(k) along the
     valley, 1.2 here, where the function is about 0.2 (x - 1)^2.
     """
-    n_seeds, n_updates = (3, 1000) if INTERPRETED else (15, 2000)
     ends = []
-    for seed in range(n_seeds):
+    for seed in range(15):
         rng = np.random.default_rng(seed)
 
         def noisy(x, rng=rng):
@@ -446,10 +445,10 @@ def test_they_come_near_the_minimum_of_the_noisy_rosenbrock(newton):
             return value + 30 * rng.normal(), gradient + 30 * rng.normal(size=2)
 
         result = minimize(
-            noisy, [-1.2, 1.0], optimizer=newton(decay=1000), max_iterations=n_updates, seed=seed
+            noisy, [-1.2, 1.0], optimizer=newton(decay=1000), max_iterations=2000, seed=seed
         )
         ends.append(rosenbrock(result.theta)[0])
-    assert np.median(ends) < 2 if INTERPRETED else np.median(ends) < 1
+    assert np.median(ends) < 1
 
 
 # Kiefer-Wolfowitz
@@ -487,7 +486,7 @@ def test_kiefer_wolfowitz_errors_fall_like_the_cube_root_of_evaluations():
     An error of gradient n has the variance n^(2/3) sigma^2 / (2 c^2), their mean after N about
     3/10 sigma^2 / c^2 N^(-1/3), here summed exactly.
     """
-    n_parameters = 20 if INTERPRETED else 300
+    n_parameters = 300
     sigma, c, n = 0.7, 2.0, 60
     function = Batched([bowl_with_noise(1.0, sigma)], n_parameters)
     states, _ = iterates(KieferWolfowitz(c=c), function, np.full(n_parameters, 9.0), n)
@@ -582,12 +581,13 @@ def classes():
     return X, (X @ rng.normal(size=(4, 3))).argmax(axis=1)
 
 
+ROWS = 10 if INTERPRETED else 30
 OF_NETWORKS = [
-    StochasticLBFGS(batch_size=30),
-    LeastSquaresNewton(batch_size=30),
-    SPSA(batch_size=30),
+    StochasticLBFGS(batch_size=ROWS),
+    LeastSquaresNewton(batch_size=ROWS),
+    SPSA(batch_size=ROWS),
     # Two forward passes for each of 43 parameters.
-    KieferWolfowitz(batch_size=30, a=5.0, c=0.1),
+    KieferWolfowitz(batch_size=ROWS, a=5.0, c=0.1),
 ]
 
 
@@ -597,11 +597,13 @@ def test_they_train_a_small_network(optimizer, dtype):
     X, y = classes()
     net = MLP([4, 5, 3], activation="tanh", output="softmax", dtype=dtype, seed=0)
     start = net.loss(X, y, l2=0.01)
-    result = net.fit(X, y, optimizer=optimizer, epochs=40, l2=0.01, seed=0)
+    epochs = 4 if INTERPRETED else 40
+    result = net.fit(X, y, optimizer=optimizer, epochs=epochs, l2=0.01, seed=0)
     assert result.status == Status.COMPLETED
-    assert result.n_iter == 40
-    # Below the loss of equal odds.
-    assert result.loss == net.loss(X, y, l2=0.01) < 0.8 * math.log(3) < start
+    assert result.n_iter == epochs
+    # In time below the loss of equal odds.
+    goal = start if INTERPRETED else 0.8 * math.log(3)
+    assert result.loss == net.loss(X, y, l2=0.01) < goal <= start
     assert_array_equal(result.theta, net.theta)
 
 
@@ -692,9 +694,9 @@ def test_states_go_on_from_a_copy_with_the_same_bits(newton):
 
 
 @pytest.mark.parametrize("optimizer", OF_NETWORKS, ids=lambda optimizer: type(optimizer).__name__)
-def test_a_fit_goes_on_in_the_midst_of_its_batches_with_the_same_bits(optimizer, tmp_path):
+def test_a_fit_on_mini_batches_goes_on_with_the_same_bits(optimizer, tmp_path):
     X, y = classes()
-    optimizer = replace(optimizer, batch_size=7)
+    optimizer = replace(optimizer, batch_size=len(X) // 3)
     path = tmp_path / "fit.checkpoint"
     whole, parts = (MLP([4, 5, 3], output="softmax", dtype="float64", seed=0) for _ in range(2))
     expected = whole.fit(X, y, optimizer=optimizer, epochs=4, seed=2)
