@@ -93,8 +93,8 @@ def fit(
         where the last one stopped.
     batch_size : int or None, default 128
         Rows of a mini-batch, at most all; None is full batch, 1 is online. The last mini-batch
-        of an epoch may be smaller. Solvers use all rows, or have a
-        batch_size of their own.
+        of an epoch may be smaller. Solvers use all rows, or have a `batch_size` of
+        their own.
     epochs : int or None, default None
         Passes over the data of a stochastic optimizer, iterations of a solver, for each
         optimizer of a list. None is 20 epochs, or the solver's own ``max_iterations``.
