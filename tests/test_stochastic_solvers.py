@@ -585,7 +585,7 @@ ROWS = 10 if INTERPRETED else 30
 OF_NETWORKS = [
     StochasticLBFGS(batch_size=ROWS),
     LeastSquaresNewton(batch_size=ROWS),
-    SPSA(batch_size=ROWS),
+    SPSA(batch_size=ROWS, a=1.0),
     # Two forward passes for each of 43 parameters.
     KieferWolfowitz(batch_size=ROWS, a=5.0, c=0.1),
 ]

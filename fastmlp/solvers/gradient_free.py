@@ -128,9 +128,11 @@ class SPSA(FiniteDifferenceDescent):
 
     Parameters
     ----------
-    a : float, default 1.0
+    a : float, default 0.1
         Positive. Spall would have a_1 move the parameters by as much as they should change at
-        first; with the default stability, a_1 is 0.06 a.
+        first; with the default stability, a_1 is 0.06 a. The estimated gradient of n parameters
+        is about sqrt(n) times as long as the gradient: the more of them, the smaller a has to be.
+        The default suits networks of a few thousand.
     c : float, default 0.1
         Positive. Spall's advice is about the standard deviation of the noise in the values.
     stability : float, default 100.0
@@ -139,6 +141,7 @@ class SPSA(FiniteDifferenceDescent):
         As of `FiniteDifferenceDescent`.
     """
 
+    a: float = 0.1
     c: float = 0.1
     stability: float = 100.0
 
