@@ -174,7 +174,9 @@ class StochasticNewton(Solver):
         # A mini-batch is the same at every call; they begin with the first update.
         if function.n_batches == 1:
             value, gradient = function.value_and_grad(x0)
-            value_noise, gradient_noise = _noise_of_differences(function, x0, value, gradient)
+            value_noise, gradient_noise = noise_of_differences(
+                function.value_and_grad, x0, value, gradient
+            )
         return {
             "x": x0.copy(),
             "value": value,
@@ -219,17 +221,21 @@ class StochasticNewton(Solver):
         return float(rates[0]), np.inf
 
 
-def _noise_of_differences(
-    function: Function, x: np.ndarray, value: float, gradient: np.ndarray
+def noise_of_differences(
+    evaluate: Evaluate, x: np.ndarray, value: float, gradient: np.ndarray
 ) -> tuple[float, float]:
-    """Root mean square of what noise adds to a difference of values, and of gradients."""
-    again, gradient_again = function.value_and_grad(x)
+    """Root mean square of what noise adds to a difference of values, and of gradients.
+
+    `value` and `gradient` are from a first evaluation at x, which is repeated here. Both are 0
+    if the second gives the same.
+    """
+    again, gradient_again = evaluate(x)
     values, gradients = np.array([value, again]), np.array([gradient, gradient_again])
     if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
         return 0.0, 0.0
     if (values == value).all() and (gradients == gradient).all():
         return 0.0, 0.0
-    draws = [function.value_and_grad(x) for _ in range(NOISE_DRAWS - 2)]
+    draws = [evaluate(x) for _ in range(NOISE_DRAWS - 2)]
     values = np.append(values, [value for value, _ in draws])
     gradients = np.vstack([gradients, *(gradient for _, gradient in draws)])
     variance = gradients.var(axis=0, ddof=1).sum()
