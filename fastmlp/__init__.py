@@ -16,7 +16,7 @@ from fastmlp.many import fit_many
 from fastmlp.monitor import Progress
 from fastmlp.network import MLP
 from fastmlp.objective import Objective
-from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
+from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, NAdam, RMSProp
 from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
 from fastmlp.profiles import Comparisons, Profile, performance_profile
 from fastmlp.result import FitResult, Record, Status, Trace
@@ -33,11 +33,15 @@ from fastmlp.solvers import (
     BFGS,
     DFP,
     LBFGS,
+    SPSA,
     SR1,
     Broyden,
     ConjugateGradient,
     GradientDescent,
+    KieferWolfowitz,
+    LeastSquaresNewton,
     Scipy,
+    StochasticLBFGS,
 )
 from fastmlp.training import fit, minimize
 from fastmlp.warming import warmup
@@ -50,6 +54,7 @@ __all__ = [
     "LBFGS",
     "MLP",
     "SGD",
+    "SPSA",
     "SR1",
     "AdaGrad",
     "Adam",
@@ -66,7 +71,10 @@ __all__ = [
     "GradientCheck",
     "GradientDescent",
     "InverseTime",
+    "KieferWolfowitz",
+    "LeastSquaresNewton",
     "LinearDecay",
+    "NAdam",
     "NetworkProblem",
     "Objective",
     "Profile",
@@ -78,6 +86,7 @@ __all__ = [
     "Scipy",
     "Status",
     "StepDecay",
+    "StochasticLBFGS",
     "Trace",
     "WarmUp",
     "check_gradient",

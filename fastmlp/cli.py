@@ -240,7 +240,7 @@ regression in one output as it is.""",
         type=int,
         default=128,
         metavar="ROWS",
-        help="rows of a mini-batch; solvers always use all rows (default: %(default)s)",
+        help="rows of a mini-batch; solvers have their own, or all rows (default: %(default)s)",
     )
     parser.add_argument(
         "--loss",

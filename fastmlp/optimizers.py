@@ -17,7 +17,13 @@ import numpy as np
 from fastmlp import schedules
 from fastmlp.kernels import codes
 from fastmlp.schedules import Schedule, check_learning_rate
-from fastmlp.validation import check_count, check_flag, check_number, check_positive
+from fastmlp.validation import (
+    check_count,
+    check_flag,
+    check_not_negative,
+    check_number,
+    check_positive,
+)
 
 
 def _check_fraction(name: str, value: Any) -> None:
@@ -45,18 +51,11 @@ class Stochastic(Optimizer, ABC):
         Epochs of this optimizer, such as in the list ``[Adam(epochs=20), LBFGS()]``. None is as
         many as the caller says.
 
-    Attributes
-    ----------
-    code : int
-        The update kernel, one of the constants of `fastmlp.kernels.codes`.
-
     Raises
     ------
     TypeError, ValueError
         If a hyperparameter is of the wrong type or out of its range.
     """
-
-    code: ClassVar[int]
 
     learning_rate: float | Schedule
     epochs: int | None = field(default=None, kw_only=True)
@@ -69,6 +68,11 @@ class Stochastic(Optimizer, ABC):
     @property
     def budget(self) -> int | None:
         return self.epochs
+
+    @property
+    @abstractmethod
+    def code(self) -> int:
+        """The update kernel, one of the constants of `fastmlp.kernels.codes`."""
 
     @property
     @abstractmethod
@@ -246,29 +250,38 @@ class Adam(Stochastic):
         In [0, 1): how much of the mean squared gradient is kept.
     epsilon : float, default 1e-8
         Positive. Keeps the quotient finite where the gradient has always been 0.
+    amsgrad : bool, default False
+        Whether to divide by the root of the largest s so far, instead of s, so that no step size
+        ever grows: Reddi, Kale & Kumar, "On the convergence of Adam and beyond", ICLR 2018. As in
+        torch the correction for the start is that of the latest s, and comes after the maximum;
+        optax takes the maximum of corrected ones, the paper and Keras have no correction.
 
     Notes
     -----
-    All defaults are those of the paper.
+    All defaults are those of the first paper.
     """
-
-    code: ClassVar[int] = codes.ADAM
 
     learning_rate: float | Schedule = 0.001
     _: KW_ONLY
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
+    amsgrad: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_fraction("beta_1", self.beta_1)
         _check_fraction("beta_2", self.beta_2)
         check_positive("epsilon", self.epsilon)
+        check_flag("amsgrad", self.amsgrad)
+
+    @property
+    def code(self) -> int:
+        return codes.AMSGRAD if self.amsgrad else codes.ADAM
 
     @property
     def n_slots(self) -> int:
-        return 2
+        return 3 if self.amsgrad else 2
 
 
 @dataclass(frozen=True)
@@ -291,6 +304,8 @@ class AdamW(Adam):
         As for `Adam`.
     beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8
         As for `Adam`.
+    amsgrad : bool, default False
+        As for `Adam`.
     weight_decay : float, default 0.01
         At least 0. The default is torch's.
     """
@@ -303,12 +318,61 @@ class AdamW(Adam):
         check_number("weight_decay", self.weight_decay, "a number of at least 0", lambda x: x >= 0)
 
 
+@dataclass(frozen=True)
+class NAdam(Stochastic):
+    """Adam with Nesterov's momentum, which is warmed up.
+
+    m <- beta_1 * m + (1 - beta_1) * g, s <- beta_2 * s + (1 - beta_2) * g^2,
+    theta <- theta - lr * m_hat / (sqrt(s_hat) + epsilon) with s_hat = s / (1 - beta_2^t) and
+    m_hat = mu_(t+1) * m / (1 - mu_1 ... mu_(t+1)) + (1 - mu_t) * g / (1 - mu_1 ... mu_t), where
+    mu_t = beta_1 * (1 - 0.96^(t * momentum_decay) / 2).
+
+    Dozat, "Incorporating Nesterov momentum into Adam", ICLR 2016 workshop track.
+
+    torch does the same. Keras has the momentum_decay fixed at 4e-3; optax has no warm-up of mu.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.002
+        Positive. The default is torch's; Keras has 0.001.
+    beta_1 : float, default 0.9
+        In [0, 1): how much of the mean gradient is kept, and what mu tends to.
+    beta_2 : float, default 0.999
+        In [0, 1): how much of the mean squared gradient is kept.
+    epsilon : float, default 1e-8
+        Positive. Keeps the quotient finite where the gradient has always been 0.
+    momentum_decay : float, default 4e-3
+        At least 0. How fast mu rises, from about beta_1 / 2 on.
+    """
+
+    code: ClassVar[int] = codes.NADAM
+
+    learning_rate: float | Schedule = 0.002
+    _: KW_ONLY
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    momentum_decay: float = 4e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fraction("beta_1", self.beta_1)
+        _check_fraction("beta_2", self.beta_2)
+        check_positive("epsilon", self.epsilon)
+        check_not_negative("momentum_decay", self.momentum_decay)
+
+    @property
+    def n_slots(self) -> int:
+        return 2
+
+
 BY_NAME: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "adagrad": AdaGrad,
     "rmsprop": RMSProp,
     "adam": Adam,
     "adamw": AdamW,
+    "nadam": NAdam,
 }
 
 

@@ -13,12 +13,16 @@ from fastmlp.solvers import (
     BFGS,
     DFP,
     LBFGS,
+    SPSA,
     SR1,
     Broyden,
     ConjugateGradient,
     GradientDescent,
+    KieferWolfowitz,
+    LeastSquaresNewton,
     Scipy,
     Solver,
+    StochasticLBFGS,
     check_bounds,
 )
 from fastmlp.validation import (
@@ -41,6 +45,10 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sr1": SR1,
     "lbfgs": LBFGS,
     "scipy": Scipy,
+    "kiefer_wolfowitz": KieferWolfowitz,
+    "spsa": SPSA,
+    "stochastic_lbfgs": StochasticLBFGS,
+    "least_squares_newton": LeastSquaresNewton,
 }
 
 # Epochs of a stochastic optimizer where `fit` is given none.
@@ -85,7 +93,8 @@ def fit(
         where the last one stopped.
     batch_size : int or None, default 128
         Rows of a mini-batch, at most all; None is full batch, 1 is online. The last mini-batch
-        of an epoch may be smaller. Solvers such as LBFGS always use all rows.
+        of an epoch may be smaller. Solvers use all rows, or have a `batch_size` of
+        their own.
     epochs : int or None, default None
         Passes over the data of a stochastic optimizer, iterations of a solver, for each
         optimizer of a list. None is 20 epochs, or the solver's own ``max_iterations``.

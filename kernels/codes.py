@@ -9,9 +9,20 @@ SGD = 0
 ADAGRAD = 1
 RMSPROP = 2
 ADAM = 3
+AMSGRAD = 4
+NADAM = 5
 
 # Order of an update's hyperparameters; the learning rate comes apart, one for each update.
-HYPERPARAMETERS = ("momentum", "nesterov", "rho", "beta_1", "beta_2", "epsilon", "weight_decay")
+HYPERPARAMETERS = (
+    "momentum",
+    "nesterov",
+    "rho",
+    "beta_1",
+    "beta_2",
+    "epsilon",
+    "weight_decay",
+    "momentum_decay",
+)
 
 # What an update computes from them once a step; the most that any optimizer has.
 N_COEFFICIENTS = 8

@@ -498,6 +498,7 @@ def update_task(theta, state, layout, plan, work, g, task, part):
                 vector(g, r0 * n_out, size),
                 vector(state, offset if plan[codes.N_SLOTS] > 0 else 0, size),
                 vector(state, theta.size + offset if plan[codes.N_SLOTS] > 1 else 0, size),
+                vector(state, 2 * theta.size + offset if plan[codes.N_SLOTS] > 2 else 0, size),
                 coefficients,
                 is_weight,
             )

@@ -87,6 +87,82 @@ def adam_update(
         theta[i] = theta[i] * decay - step_size * mean[i] / root
 
 
+@loop
+def amsgrad_update(
+    theta,
+    gradient,
+    mean,
+    square,
+    largest,
+    step_size,
+    beta_1,
+    rest_1,
+    beta_2,
+    rest_2,
+    epsilon,
+    root_correction,
+    decay,
+):
+    """Do `adam_update` with the largest v so far in place of v, which `largest` keeps."""
+    inverse = theta.dtype.type(1.0) / root_correction
+    for i in range(theta.size):
+        mean[i] = beta_1 * mean[i] + rest_1 * gradient[i]
+        square[i] = beta_2 * square[i] + rest_2 * gradient[i] * gradient[i]
+    # Apart, because the compiler makes no vectors of a loop over five arrays that may overlap.
+    for i in range(theta.size):
+        before, now = largest[i], square[i]
+        # So written, NaN wins.
+        largest[i] = before if now <= before else now
+        root = np.sqrt(largest[i]) * inverse + epsilon
+        theta[i] = theta[i] * decay - step_size * mean[i] / root
+
+
+@loop
+def nadam_update(
+    theta,
+    gradient,
+    mean,
+    square,
+    gradient_size,
+    mean_size,
+    beta_1,
+    rest_1,
+    beta_2,
+    rest_2,
+    epsilon,
+    root_correction,
+):
+    """Adam with Nesterov's look ahead, its bias corrections folded into three scalars.
+
+    m <- beta_1 m + rest_1 g; v <- beta_2 v + rest_2 g^2;
+    theta <- theta - (gradient_size g + mean_size m) / (sqrt(v) / root_correction + epsilon).
+    """
+    inverse = theta.dtype.type(1.0) / root_correction
+    for i in range(theta.size):
+        mean[i] = beta_1 * mean[i] + rest_1 * gradient[i]
+        square[i] = beta_2 * square[i] + rest_2 * gradient[i] * gradient[i]
+        root = np.sqrt(square[i]) * inverse + epsilon
+        theta[i] -= (gradient_size * gradient[i] + mean_size * mean[i]) / root
+
+
+@inline
+def momentum_product(beta, decay, t):
+    """Product of NAdam's mu_1 ... mu_t, with mu_i = beta (1 - 0.96^(i decay) / 2), in float64.
+
+    0 as soon as it no longer shows in 1 minus the product, which takes it some fifty factors by
+    default: so it need not be kept between updates.
+    """
+    ratio = 0.96**decay
+    power = 1.0
+    product = 1.0
+    for _ in range(t):
+        power *= ratio
+        product *= beta * (1.0 - 0.5 * power)
+        if product < 1e-17:
+            return 0.0
+    return product
+
+
 @inline
 def update_coefficients(code, hyper, learning_rate, t, coefficients):
     """Overwrite `coefficients` by what update number `t` (from 1) of the optimizer needs.
@@ -107,7 +183,7 @@ def update_coefficients(code, hyper, learning_rate, t, coefficients):
         coefficients[2] = 1.0 - hyper[2]
         coefficients[3] = hyper[5]
         coefficients[4] = hyper[0]
-    elif code == codes.ADAM:
+    elif code == codes.ADAM or code == codes.AMSGRAD:
         coefficients[0] = learning_rate / (1.0 - hyper[3] ** t)
         coefficients[1] = hyper[3]
         coefficients[2] = 1.0 - hyper[3]
@@ -116,14 +192,27 @@ def update_coefficients(code, hyper, learning_rate, t, coefficients):
         coefficients[5] = hyper[5]
         coefficients[6] = np.sqrt(1.0 - hyper[4] ** t)
         coefficients[7] = 1.0 - learning_rate * hyper[6]
+    elif code == codes.NADAM:
+        mu = hyper[3] * (1.0 - 0.5 * 0.96 ** (t * hyper[7]))
+        mu_next = hyper[3] * (1.0 - 0.5 * 0.96 ** ((t + 1) * hyper[7]))
+        product = momentum_product(hyper[3], hyper[7], t)
+        coefficients[0] = learning_rate * (1.0 - mu) / (1.0 - product)
+        coefficients[1] = learning_rate * mu_next / (1.0 - product * mu_next)
+        coefficients[2] = hyper[3]
+        coefficients[3] = 1.0 - hyper[3]
+        coefficients[4] = hyper[4]
+        coefficients[5] = 1.0 - hyper[4]
+        coefficients[6] = hyper[5]
+        coefficients[7] = np.sqrt(1.0 - hyper[4] ** t)
 
 
 @inline
-def apply_update(code, theta, gradient, slot_1, slot_2, coefficients, is_weight):
+def apply_update(code, theta, gradient, slot_1, slot_2, slot_3, coefficients, is_weight):
     """Do one update of the optimizer `code` on one part of theta.
 
-    `coefficients` are those of `update_coefficients`; `slot_1` and `slot_2` are the optimizer's
-    state, empty where it has none. Weight decay applies where `is_weight`, not to biases.
+    `coefficients` are those of `update_coefficients`; the slots are the optimizer's state, of
+    which it neither reads nor writes more than it has. Weight decay applies where `is_weight`,
+    not to biases.
     """
     c = coefficients
     if code == codes.SGD:
@@ -137,6 +226,15 @@ def apply_update(code, theta, gradient, slot_1, slot_2, coefficients, is_weight)
         adam_update(
             theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay
         )
+    elif code == codes.AMSGRAD:
+        decay = c[7] if is_weight else theta.dtype.type(1.0)
+        amsgrad_update(
+            theta, gradient, slot_1, slot_2, slot_3, c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay
+        )
+    elif code == codes.NADAM:
+        nadam_update(
+            theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
+        )
 
 
 @entry
@@ -145,6 +243,7 @@ def update_vector(code, theta, gradient, state, hyper, learning_rate, t):
     n = theta.size
     slot_1 = vector(state, 0, n)
     slot_2 = vector(state, n if state.size > n else 0, n)
+    slot_3 = vector(state, 2 * n if state.size > 2 * n else 0, n)
     coefficients = np.empty(codes.N_COEFFICIENTS, theta.dtype)
     update_coefficients(code, hyper, learning_rate, t, coefficients)
-    apply_update(code, theta, gradient, slot_1, slot_2, coefficients, True)
+    apply_update(code, theta, gradient, slot_1, slot_2, slot_3, coefficients, True)

@@ -390,6 +390,50 @@ def adam_update(
     return theta - learning_rate * step, mean, square
 
 
+def amsgrad_update(
+    theta,
+    gradient,
+    mean,
+    square,
+    largest,
+    learning_rate,
+    t,
+    beta_1,
+    beta_2,
+    epsilon,
+    weight_decay=0.0,
+):
+    """Return theta, both moments and the largest second one after step t of AMSGrad.
+
+    Reddi, Kale & Kumar (2018) with Adam's bias corrections, as torch has it.
+    """
+    mean = beta_1 * mean + (1 - beta_1) * gradient
+    square = beta_2 * square + (1 - beta_2) * gradient**2
+    largest = np.maximum(largest, square)
+    root = np.sqrt(largest / (1 - beta_2**t)) + epsilon
+    step = mean / (1 - beta_1**t) / root + weight_decay * theta
+    return theta - learning_rate * step, mean, square, largest
+
+
+def momentum_product(beta, decay, t):
+    """Product of the mu_i of NAdam for i = 1, ..., t."""
+    return np.prod(beta * (1 - 0.5 * 0.96 ** (decay * np.arange(1, t + 1))))
+
+
+def nadam_update(
+    theta, gradient, mean, square, learning_rate, t, beta_1, beta_2, epsilon, momentum_decay
+):
+    """Return theta and both moments after step t of NAdam (Dozat, 2016, algorithm 2)."""
+    mean = beta_1 * mean + (1 - beta_1) * gradient
+    square = beta_2 * square + (1 - beta_2) * gradient**2
+    product = momentum_product(beta_1, momentum_decay, t)
+    product_next = momentum_product(beta_1, momentum_decay, t + 1)
+    mu, mu_next = (beta_1 * (1 - 0.5 * 0.96 ** (i * momentum_decay)) for i in (t, t + 1))
+    mean_hat = mu_next * mean / (1 - product_next) + (1 - mu) * gradient / (1 - product)
+    step = mean_hat / (np.sqrt(square / (1 - beta_2**t)) + epsilon)
+    return theta - learning_rate * step, mean, square
+
+
 def update_coefficients(optimizer, hyper, learning_rate, t):
     """The numbers that update t (from 1) needs, by name.
 
@@ -404,6 +448,21 @@ def update_coefficients(optimizer, hyper, learning_rate, t):
         rest = {"rho": hyper["rho"], "rest": 1 - hyper["rho"], "epsilon": hyper["epsilon"]}
         return {**rate, **rest, "momentum": hyper.get("momentum", 0.0)}
     beta_1, beta_2 = hyper["beta_1"], hyper["beta_2"]
+    if optimizer == "nadam":
+        decay = hyper["momentum_decay"]
+        mu, mu_next = (-0.5 * math.expm1(i * decay * math.log(0.96)) + 0.5 for i in (t, t + 1))
+        few = min(t, 10_000)
+        product, product_next = (momentum_product(beta_1, decay, few + i) for i in (0, 1))
+        return {
+            "gradient_size": learning_rate * (1 - beta_1 * mu) / (1 - product),
+            "mean_size": learning_rate * beta_1 * mu_next / (1 - product_next),
+            "beta_1": beta_1,
+            "rest_1": 1 - beta_1,
+            "beta_2": beta_2,
+            "rest_2": 1 - beta_2,
+            "epsilon": hyper["epsilon"],
+            "root_correction": math.sqrt(-math.expm1(t * math.log(beta_2))),
+        }
     return {
         "step_size": -learning_rate / math.expm1(t * math.log(beta_1)),
         "beta_1": beta_1,
@@ -417,23 +476,29 @@ def update_coefficients(optimizer, hyper, learning_rate, t):
 
 
 def apply_update(optimizer, theta, gradient, slots, hyper, learning_rate, t, is_weight):
-    """Return theta and the optimizer's two slots of state after update t (from 1).
+    """Return theta and the optimizer's three slots of state after update t (from 1).
 
-    `optimizer` is "sgd", "adagrad", "rmsprop" or "adam", `hyper` a dictionary of its
-    hyperparameters. Slots start as zeros; weight decay applies to weights only.
+    `optimizer` is "sgd", "adagrad", "rmsprop", "adam", "amsgrad" or "nadam", `hyper` a dictionary
+    of its hyperparameters. Slots start as zeros; weight decay applies to weights only.
     """
     if optimizer == "sgd":
         theta, velocity = sgd_update(theta, gradient, slots[0], learning_rate, **hyper)
-        return theta, [velocity, slots[1]]
+        return theta, [velocity, *slots[1:]]
     if optimizer == "adagrad":
         theta, total = adagrad_update(theta, gradient, slots[0], learning_rate, **hyper)
-        return theta, [total, slots[1]]
+        return theta, [total, *slots[1:]]
     if optimizer == "rmsprop":
-        theta, *slots = rmsprop_update(theta, gradient, *slots, learning_rate, **hyper)
-        return theta, slots
+        theta, *used = rmsprop_update(theta, gradient, *slots[:2], learning_rate, **hyper)
+        return theta, [*used, slots[2]]
+    if optimizer == "nadam":
+        theta, *used = nadam_update(theta, gradient, *slots[:2], learning_rate, t, **hyper)
+        return theta, [*used, slots[2]]
     hyper = hyper if is_weight else {**hyper, "weight_decay": 0.0}
-    theta, *slots = adam_update(theta, gradient, *slots, learning_rate, t, **hyper)
-    return theta, slots
+    if optimizer == "amsgrad":
+        theta, *slots = amsgrad_update(theta, gradient, *slots, learning_rate, t, **hyper)
+        return theta, slots
+    theta, *used = adam_update(theta, gradient, *slots[:2], learning_rate, t, **hyper)
+    return theta, [*used, slots[2]]
 
 
 def update_vector(optimizer, theta, gradient, slots, hyper, learning_rate, t):
@@ -741,7 +806,7 @@ def train(
     weights = relative_weights(weights, len(X))
     layers = [tuple(np.array(part, np.float64) for part in layer) for layer in layers]
     layer_sizes = [len(layers[0][0]), *(len(b) for _, b in layers)]
-    states = [[[np.zeros_like(part)] * 2 for part in layer] for layer in layers]
+    states = [[[np.zeros_like(part)] * 3 for part in layer] for layer in layers]
     rates = np.broadcast_to(learning_rate, len(batches))
     trajectory, losses = [], []
     for t, (rows, rate) in enumerate(zip(batches, rates, strict=True), start=1):

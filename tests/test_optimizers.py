@@ -15,6 +15,7 @@ from fastmlp.optimizers import (
     AdaGrad,
     Adam,
     AdamW,
+    NAdam,
     Optimizer,
     RMSProp,
     Stochastic,
@@ -29,7 +30,7 @@ from fastmlp.schedules import (
     WarmUp,
 )
 
-OPTIMIZERS = [SGD, AdaGrad, RMSProp, Adam, AdamW]
+OPTIMIZERS = [SGD, AdaGrad, RMSProp, Adam, AdamW, NAdam]
 
 
 # What the update kernels are told
@@ -38,17 +39,20 @@ OPTIMIZERS = [SGD, AdaGrad, RMSProp, Adam, AdamW]
 @pytest.mark.parametrize(
     ("optimizer", "code", "n_slots", "hyperparameters"),
     [
-        # momentum, nesterov, rho, beta_1, beta_2, epsilon, weight_decay
-        (SGD(), codes.SGD, 0, [0, 0, 0, 0, 0, 0, 0]),
-        (SGD(momentum=0.9), codes.SGD, 1, [0.9, 0, 0, 0, 0, 0, 0]),
-        (SGD(momentum=0.8, nesterov=True), codes.SGD, 1, [0.8, 1, 0, 0, 0, 0, 0]),
-        (AdaGrad(), codes.ADAGRAD, 1, [0, 0, 0, 0, 0, 1e-10, 0]),
-        (RMSProp(), codes.RMSPROP, 1, [0, 0, 0.99, 0, 0, 1e-8, 0]),
-        (RMSProp(rho=0.9, momentum=0.5), codes.RMSPROP, 2, [0.5, 0, 0.9, 0, 0, 1e-8, 0]),
-        (Adam(), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0]),
-        (Adam(beta_1=0, epsilon=1e-3), codes.ADAM, 2, [0, 0, 0, 0, 0.999, 1e-3, 0]),
-        (AdamW(), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0.01]),
-        (AdamW(weight_decay=0), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0]),
+        # momentum, nesterov, rho, beta_1, beta_2, epsilon, weight_decay, momentum_decay
+        (SGD(), codes.SGD, 0, [0, 0, 0, 0, 0, 0, 0, 0]),
+        (SGD(momentum=0.9), codes.SGD, 1, [0.9, 0, 0, 0, 0, 0, 0, 0]),
+        (SGD(momentum=0.8, nesterov=True), codes.SGD, 1, [0.8, 1, 0, 0, 0, 0, 0, 0]),
+        (AdaGrad(), codes.ADAGRAD, 1, [0, 0, 0, 0, 0, 1e-10, 0, 0]),
+        (RMSProp(), codes.RMSPROP, 1, [0, 0, 0.99, 0, 0, 1e-8, 0, 0]),
+        (RMSProp(rho=0.9, momentum=0.5), codes.RMSPROP, 2, [0.5, 0, 0.9, 0, 0, 1e-8, 0, 0]),
+        (Adam(), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0, 0]),
+        (Adam(beta_1=0, epsilon=1e-3), codes.ADAM, 2, [0, 0, 0, 0, 0.999, 1e-3, 0, 0]),
+        (AdamW(), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0.01, 0]),
+        (AdamW(weight_decay=0), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0, 0]),
+        (Adam(amsgrad=True), codes.AMSGRAD, 3, [0, 0, 0, 0.9, 0.999, 1e-8, 0, 0]),
+        (AdamW(amsgrad=True), codes.AMSGRAD, 3, [0, 0, 0, 0.9, 0.999, 1e-8, 0.01, 0]),
+        (NAdam(), codes.NADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0, 4e-3]),
     ],
     ids=repr,
 )
@@ -80,12 +84,18 @@ def test_defaults_are_those_of_torch_except_for_documented_learning_rates():
         epsilon=default(torch.optim.RMSprop, "eps"),
         momentum=default(torch.optim.RMSprop, "momentum"),
     )
-    for optimizer, peer in [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)]:
+    for optimizer, peer in [
+        (Adam, torch.optim.Adam),
+        (AdamW, torch.optim.AdamW),
+        (NAdam, torch.optim.NAdam),
+    ]:
         beta_1, beta_2 = default(peer, "betas")
         assert optimizer() == optimizer(
             default(peer, "lr"), beta_1=beta_1, beta_2=beta_2, epsilon=default(peer, "eps")
         )
+    assert Adam().amsgrad == default(torch.optim.Adam, "amsgrad")
     assert AdamW().weight_decay == default(torch.optim.AdamW, "weight_decay")
+    assert NAdam().momentum_decay == default(torch.optim.NAdam, "momentum_decay")
     assert SGD() == SGD(
         0.01,
         momentum=default(torch.optim.SGD, "momentum"),
@@ -157,6 +167,8 @@ def test_the_learning_rate_is_a_positive_number_or_a_schedule(optimizer, learnin
         (Adam, "beta_2"),
         (AdamW, "beta_1"),
         (AdamW, "beta_2"),
+        (NAdam, "beta_1"),
+        (NAdam, "beta_2"),
     ],
 )
 def test_averaging_factors_are_at_least_zero_and_less_than_one(optimizer, name):
@@ -169,7 +181,7 @@ def test_averaging_factors_are_at_least_zero_and_less_than_one(optimizer, name):
             optimizer(**{name: value})
 
 
-@pytest.mark.parametrize("optimizer", [AdaGrad, RMSProp, Adam, AdamW])
+@pytest.mark.parametrize("optimizer", [AdaGrad, RMSProp, Adam, AdamW, NAdam])
 def test_epsilon_is_positive(optimizer):
     for value in (0, -1e-8, math.inf):
         with pytest.raises(ValueError, match=f"epsilon must be a positive number, got {value}"):
@@ -183,6 +195,17 @@ def test_weight_decay_is_not_negative():
         ValueError, match=r"weight_decay must be a number of at least 0, got -0\.01"
     ):
         AdamW(weight_decay=-0.01)
+
+
+def test_momentum_decay_is_not_negative():
+    assert NAdam(momentum_decay=0).momentum_decay == 0
+    with pytest.raises(ValueError, match="momentum_decay must be a number of at least 0, got -1"):
+        NAdam(momentum_decay=-1)
+
+
+def test_amsgrad_is_a_flag():
+    with pytest.raises(TypeError, match="amsgrad must be True or False, got 1"):
+        Adam(amsgrad=1)
 
 
 def test_nesterov_is_a_flag_that_needs_momentum():
@@ -209,6 +232,8 @@ def test_a_changed_copy_is_checked_like_a_new_optimizer():
         ("  rmsprop\n", RMSProp()),
         ("adam(learning_rate=3e-3, beta_1=0.8)", Adam(3e-3, beta_1=0.8)),
         ("adamw(weight_decay=0)", AdamW(weight_decay=0)),
+        ("adam(amsgrad=True)", Adam(amsgrad=True)),
+        ("nadam(momentum_decay=1e-2)", NAdam(momentum_decay=1e-2)),
         ("sgd(momentum=0.9,nesterov=True)", SGD(momentum=0.9, nesterov=True)),
         (
             "sgd(learning_rate=step(initial=0.1, factor=0.5, every=10))",
@@ -242,11 +267,15 @@ def test_parse_looks_names_up_in_the_table_it_is_given():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("adamm", "optimizer must be one of sgd, adagrad, rmsprop, adam, adamw, got 'adamm'"),
+        (
+            "adamm",
+            "optimizer must be one of sgd, adagrad, rmsprop, adam, adamw, nadam, got 'adamm'",
+        ),
         ("step(initial=1, factor=0.5, every=2)", "optimizer must be one of .*, got 'step'"),
         (
             "adam(beta1=0.8)",
-            "adam has the parameters learning_rate, epochs, beta_1, beta_2, epsilon, got 'beta1'",
+            "adam has the parameters learning_rate, epochs, beta_1, beta_2, epsilon, amsgrad, "
+            "got 'beta1'",
         ),
         ("adam(beta_1=0.8, beta_1=0.9)", "adam must be given each parameter only once, got "),
         (

@@ -5,25 +5,32 @@ from fastmlp.solvers.conjugate_gradient import ConjugateGradient
 from fastmlp.solvers.dense import BFGS, DFP, SR1, Broyden
 from fastmlp.solvers.function import Function
 from fastmlp.solvers.gradient_descent import GradientDescent
+from fastmlp.solvers.gradient_free import SPSA, KieferWolfowitz
 from fastmlp.solvers.lbfgs import LBFGS
+from fastmlp.solvers.least_squares_newton import LeastSquaresNewton
 from fastmlp.solvers.scipy_methods import Scipy
 from fastmlp.solvers.solver import Descent, Outcome, Solver, State
+from fastmlp.solvers.stochastic_lbfgs import StochasticLBFGS
 from fastmlp.solvers.updates import Updates
 
 __all__ = [
     "BFGS",
     "DFP",
     "LBFGS",
+    "SPSA",
     "SR1",
     "Broyden",
     "ConjugateGradient",
     "Descent",
     "Function",
     "GradientDescent",
+    "KieferWolfowitz",
+    "LeastSquaresNewton",
     "Outcome",
     "Scipy",
     "Solver",
     "State",
+    "StochasticLBFGS",
     "Updates",
     "check_bounds",
 ]
