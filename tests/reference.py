@@ -840,3 +840,27 @@ def inner(x, y):
 
 
 dot = inner
+
+
+def difference(x, y):
+    return x - y
+
+
+def add_scaled(x, factor, y):
+    return x + factor * y
+
+
+def add_pair(old_x, x, old_gradient, gradient):
+    """The pair and s'y / y'y, or None without curvature."""
+    s, y = x - old_x, gradient - old_gradient
+    cosine = s @ y / np.sqrt((s @ s) * (y @ y))
+    return (s, y, s @ y / (y @ y)) if cosine > np.finfo(np.float64).eps else None
+
+
+def two_loop(pairs, scale, gradient):
+    """-H g, with the matrix H updated by BFGS for one pair after the other, oldest first."""
+    H = scale * np.eye(gradient.size)
+    for s, y in pairs:
+        V = np.eye(gradient.size) - np.outer(s, y) / (s @ y)
+        H = V @ H @ V.T + np.outer(s, s) / (s @ y)
+    return -H @ gradient

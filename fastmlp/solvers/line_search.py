@@ -19,6 +19,8 @@ _BRACKET_TOLERANCE = 0.1
 # How much nearer to the best step so far the trial after a non-finite one is.
 _RETREAT = 0.1
 
+_NO_DESCENT = "the line search was given a direction that does not descend"
+
 Evaluate = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
@@ -119,7 +121,7 @@ def search_wolfe(along, start, first_step, c1, c2, max_trials):
     ``along(step)`` gives the `Point` at a step; `start` is that at 0.
     """
     if not start.slope < 0.0:
-        return _failure(start, "the line search was given a direction that does not descend")
+        return _failure(start, _NO_DESCENT)
     search = _MoreThuente(start.value, start.slope, c1, c2)
     best, any_finite = start, False
     step = min(first_step, LARGEST_STEP)
@@ -189,8 +191,6 @@ def armijo(
         return Point(trial, trial_value, trial_gradient, step, trial_slope)
 
     start = Point(x, value, gradient, 0.0, slope)
-    if not slope < 0.0:
-        return _failure(start, "the line search was given a direction that does not descend")
 
     def required(point):
         return c1 * point.step * slope
@@ -200,6 +200,8 @@ def armijo(
 
 def backtrack(along, start, required, first_step, shrink, max_trials):
     """Do what `armijo` does on any curve: ``required(point)`` is the change of value to reach."""
+    if not start.slope < 0.0:
+        return _failure(start, _NO_DESCENT)
     best, any_finite = start, False
     step = first_step
     for _ in range(max_trials):
