@@ -66,7 +66,15 @@ class _LimitedMemory(Descent):
         x, value, gradient = state["x"], state["value"], state["gradient"]
         direction = self.direction(state, gradient)
         first_step = self.first_step(state, direction)
-        return strong_wolfe(function.value_and_grad, x, value, gradient, direction, first_step)
+        return strong_wolfe(
+            function.value_and_grad,
+            x,
+            value,
+            gradient,
+            direction,
+            first_step,
+            resolution=function.resolution,
+        )
 
     def move(self, function, state, search):
         """Move on to the point that a search found, and remember the pair."""
@@ -178,7 +186,8 @@ class LBFGS(_LimitedMemory):
         stuck = ((x <= low) & (direction < 0.0)) | ((x >= high) & (direction > 0.0))
         moves = np.where(stuck, 0.0, direction)
         start = Point(x, state["value"], gradient, 0.0, vectors.dot.serial(gradient, moves))
-        return search_wolfe(along, start, self.first_step(state, moves), _C1, _C2, _TRIALS)
+        first_step = self.first_step(state, moves)
+        return search_wolfe(along, start, first_step, _C1, _C2, _TRIALS, function.resolution)
 
     def _direction_of_free(self, state, gradient, free):
         """Return the quasi-Newton direction of the free parameters, -g of the others."""

@@ -70,6 +70,7 @@ def strong_wolfe(
     c1: float = 1e-3,
     c2: float = 0.9,
     max_trials: int = 20,
+    resolution: float = 0.0,
 ) -> Search:
     """Find a step that satisfies the strong Wolfe conditions, by the method of Moré & Thuente.
 
@@ -90,6 +91,8 @@ def strong_wolfe(
         Factors of the conditions, ``0 < c1 < c2 < 1``.
     max_trials : int
         Most evaluations.
+    resolution : float, default 0.0
+        Relative accuracy of the values, see `Function`.
 
     Returns
     -------
@@ -97,8 +100,9 @@ def strong_wolfe(
         A success satisfies the first condition, and the second but where the steps that do are
         confined to a bracket of a tenth of their size, the trials are used up, or the function
         is not finite a little further on. Else the outcome is `LINE_SEARCH_FAILED`,
-        `NOT_FINITE` if no trial was finite, or `UNBOUNDED` if the function still falls as
-        steeply at the largest step, 1e10.
+        `NOT_FINITE` if no trial was finite, `UNBOUNDED` if the function still falls as steeply
+        at the largest step, 1e10, or `CONVERGED` if values are too inaccurate to show a fall:
+        the slope meets the second condition where the value is the same but for rounding.
 
     Notes
     -----
@@ -112,10 +116,10 @@ def strong_wolfe(
         return Point(trial, trial_value, trial_gradient, step, slope)
 
     start = Point(x, value, gradient, 0.0, vectors.dot.serial(gradient, direction))
-    return search_wolfe(along, start, first_step, c1, c2, max_trials)
+    return search_wolfe(along, start, first_step, c1, c2, max_trials, resolution)
 
 
-def search_wolfe(along, start, first_step, c1, c2, max_trials):
+def search_wolfe(along, start, first_step, c1, c2, max_trials, resolution):
     """Do what `strong_wolfe` does on any curve.
 
     ``along(step)`` gives the `Point` at a step; `start` is that at 0.
@@ -123,7 +127,8 @@ def search_wolfe(along, start, first_step, c1, c2, max_trials):
     if not start.slope < 0.0:
         return _failure(start, _NO_DESCENT)
     search = _MoreThuente(start.value, start.slope, c1, c2)
-    best, any_finite = start, False
+    best, any_finite, any_level = start, False, False
+    rounding = 4.0 * resolution * max(abs(start.value), 1.0)
     step = min(first_step, LARGEST_STEP)
     for _ in range(max_trials):
         point = along(step)
@@ -131,6 +136,8 @@ def search_wolfe(along, start, first_step, c1, c2, max_trials):
             any_finite = True
             if point.value < best.value:
                 best = point
+            level = abs(point.value - start.value) <= rounding
+            any_level = any_level or (level and abs(point.slope) <= -c2 * start.slope)
             step = search.next_step(step, point.value, point.slope)
         else:
             step = search.retreat(step)
@@ -143,6 +150,9 @@ def search_wolfe(along, start, first_step, c1, c2, max_trials):
         return Search(*best[:4], Outcome(Status.UNBOUNDED, reason))
     if best.value <= start.value + c1 * best.step * start.slope and best is not start:
         return Search(*best[:4], None)
+    if any_level:
+        reason = "the objective no longer falls by more than the accuracy of its values"
+        return Search(*best[:4], Outcome(Status.CONVERGED, reason))
     return _ending(best, any_finite, max_trials)
 
 
