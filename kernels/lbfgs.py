@@ -27,6 +27,32 @@ def add_scaled(x, factor, y):
         x[i] += factor * y[i]
 
 
+@loop
+def masked_inner(x, y, mask):
+    """Inner product of two vectors where `mask` is 1, not 0, in the order of `vectors.inner`."""
+    a = b = c = d = e = f = g = h = 0.0
+    whole = x.size // 8 * 8
+    for i in range(0, whole, 8):
+        a += x[i] * y[i] * mask[i]
+        b += x[i + 1] * y[i + 1] * mask[i + 1]
+        c += x[i + 2] * y[i + 2] * mask[i + 2]
+        d += x[i + 3] * y[i + 3] * mask[i + 3]
+        e += x[i + 4] * y[i + 4] * mask[i + 4]
+        f += x[i + 5] * y[i + 5] * mask[i + 5]
+        g += x[i + 6] * y[i + 6] * mask[i + 6]
+        h += x[i + 7] * y[i + 7] * mask[i + 7]
+    for i in range(whole, x.size):
+        a += x[i] * y[i] * mask[i]
+    return ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
+@loop
+def add_scaled_masked(x, factor, y, mask):
+    """Add `factor` times the vector `y` to `x` where `mask` is 1, not 0."""
+    for i in range(x.size):
+        x[i] += factor * y[i] * mask[i]
+
+
 @entry
 def add_pair(S, Y, curvatures, row, old_x, x, old_gradient, gradient):
     """Form the pair s = x - old_x, y = gradient - old_gradient in a row of the history.
@@ -91,3 +117,41 @@ def two_loop(S, Y, curvatures, last, count, scale, gradient, direction):
         row = (last - age) % n_rows
         correction = weights[row] - inner(Y[row], direction) / curvatures[row]
         add_scaled(direction, correction, S[row])
+
+
+@entry
+def two_loop_of_free(S, Y, curvatures, last, count, scale, gradient, free, direction):
+    """Do what `two_loop` does with some components alone of gradient, pairs and direction.
+
+    Parameters
+    ----------
+    S, Y, curvatures, last, count, scale, gradient
+        As of `two_loop`; `scale` is for a history without a pair of clearly positive s'y.
+    free : (n,) float64
+        1 for the components that take part, else 0; read.
+    direction : (n,) float64
+        Overwritten, by 0 where a component does not take part.
+    """
+    n_rows = S.shape[0]
+    weights = np.empty(n_rows)
+    of_free = np.empty(n_rows)
+    scaled = False
+    for i in range(direction.size):
+        direction[i] = -gradient[i] * free[i]
+    for age in range(count):
+        row = (last - age) % n_rows
+        s, y = S[row], Y[row]
+        of_free[row] = masked_inner(s, y, free)
+        if of_free[row] > SMALLEST_COSINE * curvatures[row]:
+            if not scaled:
+                scale = of_free[row] / masked_inner(y, y, free)
+                scaled = True
+            weights[row] = inner(s, direction) / of_free[row]
+            add_scaled_masked(direction, -weights[row], y, free)
+    for i in range(direction.size):
+        direction[i] *= scale
+    for age in range(count - 1, -1, -1):
+        row = (last - age) % n_rows
+        if of_free[row] > SMALLEST_COSINE * curvatures[row]:
+            correction = weights[row] - inner(Y[row], direction) / of_free[row]
+            add_scaled_masked(direction, correction, S[row], free)

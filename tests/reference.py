@@ -864,3 +864,23 @@ def two_loop(pairs, scale, gradient):
         V = np.eye(gradient.size) - np.outer(s, y) / (s @ y)
         H = V @ H @ V.T + np.outer(s, s) / (s @ y)
     return -H @ gradient
+
+
+def masked_inner(x, y, mask):
+    return inner(x[mask == 1], y[mask == 1])
+
+
+def add_scaled_masked(x, factor, y, mask):
+    return add_scaled(x, factor, np.where(mask == 1, y, 0.0))
+
+
+def two_loop_of_free(pairs, scale, gradient, free):
+    """`two_loop` of the free components, with their own scale, and 0 for the others."""
+    free = free == 1
+    pairs = [(s[free], y[free]) for s, y in pairs if s[free] @ y[free] > 0]
+    if pairs:
+        s, y = pairs[-1]
+        scale = s @ y / (y @ y)
+    direction = np.zeros(gradient.size)
+    direction[free] = two_loop(pairs, scale, gradient[free])
+    return direction

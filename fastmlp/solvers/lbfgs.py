@@ -81,19 +81,20 @@ class _LimitedMemory(Descent):
         self.remember(state, search.x, state["gradient"], search.gradient)
         self.accept(state, search.x, search.value, search.gradient)
 
-    def direction(self, state, gradient):
-        """Return -H g, H the inverse Hessian by the history; -g without any."""
+    def direction(self, state, gradient, free=None):
+        """Return -H g, H the inverse Hessian by the history; -g without any.
+
+        If not all parameters are `free`, only those take part: 0 for the others.
+        """
         direction = np.empty(gradient.size)
-        lbfgs.two_loop.serial(
-            state["S"],
-            state["Y"],
-            state["curvatures"],
-            state["last"],
-            state["count"],
-            state["scale"] or 1.0,
-            gradient,
-            direction,
-        )
+        history = [state[name] for name in ("S", "Y", "curvatures", "last", "count")]
+        scale = state["scale"] or 1.0
+        if free is None or free.all():
+            lbfgs.two_loop.serial(*history, scale, gradient, direction)
+        else:
+            lbfgs.two_loop_of_free.serial(
+                *history, scale, gradient, free.astype(np.float64), direction
+            )
         return direction
 
     def first_step(self, state, direction):
@@ -172,7 +173,8 @@ class LBFGS(_LimitedMemory):
         x, gradient = state["x"], state["gradient"]
         near = min(_NEAR, float(np.abs(self.optimality(function, state)).max()))
         held = ((x <= low + near) & (gradient > 0.0)) | ((x >= high - near) & (gradient < 0.0))
-        direction = self._direction_of_free(state, gradient, ~held)
+        direction = self.direction(state, gradient, ~held)
+        direction[held] = -(state["scale"] or 1.0) * gradient[held]
 
         def along(step):
             beyond = x + step * direction
@@ -188,30 +190,6 @@ class LBFGS(_LimitedMemory):
         start = Point(x, state["value"], gradient, 0.0, vectors.dot.serial(gradient, moves))
         first_step = self.first_step(state, moves)
         return search_wolfe(along, start, first_step, _C1, _C2, _TRIALS, function.resolution)
-
-    def _direction_of_free(self, state, gradient, free):
-        """Return the quasi-Newton direction of the free parameters, -g of the others."""
-        if free.all():
-            return self.direction(state, gradient)
-        n_rows = state["S"].shape[0]
-        rows = [(state["last"] - age) % n_rows for age in reversed(range(state["count"]))]
-        S, Y = state["S"][rows][:, free], state["Y"][rows][:, free]
-        curvatures, squares = (S * Y).sum(axis=1), (Y * Y).sum(axis=1)
-        curved = curvatures > lbfgs.SMALLEST_COSINE * np.sqrt((S * S).sum(axis=1) * squares)
-        scale = state["scale"]
-        if curved.any():
-            scale = (curvatures[curved] / squares[curved])[-1]
-        part = {
-            "S": S[curved],
-            "Y": Y[curved],
-            "curvatures": curvatures[curved],
-            "last": int(curved.sum()) - 1,
-            "count": int(curved.sum()),
-            "scale": float(scale),
-        }
-        direction = -(scale or 1.0) * gradient
-        direction[free] = self.direction(part, gradient[free])
-        return direction
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,8 +229,8 @@ class OWLQN(_LimitedMemory):
         if l1 is None:
             return super().search(function, state)
         x, gradient = state["x"], state["gradient"]
-        direction = self.direction(state, gradient)
         penalized = l1 > 0.0
+        direction = self.direction(state, gradient, (x != 0.0) | (gradient != 0.0))
         direction[penalized & (direction * gradient >= 0.0)] = 0.0
         orthant = np.where(x == 0.0, -gradient, x)
 
