@@ -159,6 +159,16 @@ def test_a_function_that_is_finite_nowhere(method, broken):
     assert (found.value, found.step) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("method", [strong_wolfe, armijo])
+def test_steps_too_short_to_move_anything_do_not_hide_that(method):
+    def evaluate(x):
+        return (1.0 if x[0] == 1 else math.inf), np.array([-1.0])
+
+    one = np.ones(1)
+    found = method(evaluate, one, 1.0, -one, one, 1.0, max_trials=60)
+    assert found.outcome.status == Status.NOT_FINITE
+
+
 # Failures
 
 
@@ -193,23 +203,26 @@ def test_a_failure_comes_with_the_lowest_point_seen():
     assert (found.step, found.value) == (1.0, -0.01)
 
 
-def test_an_unbounded_function():
-    found, steps = search(strong_wolfe, lambda t: (-t, -1.0), 1.0)
+@pytest.mark.parametrize("first_step", [1e-8, 1.0, 1e3])
+def test_an_unbounded_function(first_step):
+    found, steps = search(strong_wolfe, lambda t: (-t, -1.0), first_step)
     assert found.outcome.status == Status.UNBOUNDED
-    assert "still falls at the line search's largest step, 1e+10" in found.outcome.message
-    assert found.step == steps[-1] == LARGEST_STEP
+    assert "still falls at the line search's last step" in found.outcome.message
+    assert found.step == steps[-1] <= LARGEST_STEP
+    assert found.step >= min(LARGEST_STEP, 1e10 * first_step)
 
 
-def test_values_at_their_accuracy_are_told_from_a_wrong_gradient():
+@pytest.mark.parametrize("method", [strong_wolfe, armijo])
+def test_values_at_their_accuracy_are_told_from_a_wrong_gradient(method):
     """Rounded to a multiple of 1e-6, the parabola's fall by 1e-8 is nowhere to be seen."""
 
     def rounded(t):
         return round(1 + (t - 1e-4) ** 2 - 1e-8, 6), 2 * (t - 1e-4)
 
-    found, _ = search(strong_wolfe, rounded, 1.0, resolution=1e-6)
+    found, _ = search(method, rounded, 1.0, resolution=1e-6)
     assert found.outcome.status == Status.CONVERGED
     assert "accuracy of its values" in found.outcome.message
-    found, _ = search(strong_wolfe, lambda t: (1 + t, -1.0), 1.0, resolution=1e-6)
+    found, _ = search(method, lambda t: (1 + t, -1.0), 1.0, resolution=1e-6)
     assert found.outcome.status == Status.LINE_SEARCH_FAILED
 
 

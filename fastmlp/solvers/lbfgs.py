@@ -232,21 +232,25 @@ class OWLQN(_LimitedMemory):
         penalized = l1 > 0.0
         direction = self.direction(state, gradient, (x != 0.0) | (gradient != 0.0))
         direction[penalized & (direction * gradient >= 0.0)] = 0.0
-        orthant = np.where(x == 0.0, -gradient, x)
+        orthant = np.sign(np.where(x == 0.0, -gradient, x))
+        tilt = l1 * orthant  # the gradient of the penalty all over the orthant
 
         def along(step):
             trial = x + step * direction
-            trial[penalized & (trial * orthant <= 0.0)] = 0.0
+            outside = penalized & (trial * orthant <= 0.0)
+            trial[outside] = 0.0
             value, smooth = function.smooth_value_and_grad(trial)
-            value += _penalty(l1, trial)
-            return Point(trial, value, smooth, step, vectors.dot.serial(smooth, direction))
+            slope = vectors.dot.serial(smooth + tilt, np.where(outside, 0.0, direction))
+            return Point(trial, value + _penalty(l1, trial), smooth, step, slope)
 
         def required(point):
             return _ARMIJO * vectors.dot.serial(gradient, point.x - x)
 
         start = Point(x, state["value"], gradient, 0.0, vectors.dot.serial(gradient, direction))
         first_step = self.first_step(state, direction)
-        return backtrack(along, start, required, first_step, _SHRINK, _ARMIJO_TRIALS)
+        return backtrack(
+            along, start, required, first_step, _SHRINK, _ARMIJO_TRIALS, function.resolution
+        )
 
     def move(self, function, state, search):
         if function.l1 is None:
