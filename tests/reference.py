@@ -842,6 +842,14 @@ def inner(x, y):
 dot = inner
 
 
+def largest(x):
+    return np.abs(x).max()
+
+
+def largest_change(old, new):
+    return (np.abs(new - old) / np.maximum(np.abs(new), 1.0)).max()
+
+
 def difference(x, y):
     return x - y
 

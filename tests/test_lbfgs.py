@@ -74,6 +74,20 @@ def test_inner_products(n):
     assert_allclose(vectors.dot.serial(x, y), reference.dot(x, y), rtol=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_largest_of_a_vector_and_of_a_change(n):
+    old, new = 3 * np.random.default_rng(0).normal(size=(2, n))
+    assert vectors.largest.serial(new) == reference.largest(new)
+    assert_allclose(
+        vectors.largest_change.serial(old, new), reference.largest_change(old, new), rtol=1e-15
+    )
+    assert vectors.largest_change.serial(new, new) == 0
+    for i in range(n):
+        broken = new.copy()
+        broken[i] = np.nan
+        assert np.isnan(vectors.largest.serial(broken))
+
+
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 30])
 @pytest.mark.parametrize("count", [0, 1, 3, 5])
 def test_two_loops_are_the_product_with_the_dense_matrix(n, count):

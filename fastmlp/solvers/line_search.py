@@ -292,6 +292,7 @@ class _MoreThuente:
 
     def next_step(self, step, value, slope):
         """Take down what is at a step; return the next to try, or None at the end."""
+        value, slope = float(value), float(slope)
         enough = self.value + step * self.required
         if value <= enough and abs(slope) <= self.flat:
             self.satisfied = True
