@@ -228,7 +228,8 @@ def test_the_first_trial_is_a_change_of_norm_1_and_then_the_whole_step():
     solver.step(function, state)
     assert_allclose(np.linalg.norm(points[1] - points[0]), 1, rtol=1e-14)
     before = len(points)
-    x, direction = state["x"], solver.direction(state, state["gradient"])
+    x, (direction, first_step) = state["x"], solver.direction(state)
+    assert first_step == 1
     solver.step(function, state)
     assert_array_equal(points[before], x + direction)
 

@@ -1,16 +1,14 @@
 """Limited-memory BFGS: without constraints, within bounds, and orthant-wise for l1."""
 
-import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 
 from fastmlp.kernels import lbfgs, vectors
-from fastmlp.result import Status
 from fastmlp.solvers.bounds import check_bounds
-from fastmlp.solvers.line_search import Point, backtrack, search_wolfe, strong_wolfe
-from fastmlp.solvers.solver import Descent
+from fastmlp.solvers.line_descent import LineDescent, unit_step
+from fastmlp.solvers.line_search import Point, backtrack, search_wolfe
 from fastmlp.validation import check_count
 
 # Conditions of the searches along curves, as of `strong_wolfe` and, for OWL-QN, `armijo`.
@@ -22,8 +20,8 @@ _NEAR = 1.5e-8
 
 
 @dataclass(frozen=True, eq=False)
-class _LimitedMemory(Descent):
-    """The iteration, and the history of pairs that stands for the inverse Hessian."""
+class _LimitedMemory(LineDescent):
+    """The history of pairs that stands for the inverse Hessian."""
 
     history_size: int = 10
     _: KW_ONLY
@@ -47,42 +45,21 @@ class _LimitedMemory(Descent):
             "scale": 0.0,  # of the inverse Hessian; 0 while nothing is known of it
         }
 
-    def step(self, function, state):
-        search = self.search(function, state)
-        if not search.value < state["value"] and state["count"]:
-            # Pairs from farther away, or from noise, may have led astray.
-            state["count"] = 0
-            search = self.search(function, state)
-        if search.outcome is not None:
-            # A point that is only a little lower may be all that the accuracy of values allows.
-            unbounded = search.outcome.status is Status.UNBOUNDED
-            if unbounded or not search.value < state["value"]:
-                return search.outcome
-        self.move(function, state, search)
-        return None
+    def has_learnt(self, state):
+        return state["count"] > 0
 
-    def search(self, function, state):
-        """Do a line search along a quasi-Newton direction."""
-        x, value, gradient = state["x"], state["value"], state["gradient"]
-        direction = self.direction(state, gradient)
-        first_step = self.first_step(state, direction)
-        return strong_wolfe(
-            function.value_and_grad,
-            x,
-            value,
-            gradient,
-            direction,
-            first_step,
-            resolution=function.resolution,
-        )
+    def forget(self, state):
+        state["count"] = 0
 
-    def move(self, function, state, search):
-        """Move on to the point that a search found, and remember the pair."""
+    def direction(self, state):
+        direction = self.quasi_newton(state, state["gradient"])
+        return direction, self.first_step(state, direction)
+
+    def learn(self, state, search, direction):
         self.remember(state, search.x, state["gradient"], search.gradient)
-        self.accept(state, search.x, search.value, search.gradient)
 
-    def direction(self, state, gradient, free=None):
-        """Return -H g, H the inverse Hessian by the history; -g without any.
+    def quasi_newton(self, state, gradient, free=None):
+        """Return -H g, H the inverse Hessian by the history.
 
         If not all parameters are `free`, only those take part: 0 for the others.
         """
@@ -92,16 +69,13 @@ class _LimitedMemory(Descent):
         if free is None or free.all():
             lbfgs.two_loop.serial(*history, scale, gradient, direction)
         else:
-            lbfgs.two_loop_of_free.serial(
-                *history, scale, gradient, free.astype(np.float64), direction
-            )
+            mask = free.astype(np.float64)
+            lbfgs.two_loop_of_free.serial(*history, scale, gradient, mask, direction)
         return direction
 
     def first_step(self, state, direction):
         """The first trial: a change of Euclidean norm 1 while there is no scale to go by."""
-        if state["scale"]:
-            return 1.0
-        return 1.0 / math.sqrt(vectors.dot.serial(direction, direction))
+        return 1.0 if state["scale"] else unit_step(direction)
 
     def remember(self, state, x, old_gradient, gradient):
         """Add the pair of a step to the history, in place of the oldest, if it has curvature."""
@@ -161,35 +135,40 @@ class LBFGS(_LimitedMemory):
         return super().start(function, x0)
 
     def optimality(self, function, state):
-        x, gradient = state["x"], state["gradient"]
-        if self.bounds is None:
-            return gradient
-        return x - np.clip(x - gradient, *check_bounds(self.bounds))
+        return state["gradient"] if self.bounds is None else self._projected_gradient(state)
 
-    def search(self, function, state):
+    def direction(self, state):
         if self.bounds is None:
-            return super().search(function, state)
+            return super().direction(state)
         low, high = check_bounds(self.bounds)
         x, gradient = state["x"], state["gradient"]
-        near = min(_NEAR, float(np.abs(self.optimality(function, state)).max()))
+        near = min(_NEAR, vectors.largest.serial(self._projected_gradient(state)))
         held = ((x <= low + near) & (gradient > 0.0)) | ((x >= high - near) & (gradient < 0.0))
-        direction = self.direction(state, gradient, ~held)
+        direction = self.quasi_newton(state, gradient, ~held)
         direction[held] = -(state["scale"] or 1.0) * gradient[held]
+        direction[((x <= low) & (direction < 0.0)) | ((x >= high) & (direction > 0.0))] = 0.0
+        return direction, self.first_step(state, direction)
+
+    def search(self, function, state, direction, first_step):
+        if self.bounds is None:
+            return super().search(function, state, direction, first_step)
+        low, high = check_bounds(self.bounds)
+        x, gradient = state["x"], state["gradient"]
 
         def along(step):
             beyond = x + step * direction
             trial = np.clip(beyond, low, high)
             value, trial_gradient = function.value_and_grad(trial)
             moves = np.where(trial == beyond, direction, 0.0)
-            return Point(
-                trial, value, trial_gradient, step, vectors.dot.serial(trial_gradient, moves)
-            )
+            slope = vectors.dot.serial(trial_gradient, moves)
+            return Point(trial, value, trial_gradient, step, slope)
 
-        stuck = ((x <= low) & (direction < 0.0)) | ((x >= high) & (direction > 0.0))
-        moves = np.where(stuck, 0.0, direction)
-        start = Point(x, state["value"], gradient, 0.0, vectors.dot.serial(gradient, moves))
-        first_step = self.first_step(state, moves)
+        start = Point(x, state["value"], gradient, 0.0, vectors.dot.serial(gradient, direction))
         return search_wolfe(along, start, first_step, _C1, _C2, _TRIALS, function.resolution)
+
+    def _projected_gradient(self, state):
+        x = state["x"]
+        return x - np.clip(x - state["gradient"], *check_bounds(self.bounds))
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,17 +200,37 @@ class OWLQN(_LimitedMemory):
             "smooth_gradient": smooth,
             "decrease": np.inf,
             "change": np.inf,
+            "unbounded": "",
             **self.no_history(x0.size),
         }
 
-    def search(self, function, state):
+    def step(self, function, state):
+        outcome = super().step(function, state)
+        if function.l1 is not None and outcome is None:
+            smooth = state["gradient"]
+            state["smooth_gradient"] = smooth
+            state["gradient"] = _least_subgradient(smooth, state["x"], function.l1)
+        return outcome
+
+    def direction(self, state):
+        if "smooth_gradient" not in state:
+            return super().direction(state)
+        x, gradient = state["x"], state["gradient"]
+        direction = self.quasi_newton(state, gradient, (x != 0.0) | (gradient != 0.0))
+        return direction, self.first_step(state, direction)
+
+    def learn(self, state, search, direction):
+        old = state.get("smooth_gradient", state["gradient"])
+        self.remember(state, search.x, old, search.gradient)
+
+    def search(self, function, state, direction, first_step):
+        """Backtrack within an orthant. The gradient of what it finds is that without l1."""
         l1 = function.l1
         if l1 is None:
-            return super().search(function, state)
+            return super().search(function, state, direction, first_step)
         x, gradient = state["x"], state["gradient"]
         penalized = l1 > 0.0
-        direction = self.direction(state, gradient, (x != 0.0) | (gradient != 0.0))
-        direction[penalized & (direction * gradient >= 0.0)] = 0.0
+        direction = np.where(penalized & (direction * gradient >= 0.0), 0.0, direction)
         orthant = np.sign(np.where(x == 0.0, -gradient, x))
         tilt = l1 * orthant  # the gradient of the penalty all over the orthant
 
@@ -247,20 +246,9 @@ class OWLQN(_LimitedMemory):
             return _ARMIJO * vectors.dot.serial(gradient, point.x - x)
 
         start = Point(x, state["value"], gradient, 0.0, vectors.dot.serial(gradient, direction))
-        first_step = self.first_step(state, direction)
         return backtrack(
             along, start, required, first_step, _SHRINK, _ARMIJO_TRIALS, function.resolution
         )
-
-    def move(self, function, state, search):
-        if function.l1 is None:
-            super().move(function, state, search)
-            return
-        smooth = search.gradient
-        self.remember(state, search.x, state["smooth_gradient"], smooth)
-        gradient = _least_subgradient(smooth, search.x, function.l1)
-        self.accept(state, search.x, search.value, gradient)
-        state["smooth_gradient"] = smooth
 
 
 def _penalty(l1, x):
