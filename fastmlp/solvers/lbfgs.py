@@ -185,8 +185,9 @@ class OWLQN(_LimitedMemory):
     Notes
     -----
     Andrew & Gao, Proceedings of the 24th International Conference on Machine Learning 33-40
-    (2007). Parameters without a penalty, such as biases, are left to change their sign. Without
-    any penalty it is `LBFGS`.
+    (2007), but that parameters which stay at 0 have no part in the direction, as of `LBFGS` those
+    on a bound: that spares a tenth of the evaluations or more. Parameters without a penalty, such
+    as biases, are left to change their sign. Without any penalty it is `LBFGS`.
     """
 
     def start(self, function, x0):

@@ -61,6 +61,10 @@ class Point(NamedTuple):
         # A gradient with a NaN or infinite component has no finite product with any vector.
         return math.isfinite(self.value) and math.isfinite(self.slope)
 
+    def as_end(self, outcome: Outcome | None = None) -> Search:
+        """The search that ends here."""
+        return Search(self.x, self.value, self.gradient, self.step, outcome)
+
 
 def strong_wolfe(
     evaluate: Evaluate,
@@ -129,7 +133,7 @@ def search_wolfe(along, start, first_step, c1, c2, max_trials, resolution):
     ``along(step)`` gives the `Point` at a step; `start` is that at 0.
     """
     if not start.slope < 0.0:
-        return _failure(start, _NO_DESCENT)
+        return start.as_end(Outcome(Status.LINE_SEARCH_FAILED, _NO_DESCENT))
     search = _MoreThuente(start.value, start.slope, c1, c2)
     seen = _Seen(start, resolution)
     step = first_step = min(first_step, LARGEST_STEP)
@@ -140,15 +144,15 @@ def search_wolfe(along, start, first_step, c1, c2, max_trials, resolution):
         else:
             step = search.retreat(step)
         if search.satisfied:
-            return Search(*point[:4], None)
+            return point.as_end()
         if step is None:
             break
     best = seen.best
     if search.falling and best.step >= LARGEST_STEP * min(first_step, 1.0):
         reason = f"the objective still falls at the line search's last step, {best.step:.3g}"
-        return Search(*best[:4], Outcome(Status.UNBOUNDED, reason))
+        return best.as_end(Outcome(Status.UNBOUNDED, reason))
     if best is not start and best.value <= start.value + c1 * best.step * start.slope:
-        return Search(*best[:4], None)
+        return best.as_end()
     return seen.failure(max_trials)
 
 
@@ -210,7 +214,7 @@ def armijo(
 def backtrack(along, start, required, first_step, shrink, max_trials, resolution):
     """Do what `armijo` does on any curve: ``required(point)`` is the change of value to reach."""
     if not start.slope < 0.0:
-        return _failure(start, _NO_DESCENT)
+        return start.as_end(Outcome(Status.LINE_SEARCH_FAILED, _NO_DESCENT))
     seen = _Seen(start, resolution)
     step = first_step
     for _ in range(max_trials):
@@ -218,7 +222,7 @@ def backtrack(along, start, required, first_step, shrink, max_trials, resolution
         # What is required may be less than a rounding of the value.
         enough = point.value <= start.value + required(point) and point.value < start.value
         if seen.take_down(point) and enough:
-            return Search(*point[:4], None)
+            return point.as_end()
         step *= shrink
     return seen.failure(max_trials)
 
@@ -260,11 +264,7 @@ class _Seen:
         else:
             status = Status.LINE_SEARCH_FAILED
             reason = f"the line search found no sufficiently lower point in {n_trials} trials"
-        return Search(*self.best[:4], Outcome(status, reason))
-
-
-def _failure(point, reason):
-    return Search(*point[:4], Outcome(Status.LINE_SEARCH_FAILED, reason))
+        return self.best.as_end(Outcome(status, reason))
 
 
 class _MoreThuente:
