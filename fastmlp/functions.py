@@ -76,8 +76,10 @@ class NetworkFunction(Function):
         passes = problem.n_rows / self._n_rows
         differentiated = mode == codes.DIFFERENTIATE
         monitor.admit(1 if differentiated else 0)
-        with np.errstate(over="ignore"):  # what overflows is infinite, and so is the value
-            theta = x.astype(objective.net.dtype)
+        theta = x
+        if objective.net.dtype != np.float64:
+            with np.errstate(over="ignore"):  # what overflows is infinite, and so is the value
+                theta = x.astype(objective.net.dtype)
         value, gradient = evaluate(
             objective.net,
             problem,
@@ -88,7 +90,7 @@ class NetworkFunction(Function):
             monitor.check,
         )
         monitor.count(1, 1 if differentiated else 0, passes)
-        return value, gradient.astype(np.float64)
+        return value, gradient.astype(np.float64, copy=False)
 
 
 class _Batch(Function):

@@ -1,11 +1,12 @@
 """Runs optimizers under a monitor, one after the other: on a network, or on any function."""
 
+import math
 from contextlib import suppress
 
 import numpy as np
 
 from fastmlp.functions import CallableFunction, NetworkFunction
-from fastmlp.kernels import codes
+from fastmlp.kernels import codes, vectors
 from fastmlp.monitor import Stop
 from fastmlp.result import FitResult, Status
 from fastmlp.solvers import Solver, Updates
@@ -336,12 +337,14 @@ def drive(solver, function, x0, max_iterations, monitor, *, exactly=None, keeper
         nonlocal best, best_value, latest
         x, value = state["x"], state["value"]
         latest = x
-        if not np.isfinite(x).all():
+        if not math.isfinite(vectors.largest.serial(x)):
             raise Stop(Status.NOT_FINITE, "theta is not finite")
         if value <= best_value:
             best, best_value = x.copy(), value
         if exactly is None:
-            monitor.record(value, x, euclidean_norm(state["gradient"]), first=first)
+            gradient = state["gradient"]
+            norm = math.sqrt(vectors.dot.serial(gradient, gradient))
+            monitor.record(value, x, norm, first=first)
         else:
             exactly.net.theta[:] = x
             record_exactly(exactly, monitor, first=first)

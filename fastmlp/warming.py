@@ -8,6 +8,7 @@ from fastmlp.kernels._jit import cache_directory
 from fastmlp.kernels.threads import available_cores
 from fastmlp.network import MLP
 from fastmlp.result import Status
+from fastmlp.solvers import LBFGS
 from fastmlp.training import minimize
 
 
@@ -55,8 +56,11 @@ def warmup(dtypes=("float32",)) -> Path | None:
             net.predict(X, n_threads=n_threads)
             net.loss_and_grad(X, y, n_threads=n_threads)
     # Solvers' own kernels are for float64 whatever the network.
-    result = minimize(lambda x: (float(np.sum(x**4)), 4 * x**3), [1.0, 2.0], optimizer="bfgs")
-    if result.status is Status.INTERRUPTED:
-        raise KeyboardInterrupt
+    for optimizer in ("bfgs", "lbfgs", LBFGS(bounds=(1.0, 2.0))):
+        result = minimize(
+            lambda x: (float(np.sum(x**4)), 4 * x**3), [1.0, 2.0], optimizer=optimizer
+        )
+        if result.status is Status.INTERRUPTED:
+            raise KeyboardInterrupt
     folder = cache_directory()
     return folder if any(folder.glob("*.nbc")) else None

@@ -4,6 +4,8 @@ BLAS would wake its threads for long vectors, which spin on for a while and get 
 would sum in an order that depends on their number.
 """
 
+import numpy as np
+
 from fastmlp.kernels._jit import entry, loop
 
 
@@ -30,3 +32,30 @@ def inner(x, y):
 def dot(x, y):
     """Return the inner product of two contiguous float64 vectors of one length."""
     return inner(x, y)
+
+
+@entry
+def largest(x):
+    """Return the largest absolute value in a contiguous float64 vector; NaN if it holds NaN."""
+    most = 0.0
+    for i in range(x.size):
+        size = abs(x[i])
+        if not size <= most:
+            if np.isnan(size):
+                return size
+            most = size
+    return most
+
+
+@entry
+def largest_change(old, new):
+    """Return the largest change between two vectors, relative to the larger of its size and 1.
+
+    Both are contiguous, float64 and of one length; the size is that of the `new` element.
+    """
+    most = 0.0
+    for i in range(old.size):
+        change, size = abs(new[i] - old[i]), max(abs(new[i]), 1.0)
+        if change > most * size:  # spares nearly all divisions
+            most = change / size
+    return most

@@ -840,3 +840,55 @@ def inner(x, y):
 
 
 dot = inner
+
+
+def largest(x):
+    return np.abs(x).max()
+
+
+def largest_change(old, new):
+    return (np.abs(new - old) / np.maximum(np.abs(new), 1.0)).max()
+
+
+def difference(x, y):
+    return x - y
+
+
+def add_scaled(x, factor, y):
+    return x + factor * y
+
+
+def add_pair(old_x, x, old_gradient, gradient):
+    """The pair and s'y / y'y, or None without curvature."""
+    s, y = x - old_x, gradient - old_gradient
+    cosine = s @ y / np.sqrt((s @ s) * (y @ y))
+    return (s, y, s @ y / (y @ y)) if cosine > np.finfo(np.float64).eps else None
+
+
+def two_loop(pairs, scale, gradient):
+    """-H g, with the matrix H updated by BFGS for one pair after the other, oldest first."""
+    H = scale * np.eye(gradient.size)
+    for s, y in pairs:
+        V = np.eye(gradient.size) - np.outer(s, y) / (s @ y)
+        H = V @ H @ V.T + np.outer(s, s) / (s @ y)
+    return -H @ gradient
+
+
+def masked_inner(x, y, mask):
+    return inner(x[mask == 1], y[mask == 1])
+
+
+def add_scaled_masked(x, factor, y, mask):
+    return add_scaled(x, factor, np.where(mask == 1, y, 0.0))
+
+
+def two_loop_of_free(pairs, scale, gradient, free):
+    """`two_loop` of the free components, with their own scale, and 0 for the others."""
+    free = free == 1
+    pairs = [(s[free], y[free]) for s, y in pairs if s[free] @ y[free] > 0]
+    if pairs:
+        s, y = pairs[-1]
+        scale = s @ y / (y @ y)
+    direction = np.zeros(gradient.size)
+    direction[free] = two_loop(pairs, scale, gradient[free])
+    return direction

@@ -40,9 +40,12 @@ X, y = rng.normal(size=(5000, 6)), rng.integers(0, 3, 5000)
 for dtype in ("float32", "float64"):
     net = fastmlp.MLP([6, 70, 9, 3], output="softmax", dtype=dtype)
     for n_threads in [None, 1, 2, 3][: 2 if available_cores() == 1 else 4]:
-        for optimizer in (None, "sgd(momentum=0.9)", "lbfgs", "bfgs", "scipy(method='CG')"):
+        for optimizer in (
+            None, "sgd(momentum=0.9)", "lbfgs", "owlqn", "bfgs", "scipy(method='CG')"
+        ):
             net.fit(X, y, optimizer=optimizer, epochs=1, n_threads=n_threads)
         net.fit(X, y, epochs=1, l1=1.0, sample_weight=y + 1, clip_norm=1.0, n_threads=n_threads)
+        net.fit(X, y, optimizer="owlqn", epochs=9, l1=0.1, n_threads=n_threads)
         net.fit(X, y, epochs=1, validation_data=(X, y), batch_size=None, n_threads=n_threads)
         net.loss_and_grad(X, y, n_threads=n_threads)
         net.loss(X, y, n_threads=n_threads)

@@ -6,7 +6,7 @@ from fastmlp.solvers.dense import BFGS, DFP, SR1, Broyden
 from fastmlp.solvers.function import Function
 from fastmlp.solvers.gradient_descent import GradientDescent
 from fastmlp.solvers.gradient_free import SPSA, KieferWolfowitz
-from fastmlp.solvers.lbfgs import LBFGS
+from fastmlp.solvers.lbfgs import LBFGS, OWLQN
 from fastmlp.solvers.least_squares_newton import LeastSquaresNewton
 from fastmlp.solvers.scipy_methods import Scipy
 from fastmlp.solvers.solver import Descent, Outcome, Solver, State
@@ -17,6 +17,7 @@ __all__ = [
     "BFGS",
     "DFP",
     "LBFGS",
+    "OWLQN",
     "SPSA",
     "SR1",
     "Broyden",

@@ -1,53 +1,262 @@
-"""Limited-memory BFGS."""
+"""Limited-memory BFGS: without constraints, within bounds, and orthant-wise for l1."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+import numpy as np
+
+from fastmlp.kernels import lbfgs, vectors
 from fastmlp.solvers.bounds import check_bounds
-from fastmlp.solvers.scipy_methods import Scipy
-from fastmlp.solvers.solver import Descent
+from fastmlp.solvers.line_descent import LineDescent, unit_step
+from fastmlp.solvers.line_search import Point, backtrack, search_wolfe
 from fastmlp.validation import check_count
+
+# Conditions of the searches along curves, as of `strong_wolfe` and, for OWL-QN, `armijo`.
+_C1, _C2, _TRIALS = 1e-3, 0.9, 20
+_ARMIJO, _SHRINK, _ARMIJO_TRIALS = 1e-4, 0.5, 30
+
+# A parameter so near to a bound that its gradient pulls it to counts as on it.
+_NEAR = 1.5e-8
 
 
 @dataclass(frozen=True, eq=False)
-class LBFGS(Descent):
-    """Limited-memory BFGS with bounds: SciPy's L-BFGS-B, whose line search is strong Wolfe.
+class _LimitedMemory(LineDescent):
+    """The history of pairs that stands for the inverse Hessian."""
 
-    Liu & Nocedal, Mathematical Programming 45:503-528 (1989); Byrd, Lu, Nocedal & Zhu, SIAM
-    Journal on Scientific Computing 16:1190-1208 (1995); line search by Moré & Thuente, ACM
-    Transactions on Mathematical Software 20:286-307 (1994).
+    history_size: int = 10
+    _: KW_ONLY
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("history_size", self.history_size)
+
+    def start(self, function, x0):
+        return super().start(function, x0) | self.no_history(x0.size)
+
+    def no_history(self, size):
+        """The part of the state that is the history, without pairs."""
+        n_rows = self.history_size + 1
+        return {
+            "S": np.zeros((n_rows, size)),
+            "Y": np.zeros((n_rows, size)),
+            "curvatures": np.zeros(n_rows),
+            "last": n_rows - 1,
+            "count": 0,
+            "scale": 0.0,  # of the inverse Hessian; 0 while nothing is known of it
+        }
+
+    def has_learnt(self, state):
+        return state["count"] > 0
+
+    def forget(self, state):
+        state["count"] = 0
+
+    def direction(self, state):
+        direction = self.quasi_newton(state, state["gradient"])
+        return direction, self.first_step(state, direction)
+
+    def learn(self, state, search, direction):
+        self.remember(state, search.x, state["gradient"], search.gradient)
+
+    def quasi_newton(self, state, gradient, free=None):
+        """Return -H g, H the inverse Hessian by the history.
+
+        If not all parameters are `free`, only those take part: 0 for the others.
+        """
+        direction = np.empty(gradient.size)
+        history = [state[name] for name in ("S", "Y", "curvatures", "last", "count")]
+        scale = state["scale"] or 1.0
+        if free is None or free.all():
+            lbfgs.two_loop.serial(*history, scale, gradient, direction)
+        else:
+            mask = free.astype(np.float64)
+            lbfgs.two_loop_of_free.serial(*history, scale, gradient, mask, direction)
+        return direction
+
+    def first_step(self, state, direction):
+        """The first trial: a change of Euclidean norm 1 while there is no scale to go by."""
+        return 1.0 if state["scale"] else unit_step(direction)
+
+    def remember(self, state, x, old_gradient, gradient):
+        """Add the pair of a step to the history, in place of the oldest, if it has curvature."""
+        S = state["S"]
+        row = (state["last"] + 1) % S.shape[0]
+        scale = lbfgs.add_pair.serial(
+            S, state["Y"], state["curvatures"], row, state["x"], x, old_gradient, gradient
+        )
+        if scale > 0.0:
+            state["last"], state["scale"] = row, scale
+            state["count"] = min(state["count"] + 1, self.history_size)
+
+
+@dataclass(frozen=True, eq=False)
+class LBFGS(_LimitedMemory):
+    """Limited-memory BFGS with a strong Wolfe line search, and bounds.
 
     Parameters
     ----------
     history_size : int, default 10
         Pairs of steps and gradient differences that stand for the Hessian.
+    max_iterations, gradient_tolerance, objective_tolerance, step_tolerance
+        As of all that descend. With bounds the gradient is the projected one,
+        ``x - clip(x - g, low, high)``.
     bounds : (low, high) or None, default None
-        Box that theta stays in, as of `Scipy`.
+        Box that theta stays in: two numbers or two arrays (n_params,), infinite where there is
+        no bound. The start is moved into it, and nothing outside is ever evaluated.
+
+    Notes
+    -----
+    Liu & Nocedal, Mathematical Programming 45:503-528 (1989), with the line search of SciPy's
+    L-BFGS-B, see `fastmlp.solvers.line_search.strong_wolfe`. Where a search finds no lower
+    point, it is tried once more without history; only then the iteration ends.
+
+    Bounds are met by projection: parameters on a bound that the gradient pulls them to take part
+    in nothing else, the others follow the quasi-Newton direction of their own components of the
+    pairs, and the line search bends along the box (Bertsekas, SIAM Journal on Control and
+    Optimization 20:221-246, 1982).
+
+    With an l1 penalty, which has no gradient at 0, it seldom gets to exact zeros: see `OWLQN`.
     """
 
-    history_size: int = 10
-    _: KW_ONLY
     bounds: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("history_size", self.history_size)
         if self.bounds is not None:
             check_bounds(self.bounds)
 
     def check(self, function):
-        self._scipy(function).check(function)
+        if self.bounds is not None:
+            check_bounds(self.bounds, function.size)
 
     def start(self, function, x0):
-        return self._scipy(function).start(function, x0)
+        if self.bounds is not None:
+            x0 = np.clip(x0, *check_bounds(self.bounds, x0.size))
+        return super().start(function, x0)
+
+    def optimality(self, function, state):
+        return state["gradient"] if self.bounds is None else self._projected_gradient(state)
+
+    def direction(self, state):
+        if self.bounds is None:
+            return super().direction(state)
+        low, high = check_bounds(self.bounds)
+        x, gradient = state["x"], state["gradient"]
+        near = min(_NEAR, vectors.largest.serial(self._projected_gradient(state)))
+        held = ((x <= low + near) & (gradient > 0.0)) | ((x >= high - near) & (gradient < 0.0))
+        direction = self.quasi_newton(state, gradient, ~held)
+        direction[held] = -(state["scale"] or 1.0) * gradient[held]
+        direction[((x <= low) & (direction < 0.0)) | ((x >= high) & (direction > 0.0))] = 0.0
+        return direction, self.first_step(state, direction)
+
+    def search(self, function, state, direction, first_step):
+        if self.bounds is None:
+            return super().search(function, state, direction, first_step)
+        low, high = check_bounds(self.bounds)
+        x, gradient = state["x"], state["gradient"]
+
+        def along(step):
+            beyond = x + step * direction
+            trial = np.clip(beyond, low, high)
+            value, trial_gradient = function.value_and_grad(trial)
+            moves = np.where(trial == beyond, direction, 0.0)
+            slope = vectors.dot.serial(trial_gradient, moves)
+            return Point(trial, value, trial_gradient, step, slope)
+
+        start = Point(x, state["value"], gradient, 0.0, vectors.dot.serial(gradient, direction))
+        return search_wolfe(along, start, first_step, _C1, _C2, _TRIALS, function.resolution)
+
+    def _projected_gradient(self, state):
+        x = state["x"]
+        return x - np.clip(x - state["gradient"], *check_bounds(self.bounds))
+
+
+@dataclass(frozen=True, eq=False)
+class OWLQN(_LimitedMemory):
+    """Orthant-wise limited-memory quasi-Newton: L-BFGS for an l1 penalty, to exact zeros.
+
+    Parameters
+    ----------
+    history_size : int, default 10
+        Pairs of steps and gradient differences that stand for the Hessian of the smooth part.
+    max_iterations, gradient_tolerance, objective_tolerance, step_tolerance
+        As of all that descend, where the gradient is the subgradient of least norm.
+
+    Notes
+    -----
+    Andrew & Gao, Proceedings of the 24th International Conference on Machine Learning 33-40
+    (2007), but that parameters which stay at 0 have no part in the direction, as of `LBFGS` those
+    on a bound: that spares a tenth of the evaluations or more. Parameters without a penalty, such
+    as biases, are left to change their sign. Without any penalty it is `LBFGS`.
+    """
+
+    def start(self, function, x0):
+        if function.l1 is None:
+            return super().start(function, x0)
+        value, smooth = function.smooth_value_and_grad(x0)
+        return {
+            "x": x0.copy(),
+            "value": value + _penalty(function.l1, x0),
+            "gradient": _least_subgradient(smooth, x0, function.l1),
+            "smooth_gradient": smooth,
+            "decrease": np.inf,
+            "change": np.inf,
+            "unbounded": "",
+            **self.no_history(x0.size),
+        }
 
     def step(self, function, state):
-        raise NotImplementedError
+        outcome = super().step(function, state)
+        if function.l1 is not None and outcome is None:
+            smooth = state["gradient"]
+            state["smooth_gradient"] = smooth
+            state["gradient"] = _least_subgradient(smooth, state["x"], function.l1)
+        return outcome
 
-    def run(self, function, state, max_iterations, iterate):
-        return self._scipy(function).run(function, state, max_iterations, iterate)
+    def direction(self, state):
+        if "smooth_gradient" not in state:
+            return super().direction(state)
+        x, gradient = state["x"], state["gradient"]
+        direction = self.quasi_newton(state, gradient, (x != 0.0) | (gradient != 0.0))
+        return direction, self.first_step(state, direction)
 
-    def _scipy(self, function):
-        tolerance = max(self.objective_tolerance, 4 * function.resolution)
-        options = {"maxcor": self.history_size, "gtol": self.gradient_tolerance, "ftol": tolerance}
-        return Scipy("L-BFGS-B", bounds=self.bounds, options=options)
+    def learn(self, state, search, direction):
+        old = state.get("smooth_gradient", state["gradient"])
+        self.remember(state, search.x, old, search.gradient)
+
+    def search(self, function, state, direction, first_step):
+        """Backtrack within an orthant. The gradient of what it finds is that without l1."""
+        l1 = function.l1
+        if l1 is None:
+            return super().search(function, state, direction, first_step)
+        x, gradient = state["x"], state["gradient"]
+        penalized = l1 > 0.0
+        direction = np.where(penalized & (direction * gradient >= 0.0), 0.0, direction)
+        orthant = np.sign(np.where(x == 0.0, -gradient, x))
+        tilt = l1 * orthant  # the gradient of the penalty all over the orthant
+
+        def along(step):
+            trial = x + step * direction
+            outside = penalized & (trial * orthant <= 0.0)
+            trial[outside] = 0.0
+            value, smooth = function.smooth_value_and_grad(trial)
+            slope = vectors.dot.serial(smooth + tilt, np.where(outside, 0.0, direction))
+            return Point(trial, value + _penalty(l1, trial), smooth, step, slope)
+
+        def required(point):
+            return _ARMIJO * vectors.dot.serial(gradient, point.x - x)
+
+        start = Point(x, state["value"], gradient, 0.0, vectors.dot.serial(gradient, direction))
+        return backtrack(
+            along, start, required, first_step, _SHRINK, _ARMIJO_TRIALS, function.resolution
+        )
+
+
+def _penalty(l1, x):
+    return float((l1 * np.abs(x)).sum())
+
+
+def _least_subgradient(smooth, x, l1):
+    """The subgradient of least norm of a smooth function plus the sum of l1 |x|."""
+    at_zero = np.sign(smooth) * np.maximum(np.abs(smooth) - l1, 0.0)
+    return np.where(x == 0.0, at_zero, smooth + l1 * np.sign(x))

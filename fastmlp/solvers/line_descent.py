@@ -56,6 +56,7 @@ class LineDescent(Descent):
             direction,
             first_step,
             c2=self.c2,
+            resolution=function.resolution,
         )
 
     def step(self, function, state):
@@ -66,7 +67,7 @@ class LineDescent(Descent):
         if _is_futile(search, state):
             return search.outcome
         self.accept(state, search.x, search.value, search.gradient)
-        if search.outcome is not None:
+        if search.outcome is not None and search.outcome.status is not Status.CONVERGED:
             # That it went no further does not say that it has converged.
             state["decrease"] = state["change"] = np.inf
             self.forget(state)

@@ -10,14 +10,19 @@ from fastmlp.kernels import vectors
 from fastmlp.result import Status
 from fastmlp.solvers.solver import Outcome
 
-# Where `strong_wolfe` stops to look for an end of the descent, as SciPy's L-BFGS-B does.
+# Where the strong Wolfe search stops to look for an end of the descent, as SciPy's does.
 LARGEST_STEP = 1e10
 
 # A bracket whose width is at most this part of its larger end is not searched any further.
 _BRACKET_TOLERANCE = 0.1
 
+# A slope of less than this part of the first shows that the gradient is right, if values cannot.
+_FLATTER = 0.9
+
 # How much nearer to the best step so far the trial after a non-finite one is.
 _RETREAT = 0.1
+
+_NO_DESCENT = "the line search was given a direction that does not descend"
 
 Evaluate = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -56,6 +61,10 @@ class Point(NamedTuple):
         # A gradient with a NaN or infinite component has no finite product with any vector.
         return math.isfinite(self.value) and math.isfinite(self.slope)
 
+    def as_end(self, outcome: Outcome | None = None) -> Search:
+        """The search that ends here."""
+        return Search(self.x, self.value, self.gradient, self.step, outcome)
+
 
 def strong_wolfe(
     evaluate: Evaluate,
@@ -68,6 +77,7 @@ def strong_wolfe(
     c1: float = 1e-3,
     c2: float = 0.9,
     max_trials: int = 20,
+    resolution: float = 0.0,
 ) -> Search:
     """Find a step that satisfies the strong Wolfe conditions, by the method of Moré & Thuente.
 
@@ -88,15 +98,19 @@ def strong_wolfe(
         Factors of the conditions, ``0 < c1 < c2 < 1``.
     max_trials : int
         Most evaluations.
+    resolution : float, default 0.0
+        Relative accuracy of the values, see `Function`.
 
     Returns
     -------
     Search
         A success satisfies the first condition, and the second but where the steps that do are
         confined to a bracket of a tenth of their size, the trials are used up, or the function
-        is not finite a little further on. Else the outcome is `LINE_SEARCH_FAILED`,
-        `NOT_FINITE` if no trial was finite, or `UNBOUNDED` if the function still falls as
-        steeply at the largest step, 1e10.
+        is not finite a little further on. Else the outcome is `UNBOUNDED` if the function still
+        falls at 1e10, or 1e10 times the first step if that is below 1; `NOT_FINITE` if no trial
+        was finite; `CONVERGED` if values are too inaccurate to show a fall: the slope grew flatter
+        by a tenth or more where the value was the same but for rounding; or
+        `LINE_SEARCH_FAILED`.
 
     Notes
     -----
@@ -110,38 +124,36 @@ def strong_wolfe(
         return Point(trial, trial_value, trial_gradient, step, slope)
 
     start = Point(x, value, gradient, 0.0, vectors.dot.serial(gradient, direction))
-    return search_wolfe(along, start, first_step, c1, c2, max_trials)
+    return search_wolfe(along, start, first_step, c1, c2, max_trials, resolution)
 
 
-def search_wolfe(along, start, first_step, c1, c2, max_trials):
+def search_wolfe(along, start, first_step, c1, c2, max_trials, resolution):
     """Do what `strong_wolfe` does on any curve.
 
     ``along(step)`` gives the `Point` at a step; `start` is that at 0.
     """
     if not start.slope < 0.0:
-        return _failure(start, "the line search was given a direction that does not descend")
+        return start.as_end(Outcome(Status.LINE_SEARCH_FAILED, _NO_DESCENT))
     search = _MoreThuente(start.value, start.slope, c1, c2)
-    best, any_finite = start, False
-    step = min(first_step, LARGEST_STEP)
+    seen = _Seen(start, resolution)
+    step = first_step = min(first_step, LARGEST_STEP)
     for _ in range(max_trials):
         point = along(step)
-        if point.is_finite:
-            any_finite = True
-            if point.value < best.value:
-                best = point
+        if seen.take_down(point):
             step = search.next_step(step, point.value, point.slope)
         else:
             step = search.retreat(step)
         if search.satisfied:
-            return Search(*point[:4], None)
+            return point.as_end()
         if step is None:
             break
-    if search.at_largest and best.step == LARGEST_STEP:
-        reason = f"the objective still falls at the line search's largest step, {LARGEST_STEP:g}"
-        return Search(*best[:4], Outcome(Status.UNBOUNDED, reason))
-    if best.value <= start.value + c1 * best.step * start.slope and best is not start:
-        return Search(*best[:4], None)
-    return _ending(best, any_finite, max_trials)
+    best = seen.best
+    if search.falling and best.step >= LARGEST_STEP * min(first_step, 1.0):
+        reason = f"the objective still falls at the line search's last step, {best.step:.3g}"
+        return best.as_end(Outcome(Status.UNBOUNDED, reason))
+    if best is not start and best.value <= start.value + c1 * best.step * start.slope:
+        return best.as_end()
+    return seen.failure(max_trials)
 
 
 def armijo(
@@ -155,6 +167,7 @@ def armijo(
     c1: float = 1e-4,
     shrink: float = 0.5,
     max_trials: int = 30,
+    resolution: float = 0.0,
 ) -> Search:
     """Find a step of sufficient decrease by backtracking.
 
@@ -169,11 +182,14 @@ def armijo(
         Between 0 and 1.
     max_trials : int
         Most evaluations.
+    resolution : float, default 0.0
+        As of `strong_wolfe`.
 
     Returns
     -------
     Search
-        The outcome of a failure is `LINE_SEARCH_FAILED`, or `NOT_FINITE` if no trial was finite.
+        The outcome of a failure is `NOT_FINITE` if no trial was finite, `CONVERGED` as of
+        `strong_wolfe`, or `LINE_SEARCH_FAILED`.
 
     Notes
     -----
@@ -184,46 +200,71 @@ def armijo(
     def along(step):
         trial = x + step * direction
         trial_value, trial_gradient = evaluate(trial)
-        # Whether the gradient is finite is all that matters of the slope here.
         trial_slope = vectors.dot.serial(trial_gradient, direction)
         return Point(trial, trial_value, trial_gradient, step, trial_slope)
 
     start = Point(x, value, gradient, 0.0, slope)
-    if not slope < 0.0:
-        return _failure(start, "the line search was given a direction that does not descend")
 
     def required(point):
         return c1 * point.step * slope
 
-    return backtrack(along, start, required, first_step, shrink, max_trials)
+    return backtrack(along, start, required, first_step, shrink, max_trials, resolution)
 
 
-def backtrack(along, start, required, first_step, shrink, max_trials):
+def backtrack(along, start, required, first_step, shrink, max_trials, resolution):
     """Do what `armijo` does on any curve: ``required(point)`` is the change of value to reach."""
-    best, any_finite = start, False
+    if not start.slope < 0.0:
+        return start.as_end(Outcome(Status.LINE_SEARCH_FAILED, _NO_DESCENT))
+    seen = _Seen(start, resolution)
     step = first_step
     for _ in range(max_trials):
         point = along(step)
-        if point.is_finite:
-            any_finite = True
-            if point.value <= start.value + required(point):
-                return Search(*point[:4], None)
-            if point.value < best.value:
-                best = point
+        # What is required may be less than a rounding of the value.
+        enough = point.value <= start.value + required(point) and point.value < start.value
+        if seen.take_down(point) and enough:
+            return point.as_end()
         step *= shrink
-    return _ending(best, any_finite, max_trials)
+    return seen.failure(max_trials)
 
 
-def _ending(best, any_finite, n_trials):
-    """The search that found no step of sufficient decrease."""
-    if not any_finite:
-        reason = "the objective or its gradient is not finite at any step of the line search"
-        return Search(*best[:4], Outcome(Status.NOT_FINITE, reason))
-    return _failure(best, f"the line search found no sufficiently lower point in {n_trials} trials")
+class _Seen:
+    """The trials of a search so far, as far as its end has to tell of them."""
 
+    def __init__(self, start, resolution):
+        self.start = self.best = start
+        self.any_not_finite = False
+        self.any_change = False
+        # Whether the slope grew clearly flatter while the value stayed the same but for rounding.
+        self.any_level = False
+        self._rounding = 4.0 * resolution * max(abs(start.value), 1.0)
 
-def _failure(best, reason):
-    return Search(*best[:4], Outcome(Status.LINE_SEARCH_FAILED, reason))
+    def take_down(self, point):
+        """Take down a trial; return whether it is finite."""
+        if not point.is_finite:
+            self.any_not_finite = True
+            return False
+        start = self.start
+        if point.value < self.best.value:
+            self.best = point
+        if point.value != start.value:
+            self.any_change = True
+        if abs(point.value - start.value) <= self._rounding:
+            self.any_level = self.any_level or abs(point.slope) <= _FLATTER * -start.slope
+        return True
+
+    def failure(self, n_trials):
+        """The search that found no step of sufficient decrease."""
+        if self.any_level:
+            status = Status.CONVERGED
+            reason = "the objective no longer falls by more than the accuracy of its values"
+        # The shortest of trials may be finite because they are the start, but for rounding.
+        elif self.any_not_finite and not self.any_change:
+            status = Status.NOT_FINITE
+            reason = "the objective or its gradient is not finite at any step of the line search"
+        else:
+            status = Status.LINE_SEARCH_FAILED
+            reason = f"the line search found no sufficiently lower point in {n_trials} trials"
+        return self.best.as_end(Outcome(status, reason))
 
 
 class _MoreThuente:
@@ -239,7 +280,7 @@ class _MoreThuente:
         self.required = c1 * slope  # of each unit of the step
         self.flat = c2 * -slope
         self.satisfied = False
-        self.at_largest = False
+        self.falling = True  # about as steeply as at the start, at the latest step
         self.bracketed = False
         self.above = True  # no step has yet satisfied the first condition and ended the descent
         self.step_x = self.step_y = 0.0
@@ -251,12 +292,13 @@ class _MoreThuente:
 
     def next_step(self, step, value, slope):
         """Take down what is at a step; return the next to try, or None at the end."""
+        value, slope = float(value), float(slope)
         enough = self.value + step * self.required
         if value <= enough and abs(slope) <= self.flat:
             self.satisfied = True
             return None
-        if step == self.largest and value <= enough and slope <= self.required:
-            self.at_largest = True
+        self.falling = value <= enough and slope <= self.required
+        if self.falling and step == self.largest:
             return None
         if self.high == math.inf:
             self.high = 5.0 * step

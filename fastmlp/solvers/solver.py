@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from fastmlp.kernels import vectors
 from fastmlp.optimizers import Optimizer
 from fastmlp.result import Status
 from fastmlp.solvers.function import Function
@@ -154,11 +155,11 @@ class Descent(Solver):
         """Move the state on to a new point, and take down how far that was."""
         old_x, old_value = state["x"], state["value"]
         state["decrease"] = (old_value - value) / max(abs(old_value), abs(value), 1.0)
-        state["change"] = float((np.abs(x - old_x) / np.maximum(np.abs(x), 1.0)).max())
+        state["change"] = vectors.largest_change.serial(old_x, x)
         state["x"], state["value"], state["gradient"] = x, value, gradient
 
     def finished(self, function, state):
-        largest = float(np.abs(self.optimality(function, state)).max())
+        largest = vectors.largest.serial(self.optimality(function, state))
         if largest <= self.gradient_tolerance:
             return Outcome(
                 Status.CONVERGED,

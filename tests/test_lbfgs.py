@@ -1,0 +1,598 @@
+"""L-BFGS and OWL-QN: kernels against dense matrices, runs against SciPy, the conditions that each
+iteration promises, and how they end where there is no way on."""
+
+import copy
+import itertools
+import math
+
+import numpy as np
+import pytest
+import reference
+from marks import INTERPRETED, both_precisions, compiled_only
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import optimize
+
+from fastmlp import LBFGS, MLP, OWLQN, Scipy, Status, datasets, minimize
+from fastmlp.functions import CallableFunction
+from fastmlp.kernels import lbfgs, vectors
+from fastmlp.monitor import Monitor
+
+EXACT = {"gradient_tolerance": 1e-9, "objective_tolerance": 1e-16}
+
+
+def rosenbrock(x):
+    return optimize.rosen(x), optimize.rosen_der(x)
+
+
+def convex(n, condition, seed=0):
+    """A quadratic of given condition number, its least value 0 somewhere in the unit cube."""
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    hessian = (Q * condition ** rng.uniform(0, 1, n)) @ Q.T
+    center = rng.uniform(-1, 1, n)
+
+    def value_and_grad(x):
+        gradient = hessian @ (x - center)
+        return gradient @ (x - center) / 2, gradient
+
+    return value_and_grad
+
+
+def separable(x):
+    """Sums of log cosh: convex, with steps that are never quite those of a quadratic."""
+    scale = 10.0 ** np.linspace(-1, 1, x.size)
+    return np.logaddexp(scale * x - 1, 1 - scale * x).sum(), scale * np.tanh(scale * x - 1)
+
+
+def digits(n_rows=1797):
+    X, y = datasets.load_digits()
+    return X[:n_rows], y[:n_rows]
+
+
+# Kernels
+
+
+def history(n, count, n_rows=6, last=3, seed=0):
+    """Rows of pairs of positive curvature, and the pairs in order, the oldest first."""
+    rng = np.random.default_rng(seed)
+    S, Y = np.full((2, n_rows, n), np.nan)
+    curvatures = np.full(n_rows, np.nan)
+    pairs = []
+    for age in reversed(range(count)):
+        row = (last - age) % n_rows
+        S[row], Y[row] = rng.normal(size=(2, n))
+        Y[row] += S[row] * (1 + abs(S[row] @ Y[row]) / (S[row] @ S[row]))
+        curvatures[row] = S[row] @ Y[row]
+        pairs.append((S[row], Y[row]))
+    return (S, Y, curvatures, last, count), pairs
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 30])
+def test_inner_products(n):
+    """Three roundings of each product, the sum and their mask are not seen at 1e-12."""
+    x, y = np.random.default_rng(0).normal(size=(2, n))
+    assert_allclose(vectors.dot.serial(x, y), reference.dot(x, y), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_largest_of_a_vector_and_of_a_change(n):
+    old, new = 3 * np.random.default_rng(0).normal(size=(2, n))
+    assert vectors.largest.serial(new) == reference.largest(new)
+    assert_allclose(
+        vectors.largest_change.serial(old, new), reference.largest_change(old, new), rtol=1e-15
+    )
+    assert vectors.largest_change.serial(new, new) == 0
+    for i in range(n):
+        broken = new.copy()
+        broken[i] = np.nan
+        assert np.isnan(vectors.largest.serial(broken))
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 30])
+@pytest.mark.parametrize("count", [0, 1, 3, 5])
+def test_two_loops_are_the_product_with_the_dense_matrix(n, count):
+    """Rows without a pair hold NaN, and the rows in use go round the end of the table."""
+    table, pairs = history(n, count)
+    gradient, direction = np.random.default_rng(1).normal(size=(2, n))
+    lbfgs.two_loop.serial(*table, 0.7, gradient, direction)
+    # Roundings grow with the condition number of H, here up to some 1e4.
+    assert_allclose(direction, reference.two_loop(pairs, 0.7, gradient), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_latest_pair_satisfies_the_secant_equation(count):
+    table, pairs = history(12, count)
+    s, y = pairs[-1]
+    direction = np.empty(12)
+    lbfgs.two_loop.serial(*table, 0.3, y, direction)
+    assert_allclose(direction, -s, rtol=1e-10, atol=1e-10)
+
+
+def test_the_direction_descends():
+    """H is positive definite if every s'y is positive."""
+    rng = np.random.default_rng(2)
+    for seed in range(20):
+        table, _ = history(9, 5, seed=seed)
+        gradient, direction = rng.normal(size=(2, 9))
+        lbfgs.two_loop.serial(*table, 1.0, gradient, direction)
+        assert direction @ gradient < 0
+
+
+@pytest.mark.parametrize("n", [1, 8, 13, 30])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8, 1.0])
+def test_two_loops_of_free_components(n, share):
+    """Pairs whose curvature is not positive among the free components are left out."""
+    table, pairs = history(n, 4)
+    rng = np.random.default_rng(3)
+    gradient, direction = rng.normal(size=(2, n))
+    free = (rng.random(n) < share).astype(np.float64)
+    lbfgs.two_loop_of_free.serial(*table, 0.7, gradient, free, direction)
+    expected = reference.two_loop_of_free(pairs, 0.7, gradient, free)
+    assert_allclose(direction, expected, rtol=1e-9, atol=1e-9)
+    assert_array_equal(direction[free == 0], 0)
+
+
+def test_pairs_are_kept_if_they_have_curvature():
+    rng = np.random.default_rng(4)
+    S, Y = np.zeros((2, 3, 10))
+    curvatures = np.zeros(3)
+    x, old_x, gradient, old_gradient = rng.normal(size=(4, 10))
+    for sign in (1, -1):
+        change = sign * (gradient - old_gradient) * np.sign((x - old_x) @ (gradient - old_gradient))
+        points = old_x, x, old_gradient, old_gradient + change
+        scale = lbfgs.add_pair.serial(S, Y, curvatures, 1, *points)
+        expected = reference.add_pair(*points)
+        if sign < 0:
+            assert scale == 0
+            assert expected is None
+        else:
+            assert_allclose(S[1], expected[0])
+            assert_allclose(Y[1], expected[1])
+            assert_allclose(scale, expected[2], rtol=1e-12)
+            assert_allclose(curvatures[1], expected[0] @ expected[1], rtol=1e-12)
+        assert_array_equal(S[[0, 2]], 0)
+
+
+@pytest.mark.parametrize("factor", [1e-150, 1e-20, 1.0, 1e20, 1e150])
+def test_the_test_of_curvature_knows_no_units(factor):
+    x, gradient, zeros = np.array([1.0, 2.0]), np.array([3.0, -1.0]), np.zeros(2)
+    tables = np.zeros((1, 2)), np.zeros((1, 2)), np.zeros(1), 0
+    assert lbfgs.add_pair.serial(*tables, zeros, x * factor, zeros, gradient) > 0
+    assert lbfgs.add_pair.serial(*tables, zeros, x * factor, zeros, zeros) == 0
+    # s'y is 1e-17 of |s| |y|: rounding could have made it.
+    orthogonal = np.array([2.0, -1.0 + 1e-17])
+    assert lbfgs.add_pair.serial(*tables, zeros, x * factor, zeros, orthogonal) == 0
+
+
+# Iterations
+
+
+def function_of(value_and_grad, n, l1=None):
+    return CallableFunction(value_and_grad, n, Monitor(), np.random.default_rng(0), l1)
+
+
+def iterates(solver, function, x0, n):
+    """Copies of the state at the start and after each of n steps, or until the solver ends."""
+    state = solver.start(function, np.array(x0, dtype=np.float64))
+    states = [copy.deepcopy(state)]
+    for _ in range(n):
+        if solver.finished(function, state) or solver.step(function, state):
+            break
+        states.append(copy.deepcopy(state))
+    return states
+
+
+@pytest.mark.parametrize(
+    ("value_and_grad", "x0"),
+    [
+        (rosenbrock, [-1.2, 1.0]),
+        (rosenbrock, np.tile([-1.2, 1.0], 4)),
+        (separable, np.full(6, 4.0)),
+        (convex(8, 1e4), np.zeros(8)),
+    ],
+    ids=["rosenbrock", "rosenbrock 8", "separable", "quadratic"],
+)
+def test_accepted_steps_satisfy_the_wolfe_conditions(value_and_grad, x0):
+    """A step is a multiple of the direction, so that it stands for it in both conditions."""
+    states = iterates(LBFGS(), function_of(value_and_grad, len(x0)), x0, 30)
+    assert len(states) > 6
+    for old, new in itertools.pairwise(states):
+        step = new["x"] - old["x"]
+        slope = step @ old["gradient"]
+        assert slope < 0
+        assert new["value"] <= old["value"] + 1e-3 * slope
+        assert abs(step @ new["gradient"]) <= 0.9 * abs(slope)
+        assert_array_equal(new["gradient"], value_and_grad(new["x"])[1])
+
+
+def test_the_history_holds_the_latest_pairs():
+    states = iterates(LBFGS(4), function_of(rosenbrock, 2), [-1.2, 1.0], 12)
+    for i, state in enumerate(states):
+        assert state["count"] == min(i, 4)
+        for age in range(state["count"]):
+            row = (state["last"] - age) % 5
+            new, old = states[i - age], states[i - age - 1]
+            assert_array_equal(state["S"][row], new["x"] - old["x"])
+            assert_array_equal(state["Y"][row], new["gradient"] - old["gradient"])
+
+
+def test_the_first_trial_is_a_change_of_norm_1_and_then_the_whole_step():
+    points = []
+
+    def watched(x):
+        points.append(x.copy())
+        return rosenbrock(x)
+
+    solver, function = LBFGS(), function_of(watched, 2)
+    state = solver.start(function, np.array([-1.2, 1.0]))
+    solver.step(function, state)
+    assert_allclose(np.linalg.norm(points[1] - points[0]), 1, rtol=1e-14)
+    before = len(points)
+    x, (direction, first_step) = state["x"], solver.direction(state)
+    assert first_step == 1
+    solver.step(function, state)
+    assert_array_equal(points[before], x + direction)
+
+
+LASSO_L1 = np.r_[np.full(10, 0.2), np.zeros(2)]
+RESUMED = {
+    "lbfgs": (LBFGS(3), rosenbrock, np.tile([-1.2, 1.0], 6), None),
+    "bounds": (LBFGS(3, bounds=(-1.5, 0.8)), rosenbrock, np.tile([-1.2, 1.0], 6), None),
+    "owlqn": (OWLQN(3), convex(12, 100), np.zeros(12), LASSO_L1),
+}
+
+
+@pytest.mark.parametrize(("solver", "value_and_grad", "x0", "l1"), RESUMED.values(), ids=RESUMED)
+@pytest.mark.parametrize("n", [1, 5])
+def test_a_copied_state_goes_on_bit_for_bit(solver, value_and_grad, x0, l1, n):
+    function = function_of(value_and_grad, x0.size, l1)
+    state = solver.start(function, x0)
+    for _ in range(n):
+        assert solver.step(function, state) is None
+    resumed = copy.deepcopy(state)
+    for _ in range(n):
+        solver.step(function, state)
+    function = function_of(value_and_grad, x0.size, l1)
+    for _ in range(n):
+        solver.step(function, resumed)
+    assert state.keys() == resumed.keys()
+    for name in state:
+        assert_array_equal(resumed[name], state[name], err_msg=name)
+
+
+# Against SciPy
+
+
+STANDARD = {
+    "rosenbrock": (rosenbrock, [-1.2, 1.0]),
+    "rosenbrock 10": (rosenbrock, np.tile([-1.2, 1.0], 5)),
+    "quadratic": (convex(20, 1e2), np.zeros(20)),
+    "hard quadratic": (convex(10, 1e4), np.zeros(10)),
+    "separable": (separable, np.full(12, 4.0)),
+}
+
+
+def compared(value_and_grad, x0, bounds=None, history_size=10):
+    """Results of ours and of SciPy's L-BFGS-B with the same tolerances."""
+    ours = LBFGS(history_size, bounds=bounds, gradient_tolerance=1e-7, objective_tolerance=1e-14)
+    options = {"maxcor": history_size, "gtol": 1e-7, "ftol": 1e-14}
+    theirs = Scipy("L-BFGS-B", bounds=bounds, options=options)
+    return [minimize(value_and_grad, x0, optimizer=o, max_iterations=2000) for o in (ours, theirs)]
+
+
+@pytest.mark.parametrize("history_size", [5, 10])
+def test_the_minimizers_of_scipys_in_as_few_evaluations(history_size):
+    """Within 10 % over all: single long runs differ by that much by their roundings alone."""
+    counts = []
+    for value_and_grad, x0 in STANDARD.values():
+        ours, theirs = compared(value_and_grad, x0, history_size=history_size)
+        assert ours.status == Status.CONVERGED
+        # Along the flattest direction of all, of curvature 1e-2, the end is this uncertain.
+        assert_allclose(ours.theta, theirs.theta, atol=1e-4)
+        counts.append((ours.n_grad_evals, theirs.n_grad_evals))
+    ours, theirs = np.sum(counts, axis=0)
+    assert ours <= 1.1 * theirs
+
+
+@pytest.mark.parametrize(("n", "condition"), [(5, 10), (20, 1e3), (60, 1e4)])
+def test_the_bounded_minimizers_of_scipys_in_as_few_evaluations(n, condition):
+    """A convex quadratic has but one; a good half of its parameters end on a bound."""
+    low, high = np.full(n, -0.4), np.full(n, 0.3)
+    counts = []
+    for seed in range(4):
+        value_and_grad = convex(n, condition, seed)
+        ours, theirs = compared(value_and_grad, np.zeros(n), (low, high))
+        assert ours.status == Status.CONVERGED
+        assert_allclose(ours.theta, theirs.theta, atol=1e-5)
+        on_bound = (ours.theta == low) | (ours.theta == high)
+        assert on_bound.any()
+        gradient = value_and_grad(ours.theta)[1]
+        assert (gradient[ours.theta == low] >= 0).all()
+        assert (gradient[ours.theta == high] <= 0).all()
+        assert_allclose(gradient[~on_bound], 0, atol=1e-3)
+        counts.append((ours.n_grad_evals, theirs.n_grad_evals))
+    ours, theirs = np.sum(counts, axis=0)
+    assert ours <= 1.1 * theirs + 1
+
+
+def test_bounds_that_the_way_runs_along():
+    """Rosenbrock's valley, x_2 = x_1^2, with a wall across, and with a lid on it."""
+    for low, high in [((-2, -1), (0.5, 2)), ((-2, -1), (2, 0.25))]:
+        box = np.array(low, float), np.array(high, float)
+        ours, theirs = compared(rosenbrock, [-1.2, 1.0], box)
+        assert ours.status == Status.CONVERGED
+        assert_allclose(ours.theta, theirs.theta, atol=1e-5)
+
+
+@compiled_only
+@both_precisions
+def test_a_network_of_digits_takes_as_few_evaluations_as_scipys(dtype):
+    """To the same objective after 50 iterations: roundings have not yet led far apart."""
+    X, y = digits(600)
+
+    def fit(optimizer):
+        net = MLP([64, 32, 10], activation="relu", output="softmax", dtype=dtype, seed=0)
+        return net.fit(X, y, optimizer=optimizer, epochs=50, l2=1e-3)
+
+    ours, theirs = fit(LBFGS()), fit(Scipy("L-BFGS-B"))
+    assert ours.n_iter == theirs.n_iter == 50
+    assert ours.n_grad_evals <= 1.1 * theirs.n_grad_evals
+    assert_allclose(ours.loss, theirs.loss, rtol=0.02)
+
+
+# OWL-QN
+
+
+def lasso(n_rows, n, seed=0):
+    """Least squares with a sparse solution, more unknowns than rows make it degenerate."""
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(n_rows, n)) / math.sqrt(n_rows)
+    truth = np.where(rng.random(n) < 0.3, rng.normal(size=n), 0.0)
+    b = A @ truth + 0.05 * rng.normal(size=n_rows)
+
+    def value_and_grad(x):
+        residual = A @ x - b
+        return residual @ residual / 2, A.T @ residual
+
+    return A, b, value_and_grad
+
+
+def coordinate_descent(A, b, l1, n_sweeps=2000):
+    """The lasso's solution, one coordinate after the other by its soft threshold."""
+    x, residual, squares = np.zeros(A.shape[1]), b.copy(), np.square(A).sum(axis=0)
+    for _ in range(n_sweeps):
+        for j in range(x.size):
+            pull = A[:, j] @ residual + squares[j] * x[j]
+            moved = np.sign(pull) * max(abs(pull) - l1[j], 0.0) / squares[j]
+            residual += A[:, j] * (x[j] - moved)
+            x[j] = moved
+    return x
+
+
+@pytest.mark.parametrize("l1", [0.01, 0.1, np.r_[0.0, 0.3, np.full(13, 0.05)]], ids=str)
+def test_the_lassos_solution(l1):
+    A, b, value_and_grad = lasso(40, 15)
+    result = minimize(value_and_grad, np.zeros(15), optimizer=OWLQN(**EXACT), l1=l1)
+    expected = coordinate_descent(A, b, np.broadcast_to(l1, 15), 100 if INTERPRETED else 300)
+    assert result.status == Status.CONVERGED
+    assert_allclose(result.theta, expected, atol=1e-7)
+    assert_array_equal(result.theta == 0, expected == 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_orthant_wise_steps_meet_the_conditions_of_a_minimum(seed):
+    """0 is in the subdifferential: the gradient is -l1 sign(x), or at 0 no larger than l1."""
+    _, _, value_and_grad = lasso(30, 40, seed)
+    result = minimize(value_and_grad, np.full(40, 0.5), optimizer=OWLQN(**EXACT), l1=0.1)
+    gradient = value_and_grad(result.theta)[1]
+    zero = result.theta == 0
+    assert zero.sum() > 10
+    assert (~zero).sum() > 5
+    assert (np.abs(gradient[zero]) <= 0.1 + 1e-8).all()
+    assert_allclose(gradient[~zero], -0.1 * np.sign(result.theta[~zero]), atol=1e-6)
+
+
+def test_no_step_leaves_its_orthant_and_each_descends():
+    """Sufficiently: by a part of what the pseudo-gradient says."""
+    l1 = np.r_[np.full(25, 0.05), np.zeros(5)]
+    _, _, value_and_grad = lasso(20, 30, 3)
+    x0 = np.random.default_rng(0).normal(size=30)
+    states = iterates(OWLQN(), function_of(value_and_grad, 30, l1), x0, 40)
+    assert len(states) > 10
+    for old, new in itertools.pairwise(states):
+        signs = old["x"] * new["x"]
+        assert (signs[l1 > 0] >= 0).all()
+        left_zero = (old["x"] == 0) & (new["x"] != 0) & (l1 > 0)
+        assert (new["x"] * old["gradient"] < 0)[left_zero].all()
+        assert new["value"] <= old["value"] + 1e-4 * old["gradient"] @ (new["x"] - old["x"])
+        smooth_value, smooth_gradient = value_and_grad(new["x"])
+        assert_allclose(new["value"], smooth_value + l1 @ np.abs(new["x"]), rtol=1e-14)
+        assert_array_equal(new["smooth_gradient"], smooth_gradient)
+
+
+def test_free_parameters_may_change_their_sign():
+    def value_and_grad(x):
+        return (x[0] - 2) ** 2 + (x[1] - 2) ** 2, 2 * (x - 2)
+
+    free = minimize(value_and_grad, [-1.0, -1.0], optimizer=OWLQN(), l1=[0.0, 1.0])
+    assert_allclose(free.theta, [2, 1.5], atol=1e-5)
+
+
+def test_without_l1_it_is_lbfgs():
+    ours, plain = (minimize(rosenbrock, [-1.2, 1.0], optimizer=o) for o in (OWLQN(), LBFGS()))
+    assert_array_equal(ours.trace["objective"], plain.trace["objective"])
+    assert_array_equal(ours.theta, plain.theta)
+
+
+@both_precisions
+def test_a_penalty_that_leaves_nothing_but_biases(dtype):
+    """All weights 0: the output's biases alone then give each class its share of the rows."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 4)), np.repeat([0, 1, 2], [5, 10, 15])
+    net = MLP([4, 3, 3], activation="tanh", output="softmax", dtype=dtype, seed=0)
+    result = net.fit(X, y, optimizer=OWLQN(), l1=10.0, epochs=200)
+    assert result.status in (Status.CONVERGED, Status.LINE_SEARCH_FAILED)
+    for W in net.weights:
+        assert_array_equal(W, 0)
+    assert_allclose(net.predict(X[:1])[0], [1 / 6, 1 / 3, 1 / 2], atol=2e-3)
+
+
+@compiled_only
+@both_precisions
+def test_a_network_gets_sparse(dtype):
+    X, y = digits(400)
+    nets = [
+        MLP([64, 16, 10], activation="tanh", output="softmax", dtype=dtype, seed=0)
+        for _ in range(2)
+    ]
+    sparse, dense = (
+        net.fit(X, y, optimizer=o, l1=3e-3, epochs=150)
+        for net, o in zip(nets, (OWLQN(), LBFGS()), strict=True)
+    )
+    assert np.mean([np.mean(W == 0) for W in nets[0].weights]) > 0.5
+    assert not any((W == 0).any() for W in nets[1].weights)
+    assert all((b != 0).any() for b in nets[0].biases)
+    assert sparse.loss < 1.1 * dense.loss
+
+
+# Where there is no way on
+
+
+def test_entropy_takes_no_more_evaluations_than_scipys_own_test_asks_for():
+    """SciPy's tests/test_optimize.py counts 7 function calls, two of them its own."""
+    F = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 1], [1, 0, 0], [1, 0, 0]])
+    K = np.array([1.0, 0.3, 0.5])
+
+    def entropy(x):
+        log_odds = F @ x
+        log_total = np.log(np.exp(log_odds).sum())
+        return log_total - K @ x, F.T @ np.exp(log_odds - log_total) - K
+
+    for optimizer in (LBFGS(), OWLQN()):
+        result = minimize(entropy, np.zeros(3), optimizer=optimizer)
+        assert result.n_grad_evals <= 5
+        assert_allclose(result.theta, [0, -0.524869316, 0.487525860], atol=1e-4)
+
+
+KINDS = {
+    "lbfgs": (LBFGS(), 0.0),
+    "bounds": (LBFGS(bounds=(-1e30, 1e30)), 0.0),
+    "owlqn": (OWLQN(), 0.01),
+}
+every_kind = pytest.mark.parametrize(("solver", "l1"), KINDS.values(), ids=KINDS)
+
+
+@every_kind
+def test_a_wrong_gradient_from_the_start(solver, l1):
+    """The gradient has the wrong sign: no way along it leads down."""
+    result = minimize(lambda x: (x @ x, -2 * x), [1.0, 2.0], optimizer=solver, l1=l1)
+    assert result.status == Status.LINE_SEARCH_FAILED
+    assert "found no sufficiently lower point" in result.message
+    assert_array_equal(result.theta, [1, 2])
+    assert result.n_iter == 0
+
+
+@every_kind
+def test_a_gradient_that_turns_wrong_on_the_way(solver, l1):
+    """One component is missing; all that the others can do is done."""
+
+    def value_and_grad(x):
+        value, gradient = convex(4, 10)(x)
+        gradient[3] = 1.0
+        return value, gradient
+
+    result = minimize(value_and_grad, np.full(4, 5.0), optimizer=solver, l1=l1)
+    assert result.status == Status.LINE_SEARCH_FAILED
+    assert not result.success
+    assert result.loss <= result.trace["objective"].min() * (1 + 1e-15)
+    assert result.loss < 0.5 * result.trace["objective"][0]
+
+
+@every_kind
+def test_a_flat_function_with_a_gradient(solver, l1):
+    result = minimize(lambda x: (1.0, np.ones(2)), [0.0, 0.0], optimizer=solver, l1=l1)
+    assert result.status == Status.LINE_SEARCH_FAILED
+    assert_array_equal(result.theta, [0, 0])
+
+
+@every_kind
+def test_a_flat_function(solver, l1):
+    result = minimize(lambda x: (1.0, np.zeros(2)), [0.0, 0.0], optimizer=solver, l1=l1)
+    assert result.status == Status.CONVERGED
+    assert result.n_grad_evals == 1
+
+
+@pytest.mark.parametrize("solver", [LBFGS(), LBFGS(bounds=(-np.inf, 0.5))], ids=["free", "bounds"])
+@pytest.mark.parametrize("steepness", [1e-3, 1.0, 1e3])
+def test_a_function_without_a_lower_bound(solver, steepness):
+    """It still falls a long way off: the status says so, and the point is the best iterate."""
+
+    def value_and_grad(x):
+        return steepness * x.sum(), np.full(2, steepness)
+
+    result = minimize(value_and_grad, [0.0, 0.0], optimizer=solver)
+    assert result.status == Status.UNBOUNDED
+    assert "still falls" in result.message
+    assert np.isfinite(result.theta).all()
+
+
+@every_kind
+def test_a_domain_with_an_edge(solver, l1):
+    """x - log x has its minimum at 1; the first trials are left of 0."""
+
+    def value_and_grad(x):
+        if (x <= 0).any():
+            return math.nan, np.full(2, math.nan)
+        return (x - 50 * np.log(x)).sum(), 1 - 50 / x
+
+    result = minimize(value_and_grad, [1e-3, 300.0], optimizer=solver, l1=l1)
+    assert result.status == Status.CONVERGED
+    assert_allclose(result.theta, 50 / (1 + l1), rtol=1e-3)
+
+
+@every_kind
+def test_infinite_values_all_around(solver, l1):
+    def value_and_grad(x):
+        return (1.0 if (x == 1).all() else math.inf), np.ones(2)
+
+    result = minimize(value_and_grad, [1.0, 1.0], optimizer=solver, l1=l1)
+    assert result.status == Status.NOT_FINITE
+    assert "not finite" in result.message
+    assert_array_equal(result.theta, [1, 1])
+
+
+@every_kind
+def test_one_iteration_comes_back_with_a_lower_point(solver, l1):
+    result = minimize(rosenbrock, [-1.2, 1.0], optimizer=solver, l1=l1, max_iterations=1)
+    assert result.status == Status.COMPLETED
+    assert result.n_iter == 1
+    assert result.loss < 24.2 + l1 * 2.2
+
+
+@every_kind
+def test_a_minimum_as_exact_as_it_gets(solver, l1):
+    """Without tolerances it ends where values no longer fall, or theta no longer changes."""
+    exact = {"gradient_tolerance": 0.0, "objective_tolerance": 0.0}
+    options = {} if isinstance(solver, OWLQN) else {"bounds": solver.bounds}
+    solver = type(solver)(**exact, **options)
+    result = minimize(separable, np.full(5, 2.0), optimizer=solver, l1=l1)
+    assert result.status == Status.CONVERGED
+    loosely = minimize(separable, np.full(5, 2.0), optimizer=type(solver)(**options), l1=l1)
+    assert result.loss <= loosely.loss
+    assert_allclose(result.theta, loosely.theta, atol=1e-3)
+
+
+@both_precisions
+@pytest.mark.parametrize("l1", [0.0, 1e-3])
+def test_a_second_run_from_the_minimum_converges_at_once(dtype, l1):
+    """Rounded values show no lower point there: that is no failure."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 3))
+    y = X.sum(axis=1)
+    net = MLP([3, 4, 1], activation="tanh", dtype=dtype, seed=0)
+    solver = OWLQN if l1 else LBFGS
+    tight = {"gradient_tolerance": 1e-12, "objective_tolerance": 1e-12}
+    net.fit(X, y, optimizer=solver(), l1=l1, l2=1e-2, epochs=400)
+    net.fit(X, y, optimizer=solver(**tight), l1=l1, l2=1e-2, epochs=400)
+    again = net.fit(X, y, optimizer=solver(**tight), l1=l1, l2=1e-2, epochs=400)
+    assert again.status == Status.CONVERGED
