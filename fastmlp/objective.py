@@ -8,8 +8,9 @@ over the weights, never the biases, and independent of the batch size; a mini-ba
 import numba
 import numpy as np
 
-from fastmlp.kernels import codes, penalties
+from fastmlp.kernels import codes, jacobian, penalties
 from fastmlp.kernels.finite import finite
+from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
 from fastmlp.losses import as_targets, check_loss, check_values
 from fastmlp.network import MLP
 from fastmlp.sweep import Problem, SpareSweep
@@ -23,6 +24,13 @@ from fastmlp.validation import (
 
 # Whether kernels run as plain Python, whose loops are no way to look for NaN.
 _INTERPRETED = bool(getattr(numba.config, "DISABLE_JIT", False))
+
+# Rows of Jacobians, one for each sample and output, that are held at a time: deep enough a product
+# for reading and writing the sums to be a small part of it.
+JACOBIAN_ROWS = 256
+
+# Floating-point operations in one call of the kernel of the normal equations: some 0.1 s.
+CALL_FLOPS = 2e9
 
 
 class Objective:
@@ -93,22 +101,58 @@ class Objective:
         """
         return self._evaluate(theta, codes.DIFFERENTIATE, check)
 
+    def gauss_newton(self, theta=None, check=None) -> tuple[float, np.ndarray, np.ndarray]:
+        """J, its gradient and the Gauss-Newton approximation of its Hessian, for squared errors.
+
+        The Hessian without the second derivatives of the outputs,
+
+        H = (1 / sum w) sum_i w_i J_i^T J_i + l2 on the diagonal of the weights,
+
+        with J_i (n_out, n_params) the Jacobian of the outputs for row i, takes one pass forward
+        and one back for each output (Bishop, Pattern Recognition and Machine Learning, 2006,
+        sections 5.3.4 and 5.4.2). Rows go through in blocks: the memory is that of H and of some
+        256 rows of Jacobians, whatever n is.
+
+        Parameters
+        ----------
+        theta, check
+            As of `value_and_grad`.
+
+        Returns
+        -------
+        (float, ndarray (n_params,), ndarray (n_params, n_params))
+            New arrays of float64, whose sums over samples are in float64 for float32 networks
+            too. All of them NaN where the network overflows.
+
+        Raises
+        ------
+        ValueError
+            For another loss than "squared_error", or with l1, which has no second derivative.
+        """
+        if self.loss != "squared_error":
+            raise ValueError(f"gauss_newton needs the loss 'squared_error', got {self.loss!r}")
+        if self.l1:
+            raise ValueError(f"gauss_newton takes no l1, got {self.l1:g}")
+        theta = self._as_theta(theta)
+        return normal_equations(self.net, self.problem, self.samples, theta, check)
+
     def penalty(self, theta) -> float:
         """The part of J that does not depend on the data."""
         return penalty(self.net, self.problem, theta)
 
     def _evaluate(self, theta, mode, check=None):
+        theta = self._as_theta(theta)
+        return evaluate(self.net, self.problem, self.samples, theta, mode, self.spare, check)
+
+    def _as_theta(self, theta):
         net = self.net
         if theta is None:
-            theta = net.theta
-        else:
-            theta = np.ascontiguousarray(theta, net.dtype)
-            if theta.shape != net.theta.shape:
-                raise ValueError(f"theta must have the shape {net.theta.shape}, got {theta.shape}")
-            if not theta.flags.writeable:
-                # It is only read, but for such an array Numba would compile the kernel anew.
-                theta = theta.copy()
-        return evaluate(net, self.problem, self.samples, theta, mode, self.spare, check)
+            return net.theta
+        theta = np.ascontiguousarray(theta, net.dtype)
+        if theta.shape != net.theta.shape:
+            raise ValueError(f"theta must have the shape {net.theta.shape}, got {theta.shape}")
+        # It is only read, but for a read-only array Numba would compile the kernels anew.
+        return theta if theta.flags.writeable else theta.copy()
 
 
 def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads):
@@ -179,6 +223,48 @@ def evaluate(net, problem, samples, theta, mode, spare, check=None):
     if not finite:
         return np.nan, np.full_like(gradient, np.nan)
     return total / problem.n_rows + penalty(net, problem, theta), gradient
+
+
+def normal_equations(net, problem, samples, theta, check=None):
+    """J at `theta`, its gradient and its Gauss-Newton matrix; arguments as of `evaluate`."""
+    n_params, n_out = theta.size, net.layer_sizes[-1]
+    block = min(problem.n_rows, max(1, JACOBIAN_ROWS // n_out))
+    # Of which the Jacobian itself is a small part.
+    flops = block * n_out * n_params * (n_params + 1)
+    n_parts = choose_parts(flops, None, REGION_SECONDS)
+    if problem.n_threads is not None:
+        n_parts = min(n_parts, problem.n_threads)
+    gradient, hessian = np.empty(n_params), np.empty((n_params, n_params))
+    scratch = (
+        np.empty((block * n_out, n_params)),
+        np.empty(block * n_out),
+        np.empty(block, net.dtype),
+    )
+    rows_in_call = block * max(1, int(CALL_FLOPS // flops))
+    total = 0.0
+    for start in range(0, problem.n_rows, rows_in_call):
+        total += run(
+            jacobian.gauss_newton,
+            n_parts,
+            *jacobian.addresses(net.dtype),
+            theta,
+            *samples,
+            net._layout,
+            net._activation_parameters,
+            problem.l2,
+            start,
+            min(start + rows_in_call, problem.n_rows),
+            problem.n_rows,
+            *scratch,
+            gradient,
+            hessian,
+            n_parts,
+        )
+        if check is not None:
+            check()
+    if not np.isfinite(total):
+        return np.nan, np.full_like(gradient, np.nan), np.full_like(hessian, np.nan)
+    return total / problem.n_rows + penalty(net, problem, theta), gradient, hessian
 
 
 def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):

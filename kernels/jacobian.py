@@ -1,0 +1,367 @@
+"""The normal equations of least squares: J^T J and J^T e from the Jacobian of a network's outputs.
+
+A block of rows goes forward through the network once, and back once for each output. That gives
+a row of the Jacobian for each sample and output, in float64; then the block's products are added
+to the sums. Only one block's rows are ever held. Each element of a sum is one chain of fused
+multiply-adds over samples, and over outputs within a sample, in their order, whichever block or
+part they are in.
+
+`jacobian_part` and `products_part` are the workers, `gauss_newton` is the driver.
+"""
+
+import functools
+
+import numpy as np
+from numba import types
+
+from fastmlp.kernels import codes
+from fastmlp.kernels._jit import call_worker, entry, loop, prange, worker
+from fastmlp.kernels.dense import (
+    dense_backward_input_block,
+    dense_forward_block,
+    new_scratch,
+    part_bounds,
+)
+from fastmlp.kernels.gemm import DEPTH, multiply, transpose_matrix
+from fastmlp.kernels.network import layer_weights, output_backward
+from fastmlp.kernels.simd import FROM_C, FROM_ZERO, TALL, matrix, panel_width, vector
+
+# Rows of J^T J that one product forms: many enough to make good use of a packed panel.
+TASK_ROWS = 8 * TALL
+
+
+@loop
+def squared_errors(output, target, weights, start, residuals, roots, losses):
+    """Residuals and losses of the rows of a block, whose first has the weight `start`.
+
+    Reads the matrices `output` and `target`, and `weights` if there are any. Overwrites
+    `residuals`, a matrix like them in float64, by the errors times the roots of the weights,
+    `roots` by these roots, and `losses` by the weighted sums of half the squared errors.
+    """
+    half = output.dtype.type(0.5)
+    for r in range(output.shape[0]):
+        root = 1.0
+        if weights.size:
+            root = np.sqrt(np.float64(weights[start + r]))
+        total = output.dtype.type(0.0)
+        for j in range(output.shape[1]):
+            error = output[r, j] - target[r, j]
+            total += half * error * error
+            residuals[r, j] = root * np.float64(error)
+        if weights.size:
+            total *= weights[start + r]
+        roots[r] = root
+        losses[r] = total
+
+
+@loop
+def unit_rows(delta, k):
+    """Overwrite every row of the matrix `delta` by the unit vector of its column `k`."""
+    flat = vector(delta, 0, delta.size)
+    for i in range(flat.size):
+        flat[i] = 0
+    for r in range(delta.shape[0]):
+        delta[r, k] = 1
+
+
+@loop
+def outer_rows(below, delta, roots, jacobian, first, step, offset):
+    """Overwrite one layer's part of every `step`-th row of `jacobian`, from row `first` on.
+
+    That is, from column `offset` on, the gradient of [W; b] from one row of the layer's input
+    `below` and of its `delta`, times the row's element of `roots`.
+    """
+    n_in, n_out = below.shape[1], delta.shape[1]
+    for r in range(delta.shape[0]):
+        at = (first + r * step) * jacobian.shape[1] + offset
+        row = vector(jacobian, at, (n_in + 1) * n_out)
+        for i in range(n_in):
+            factor = roots[r] * np.float64(below[r, i])
+            for j in range(n_out):
+                row[i * n_out + j] = factor * np.float64(delta[r, j])
+        for j in range(n_out):
+            row[n_in * n_out + j] = roots[r] * np.float64(delta[r, j])
+
+
+@loop
+def finish_normal(theta, layout, l2, n_rows, gradient, hessian):
+    """Divide the sums by `n_rows`, add the penalty's share, and mirror `hessian`.
+
+    Reads theta and the layout. On entry `gradient` and the upper triangle of `hessian` hold sums
+    over samples, on return both are those of the objective, and `hessian` is whole. Of the lower
+    triangle nothing but the blocks of `TASK_ROWS` along the diagonal is read.
+    """
+    n_params = gradient.size
+    for i in range(n_params):
+        gradient[i] /= n_rows
+        row = vector(hessian, i * n_params, n_params)
+        for j in range(i // TASK_ROWS * TASK_ROWS, n_params):
+            row[j] /= n_rows
+    if l2 != 0:
+        for layer in range(layout.shape[0]):
+            first = layout[layer, codes.W_OFFSET]
+            for i in range(first, first + layout[layer, codes.N_IN] * layout[layer, codes.N_OUT]):
+                gradient[i] += l2 * np.float64(theta[i])
+                hessian[i, i] += l2
+    for i in range(0, n_params, TASK_ROWS):
+        below = i + TASK_ROWS
+        if below < n_params:
+            transpose_matrix(hessian, i, below, TASK_ROWS, n_params - below, hessian, below, i)
+
+
+@worker
+def jacobian_part(
+    part,
+    n_parts,
+    theta,
+    X,
+    Y,
+    weights,
+    layout,
+    parameters,
+    start,
+    rows,
+    jacobian,
+    residuals,
+    losses,
+):
+    """Do one part's share of the rows ``start : start+rows``: forward, and back for each output.
+
+    Reads theta, the samples, the layout and the activations' parameters. Overwrites the rows
+    of `jacobian` (at least rows * n_out, n_params), `residuals` and `losses` that belong to the
+    part's rows: row ``r * n_out + k`` of `jacobian` is that of output k of row ``start + r``, and
+    carries the root of the row's weight, as `residuals` does. Buffers are its own.
+    """
+    r0, r1 = part_bounds(rows, part, n_parts)
+    n = r1 - r0
+    if n == 0:
+        return
+    top = layout.shape[0] - 1
+    n_in, n_out = layout[0, codes.N_IN], layout[top, codes.N_OUT]
+    buffer = n * (layout[top, codes.WIDTH_OFFSET] + n_out)
+    outputs = np.empty(buffer, theta.dtype)
+    slopes = np.empty(buffer, theta.dtype)
+    deltas = np.empty(buffer, theta.dtype)
+    scratch = np.empty(DEPTH * panel_width(theta), theta.dtype)
+    roots = np.empty(n, np.float64)
+
+    below = matrix(X, (start + r0) * n_in, n, n_in)
+    for layer in range(top + 1):
+        W, b = layer_weights(theta, layout, layer)
+        width = layout[layer, codes.N_OUT]
+        output = matrix(outputs, n * layout[layer, codes.WIDTH_OFFSET], n, width)
+        slope = matrix(slopes, n * layout[layer, codes.WIDTH_OFFSET], n, width)
+        code = layout[layer, codes.ACTIVATION]
+        dense_forward_block(
+            below, 0, W, b, code, parameters[layer], output, slope, True, 0, n, 0, width, scratch
+        )
+        below = output
+
+    squared_errors(
+        below,
+        matrix(Y, (start + r0) * n_out, n, n_out),
+        weights,
+        start + r0,
+        matrix(residuals, r0 * n_out, n, n_out),
+        roots,
+        vector(losses, r0, n),
+    )
+    for k in range(n_out):
+        at = n * layout[top, codes.WIDTH_OFFSET]
+        delta = matrix(deltas, at, n, n_out)
+        unit_rows(delta, k)
+        output_backward(
+            delta,
+            matrix(outputs, at, n, n_out),
+            matrix(slopes, at, n, n_out),
+            layout[top, codes.ACTIVATION],
+            parameters[top],
+        )
+        for layer in range(top, -1, -1):
+            offset = layout[layer, codes.W_OFFSET]
+            if layer == 0:
+                below = matrix(X, (start + r0) * n_in, n, n_in)
+                outer_rows(below, delta, roots, jacobian, r0 * n_out + k, n_out, offset)
+                break
+            at, width = n * layout[layer - 1, codes.WIDTH_OFFSET], layout[layer, codes.N_IN]
+            below = matrix(outputs, at, n, width)
+            outer_rows(below, delta, roots, jacobian, r0 * n_out + k, n_out, offset)
+            delta_below = matrix(deltas, at, n, width)
+            W, _ = layer_weights(theta, layout, layer)
+            dense_backward_input_block(
+                delta,
+                W,
+                below,
+                matrix(slopes, at, n, width),
+                layout[layer - 1, codes.ACTIVATION],
+                parameters[layer - 1],
+                delta_below,
+                0,
+                n,
+                0,
+                width,
+                scratch,
+            )
+            delta = delta_below
+
+
+@worker
+def products_part(part, n_parts, jacobian, residuals, depth, origin, gradient, hessian):
+    """Form one part's rows of J^T J, from the diagonal on, and its elements of J^T e.
+
+    Reads the first `depth` rows of `jacobian` and of the vector `residuals`. Overwrites or adds to
+    `hessian` and `gradient` by `origin`; blocks of `TASK_ROWS` on the diagonal are formed whole.
+    """
+    n_params = jacobian.shape[1]
+    errors = matrix(residuals, 0, depth, 1)
+    sums = matrix(gradient, 0, n_params, 1)
+    scratch = new_scratch(jacobian, min(n_params, TASK_ROWS))
+    # Rows get shorter on the way down: taken in turns, parts have about the same work.
+    for i in range(part * TASK_ROWS, n_params, n_parts * TASK_ROWS):
+        rows = min(n_params - i, TASK_ROWS)
+        rest = n_params - i
+        multiply(
+            jacobian,
+            i,
+            1,
+            jacobian,
+            i,
+            0,
+            origin,
+            scratch,
+            hessian,
+            i,
+            i,
+            rows,
+            rest,
+            depth,
+            scratch,
+        )
+        multiply(jacobian, i, 1, errors, 0, 0, origin, scratch, sums, i, 0, rows, 1, depth, scratch)
+
+
+@functools.cache
+def addresses(dtype):
+    """Addresses of both workers for networks of `dtype`, compiled or loaded on first use."""
+    number = types.float32 if np.dtype(dtype) == np.float32 else types.float64
+    index = types.int64
+    numbers, sample = types.Array(number, 1, "C"), types.Array(number, 1, "C", readonly=True)
+    sums, table = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
+    layout = types.Array(index, 2, "C")
+    return (
+        jacobian_part.address(
+            index,  # part
+            index,  # n_parts
+            numbers,  # theta
+            sample,  # X
+            sample,  # Y
+            sample,  # weights
+            layout,
+            numbers,  # parameters
+            index,  # start
+            index,  # rows
+            table,  # jacobian
+            sums,  # residuals
+            numbers,  # losses
+        ),
+        products_part.address(
+            index,  # part
+            index,  # n_parts
+            table,  # jacobian
+            sums,  # residuals
+            index,  # depth
+            index,  # origin
+            sums,  # gradient
+            table,  # hessian
+        ),
+    )
+
+
+@entry
+def gauss_newton(
+    jacobian_part_at,
+    products_part_at,
+    theta,
+    X,
+    Y,
+    weights,
+    layout,
+    parameters,
+    l2,
+    start,
+    stop,
+    n_rows,
+    jacobian,
+    residuals,
+    losses,
+    gradient,
+    hessian,
+    n_parts,
+):
+    """Add rows ``start : stop`` to the normal equations; return the sum of their losses.
+
+    Parameters
+    ----------
+    jacobian_part_at, products_part_at : int
+        See `addresses`.
+    theta : (n_params,)
+        Read, as are X, Y, weights, layout and parameters.
+    X, Y, weights : (n_rows * n_in,), (n_rows * n_out,), (n_rows,) or (0,)
+        Samples; weights have mean 1.
+    layout : (n_layers, codes.LAYOUT_COLUMNS) int64
+    parameters : (n_layers,)
+        Of the layers' activations.
+    l2 : float
+        Penalty on the weights.
+    start, stop, n_rows : int
+        With `start` 0 the sums begin anew; with `stop` equal to `n_rows` they are finished.
+    jacobian, residuals : (block * n_out, n_params), (block * n_out,) float64
+        May be destroyed; their size says how many rows go through the network at a time.
+    losses : (block,)
+        May be destroyed.
+    gradient, hessian : (n_params,), (n_params, n_params) float64
+        The sums, accumulated: of J^T e and, in the upper triangle, of J^T J. When they are
+        finished: gradient of the objective, and the Gauss-Newton approximation of its Hessian.
+    n_parts : int
+        Parts that the work on a block is shared out to; does not change a bit.
+    """
+    total = 0.0
+    block = losses.size
+    n_out = residuals.size // block
+    for first in range(start, stop, block):
+        rows = min(block, stop - first)
+        for part in prange(n_parts):
+            call_worker(
+                jacobian_part_at,
+                part,
+                n_parts,
+                theta,
+                X,
+                Y,
+                weights,
+                layout,
+                parameters,
+                first,
+                rows,
+                jacobian,
+                residuals,
+                losses,
+            )
+        origin = FROM_ZERO if first == 0 else FROM_C
+        for part in prange(n_parts):
+            call_worker(
+                products_part_at,
+                part,
+                n_parts,
+                jacobian,
+                residuals,
+                rows * n_out,
+                origin,
+                gradient,
+                hessian,
+            )
+        for r in range(rows):
+            total += np.float64(losses[r])
+    if stop == n_rows:
+        finish_normal(theta, layout, l2, n_rows, gradient, hessian)
+    return total
