@@ -12,6 +12,7 @@ from fastmlp import datasets
 from fastmlp.compare import compare, compare_problems
 from fastmlp.comparison import Budget, Comparison, Run
 from fastmlp.gradcheck import GradientCheck, check_gradient
+from fastmlp.least_squares import LeastSquares
 from fastmlp.many import fit_many
 from fastmlp.monitor import Progress
 from fastmlp.network import MLP
@@ -41,6 +42,7 @@ from fastmlp.solvers import (
     GradientDescent,
     KieferWolfowitz,
     LeastSquaresNewton,
+    LevenbergMarquardt,
     Scipy,
     StochasticLBFGS,
 )
@@ -74,7 +76,9 @@ __all__ = [
     "GradientDescent",
     "InverseTime",
     "KieferWolfowitz",
+    "LeastSquares",
     "LeastSquaresNewton",
+    "LevenbergMarquardt",
     "LinearDecay",
     "NAdam",
     "NetworkProblem",

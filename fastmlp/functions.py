@@ -3,10 +3,14 @@
 import numpy as np
 
 from fastmlp.kernels import codes
-from fastmlp.objective import evaluate
+from fastmlp.least_squares import LeastSquares
+from fastmlp.objective import evaluate, gauss_newton_flops, normal_equations
 from fastmlp.solvers.function import Function
 from fastmlp.sweep import SpareSweep
 from fastmlp.validation import as_real
+
+# Floating-point operations of the normal equations that take longer than a call for the value.
+_CHEAP_FLOPS = 1e6
 
 
 class NetworkFunction(Function):
@@ -15,9 +19,9 @@ class NetworkFunction(Function):
     Parameters
     ----------
     objective : Objective
-    monitor : Monitor
-        Counts the evaluations and may end them.
-    rng : numpy.random.Generator
+    monitor : Monitor or None
+        Counts the evaluations and may end them; None where nothing is to be evaluated.
+    rng : numpy.random.Generator or None
     batch_size : int or None
         Rows of the mini-batches; None is all.
     resumable : bool
@@ -49,6 +53,24 @@ class NetworkFunction(Function):
         problem = self._objective.problem._replace(l1=0.0)
         return self._evaluate(x, codes.DIFFERENTIATE, problem)
 
+    @property
+    def is_least_squares(self):
+        return self._objective.loss == "squared_error" and self.l1 is None
+
+    def gauss_newton(self, x, below=np.inf):
+        objective, monitor = self._objective, self._monitor
+        n_out = objective.net.layer_sizes[-1]
+        if below < np.inf and gauss_newton_flops(objective.net, self._n_rows) > _CHEAP_FLOPS:
+            value = self.value(x)
+            if not value < below:
+                return value, None, None
+        monitor.admit(n_out)
+        result = normal_equations(
+            objective.net, objective.problem, objective.samples, self._theta(x), monitor.check
+        )
+        monitor.count(1, n_out, n_out)
+        return result
+
     def batch(self):
         if self._batch_rows == self._n_rows:
             return self
@@ -76,21 +98,21 @@ class NetworkFunction(Function):
         passes = problem.n_rows / self._n_rows
         differentiated = mode == codes.DIFFERENTIATE
         monitor.admit(1 if differentiated else 0)
-        theta = x
-        if objective.net.dtype != np.float64:
-            with np.errstate(over="ignore"):  # what overflows is infinite, and so is the value
-                theta = x.astype(objective.net.dtype)
         value, gradient = evaluate(
             objective.net,
             problem,
             objective.samples if samples is None else samples,
-            theta,
+            self._theta(x),
             mode,
             objective.spare if samples is None else self._spare,
             monitor.check,
         )
         monitor.count(1, 1 if differentiated else 0, passes)
         return value, gradient.astype(np.float64, copy=False)
+
+    def _theta(self, x):
+        with np.errstate(over="ignore"):  # what overflows is infinite, and so is the value
+            return x.astype(self._objective.net.dtype)
 
 
 class _Batch(Function):
@@ -173,3 +195,13 @@ class CallableFunction(Function):
             )
         self._monitor.count(1, 1, 1)
         return value, gradient
+
+    @property
+    def is_least_squares(self):
+        return isinstance(self._given, LeastSquares) and self.l1 is None
+
+    def gauss_newton(self, x, below=np.inf):
+        self._monitor.admit(1)
+        result = self._given.gauss_newton(x)
+        self._monitor.count(1, 1, 1)
+        return result

@@ -229,8 +229,7 @@ def normal_equations(net, problem, samples, theta, check=None):
     """J at `theta`, its gradient and its Gauss-Newton matrix; arguments as of `evaluate`."""
     n_params, n_out = theta.size, net.layer_sizes[-1]
     block = min(problem.n_rows, max(1, JACOBIAN_ROWS // n_out))
-    # Of which the Jacobian itself is a small part.
-    flops = block * n_out * n_params * (n_params + 1)
+    flops = gauss_newton_flops(net, block)
     n_parts = choose_parts(flops, None, REGION_SECONDS)
     if problem.n_threads is not None:
         n_parts = min(n_parts, problem.n_threads)
@@ -265,6 +264,11 @@ def normal_equations(net, problem, samples, theta, check=None):
     if not np.isfinite(total):
         return np.nan, np.full_like(gradient, np.nan), np.full_like(hessian, np.nan)
     return total / problem.n_rows + penalty(net, problem, theta), gradient, hessian
+
+
+def gauss_newton_flops(net, n_rows):
+    """Operations of the products in the normal equations; the Jacobian itself takes few."""
+    return net.layer_sizes[-1] * n_rows * net.n_params * (net.n_params + 1)
 
 
 def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):

@@ -8,6 +8,7 @@ from fastmlp.solvers.gradient_descent import GradientDescent
 from fastmlp.solvers.gradient_free import SPSA, KieferWolfowitz
 from fastmlp.solvers.lbfgs import LBFGS, OWLQN
 from fastmlp.solvers.least_squares_newton import LeastSquaresNewton
+from fastmlp.solvers.levenberg_marquardt import LevenbergMarquardt
 from fastmlp.solvers.scipy_methods import Scipy
 from fastmlp.solvers.solver import Descent, Outcome, Solver, State
 from fastmlp.solvers.stochastic_lbfgs import StochasticLBFGS
@@ -27,6 +28,7 @@ __all__ = [
     "GradientDescent",
     "KieferWolfowitz",
     "LeastSquaresNewton",
+    "LevenbergMarquardt",
     "Outcome",
     "Scipy",
     "Solver",

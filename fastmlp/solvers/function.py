@@ -60,10 +60,13 @@ class Function(ABC):
         """Whether there is a `gauss_newton`."""
         return False
 
-    def gauss_newton(self, x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    def gauss_newton(
+        self, x: np.ndarray, below: float = np.inf
+    ) -> tuple[float, np.ndarray | None, np.ndarray | None]:
         """Value, gradient, and the Gauss-Newton approximation (n, n) of the Hessian.
 
         For values that are a sum of squares, and a quadratic penalty, of which the matrix has
-        the exact Hessian.
+        the exact Hessian. Where the value is not below `below`, the others may be None: they
+        need not be formed at a point that will not be taken.
         """
         raise NotImplementedError
