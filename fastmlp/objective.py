@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp.kernels import codes, jacobian, penalties
 from fastmlp.kernels.finite import finite
-from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
+from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import as_targets, check_loss, check_values
 from fastmlp.network import MLP
 from fastmlp.sweep import Problem, SpareSweep
@@ -230,7 +230,7 @@ def normal_equations(net, problem, samples, theta, check=None):
     n_params, n_out = theta.size, net.layer_sizes[-1]
     block = min(problem.n_rows, max(1, JACOBIAN_ROWS // n_out))
     flops = gauss_newton_flops(net, block)
-    n_parts = choose_parts(flops, None, REGION_SECONDS)
+    n_parts = choose_parts(flops, None, BUSY_REGION_SECONDS)
     if problem.n_threads is not None:
         n_parts = min(n_parts, problem.n_threads)
     gradient, hessian = np.empty(n_params), np.empty((n_params, n_params))

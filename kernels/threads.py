@@ -24,6 +24,10 @@ BARRIER_SECONDS = 1e-6
 # A part of a region of its own should be worth launching the region and waking a thread.
 REGION_SECONDS = 2e-5
 
+# And where nobody measures whether a team is the faster way, so much that it does little harm on
+# a busy machine, where waking a thread may take milliseconds.
+BUSY_REGION_SECONDS = 2e-4
+
 # What one core does on small products, for judging whether a phase is worth a barrier.
 SERIAL_FLOPS_PER_SECOND = 1e11
 

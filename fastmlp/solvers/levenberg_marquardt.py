@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.kernels import cholesky, threads
 from fastmlp.result import Status
 from fastmlp.solvers.bounds import check_bounds
 from fastmlp.solvers.solver import Descent, Outcome
@@ -170,10 +171,10 @@ def _moved(x, free, step):
 
 def _damped_step(hessian, gradient, damping):
     """Solve (hessian + damping I) step = -gradient; None if the matrix is not definite."""
-    from scipy.linalg.lapack import dposv
-
-    damped = hessian.copy()
-    damped.ravel()[:: gradient.size + 1] += damping
-    # The transpose of the symmetric matrix is laid out as LAPACK wants it, and needs no copy.
-    _, step, failed = dposv(damped.T, -gradient, overwrite_a=True, overwrite_b=True)
-    return None if failed else step
+    step = -gradient
+    # The product of a block of rows, on average.
+    flops = cholesky.BLOCK_ROWS * float(step.size) ** 2 / 3
+    n_parts = threads.choose_parts(flops, None, threads.BUSY_REGION_SECONDS)
+    address = cholesky.factor_part_address()
+    solved = threads.run(cholesky.solve_damped, n_parts, address, hessian, damping, step, n_parts)
+    return step if solved else None
