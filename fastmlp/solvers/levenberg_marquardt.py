@@ -30,6 +30,10 @@ class LevenbergMarquardt(Descent):
 
     Parameters
     ----------
+    max_iterations, gradient_tolerance, step_tolerance
+        As of the other solvers.
+    objective_tolerance : float, default 2.2e-9
+        Relative to the objective alone, however small it is: a sum of squares knows its bottom.
     damping : float, default 1e-3
         At the start.
     increase : float, default 10.0
@@ -98,6 +102,11 @@ class LevenbergMarquardt(Descent):
             "change": np.inf,
         }
 
+    def accept(self, state, x, value, gradient):
+        before = state["value"]
+        super().accept(state, x, value, gradient)
+        state["decrease"] = (before - value) / before
+
     def optimality(self, function, state):
         if self.bounds is None:
             return state["gradient"]
@@ -131,7 +140,7 @@ class LevenbergMarquardt(Descent):
                 state["damping"] = max(damping * self.decrease, least)
                 return None
             was_finite = was_finite or np.isfinite(new_value)
-            if is_first and was_finite and promised <= tolerance * max(abs(value), 1.0):
+            if is_first and was_finite and promised <= tolerance * value:
                 return Outcome(
                     Status.CONVERGED,
                     f"the linearized problem promises to fall by less than {tolerance:.2g} of the "
