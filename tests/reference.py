@@ -892,3 +892,111 @@ def two_loop_of_free(pairs, scale, gradient, free):
     direction = np.zeros(gradient.size)
     direction[free] = two_loop(pairs, scale, gradient[free])
     return direction
+
+
+# --- least squares ---
+
+
+def unit_rows(rows, columns, k):
+    """Rows that are all the unit vector of column k."""
+    return np.tile(np.eye(columns)[k], (rows, 1))
+
+
+def outer_rows(below, delta, roots):
+    """A row for each sample: the gradient of [W; b] from it alone, times its root."""
+    inputs = np.hstack([below, np.ones((len(below), 1))])
+    outer = inputs[:, :, None] * np.asarray(delta, np.float64)[:, None, :]
+    return roots[:, None] * outer.reshape(len(below), -1)
+
+
+def jacobian(layers, X, activations, output):
+    """Derivatives of the outputs with respect to theta, (n, n_out, n_params)."""
+    pre_activations, outputs = forward(layers, X, activations, output)
+    inputs = [np.asarray(X, np.float64), *outputs[:-1]]
+    ones = np.ones(len(X))
+    rows = []
+    for k in range(outputs[-1].shape[1]):
+        delta = output_backward(unit_rows(*outputs[-1].shape, k), pre_activations[-1], output)
+        parts = [outer_rows(inputs[-1], delta, ones)]
+        for layer in range(len(layers) - 1, 0, -1):
+            W, z_below = layers[layer][0], pre_activations[layer - 1]
+            delta = dense_backward_input(delta, W, z_below, activations[layer - 1])
+            parts.insert(0, outer_rows(inputs[layer - 1], delta, ones))
+        rows.append(np.hstack(parts))
+    return np.stack(rows, axis=1)
+
+
+def squared_errors(output, target, weights):
+    """Weighted residuals, the roots of the weights, and each sample's weighted loss."""
+    roots = np.sqrt(weights)
+    residuals = roots[:, None] * (np.asarray(output, np.float64) - target)
+    return residuals, roots, np.sum(residuals**2, axis=1) / 2
+
+
+def finish_normal(gradient, upper, theta, is_weight, l2, n_rows):
+    """Gradient and Gauss-Newton matrix from the sums over samples, of the latter the triangle."""
+    whole = np.triu(upper) + np.triu(upper, 1).T
+    return (
+        gradient / n_rows + l2 * np.where(is_weight, theta, 0),
+        whole / n_rows + l2 * np.diag(is_weight.astype(np.float64)),
+    )
+
+
+def gauss_newton(layers, X, Y, weights=None, *, activations, output, l2=0.0):
+    """Objective for squared errors, its gradient, and the Gauss-Newton matrix."""
+    weights = relative_weights(weights, len(X))
+    outputs = predict(layers, X, activations, output)
+    residuals, roots, losses = squared_errors(outputs, np.reshape(Y, outputs.shape), weights)
+    J = roots[:, None, None] * jacobian(layers, X, activations, output)
+    J = J.reshape(-1, J.shape[-1])
+    is_weight = pack([(np.ones_like(W), np.zeros_like(b)) for W, b in layers]) > 0
+    sums = J.T @ residuals.ravel(), J.T @ J
+    gradient, hessian = finish_normal(*sums, pack(layers), is_weight, l2, len(X))
+    return np.mean(losses) + penalty(layers, 0.0, l2), gradient, hessian
+
+
+# --- symmetric systems ---
+
+
+def add_to_diagonal(A, amount):
+    """A + amount I."""
+    return A + amount * np.eye(len(A))
+
+
+def negate_columns(U, j, columns, depth):
+    """Some columns of the first rows of U, negated."""
+    return -U[:depth, j : j + columns]
+
+
+def subtract_above(U, i, r, c0, c1):
+    """Columns of row r of U, minus multiples of the rows from i on above it."""
+    return U[r, c0:c1] - U[i:r, r] @ U[i:r, c0:c1]
+
+
+def divide_row(U, r, c0, c1, divisor):
+    """Columns of row r of U, divided."""
+    return U[r, c0:c1] / divisor
+
+
+def factor_diagonal(A):
+    """Upper triangle of the Cholesky factor of A, or None if A is not positive definite."""
+    try:
+        return np.linalg.cholesky(A).T
+    except np.linalg.LinAlgError:
+        return None
+
+
+def eliminate_rows(X, D):
+    """D^-T X."""
+    return np.linalg.solve(D.T, X)
+
+
+def solve_factored(U, x):
+    """(U^T U)^-1 x, of the upper triangle of U."""
+    U = np.triu(U)
+    return np.linalg.solve(U.T @ U, x)
+
+
+def solve_damped(A, damping, x):
+    """(A + damping I)^-1 x."""
+    return np.linalg.solve(add_to_diagonal(A, damping), x)
