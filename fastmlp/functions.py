@@ -1,10 +1,12 @@
 """What solvers minimize: a network's objective, or any function, under a monitor."""
 
+import functools
+
 import numpy as np
 
 from fastmlp.kernels import codes
 from fastmlp.least_squares import LeastSquares
-from fastmlp.objective import evaluate, gauss_newton_flops, normal_equations
+from fastmlp.objective import NormalEquations, evaluate
 from fastmlp.solvers.function import Function
 from fastmlp.sweep import SpareSweep
 from fastmlp.validation import as_real
@@ -58,18 +60,21 @@ class NetworkFunction(Function):
         return self._objective.loss == "squared_error" and self.l1 is None
 
     def gauss_newton(self, x, below=np.inf):
-        objective, monitor = self._objective, self._monitor
-        n_out = objective.net.layer_sizes[-1]
-        if below < np.inf and gauss_newton_flops(objective.net, self._n_rows) > _CHEAP_FLOPS:
+        equations, monitor = self._normal_equations, self._monitor
+        if below < np.inf and equations.flops > _CHEAP_FLOPS:
             value = self.value(x)
             if not value < below:
                 return value, None, None
+        n_out = self._objective.net.layer_sizes[-1]
         monitor.admit(n_out)
-        result = normal_equations(
-            objective.net, objective.problem, objective.samples, self._theta(x), monitor.check
-        )
+        result = equations.at(self._theta(x), monitor.check)
         monitor.count(1, n_out, n_out)
         return result
+
+    @functools.cached_property
+    def _normal_equations(self):
+        objective = self._objective
+        return NormalEquations(objective.net, objective.problem, objective.samples)
 
     def batch(self):
         if self._batch_rows == self._n_rows:
@@ -111,6 +116,8 @@ class NetworkFunction(Function):
         return value, gradient.astype(np.float64, copy=False)
 
     def _theta(self, x):
+        if self._objective.net.dtype == x.dtype:
+            return x.copy()
         with np.errstate(over="ignore"):  # what overflows is infinite, and so is the value
             return x.astype(self._objective.net.dtype)
 

@@ -5,6 +5,8 @@ J(theta) = (1 / sum w) sum_i w_i loss(y_i, net(x_i)) + l2/2 sum W^2 + l1 sum |W|
 over the weights, never the biases, and independent of the batch size; a mini-batch estimates it.
 """
 
+import math
+
 import numba
 import numpy as np
 
@@ -134,7 +136,7 @@ class Objective:
         if self.l1:
             raise ValueError(f"gauss_newton takes no l1, got {self.l1:g}")
         theta = self._as_theta(theta)
-        return normal_equations(self.net, self.problem, self.samples, theta, check)
+        return NormalEquations(self.net, self.problem, self.samples).at(theta, check)
 
     def penalty(self, theta) -> float:
         """The part of J that does not depend on the data."""
@@ -225,50 +227,67 @@ def evaluate(net, problem, samples, theta, mode, spare, check=None):
     return total / problem.n_rows + penalty(net, problem, theta), gradient
 
 
-def normal_equations(net, problem, samples, theta, check=None):
-    """J at `theta`, its gradient and its Gauss-Newton matrix; arguments as of `evaluate`."""
-    n_params, n_out = theta.size, net.layer_sizes[-1]
-    block = min(problem.n_rows, max(1, JACOBIAN_ROWS // n_out))
-    flops = gauss_newton_flops(net, block)
-    n_parts = choose_parts(flops, None, BUSY_REGION_SECONDS)
-    if problem.n_threads is not None:
-        n_parts = min(n_parts, problem.n_threads)
-    gradient, hessian = np.empty(n_params), np.empty((n_params, n_params))
-    scratch = (
-        np.empty((block * n_out, n_params)),
-        np.empty(block * n_out),
-        np.empty(block, net.dtype),
-    )
-    rows_in_call = block * max(1, int(CALL_FLOPS // flops))
-    total = 0.0
-    for start in range(0, problem.n_rows, rows_in_call):
-        total += run(
-            jacobian.gauss_newton,
-            n_parts,
-            *jacobian.addresses(net.dtype),
-            theta,
-            *samples,
-            net._layout,
-            net._activation_parameters,
-            problem.l2,
-            start,
-            min(start + rows_in_call, problem.n_rows),
-            problem.n_rows,
-            *scratch,
-            gradient,
-            hessian,
-            n_parts,
+class NormalEquations:
+    """Forms J, its gradient and its Gauss-Newton matrix; not for two threads at once.
+
+    Parameters
+    ----------
+    net, problem, samples
+        As of `evaluate`.
+
+    Attributes
+    ----------
+    flops : float
+        Operations of the products in one evaluation, the most of its work.
+    """
+
+    def __init__(self, net, problem, samples):
+        n_params, n_out, n_rows = net.n_params, net.layer_sizes[-1], problem.n_rows
+        block = min(n_rows, max(1, JACOBIAN_ROWS // n_out))
+        flops_of_row = float(n_out * n_params * (n_params + 1))
+        n_parts = choose_parts(block * flops_of_row, None, BUSY_REGION_SECONDS)
+        if problem.n_threads is not None:
+            n_parts = min(n_parts, problem.n_threads)
+        rows_in_call = block * max(1, int(CALL_FLOPS / (block * flops_of_row)))
+        self.flops = n_rows * flops_of_row
+        self._net = net
+        self._problem = problem
+        self._n_parts = n_parts
+        self._addresses = jacobian.addresses(net.dtype)
+        self._constants = (*samples, net._layout, net._activation_parameters, problem.l2)
+        self._calls = [
+            (start, min(start + rows_in_call, n_rows), n_rows)
+            for start in range(0, n_rows, rows_in_call)
+        ]
+        self._scratch = (
+            np.empty((block * n_out, n_params)),
+            np.empty(block * n_out),
+            np.empty(block, net.dtype),
         )
-        if check is not None:
-            check()
-    if not np.isfinite(total):
-        return np.nan, np.full_like(gradient, np.nan), np.full_like(hessian, np.nan)
-    return total / problem.n_rows + penalty(net, problem, theta), gradient, hessian
 
-
-def gauss_newton_flops(net, n_rows):
-    """Operations of the products in the normal equations; the Jacobian itself takes few."""
-    return net.layer_sizes[-1] * n_rows * net.n_params * (net.n_params + 1)
+    def at(self, theta, check=None):
+        """All three at `theta`; arguments as of `evaluate`."""
+        gradient, hessian = np.empty(theta.size), np.empty((theta.size, theta.size))
+        total = 0.0
+        for rows in self._calls:
+            total += run(
+                jacobian.gauss_newton,
+                self._n_parts,
+                *self._addresses,
+                theta,
+                *self._constants,
+                *rows,
+                *self._scratch,
+                gradient,
+                hessian,
+                self._n_parts,
+            )
+            if check is not None:
+                check()
+        if not math.isfinite(total):
+            return np.nan, np.full_like(gradient, np.nan), np.full_like(hessian, np.nan)
+        value = total / self._problem.n_rows + penalty(self._net, self._problem, theta)
+        return value, gradient, hessian
 
 
 def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):

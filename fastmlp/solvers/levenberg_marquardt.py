@@ -1,5 +1,6 @@
 """Levenberg-Marquardt, for sums of squares."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from fastmlp.validation import check_number, check_positive
 
 # The matrix and its factor take 8 bytes each for each pair of parameters, some 0.4 GB.
 MOST_PARAMETERS = 5000
+
+_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,7 +93,7 @@ class LevenbergMarquardt(Descent):
     def start(self, function, x0):
         x = self._within(x0)
         value, gradient, hessian = function.gauss_newton(x)
-        if not _is_finite(gradient, hessian):
+        if not math.isfinite(_largest(hessian)):
             gradient = np.full(x.size, np.nan)
         return {
             "x": x,
@@ -125,28 +128,26 @@ class LevenbergMarquardt(Descent):
             if step is None:  # not positive definite, by round-off
                 damping *= self.increase
                 continue
-            promised = 0.5 * float(step @ (damping * step - gradient))
-            new = self._within(x + step if free is None else _moved(x, free, step))
-            if np.array_equal(new, x):
-                if is_first:
-                    return Outcome(Status.CONVERGED, "theta no longer changes")
-                break
+            new = x + step if free is None else self._within(_moved(x, free, step))
             new_value, new_gradient, new_hessian = function.gauss_newton(new, value)
-            if new_value < value and _is_finite(new_gradient, new_hessian):
+            if new_value < value and math.isfinite(largest := _largest(new_hessian)):
                 self.accept(state, new, new_value, new_gradient)
                 state["hessian"] = new_hessian
                 # Less would be lost in the rounding of H, and take many increases to come back.
-                least = np.finfo(np.float64).eps * float(new_hessian.diagonal().max())
-                state["damping"] = max(damping * self.decrease, least)
+                state["damping"] = max(damping * self.decrease, _EPS * largest)
                 return None
-            was_finite = was_finite or np.isfinite(new_value)
-            if is_first and was_finite and promised <= tolerance * value:
-                return Outcome(
-                    Status.CONVERGED,
-                    f"the linearized problem promises to fall by less than {tolerance:.2g} of the "
-                    "objective's size",
-                )
+            if is_first:
+                if np.array_equal(new, x):
+                    return Outcome(Status.CONVERGED, "theta no longer changes")
+                promised = 0.5 * float(step @ (damping * step - gradient))
+                if math.isfinite(new_value) and promised <= tolerance * value:
+                    return Outcome(
+                        Status.CONVERGED,
+                        "the linearized problem promises a decrease of less than "
+                        f"{tolerance:.2g} of the objective's size",
+                    )
             is_first = False
+            was_finite = was_finite or math.isfinite(new_value)
             damping *= self.increase
         if not (is_first or was_finite):
             return Outcome(Status.NOT_FINITE, "the objective is not finite at any step tried")
@@ -166,9 +167,12 @@ class LevenbergMarquardt(Descent):
         return ~(((x <= low) & (gradient >= 0)) | ((x >= high) & (gradient <= 0)))
 
 
-def _is_finite(gradient, hessian):
-    """Whether all is finite: no element of a sum of squares exceeds its diagonal."""
-    return bool(np.isfinite(gradient).all() and np.isfinite(hessian.diagonal()).all())
+def _largest(hessian):
+    """The largest element of the diagonal, which no other exceeds; NaN or infinite if any is.
+
+    Nor is the gradient of a finite sum of squares larger than finite then, by Cauchy and Schwarz.
+    """
+    return float(hessian.diagonal().max())
 
 
 def _moved(x, free, step):
