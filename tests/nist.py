@@ -34,7 +34,8 @@ class Regression:
 
     def residuals_and_jacobian(self, b):
         """What `fastmlp.LeastSquares` takes."""
-        predicted, jacobian = self.model(np.asarray(b), self.x)
+        with np.errstate(over="ignore", invalid="ignore"):  # a far step may overflow
+            predicted, jacobian = self.model(np.asarray(b), self.x)
         return predicted - self.y, jacobian
 
 

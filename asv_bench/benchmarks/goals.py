@@ -48,7 +48,7 @@ def seconds_to_goal(problem, optimizer, starts=STARTS):
             target_loss=goal / 2,  # squared_error is half of it
         )
         if result.status == fastmlp.Status.TARGET_REACHED:
-            seconds[seed] = result.seconds
+            seconds[seed] = result.trace[-1].seconds
     return seconds
 
 
