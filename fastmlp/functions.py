@@ -117,7 +117,7 @@ class NetworkFunction(Function):
 
     def _theta(self, x):
         if self._objective.net.dtype == x.dtype:
-            return x.copy()
+            return x
         with np.errstate(over="ignore"):  # what overflows is infinite, and so is the value
             return x.astype(self._objective.net.dtype)
 
