@@ -22,7 +22,7 @@ RUNS = [
 ]
 
 # A step ends where the function overflows. SciPy's method cannot go on from there.
-OVERFLOWING = {("jennrich_sampson", 1), ("osborne_1", 10), ("osborne_2", 100)}
+OVERFLOWING = [("jennrich_sampson", 1), ("osborne_1", 10), ("osborne_2", 100)]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,9 @@ def results():
             max_iterations=2000,
         )
 
-    return {key: (run(*key, LBFGS()), run(*key, Scipy("L-BFGS-B"))) for key in RUNS}
+    quiet = "ignore" if INTERPRETED else None  # as the fixture `overflow`
+    with np.errstate(over=quiet, invalid=quiet):
+        return {key: (run(*key, LBFGS()), run(*key, Scipy("L-BFGS-B"))) for key in RUNS}
 
 
 def is_the_same_point(ours, theirs):
@@ -65,7 +67,7 @@ def test_the_same_minimizer_or_one_as_low(name, factor, results):
 def test_nearly_always_the_very_same_minimizer(results):
     """SciPy's search and pairs are ours, so only roundings can lead to another one."""
     others = [key for key in RUNS if not is_the_same_point(*results[key])]
-    assert len(set(others) - OVERFLOWING) <= 0.05 * len(RUNS)
+    assert len(set(others) - set(OVERFLOWING)) <= 0.05 * len(RUNS)
 
 
 @pytest.mark.parametrize(("name", "factor"), OVERFLOWING)
@@ -95,7 +97,7 @@ def test_no_more_evaluations_nearly_everywhere(results):
     assert len(outliers) <= 0.05 * len(RUNS)
 
 
-def test_published_minima_from_the_standard_start(results):
+def test_published_minima_from_the_standard_start(overflow):
     """With tolerances that stop no earlier, to four digits and more; a few are too flat."""
     tight = LBFGS(gradient_tolerance=1e-9, objective_tolerance=0.0)
     missed = []
