@@ -1,4 +1,4 @@
-"""Figures of fastmlp alone: start-up, memory, and what SciPy's L-BFGS-B leaves to the kernels.
+"""Figures of fastmlp alone: start-up, memory, and what L-BFGS leaves to the kernels.
 
 Start-up and memory are those of the suites `startup` and `memory`, which asv runs.
 """
@@ -102,7 +102,7 @@ def memory_beyond(less, more):
 
 FIGURES = {
     "lbfgs_share": Figure(
-        "share of L-BFGS-B's time on the digits, 64-64-32-10, that is spent in the kernels",
+        "share of L-BFGS's time on the digits, 64-64-32-10, that is spent in the kernels",
         "%",
         lambda n_threads: 100 * measure_apart("lbfgs_share", "digits", n_threads),
         threaded=True,
