@@ -32,6 +32,21 @@ unit = 1 if sys.platform == "darwin" else 1024
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
 """
 
+EVALUATIONS = """
+import sys
+sys.path.append("tests")
+from fastmlp import LBFGS, Scipy, minimize
+from more_garbow_hillstrom import PROBLEMS
+ours, theirs = (
+    sum(
+        minimize(problem.value_and_grad, problem.start, optimizer=optimizer).n_grad_evals
+        for problem in PROBLEMS.values()
+    )
+    for optimizer in (LBFGS(), Scipy("L-BFGS-B"))
+)
+print(100 * ours / theirs)
+"""
+
 DATA = "benchmark.peakmem_data_alone()"
 GRADIENT_OF_A_ROW = "benchmark.net.loss_and_grad(benchmark.X[:1], benchmark.y[:1])"
 
@@ -100,6 +115,11 @@ def memory_beyond(less, more):
     return peak_memory(f"{less}; {more}") - peak_memory(less)
 
 
+def relative_evaluations():
+    """Evaluations of LBFGS in percent of those of SciPy's L-BFGS-B, on the functions of a test."""
+    return float(run_python(["-c", EVALUATIONS]))
+
+
 FIGURES = {
     "lbfgs_share": Figure(
         "share of L-BFGS's time on the digits, 64-64-32-10, that is spent in the kernels",
@@ -107,6 +127,11 @@ FIGURES = {
         lambda n_threads: 100 * measure_apart("lbfgs_share", "digits", n_threads),
         threaded=True,
         best=max,
+    ),
+    "lbfgs_evaluations": Figure(
+        "evaluations of L-BFGS on the functions of Moré, Garbow & Hillstrom, of those of SciPy's",
+        "%",
+        relative_evaluations,
     ),
     "import": Figure("`import fastmlp` beyond `import numba`", "s", import_seconds),
     "process": Figure(
