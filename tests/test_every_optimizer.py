@@ -24,12 +24,14 @@ from fastmlp import (
     AdamW,
     Broyden,
     ConjugateGradient,
+    GaussianProcessNewton,
     GradientDescent,
     KieferWolfowitz,
     LeastSquares,
     LeastSquaresNewton,
     LevenbergMarquardt,
     NAdam,
+    NoiseTolerantBFGS,
     RMSProp,
     Scipy,
     Status,
@@ -120,6 +122,10 @@ ENTRIES = {
     "LeastSquaresNewton": entry(
         "batch search", LeastSquaresNewton(batch_size=None, decay=100.0), 60, 600, 90, 30
     ),
+    "GaussianProcessNewton": entry(
+        "batch search", GaussianProcessNewton(batch_size=None, history_size=6), 40, 40, 20, 10
+    ),
+    "NoiseTolerantBFGS": entry("batch search", NoiseTolerantBFGS(), 30, 60, 40, 10),
     # Gains that fall soon for the sake of noise, of which there is none here.
     "KieferWolfowitz": Entry(
         "values",
@@ -289,7 +295,7 @@ WALL = {
     "fixed": {Status.NOT_FINITE},
     "scipy": {Status.NOT_FINITE},
     "update": {Status.NOT_FINITE},
-    "batch search": {Status.NOT_FINITE},
+    "batch search": {Status.NOT_FINITE, Status.LINE_SEARCH_FAILED},
     # The differences that these take need not reach the wall.
     "values": DONE | {Status.NOT_FINITE},
 }
@@ -300,8 +306,8 @@ EXPECTED = {
         "search": {Status.LINE_SEARCH_FAILED},
         "damped": {Status.FAILED},
         "scipy": {Status.FAILED},
-        # They go up, the faster the farther, maybe beyond all numbers.
-        "batch search": DONE | {Status.NOT_FINITE},
+        # They go up, the faster the farther, maybe beyond all numbers, or notice.
+        "batch search": DONE | {Status.NOT_FINITE, Status.LINE_SEARCH_FAILED},
     },
     "gradient too large": {
         "search": SEARCHED,
@@ -323,6 +329,7 @@ EXPECTED = {
     "no lower point": {
         "search": {Status.LINE_SEARCH_FAILED},
         "damped": {Status.FAILED},
+        "batch search": DONE | {Status.LINE_SEARCH_FAILED},
         # The second step lowers nothing any more.
         "fixed": {Status.CONVERGED},
         # It takes the start for a minimum that its accuracy does not let it see.
