@@ -299,7 +299,8 @@ def record_exactly(objective, monitor, *, first=False):
 
 def euclidean_norm(vector):
     """Norm of a vector, in float64 and without BLAS, whose threads would get in ours' way."""
-    return float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
+    # einsum does not warn where a square overflows, on the way of what diverges.
+    return math.sqrt(np.einsum("i,i", vector, vector, dtype=np.float64))
 
 
 def run_solver(objective, solver, max_iterations, monitor, rng, comparable, keeper):

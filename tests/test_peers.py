@@ -1,14 +1,25 @@
 """The command that times fastmlp beside its peers: everything about it but the times."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import reference
 
 from asv_bench.peers import __main__ as command
-from asv_bench.peers import libraries, machine, processes, report, rounds, tasks
+from asv_bench.peers import (
+    clock,
+    libraries,
+    machine,
+    minimizations,
+    processes,
+    report,
+    rounds,
+    tasks,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -109,7 +120,7 @@ def test_every_mini_batch_of_a_workload_is_full(name):
 
 
 def test_without_options_the_workloads_are_timed_beside_all_peers():
-    timed, figures = choose()
+    timed, figures, minimized = choose()
     assert [task.name for task, _ in timed] == [
         "digits13k",
         "tabular",
@@ -119,28 +130,28 @@ def test_without_options_the_workloads_are_timed_beside_all_peers():
         "wide1024",
     ]
     assert all(names == list(libraries.LIBRARIES) for _, names in timed)
-    assert figures == []
+    assert figures == minimized == []
 
 
 def test_networks_have_two_peers_unless_others_are_asked_for():
-    timed, _ = choose("--random", "2", "--seed", "5", "--network", "4-8-1:relu:16")
+    timed, *_ = choose("--random", "2", "--seed", "5", "--network", "4-8-1:relu:16")
     assert [task.name for task, _ in timed] == [
         "4-8-1:relu:16",
         *(task.name for task in tasks.random_networks(2, 5)),
     ]
     assert all(names == ["fastmlp", "jax", "torch"] for _, names in timed)
-    timed, _ = choose("--network", "4-8-1:relu:16", "--peers", "torch-compiled")
+    timed, *_ = choose("--network", "4-8-1:relu:16", "--peers", "torch-compiled")
     assert timed[0][1] == ["fastmlp", "torch-compiled"]
 
 
 def test_figures_are_calls_beside_peers_that_have_them_and_others_alone():
-    timed, figures = choose("--figures")
+    timed, figures, _ = choose("--figures")
     assert [task.name for task, _ in timed] == list(tasks.CALLS)
     peers = {task.name: names for task, names in timed}
     assert peers["predict1"] == list(libraries.LIBRARIES)
     assert peers["loss_and_grad"] == ["fastmlp", "jax", "torch"]
     assert {"lbfgs_share", "import", "memory-gradient"} <= set(figures)
-    assert choose("--figures", "import") == ([], ["import"])
+    assert choose("--figures", "import") == ([], ["import"], [])
 
 
 @pytest.mark.parametrize(
@@ -150,6 +161,7 @@ def test_figures_are_calls_beside_peers_that_have_them_and_others_alone():
         (["--network", "4-8-1"], "got '4-8-1'"),
         (["--random", "0"], "must be at least 1, got 0"),
         (["--peers", "theano"], "invalid choice: 'theano'"),
+        (["--lbfgs", "9-9-9"], "invalid choice: '9-9-9'"),
         (["--json", "no/such/folder/peers.json"], "got no/such/folder/peers.json"),
     ],
 )
@@ -285,6 +297,139 @@ def test_the_machine_is_told_with_its_vector_extension():
     assert machine.describe(found) == (
         "AMD EPYC (avx512f), 2 cores; Python 3.12.1, fastmlp 0.1.0, scikit-learn 1.6"
     )
+
+
+# Minimizers
+
+DIGITS = "64-64-32-10:float32"
+
+
+def fake_run(minimizer, name, n_threads):
+    """An evaluation takes a minimizer its number of ms, and a second thread half of it away."""
+    each = {"fastmlp": 1e-3, "scipy": 3e-3, "scipy-jax": 5e-3, "torch": 8e-3, "optax": 6e-3}
+    objectives = {"fastmlp": 0.25, "scipy": 0.25, "scipy-jax": 0.25, "torch": 0.5, "optax": 0.125}
+    values = [2.0, 1.0, objectives[minimizer]]
+    seconds = each[minimizer] / n_threads
+    times = [seconds, 2 * seconds, 3 * seconds]
+    evaluations = None if minimizer == "optax" else 3
+    return minimizations.Run(times[-1], 3, evaluations, values, times)
+
+
+@pytest.fixture
+def no_runs(monkeypatch):
+    """Replace every run by `fake_run`, with all libraries installed."""
+    monkeypatch.setattr(rounds, "run_apart", fake_run)
+    monkeypatch.setattr(command, "can_run", lambda minimizer: True)
+
+
+def test_minimizers_alone_are_run_on_all_problems_or_those_named():
+    timed, figures, minimized = choose("--lbfgs")
+    assert timed == figures == []
+    assert [problem.name for problem, _ in minimized] == list(minimizations.MINIMIZATIONS)
+    assert dict(choose("--lbfgs", DIGITS)[2]) == {
+        minimizations.MINIMIZATIONS[DIGITS]: list(minimizations.MINIMIZERS)
+    }
+
+
+def test_small_networks_have_scipys_solver_as_their_peer():
+    (_, minimizers), *_ = choose("--lbfgs", "24-8-2:float64")[2]
+    assert minimizers == ["fastmlp", "scipy"]
+
+
+def test_the_tables_of_minimizers(no_runs, capsys):
+    command.main(["--lbfgs", DIGITS, "--rounds", "1", "--markdown"])
+    lines = capsys.readouterr().out.splitlines()
+    name = "64-64-32-10 relu, digits, float32"
+    assert f"| {name} | 1 | PyTorch | 3 | 3 | 24 | 8 | 0.5 | 24 |" in lines
+    # All get to 0.5, which torch does last: the others in their third evaluation as well.
+    assert f"| {name} | 1 | fastmlp | 3 | 3 | 3 | 1 | 0.25 | 3 |" in lines
+    assert f"| {name} | 2 | optax | 3 | - | 9 | 3 | 0.125 | 9 |" in lines
+    # The fastest peers have two threads: SciPy over JAX takes 2.5 ms, SciPy over ours 1.5 ms.
+    assert f"| {name} | 1 | 2.50 | 2.50 | 1.50 | 1.50 |" in lines
+    assert f"| {name} | 2 | 5.00 | 5.00 | 3.00 | 3.00 |" in lines
+
+
+def test_runs_in_json(no_runs, tmp_path, capsys):
+    path = tmp_path / "peers.json"
+    arguments = ["--lbfgs", DIGITS, "--threads", "1", "--rounds", "2", "--json", str(path)]
+    command.main(arguments)
+    (row,) = json.loads(path.read_text())["lbfgs"]
+    assert (row["problem"], row["threads"], row["target"]) == (DIGITS, 1, 0.5)
+    assert list(row["runs"]) == list(minimizations.MINIMIZERS)
+    assert row["runs"]["optax"]["evaluations"] is None
+    assert row["runs"]["fastmlp"]["seconds_each"] == pytest.approx(1e-3)
+    assert row["ratios"]["each"] == pytest.approx(5)
+
+
+def test_the_fastest_run_counts(capsys):
+    runs = [fake_run("scipy", DIGITS, n) for n in (1, 3, 2)]
+    answers = iter(runs)
+    key = ("run", DIGITS, 1, "scipy")
+    label = "digits, SciPy"
+    run = rounds.Measurement(key, label, "s", lambda: next(answers), minimizations.fastest)
+    results = rounds.Results()
+    for told in ("9 ms", "3 ms", "4.5 ms"):
+        results.take(run)
+        assert capsys.readouterr().err.strip() == f"{label}: {told} to an objective of 0.25"
+    assert results.values == {key: runs[1]}
+
+
+def test_a_minimizer_that_is_not_installed_is_skipped(monkeypatch, capsys):
+    monkeypatch.setattr(rounds, "run_apart", fake_run)
+    monkeypatch.setattr(command, "can_run", lambda minimizer: minimizer != "torch")
+    assert command.main(["--lbfgs", DIGITS, "--rounds", "1", "--threads", "1"]) == 0
+    output, progress = capsys.readouterr()
+    assert "PyTorch is not installed: skipped" in progress
+    assert "| PyTorch" not in output
+
+
+def test_a_target_that_was_not_reached_has_no_time():
+    run = fake_run("torch", DIGITS, 1)
+    assert run.seconds_to(1.5) == pytest.approx(16e-3)
+    assert run.seconds_to(0.1) is None
+
+
+@pytest.mark.parametrize(
+    ("minimizer", "name"),
+    [
+        *((minimizer, "4-16-3:float32") for minimizer in minimizations.MINIMIZERS),
+        # optax takes five seconds to compile
+        *((m, "24-8-2:float32") for m in minimizations.MINIMIZERS if m != "optax"),
+    ],
+)
+def test_all_minimize_the_same_function_from_the_same_start(minimizer, name, monkeypatch):
+    """The objective there, by NumPy; and it falls. optax tells it only after an iteration."""
+    if not minimizations.can_run(minimizer):
+        pytest.skip(f"needs {', '.join(minimizations.MINIMIZERS[minimizer].packages)}")
+    module = minimizations.MINIMIZERS[minimizer].module
+    module = importlib.import_module(f"asv_bench.peers.{module}")
+    monkeypatch.setattr(module, "ITERATIONS", 5)
+    monkeypatch.setattr(module, "fastest_run", lambda run: run())
+    problem = minimizations.MINIMIZATIONS[name]
+    run = module.run(problem, 1, minimizer)
+    assert run.iterations == 5
+    assert run.least < run.values[0]
+    assert len(run.values) == len(run.times)
+    assert sorted(run.times) == run.times
+    if minimizer != "optax":
+        assert run.values[0] == pytest.approx(objective_at_start(problem), rel=1e-6)
+
+
+def objective_at_start(problem):
+    layers = problem.start()
+    X, y = problem.data()
+    output = problem.workload.output
+    loss = "cross_entropy" if output == "softmax" else "squared_error"
+    activations = [problem.workload.activation] * (len(layers) - 1)
+    return reference.objective(
+        layers, X, y, activations=activations, output=output, loss=loss, l2=minimizations.L2
+    )
+
+
+def test_the_fastest_of_several_runs_follows_one_that_warms_up():
+    runs = [minimizations.Run(seconds, 1, 1, [0.0], [0.0]) for seconds in (1e-9, 3.0, 2.0)]
+    answers = iter(runs)
+    assert clock.fastest_run(lambda: next(answers), seconds=0.0) is runs[2]
 
 
 # Processes

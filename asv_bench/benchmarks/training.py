@@ -53,6 +53,49 @@ class Training:
     track_epoch.unit = track_step.unit = "seconds"
 
 
+class QuasiNewton:
+    """L-BFGS on a full batch, always as many iterations, from the same start."""
+
+    params = (["digits", "small"], ["float32", "float64"], [1, None])
+    param_names = ("network", "dtype", "n_threads")
+
+    def setup(self, network, dtype, n_threads):
+        if network == "digits":
+            sizes, activation, output, self.iterations = (64, 64, 32, 10), "relu", "softmax", 50
+            self.X, self.y = fastmlp.datasets.load_digits(dtype)
+        else:
+            sizes, activation, output, self.iterations = (24, 8, 2), "tanh", "identity", 200
+            rng = np.random.default_rng(0)
+            self.X = rng.standard_normal((200, 24)).astype(dtype)
+            self.y = np.sin(self.X[:, :2] + self.X[:, 2:4])
+        self.net = fastmlp.MLP(sizes, activation=activation, output=output, dtype=dtype, seed=0)
+        self.start = self.net.theta.copy()
+        # Without tolerances no run ends before its iterations do.
+        self.optimizer = fastmlp.LBFGS(gradient_tolerance=0.0, objective_tolerance=0.0)
+        done = self.fit(n_threads).n_iter
+        if done != self.iterations:
+            raise RuntimeError(f"the fit ended after {done} of {self.iterations} iterations")
+
+    def fit(self, n_threads):
+        self.net.theta[:] = self.start
+        return self.net.fit(
+            self.X,
+            self.y,
+            optimizer=self.optimizer,
+            epochs=self.iterations,
+            l2=1e-4,
+            n_threads=n_threads,
+        )
+
+    def time_lbfgs(self, network, dtype, n_threads):
+        self.fit(n_threads)
+
+    def track_evaluations(self, network, dtype, n_threads):
+        return self.fit(n_threads).n_grad_evals
+
+    track_evaluations.unit = "evaluations"
+
+
 class ManyNetworks:
     """Eight small networks on the digits, 20 epochs each: in one call, and one after another."""
 

@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from asv_bench.peers import libraries, machine, report, tasks
+from asv_bench.peers import libraries, machine, minimization_report, report, tasks
 from asv_bench.peers.figures import FIGURES
+from asv_bench.peers.minimizations import MINIMIZATIONS, MINIMIZERS, can_run, run_here
 from asv_bench.peers.rounds import Results, plan
 
 INTERRUPTED = 130
@@ -19,6 +20,7 @@ examples:
   python -m asv_bench.peers --workloads online mnist512 --threads 1 --rounds 5
   python -m asv_bench.peers --random 20 --seed 3           is it slower anywhere?
   python -m asv_bench.peers --network 20-64-64-1:tanh:64   a look at one network
+  python -m asv_bench.peers --lbfgs                        full-batch L-BFGS
   python -m asv_bench.peers --figures                      calls, start-up and memory
 """
 
@@ -61,6 +63,13 @@ def build_parser():
         metavar="N",
         help="N random networks: widths 1 to 2048, 1 to 8 hidden layers, batch 1 to 4096",
     )
+    what.add_argument(
+        "--lbfgs",
+        nargs="*",
+        choices=MINIMIZATIONS,
+        metavar="NAME",
+        help=f"full-batch L-BFGS on all, or those named: {', '.join(MINIMIZATIONS)}",
+    )
     what.add_argument("--seed", type=int, default=0, help="of the random networks; default 0")
     how = parser.add_argument_group("how")
     how.add_argument(
@@ -77,6 +86,7 @@ def build_parser():
     output.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     output.add_argument("--json", metavar="FILE", help="write all figures to a file")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--minimize", nargs=3, help=argparse.SUPPRESS)
     return parser
 
 
@@ -103,6 +113,8 @@ def chosen(options):
         Tasks and the libraries to time at each, installed or not, fastmlp first.
     figures : list of str
         Names of FIGURES.
+    minimized : list of (Minimization, list of str)
+        Problems and the minimizers to run on each, installed or not.
     """
     networks = options.network or []
     if options.random:
@@ -111,7 +123,10 @@ def chosen(options):
     if figures is not None and not figures:
         figures = [*tasks.CALLS, *FIGURES]
     workloads = options.workloads
-    if workloads is None and figures is None and not networks:
+    minimized = []
+    if options.lbfgs is not None:
+        minimized = [MINIMIZATIONS[name] for name in options.lbfgs or MINIMIZATIONS]
+    if workloads is None and figures is None and not networks and not minimized:
         workloads = tasks.TRAINING
     named = [tasks.TRAINING[name] for name in workloads or []]
     named += [tasks.CALLS[name] for name in figures or [] if name in tasks.CALLS]
@@ -121,7 +136,11 @@ def chosen(options):
         peers = default if options.peers is None else options.peers
         able = [x for x in peers if task.kind in libraries.LIBRARIES[x].kinds]
         timed.append((task, [libraries.OURS, *able]))
-    return timed, [name for name in figures or [] if name in FIGURES]
+    return (
+        timed,
+        [name for name in figures or [] if name in FIGURES],
+        [(problem, list(problem.minimizers)) for problem in dict.fromkeys(minimized)],
+    )
 
 
 def without_missing(timed, skipped):
@@ -134,10 +153,19 @@ def without_missing(timed, skipped):
     return [(task, [x for x in names if x not in skipped]) for task, names in timed]
 
 
-def write(results, timed, options):
+def minimizers_without_missing(minimized):
+    """Leave out the minimizers that need what is not installed, and say so."""
+    for minimizer in dict.fromkeys(m for _, minimizers in minimized for m in minimizers):
+        if not can_run(minimizer):
+            print(f"{MINIMIZERS[minimizer].title} is not installed: skipped", file=sys.stderr)
+    return [(problem, list(filter(can_run, minimizers))) for problem, minimizers in minimized]
+
+
+def write(results, timed, minimized, options):
     """Print the tables, and write the file if one is asked for."""
     values = results.values
     rows, figures = report.rows_of(values, timed, options.threads), report.figures_of(values)
+    runs = minimization_report.rows_of(values, minimized, options.threads)
     layout = report.as_markdown if options.markdown else report.as_text
     inspected = machine.inspect()
     print(machine.describe(inspected))
@@ -145,10 +173,14 @@ def write(results, timed, options):
         print(f"\n{layout(report.cells_of(rows))}")
     if figures:
         print(f"\n{layout(report.cells_of_figures(figures))}")
-    if notes := report.notes_on(results, rows, options.rounds):
+    if runs:
+        print(f"\n{layout(minimization_report.cells_of_runs(runs))}")
+        print(f"\n{layout(minimization_report.cells_of_ratios(runs))}")
+    notes = report.notes_on(results, rows, options.rounds) + minimization_report.notes_on(runs)
+    if notes:
         print("", *notes, sep="\n")
     if options.json:
-        content = report.as_json(inspected, results, rows, options.rounds)
+        content = report.as_json(inspected, results, rows, runs, options.rounds)
         Path(options.json).write_text(content, encoding="utf-8")
 
 
@@ -160,12 +192,17 @@ def main(arguments=None):
         what, name, threads = options.one
         print(libraries.measure(what, name, int(threads)))
         return 0
+    if options.minimize:
+        minimizer, name, threads = options.minimize
+        print(run_here(minimizer, name, int(threads)))
+        return 0
     if options.json and not Path(options.json).absolute().parent.is_dir():
         parser.error(f"--json needs a file in a folder that exists, got {options.json}")
-    timed, figures = chosen(options)
+    timed, figures, minimized = chosen(options)
     results, status = Results(), 0
     timed = without_missing(timed, results.skipped)
-    measurements = plan(timed, figures, options.threads)
+    minimized = minimizers_without_missing(minimized)
+    measurements = plan(timed, figures, minimized, options.threads)
     try:
         for n_round in range(1, options.rounds + 1):
             print(f"round {n_round} of {options.rounds}", file=sys.stderr)
@@ -174,7 +211,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("interrupted; what there is so far:", file=sys.stderr)
         status = INTERRUPTED
-    write(results, timed, options)
+    write(results, timed, minimized, options)
     return status
 
 

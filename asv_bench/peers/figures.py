@@ -1,4 +1,4 @@
-"""Figures of fastmlp alone: start-up, memory, and what SciPy's L-BFGS-B leaves to the kernels.
+"""Figures of fastmlp alone: start-up, memory, and what L-BFGS leaves to the kernels.
 
 Start-up and memory are those of the suites `startup` and `memory`, which asv runs.
 """
@@ -30,6 +30,21 @@ benchmark.setup()
 {work}
 unit = 1 if sys.platform == "darwin" else 1024
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+"""
+
+EVALUATIONS = """
+import sys
+sys.path.append("tests")
+from fastmlp import LBFGS, Scipy, minimize
+from more_garbow_hillstrom import PROBLEMS
+ours, theirs = (
+    sum(
+        minimize(problem.value_and_grad, problem.start, optimizer=optimizer).n_grad_evals
+        for problem in PROBLEMS.values()
+    )
+    for optimizer in (LBFGS(), Scipy("L-BFGS-B"))
+)
+print(100 * ours / theirs)
 """
 
 DATA = "benchmark.peakmem_data_alone()"
@@ -100,13 +115,23 @@ def memory_beyond(less, more):
     return peak_memory(f"{less}; {more}") - peak_memory(less)
 
 
+def relative_evaluations():
+    """Evaluations of LBFGS in percent of those of SciPy's L-BFGS-B, on the functions of a test."""
+    return float(run_python(["-c", EVALUATIONS]))
+
+
 FIGURES = {
     "lbfgs_share": Figure(
-        "share of L-BFGS-B's time on the digits, 64-64-32-10, that is spent in the kernels",
+        "share of L-BFGS's time on the digits, 64-64-32-10, that is spent in the kernels",
         "%",
         lambda n_threads: 100 * measure_apart("lbfgs_share", "digits", n_threads),
         threaded=True,
         best=max,
+    ),
+    "lbfgs_evaluations": Figure(
+        "evaluations of L-BFGS on the functions of Moré, Garbow & Hillstrom, of those of SciPy's",
+        "%",
+        relative_evaluations,
     ),
     "import": Figure("`import fastmlp` beyond `import numba`", "s", import_seconds),
     "process": Figure(

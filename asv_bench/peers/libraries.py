@@ -83,14 +83,22 @@ def measure_apart(what, name, n_threads):
     ------
     processes.Failed
     """
+    return float(output_apart(["--one", what, name], n_threads).split()[-1])
+
+
+def output_apart(arguments, n_threads):
+    """What the command prints in a new process with that many threads, given last to it.
+
+    Raises
+    ------
+    processes.Failed
+    """
     n_threads = str(n_threads)
-    arguments = ["-m", "asv_bench.peers", "--one", what, name, n_threads]
-    output = run_python(
-        arguments,
+    return run_python(
+        ["-m", "asv_bench.peers", *arguments, n_threads],
         OMP_NUM_THREADS=n_threads,
         OPENBLAS_NUM_THREADS=n_threads,
         MKL_NUM_THREADS=n_threads,
         PJRT_NPROC=n_threads,  # the size of JAX's thread pool
         JAX_PLATFORMS="cpu",
     )
-    return float(output.split()[-1])

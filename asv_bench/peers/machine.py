@@ -20,7 +20,7 @@ def inspect():
     features = llvmlite.binding.get_host_cpu_features()
     distributions = dict.fromkeys(library.distribution for library in LIBRARIES.values())
     versions = {"fastmlp": fastmlp.__version__}
-    for distribution in [*distributions, "numpy", "numba", "scipy"]:
+    for distribution in [*distributions, "optax", "numpy", "numba", "scipy"]:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions.setdefault(distribution, importlib.metadata.version(distribution))
     return {
@@ -49,5 +49,5 @@ def describe(machine):
     titles |= {"python": "Python", "numpy": "NumPy", "numba": "Numba", "scipy": "SciPy"}
     return (
         f"{machine['cpu']}{f' ({extension})' if extension else ''}, {machine['cores']} cores; "
-        + ", ".join(f"{titles[name]} {version}" for name, version in versions.items())
+        + ", ".join(f"{titles.get(name, name)} {version}" for name, version in versions.items())
     )

@@ -166,7 +166,7 @@ def as_markdown(table):
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
-def as_json(machine, results, rows, n_rounds):
+def as_json(machine, results, rows, runs, n_rounds):
     """Everything, in JSON: a str.
 
     Parameters
@@ -176,6 +176,8 @@ def as_json(machine, results, rows, n_rounds):
     results : rounds.Results
     rows : list of dict
         As of `rows_of`.
+    runs : list of dict
+        As of `minimization_report.rows_of`.
     n_rounds : int
     """
     peaks = [
@@ -188,6 +190,7 @@ def as_json(machine, results, rows, n_rounds):
         "rounds": n_rounds,
         "peaks": peaks,
         "rows": rows,
+        "lbfgs": runs,
         "figures": figures_of(results.values),
         "skipped": results.skipped,
         "failed": results.failed,

@@ -7,18 +7,25 @@ from functools import partial
 
 from asv_bench.peers.figures import FIGURES
 from asv_bench.peers.libraries import LIBRARIES, measure_apart
+from asv_bench.peers.minimizations import MINIMIZERS, Run, fastest, run_apart
 from asv_bench.peers.processes import Failed
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number to be had, and which of several rounds counts: the least or the most."""
+    """One number, or Run, to be had, and which of several rounds counts: the least or the most."""
 
     key: tuple
     label: str
     unit: str
-    measure: Callable[[], float]
+    measure: Callable[[], float | Run]
     best: Callable = min
+
+    def told(self, value):
+        """What was measured, in words."""
+        if isinstance(value, Run):
+            return f"{with_unit(value.seconds, self.unit)} to an objective of {value.least:.6g}"
+        return with_unit(value, self.unit)
 
 
 @dataclass
@@ -29,7 +36,8 @@ class Results:
     ----------
     values : dict
         The best of all rounds: seconds of a step or call by ("seconds", task name, threads,
-        library), GFLOP/s by ("peak", dtype, threads), others by ("figure", name, threads).
+        library), GFLOP/s by ("peak", dtype, threads), a `minimizations.Run` by ("run", problem
+        name, threads, minimizer), others by ("figure", name, threads).
     skipped : list of str
         The libraries that are not installed.
     failed : dict
@@ -53,10 +61,10 @@ class Results:
             return
         known = self.values.get(measurement.key, value)
         self.values[measurement.key] = measurement.best(value, known)
-        print(f"  {label}: {with_unit(value, measurement.unit)}", file=sys.stderr)
+        print(f"  {label}: {measurement.told(value)}", file=sys.stderr)
 
 
-def plan(timed, figures, threads):
+def plan(timed, figures, minimized, threads):
     """The measurements of a round.
 
     Parameters
@@ -65,6 +73,8 @@ def plan(timed, figures, threads):
         Tasks, and which of LIBRARIES are timed at each.
     figures : list of str
         Of FIGURES.
+    minimized : list of (Minimization, list of str)
+        Problems, and which of MINIMIZERS are run on each.
     threads : list of int
     """
     measurements = []
@@ -80,6 +90,13 @@ def plan(timed, figures, threads):
                 seconds = partial(measure_apart, library, task.name, n)
                 key = ("seconds", task.name, n, library)
                 measurements.append(Measurement(key, label, "s", seconds))
+    for problem, minimizers in minimized:
+        for n in threads:
+            for minimizer in minimizers:
+                label = f"{problem.name}, {in_threads(n)}, {MINIMIZERS[minimizer].title}"
+                run = partial(run_apart, minimizer, problem.name, n)
+                key = ("run", problem.name, n, minimizer)
+                measurements.append(Measurement(key, label, "s", run, fastest))
     for name in figures:
         figure = FIGURES[name]
         for n in threads if figure.threaded else [None]:

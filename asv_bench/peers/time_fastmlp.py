@@ -8,7 +8,7 @@ import fastmlp
 from asv_bench.peers.clock import SECONDS_PER_RUN, fastest_call
 from fastmlp.kernels import _jit
 
-# Of L-BFGS-B, and how often it is run after once to warm up.
+# Of L-BFGS, and how often it is run after once to warm up.
 ITERATIONS = 100
 RUNS = 5
 
@@ -60,9 +60,9 @@ def train(net, X, y, workload, n_threads):
 
 
 def lbfgs_share(n_threads):
-    """Share of L-BFGS-B's time on the digits that is spent in compiled kernels.
+    """Share of L-BFGS's time on the digits that is spent in compiled kernels.
 
-    64-64-32-10, at most 100 iterations; the rest is SciPy's own work and what lies between.
+    64-64-32-10, at most 100 iterations; the rest is the Python between them.
     """
     in_kernels = 0.0
     kernel_of = _jit.Twin._get
