@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp.kernels._jit import cache_directory
-from fastmlp.kernels.threads import available_cores, choose_parts
+from fastmlp.kernels.threads import available_cores
 from fastmlp.network import MLP
 from fastmlp.result import Status
 from fastmlp.solvers import LBFGS
@@ -55,14 +55,6 @@ def warmup(dtypes=("float32",)) -> Path | None:
                 raise KeyboardInterrupt
             net.predict(X, n_threads=n_threads)
             net.loss_and_grad(X, y, n_threads=n_threads)
-        # One for a thread alone and, where there are cores for it, one worth sharing out.
-        sizes = ((2, 1), (256, 500))[: min(2, choose_parts(1e12, None))]
-        for n_rows, width in sizes:
-            result = MLP([1, width, 1], dtype=net.dtype).fit(
-                np.ones((n_rows, 1)), np.zeros(n_rows), optimizer="levenberg_marquardt", epochs=1
-            )
-            if result.status is Status.INTERRUPTED:
-                raise KeyboardInterrupt
     # Solvers' own kernels are for float64 whatever the network.
     for optimizer in ("bfgs", "lbfgs", LBFGS(bounds=(1.0, 2.0))):
         result = minimize(

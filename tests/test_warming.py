@@ -52,9 +52,6 @@ for dtype in ("float32", "float64"):
         for n_rows in (1, 7, 5000):
             net.predict(X[:n_rows], n_threads=n_threads)
     fastmlp.fit_many([net, net.copy()], X, y, epochs=1)
-    for width in (3, 200):
-        net = fastmlp.MLP([6, width, 1], dtype=dtype)
-        net.fit(X, X[:, 0], optimizer="levenberg_marquardt", epochs=1, sample_weight=y + 1)
 print(json.dumps([before, compiled()]))
 """
 
