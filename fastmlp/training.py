@@ -18,10 +18,12 @@ from fastmlp.solvers import (
     SR1,
     Broyden,
     ConjugateGradient,
+    GaussianProcessNewton,
     GradientDescent,
     KieferWolfowitz,
     LeastSquaresNewton,
     LevenbergMarquardt,
+    NoiseTolerantBFGS,
     Scipy,
     Solver,
     StochasticLBFGS,
@@ -53,6 +55,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "spsa": SPSA,
     "stochastic_lbfgs": StochasticLBFGS,
     "least_squares_newton": LeastSquaresNewton,
+    "gaussian_process_newton": GaussianProcessNewton,
+    "noise_tolerant_bfgs": NoiseTolerantBFGS,
 }
 
 # Epochs of a stochastic optimizer where `fit` is given none.

@@ -37,13 +37,7 @@ class DenseQuasiNewton(LineDescent):
     """
 
     def check(self, function):
-        n = function.size
-        if n > MOST_PARAMETERS:
-            raise ValueError(
-                f"{type(self).__name__} keeps a matrix for at most {MOST_PARAMETERS:,} parameters, "
-                f"{_gigabytes(MOST_PARAMETERS)}, and would take {_gigabytes(n)} for {n:,}; "
-                "LBFGS takes any number"
-            )
+        check_size(type(self).__name__, function.size)
 
     def start(self, function, x0):
         # H by its lower triangle. It says nothing while n_pairs is 0.
@@ -190,6 +184,16 @@ class SR1(DenseQuasiNewton):
         if not abs(ry) > _SMALLEST_COSINE * math.sqrt(_dot(r, r) * _dot(y, y)):
             return None
         return Factors(1.0 / ry, -1.0 / ry, 1.0 / ry)
+
+
+def check_size(name: str, n: int) -> None:
+    """Refuse more parameters than a dense matrix is kept for."""
+    if n > MOST_PARAMETERS:
+        raise ValueError(
+            f"{name} keeps a matrix for at most {MOST_PARAMETERS:,} parameters, "
+            f"{_gigabytes(MOST_PARAMETERS)}, and would take {_gigabytes(n)} for {n:,}; "
+            "LBFGS takes any number"
+        )
 
 
 def broyden_factors(sy, yHy, sBs, phi):
