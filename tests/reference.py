@@ -755,6 +755,42 @@ def rank_two_update(H, s, q, ss, sq, qq):
     return H + both @ np.array([[ss, sq], [sq, qq]]) @ both.T
 
 
+def factor_by_rows(A):
+    """Cholesky's lower factor, or None if A is not positive definite."""
+    try:
+        return np.linalg.cholesky(A)
+    except np.linalg.LinAlgError:
+        return None
+
+
+def solve_lower(L, B):
+    """Solutions of L x = b as rows, for the rows b of B."""
+    return np.linalg.solve(L, B.T).T
+
+
+def solve_transposed(L, B):
+    """Solutions of L^T x = b as rows, for the rows b of B."""
+    return np.linalg.solve(L.T, B.T).T
+
+
+def rotate_rows(A, p, q, c, s):
+    """Two rows of A turned by an angle of the cosine c and the sine s."""
+    turned = A.copy()
+    turned[[p, q]] = np.array([[c, -s], [s, c]]) @ A[[p, q]]
+    return turned
+
+
+def diagonalize(A):
+    """Eigenvalues in ascending order, and eigenvectors as rows."""
+    eigenvalues, vectors = np.linalg.eigh(A)
+    return eigenvalues, vectors.T
+
+
+def subtract_multiple(x, factor, y):
+    """x - factor y."""
+    return x - factor * y
+
+
 def task_gradient(gradients, layer, k0, k1):
     """Rows ``k0 : k1`` of the gradient of one layer's [W; b]."""
     return np.vstack(gradients[layer])[k0:k1]

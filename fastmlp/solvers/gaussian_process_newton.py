@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmlp.kernels.gaussian_process import (
+    diagonalize,
+    factor_by_rows,
+    solve_lower,
+    solve_transposed,
+)
 from fastmlp.result import Status
 from fastmlp.solvers.regularized_search import (
     StochasticNewton,
@@ -167,8 +173,7 @@ class GaussianProcessNewton(StochasticNewton):
         if not largest > 0.0:
             return -gradient / max(1.0, euclidean_norm(gradient))
         floor = np.maximum(stds, _SMALLEST_CURVATURE * largest)
-        scaled = np.einsum("ij,i->j", axes, gradient) / np.maximum(np.abs(curvatures), floor)
-        direction = -np.einsum("ij,j->i", axes, scaled)
+        direction = -((axes @ gradient) / np.maximum(np.abs(curvatures), floor)) @ axes
         length = euclidean_norm(direction)
         return direction if length <= self.length_scale else direction * self.length_scale / length
 
@@ -179,26 +184,30 @@ class GaussianProcessNewton(StochasticNewton):
     def curvatures(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Eigenvalues and eigenvectors of the posterior mean at x, with standard deviations.
 
+        In no order.
+
         Returns
         -------
         curvatures : ndarray (n,)
         axes : ndarray (n, n)
-            Eigenvectors as columns.
+            Eigenvectors as rows.
         stds : ndarray (n,)
             Posterior standard deviations of the curvatures along the axes; 0 where there is no
             observation yet to estimate the prior from.
         """
-        from scipy.linalg.lapack import dpotrs
-
         correlations = self._correlations(state["nodes"], x[None])[:, 0]
-        curvatures, axes = np.linalg.eigh(self._posterior_mean(state, correlations))
+        mean = self._posterior_mean(state, correlations)
+        axes = np.empty_like(mean)
+        diagonalize.serial(mean, axes)
+        curvatures = np.diag(mean).copy()
         variance = state["variance"]
         if not variance > 0.0:
             return curvatures, axes, np.zeros(x.size)
-        along = (2.0 * variance * correlations)[:, None] * (state["directions"] @ axes)
-        covariances = (along[:, None, :] * axes).reshape(-1, x.size)
-        solved, _ = dpotrs(state["factor"], covariances, lower=1)
-        explained = np.einsum("ij,ij->j", covariances, solved)
+        along = 2.0 * variance * correlations * (axes @ state["directions"].T)
+        # A row for each axis; what is left of them are their shares that observations explain.
+        covariances = (along[:, :, None] * axes[:, None, :]).reshape(x.size, -1)
+        solve_lower.serial(state["factor"], covariances)
+        explained = np.einsum("ij,ij->i", covariances, covariances)
         return curvatures, axes, np.sqrt(np.maximum(2.0 * variance - explained, 0.0))
 
     def _posterior_mean(self, state, correlations):
@@ -262,8 +271,6 @@ class GaussianProcessNewton(StochasticNewton):
 
     def _condition(self, state):
         """Find the prior's variance, the covariance's Cholesky factor, and the weights with it."""
-        from scipy.linalg.lapack import dpotrf, dpotrs
-
         variance = self._prior_variance(state)
         if not variance > 0.0:
             return
@@ -278,13 +285,14 @@ class GaussianProcessNewton(StochasticNewton):
         K[i, i] += np.repeat(own, n)
         K[i[n:], i[:-n]] -= np.repeat(shared, n)
         K[i[:-n], i[n:]] -= np.repeat(shared, n)
-        factor, failure = dpotrf(K, lower=1)
-        if failure:  # rounding has got the better of it: nothing is known before the next pair
+        if not factor_by_rows.serial(K):
+            # Rounding has got the better of it: nothing is known before the next observation.
             state["variance"] = 0.0
             return
-        residuals = state["slopes"] - self.prior_mean * u
-        weights, _ = dpotrs(factor, residuals.ravel(), lower=1)
-        state.update(variance=variance, factor=factor, weights=weights.reshape(m, n))
+        weights = (state["slopes"] - self.prior_mean * u).reshape(1, m * n)
+        solve_lower.serial(K, weights)
+        solve_transposed.serial(K, weights)
+        state.update(variance=variance, factor=K, weights=weights.reshape(m, n))
 
     def _prior_variance(self, state):
         """By the mean square of all observations, less noise; at least what noise could hide."""
@@ -315,7 +323,7 @@ def difference_covariance(directions: np.ndarray, covariances: np.ndarray) -> np
     """
     m, n = directions.shape
     products = covariances * np.einsum("ia,ja->ij", directions, directions)
-    K = np.einsum("ij,ja,ib->iajb", covariances, directions, directions)
+    K = np.einsum("ij,ja,ib->iajb", covariances, directions, directions, order="C")
     diagonal = np.arange(n)
     K[:, diagonal, :, diagonal] += products
     return K.reshape(m * n, m * n)
