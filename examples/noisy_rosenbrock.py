@@ -1,11 +1,9 @@
 """Rosenbrock's valley with noise of standard deviation 30 on the value and on the gradient.
 
-f(theta) = (1 - theta_1)^2 + 100 (theta_2 - theta_1^2)^2, from (-1.2, 1), where f is 24.2, to (1, 1).
+f(theta) = (1 - theta_1)^2 + 100 (theta_2 - theta_1^2)^2, from (-1.2, 1) with f = 24.2 to (1, 1).
 Every evaluation has its own noise N(0, 30^2), on the value and on each component of the gradient.
 A deterministic method takes noise for curvature, and for the end of what can be gained. 100 runs
-each, with other noise, of BFGS and of four methods that heed noise.
-
-By default on all cores; 10,000 gradients in each run take a minute or two.
+each, with other noise, of BFGS and of four methods that heed noise; on all cores a minute or two.
 """
 
 import argparse
@@ -102,21 +100,22 @@ def draw(problem, ends, path):
             *ends[name].T, "o", color=colour, markersize=5, alpha=0.6, markeredgewidth=0, zorder=3
         )
         panel.plot(*problem.make_start(0), "o", color="white", markeredgecolor="black", zorder=4)
-        panel.plot(*problem.minimum, "*", color="white", markeredgecolor="black", markersize=15)
+        panel.plot(
+            *problem.minimum, "*", color="#F0E442", markeredgecolor="black", markersize=15, zorder=5
+        )
         outside = np.sum((np.abs(ends[name][:, 0]) > 2.2) | (np.abs(ends[name][:, 1] - 1.5) > 2.7))
         panel.set_title(name if not outside else f"{name} ({outside} outside)")
         panel.set(xlim=(-2.2, 2.2), ylim=(-1.2, 4.2), xlabel=r"$\theta_1$", ylabel=r"$\theta_2$")
-    distances = [np.linalg.norm(ends[name] - problem.minimum, axis=1) for name in names]
-    boxes = panels[-1].boxplot(
-        distances, vert=False, whis=(5, 95), showfliers=False, patch_artist=True, widths=0.6
-    )
-    for box, median, colour in zip(boxes["boxes"], boxes["medians"], COLOURS, strict=False):
-        box.set(facecolor=colour, alpha=0.6)
-        median.set(color="black", linewidth=2)
-    panels[-1].set_yticks(range(1, len(names) + 1), names)
-    panels[-1].invert_yaxis()
-    panels[-1].set(xlim=(0, None), xlabel="distance from the minimum")
-    panels[-1].set_title("medians, quartiles, 5% and 95%")
+    panel = panels[-1]
+    for k, (name, colour) in enumerate(zip(names, COLOURS, strict=True)):
+        distances = np.linalg.norm(ends[name] - problem.minimum, axis=1)
+        lowest, low, median, high, highest = np.percentile(distances, [5, 25, 50, 75, 95])
+        panel.plot([lowest, highest], [k, k], color=colour, linewidth=1.5)
+        panel.plot([low, high], [k, k], color=colour, linewidth=9, alpha=0.6, solid_capstyle="butt")
+        panel.plot(median, k, "|", color="black", markersize=16, markeredgewidth=2.5)
+        panel.text(0.03, k - 0.28, name)
+    panel.set(xlim=(0, None), ylim=(len(names) - 0.5, -0.7), yticks=[])
+    panel.set(xlabel="distance from the minimum", title="medians, quartiles, 5% and 95%")
     drawn.suptitle(
         f"{N_RUNS} runs each on noisy Rosenbrock, where BFGS stops and after "
         f"{BUDGETS[-1]:,} gradients; circle: start, star: minimum"
