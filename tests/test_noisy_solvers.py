@@ -396,13 +396,12 @@ def test_a_dense_matrix_is_for_a_limited_number_of_parameters():
 # Both
 
 
-@every_solver
+@pytest.mark.parametrize("solver", [GaussianProcessNewton(), NoiseTolerantBFGS(patience=10**6)])
 def test_directions_descend(solver):
-    """As the gradient that was known says, however wrong it is."""
+    """As the gradient says that was known, however wrong it is."""
     states = run(solver, Noisy(rosenbrock, 2, noise=30.0), ROSENBROCK_START, FEW)
     for before, after in pairwise(states):
-        if after["n_averaged"] == before["n_averaged"] if "n_averaged" in after else True:
-            assert before["gradient"] @ (after["x"] - before["x"]) < 0
+        assert before["gradient"] @ (after["x"] - before["x"]) < 0
 
 
 @every_solver

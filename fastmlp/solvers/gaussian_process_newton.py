@@ -26,6 +26,8 @@ MOST_PARAMETERS = 30
 # Observations remembered unless said otherwise, and the most equations that they may make.
 _OBSERVATIONS, _EQUATIONS = 20, 300
 
+# Products below are by einsum, which leaves BLAS and its threads asleep.
+
 # Gauss-Legendre quadrature on [0, 1], exact for polynomials up to the degree 7. For the kernel
 # along a segment as long as its length scale, the error is 1e-7 of it.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
@@ -173,7 +175,8 @@ class GaussianProcessNewton(StochasticNewton):
         if not largest > 0.0:
             return -gradient / max(1.0, euclidean_norm(gradient))
         floor = np.maximum(stds, _SMALLEST_CURVATURE * largest)
-        direction = -((axes @ gradient) / np.maximum(np.abs(curvatures), floor)) @ axes
+        along = np.einsum("ai,i->a", axes, gradient) / np.maximum(np.abs(curvatures), floor)
+        direction = -np.einsum("a,ai->i", along, axes)
         length = euclidean_norm(direction)
         return direction if length <= self.length_scale else direction * self.length_scale / length
 
@@ -203,7 +206,8 @@ class GaussianProcessNewton(StochasticNewton):
         variance = state["variance"]
         if not variance > 0.0:
             return curvatures, axes, np.zeros(x.size)
-        along = 2.0 * variance * correlations * (axes @ state["directions"].T)
+        along = np.einsum("ai,mi->am", axes, state["directions"])
+        along *= 2.0 * variance * correlations
         # A row for each axis; what is left of them are their shares that observations explain.
         covariances = (along[:, :, None] * axes[:, None, :]).reshape(x.size, -1)
         solve_lower.serial(state["factor"], covariances)
@@ -215,7 +219,7 @@ class GaussianProcessNewton(StochasticNewton):
         if state["variance"] > 0.0:
             # H and an observation along u have the covariance k (a u' + u a') for weights a.
             k = state["variance"] * correlations
-            half = (k[:, None] * state["weights"]).T @ state["directions"]
+            half = np.einsum("mi,mj->ij", k[:, None] * state["weights"], state["directions"])
             mean += half + half.T
         return mean
 
@@ -245,7 +249,7 @@ class GaussianProcessNewton(StochasticNewton):
         nodes = appended("nodes", start + NODES[:, None] * s)
         correlations = np.empty((kept + 1, kept + 1))
         correlations[:kept, :kept] = state["correlations"][first:, first:]
-        newest = self._correlations(nodes, nodes[-1]) @ WEIGHTS
+        newest = np.einsum("mp,p->m", self._correlations(nodes, nodes[-1]), WEIGHTS)
         correlations[kept], correlations[:, kept] = newest, newest
         correlations[kept, kept] *= 1.0 + scatter * scatter
         state.update(
@@ -267,7 +271,7 @@ class GaussianProcessNewton(StochasticNewton):
         """Of the Hessian's means along segments (m, q, n) with it at points (p, n): (m, p)."""
         d = nodes[:, :, None] - points
         exponents = np.einsum("mqpi,mqpi->mpq", d, d) / (-2.0 * self.length_scale**2)
-        return np.exp(exponents) @ WEIGHTS
+        return np.einsum("mpq,q->mp", np.exp(exponents), WEIGHTS)
 
     def _condition(self, state):
         """Find the prior's variance, the covariance's Cholesky factor, and the weights with it."""
