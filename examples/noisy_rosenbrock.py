@@ -3,7 +3,7 @@
 f(theta) = (1 - theta_1)^2 + 100 (theta_2 - theta_1^2)^2, from (-1.2, 1) with f = 24.2 to (1, 1).
 Every evaluation has its own noise N(0, 30^2), on the value and on each component of the gradient.
 A deterministic method takes noise for curvature, and for the end of what can be gained. 100 runs
-each, with other noise, of BFGS and of four methods that heed noise; on all cores a minute or two.
+each, with other noise, of BFGS and of four methods that heed noise; on two cores it takes a minute.
 """
 
 import argparse
