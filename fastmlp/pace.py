@@ -6,6 +6,10 @@ CALL_SECONDS = 0.1
 # The speed assumed before any call was timed; low, so that the first call ends early.
 _FIRST_FLOPS_PER_SECOND = 1e9
 
+# What takes no longer alone has no need of a team, and of what its first calls may cost: loading a
+# kernel, waking threads, waiting for cores that others use.
+SECONDS_ALONE = 0.02
+
 # Each way is timed in so many calls before one is preferred: the fastest of them counts.
 _FIRST_CALLS = 3
 
@@ -33,13 +37,16 @@ class Pace:
     ----------
     ways : sequence of bool
         Those allowed, in the order to try them: True is as a team, False is alone.
+    seconds_alone : float, default 0.0
+        How long to go alone before a team is tried.
     """
 
-    def __init__(self, ways):
+    def __init__(self, ways, seconds_alone=0.0):
         self._ways = ways
         self._n_calls = dict.fromkeys(ways, 0)
         self._speeds = dict.fromkeys(ways, 0.0)
         self._seconds_since_trial = 0.0
+        self._seconds_alone = seconds_alone  # that are left
 
     def is_new(self, way):
         """Whether no call was timed that way."""
@@ -47,6 +54,8 @@ class Pace:
 
     def next(self):
         """The way to go and how many floating-point operations to do."""
+        if self._seconds_alone > 0:
+            return False, max(first_flops(), self._speeds[False] * self._seconds_alone)
         for way in self._ways:
             if self._n_calls[way] < _FIRST_CALLS:
                 return way, first_flops()
@@ -62,9 +71,11 @@ class Pace:
         self._n_calls[way] += 1
         self._speeds[way] = max(flops / max(seconds, 1e-7), _MEMORY * self._speeds[way])
         self._seconds_since_trial += seconds
+        if not way:
+            self._seconds_alone -= seconds
 
     def skip_to_trial(self, flops):
-        """Go ahead to the next trial of the team, if it is the slower way, else stay.
+        """Go ahead to the next trial of the team, if that is far or the slower way, else stay.
 
         Returns
         -------
@@ -72,6 +83,9 @@ class Pace:
             How many calls of so many floating-point operations are to be done alone until then.
         """
         alone, team = self._speeds[False], self._speeds[True]
+        if self._seconds_alone > 0 and alone:
+            seconds, self._seconds_alone = self._seconds_alone, 0.0
+            return int(seconds * alone / flops)
         if min(self._n_calls.values()) < _FIRST_CALLS or team > alone:
             return 0
         seconds = _SECONDS_BETWEEN_TRIALS - self._seconds_since_trial

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmlp.kernels import codes, epoch
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
-from fastmlp.pace import Pace, first_flops
+from fastmlp.pace import SECONDS_ALONE, Pace, first_flops
 from fastmlp.workspace import Workspace, chunk_rows, chunk_table, count_weights
 
 # Activations whose derivatives the forward pass keeps for the backward pass.
@@ -108,7 +108,9 @@ class Sweep:
         self._chunk_flops = 6.0 * rows * n_weights
         self._no_update = Update(np.empty(0, dtype), np.empty(0), np.inf)
         self._order = _AS_THEY_LIE
-        self._pace = Pace([True, False] if n_parts > 1 else [False])
+        # Who names a number of threads may count on them from the start.
+        seconds_alone = SECONDS_ALONE if problem.n_threads is None else 0.0
+        self._pace = Pace([True, False], seconds_alone) if n_parts > 1 else Pace([False])
         # One call does a small sweep. Where it goes alone, no clock need be read; see `Pace`.
         self._flops = self._n_chunks * self._chunk_flops
         self._is_small = self._flops <= first_flops()

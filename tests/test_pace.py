@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastmlp.pace import CALL_SECONDS, Pace, first_flops
+from fastmlp.pace import CALL_SECONDS, SECONDS_ALONE, Pace, first_flops
 
 TEAM, ALONE = True, False
 
@@ -43,11 +43,22 @@ def test_one_interrupted_call_is_no_verdict():
     assert pace.next()[0] is TEAM
 
 
-def test_the_team_goes_first_and_both_ways_are_timed_more_than_once():
+def test_both_ways_are_timed_more_than_once():
     ways = [way for way, _ in follow(Pace([TEAM, ALONE]), {TEAM: 1e12, ALONE: 1e12}, 1)]
     n = ways.index(ALONE)
     assert n > 1
     assert ways[: 2 * n] == [TEAM] * n + [ALONE] * n
+
+
+@pytest.mark.parametrize("speed", [1e10, 1e11])
+def test_what_is_soon_done_alone_has_no_team(speed):
+    pace = Pace([TEAM, ALONE], SECONDS_ALONE)
+    calls = follow(pace, {TEAM: 1e12, ALONE: speed}, 0.9 * SECONDS_ALONE, largest=1e7)
+    assert all(way is ALONE for way, _ in calls)
+    # Yet not for long: a network worth a team has one within a tenth of a second.
+    calls = follow(Pace([TEAM, ALONE], SECONDS_ALONE), {TEAM: 1e12, ALONE: speed}, 0.2)
+    assert sum(seconds for way, seconds in calls if way is ALONE) < 0.15
+    assert calls[-1][0] is TEAM
 
 
 def test_calls_take_about_as_long_as_they_should():
@@ -81,4 +92,12 @@ def test_short_calls_of_a_faster_team_all_look_at_the_clock():
         way, _ = pace.next()
         pace.learn(way, 1e6, 1e-5 if way is TEAM else 2e-5)
         assert pace.skip_to_trial(1e6) == 0
+    assert pace.next()[0] is TEAM
+
+
+def test_the_first_moments_go_alone_without_a_clock():
+    pace = Pace([TEAM, ALONE], SECONDS_ALONE)
+    assert pace.next()[0] is ALONE
+    pace.learn(ALONE, 1e6, 2e-5)
+    assert 500 < pace.skip_to_trial(1e6) < 2000
     assert pace.next()[0] is TEAM
