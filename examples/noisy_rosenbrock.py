@@ -57,14 +57,14 @@ def quartiles(values):
     return f"{median:6.2f} ({low:.2f} to {high:.2f})"
 
 
-def main(figure=None):
+def main(figure=None, n_runs=N_RUNS):
     problem = fastmlp.load_problem("noisy_rosenbrock")
-    print(f"{N_RUNS} runs: medians, and quartiles in parentheses")
+    print(f"{n_runs} runs: medians, and quartiles in parentheses")
     print(f"{'':<22}{'gradients':>9}  {'distance from (1, 1)':<23}{'f without noise':<23}")
     ends = {}
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         for name in OPTIMIZERS:
-            runs = list(pool.map(partial(points_at_budgets, name), range(N_RUNS), chunksize=5))
+            runs = list(pool.map(partial(points_at_budgets, name), range(n_runs), chunksize=5))
             points = np.array([found for found, _ in runs])
             spent = np.median([n_evals for _, n_evals in runs])
             for k, budget in enumerate(BUDGETS):
@@ -117,7 +117,7 @@ def draw(problem, ends, path):
     panel.set(xlim=(0, None), ylim=(len(names) - 0.5, -0.7), yticks=[])
     panel.set(xlabel="distance from the minimum", title="medians, quartiles, 5% and 95%")
     drawn.suptitle(
-        f"{N_RUNS} runs each on noisy Rosenbrock, where BFGS stops and after "
+        f"{len(ends[names[0]])} runs each on noisy Rosenbrock, where BFGS stops and after "
         f"{BUDGETS[-1]:,} gradients; circle: start, star: minimum"
     )
     drawn.savefig(path, dpi=100)
@@ -130,4 +130,12 @@ COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--figure", metavar="PATH", help="draw the ends of all runs into this file")
-    main(parser.parse_args().figure)
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=N_RUNS,
+        metavar="N",
+        help="of each method (default: %(default)s)",
+    )
+    arguments = parser.parse_args()
+    main(arguments.figure, arguments.runs)
