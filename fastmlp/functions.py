@@ -127,17 +127,9 @@ class _Batch(Function):
 
     def __init__(self, whole, rows):
         objective = whole._objective
-        X, Y, weights = objective.samples
-        n_rows = whole._n_rows
         self._whole = whole
         self._problem = objective.problem._replace(n_rows=rows.size)
-        self._samples = (
-            X.reshape(n_rows, -1)[rows].ravel(),
-            Y.reshape(n_rows, -1)[rows].ravel(),
-            weights[rows] if weights.size else weights,
-        )
-        for array in self._samples:
-            array.setflags(write=False)
+        self._samples = objective.take(rows)
         self.size, self.resolution, self.rng = whole.size, whole.resolution, whole.rng
         self.l1 = whole.l1
 

@@ -16,10 +16,9 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastmlp.losses import LOSSES, LOSS_PARAMETERS
+from fastmlp.losses import LOSS_PARAMETERS, LOSSES
 from fastmlp.monitor import Monitor
 from fastmlp.network import MLP
 from fastmlp.objective import Objective
@@ -28,6 +27,7 @@ from fastmlp.result import Status, Trace
 from fastmlp.running import HAND_OVER, run_solver, run_stochastic
 from fastmlp.schedules import Schedule
 from fastmlp.sklearn.scaling import Scaling
+from fastmlp.sklearn.sparse_rows import SparseObjective, blocks
 from fastmlp.sklearn.stages import (
     RATE_DIVISOR,
     SMALLEST_RATE,
@@ -100,8 +100,7 @@ def partial_fit_is_there(estimator):
     stages = as_stages(estimator)
     if len(stages) > 1 or not is_stochastic(stages[0]):
         raise AttributeError(
-            "partial_fit is only available for one stochastic solver, "
-            f"{estimator.solver!r} is not."
+            f"partial_fit is only available for one stochastic solver, {estimator.solver!r} is not."
         )
     return True
 
@@ -236,7 +235,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         try:
             yield
         except BaseException:
-            during = {name: self.__dict__[name] for name in _CALLBACK_STATE if name in self.__dict__}
+            during = {
+                name: self.__dict__[name] for name in _CALLBACK_STATE if name in self.__dict__
+            }
             self.__dict__.clear()
             self.__dict__.update(before | during)
             raise
@@ -449,7 +450,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _targets_to_scale(self, rows):
         """Targets (n, n_outputs) that are to be standardized, or None."""
-        return None
+        return
 
     def _finish(self, run, status, message, loss):
         """Take over what a run has reached; return warnings to be issued."""
@@ -570,8 +571,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Outputs of a network, for sparse rows in blocks."""
         if not sparse.issparse(X):
             return net.predict(X, n_threads=self.n_threads)
-        from fastmlp.sklearn.sparse_rows import blocks
-
         result = np.empty((X.shape[0], net.layer_sizes[-1]), net.dtype)
         for start, stop, dense in blocks(X, net.dtype):
             result[start:stop] = net.predict(dense, n_threads=self.n_threads)
@@ -690,8 +689,6 @@ class _Run:
             "n_threads": self._estimator.n_threads,
         }
         if sparse.issparse(X):
-            from fastmlp.sklearn.sparse_rows import SparseObjective
-
             return SparseObjective(self.net, X, targets, scaling=self._scaling, **options)
         if self._scaling is not None:
             X = self._scaling.transform(X)
@@ -815,9 +812,7 @@ class _Run:
         if not is_stochastic(stage):
             monitor.limit(None, estimator.max_fun)
             keeper = Keeper(watch, None, wanted=False)
-            return run_solver(
-                self._objective, stage, n_epochs, monitor, self.rng, False, keeper
-            )
+            return run_solver(self._objective, stage, n_epochs, monitor, self.rng, False, keeper)
         monitor.limit()
         state = self.states.get(index)
         if state is not None and state["kind"] != _kind(stage, self.net):
@@ -876,7 +871,9 @@ class _Run:
                 watch.n_without_gain = 0
                 break
             watch.n_without_gain = 0
-        n_updates = resumed["updates_before"] if keeper.latest is None else keeper.latest["n_updates"]
+        n_updates = (
+            resumed["updates_before"] if keeper.latest is None else keeper.latest["n_updates"]
+        )
         self.rate = float(stage.learning_rates(n_updates, 1, resumed["updates_per_epoch"])[0])
         return keeper, ended
 
