@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -108,7 +108,7 @@ def partial_fit_is_there(estimator):
 class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     """Common base of `MLPClassifier` and `MLPRegressor`; not to be used directly."""
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(_ACTIVATION_NAMES), str, "array-like"],
         "solver": [str, Optimizer, list, tuple],
@@ -363,7 +363,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 f"on: the layers are {net.layer_sizes}, now asked for {sizes}"
             )
         self._assign(net)
-        # Weights may have been given by hand, with nothing else.
+        self._prepare_to_go_on()
+        self.n_outputs_, self.n_layers_ = outputs.n_outputs, len(net.layer_sizes)
+
+    def _prepare_to_go_on(self):
+        """Fill in what a fit goes on from, where weights came from elsewhere, with nothing else."""
         for name, value in (
             ("trace_", Trace()),
             ("loss_curve_", []),
@@ -377,7 +381,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             ("_states", {}),
         ):
             self.__dict__.setdefault(name, value)
-        self.n_outputs_, self.n_layers_ = outputs.n_outputs, len(net.layer_sizes)
         if not hasattr(self, "_shuffle"):
             self._keep_randomness(check_random_state(self.random_state))
 
@@ -443,9 +446,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             if not self.loss_curve_:
                 return self.network_.copy()
             return self._scaling.unfold(self.network_)
-        folded, inner = self._inner
-        if np.array_equal(folded, self.network_.theta):
-            return inner.copy()
+        if self._inner is not None:
+            folded, inner = self._inner
+            if np.array_equal(folded, self.network_.theta):
+                return inner.copy()
         return self._scaling.unfold(self.network_)
 
     def _targets_to_scale(self, rows):
@@ -476,7 +480,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self._states = run.states
         self._shuffle = run.rng.bit_generator.state
         self.n_iter_ = len(losses)
-        self.t_ += int(round(run.data_passes * run.n_samples))
+        self.t_ += round(run.data_passes * run.n_samples)
         self.loss_curve_ = [*self.loss_curve_, *losses]
         self.trace_ = _joined(self.trace_, records)
         self.loss_ = losses[-1] if losses else loss
@@ -640,6 +644,61 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         super().__setstate__(state)
         if "network_" in state:
             self._assign(self.network_)
+
+    def save(self, path):
+        """Write the network, the parameters and the fitted attributes to one safetensors file.
+
+        `MLP.load` reads the network from it. Left out are callbacks, generators of random
+        numbers and the optimizer's state: keep a pickle to go on exactly.
+
+        Raises
+        ------
+        TypeError
+            For a parameter that is no plain value or optimizer, such as a scorer.
+        """
+        from fastmlp.sklearn.convert import save_estimator
+
+        save_estimator(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """Read an estimator that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or if it is not one of this class.
+        """
+        from fastmlp.sklearn.convert import load_estimator
+
+        return load_estimator(cls, path)
+
+    @classmethod
+    def from_sklearn(cls, estimator):
+        """Make an estimator that predicts as a fitted one of scikit-learn does, to round-off.
+
+        Raises
+        ------
+        TypeError, NotFittedError
+            If it is not scikit-learn's counterpart of this class, or not fitted.
+        """
+        from fastmlp.sklearn.convert import from_sklearn
+
+        return from_sklearn(cls, estimator)
+
+    def to_sklearn(self):
+        """Make scikit-learn's estimator that predicts as this one, to round-off.
+
+        A solver or schedule that scikit-learn does not have becomes its default.
+
+        Raises
+        ------
+        ValueError
+            For activations or losses that it does not have.
+        """
+        from fastmlp.sklearn.convert import to_sklearn
+
+        return to_sklearn(self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

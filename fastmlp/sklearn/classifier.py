@@ -1,5 +1,7 @@
 """The classifier."""
 
+from typing import ClassVar
+
 import numpy as np
 from scipy import sparse
 from scipy.special import expit, log_expit, log_softmax, logsumexp
@@ -13,7 +15,7 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from fastmlp.losses import LOSSES
 from fastmlp.sklearn.base import BaseMLP, Outputs, partial_fit_is_there
@@ -30,6 +32,12 @@ def _has_probabilities(estimator):
     if estimator.loss.partition("(")[0].strip() == "hinge":
         raise AttributeError("predict_proba is not available for the loss 'hinge'")
     return True
+
+
+def _inside(probabilities):
+    """Probabilities that are neither 0 nor 1, by which their logarithms are finite."""
+    limits = np.finfo(probabilities.dtype)
+    return np.clip(probabilities, limits.tiny, 1 - limits.epsneg, out=probabilities)
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -128,11 +136,13 @@ feature_names_in_
     ... # doctest: +SKIP
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"log_loss", *LOSSES}), str],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
+
+    __sklearn_counterpart__ = "MLPClassifier"
 
     def __init__(
         self,
@@ -315,7 +325,7 @@ feature_names_in_
 
     def _answers(self, outputs):
         threshold = 0.0 if self._margins() else 0.5
-        if self._label_binarizer.y_type_.startswith("multilabel"):
+        if self._is_multilabel():
             return self._label_binarizer.inverse_transform(outputs, threshold)
         if outputs.shape[1] == 1:
             return self.classes_[(outputs[:, 0] > threshold).astype(np.intp)]
@@ -339,23 +349,21 @@ feature_names_in_
         -------
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`. Sigmoids of more than two classes are divided by their
-            sum.
+            sum. What would round to 0 or 1 is the next number to it.
         """
-        outputs = self._network_outputs(X)
-        if self._margins():
-            outputs = expit(outputs)
-        if outputs.shape[1] == 1:
-            return np.hstack([1 - outputs, outputs])
-        if self.out_activation_ != "softmax" and not self._is_multilabel():
-            total = outputs.sum(axis=1, keepdims=True)
-            if (total == 0).any():
-                return np.exp(self.predict_log_proba(X))
-            return outputs / total
-        return outputs
+        check_is_fitted(self)
+        if self.out_activation_ == "softmax":
+            return _inside(self._network_outputs(X))
+        logits = self._logits(X)
+        if logits.shape[1] == 1:  # 1 - p would round small probabilities to 0
+            return _inside(expit(np.hstack([-logits, logits])))
+        if self._is_multilabel():
+            return _inside(expit(logits))
+        return _inside(np.exp(self._log_shares(logits)))
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):
-        """Logarithm of `predict_proba`, from the logits: finite where probabilities round to 0.
+        """Logarithm of `predict_proba`, from the logits: right where probabilities round.
 
         Parameters
         ----------
@@ -370,8 +378,12 @@ feature_names_in_
             return log_softmax(logits, axis=1)
         if logits.shape[1] == 1:
             return log_expit(np.hstack([-logits, logits]))
+        return log_expit(logits) if self._is_multilabel() else self._log_shares(logits)
+
+    def _log_shares(self, logits):
+        """Logarithms of sigmoids divided by their sum."""
         logs = log_expit(logits)
-        return logs if self._is_multilabel() else logs - logsumexp(logs, axis=1, keepdims=True)
+        return logs - logsumexp(logs, axis=1, keepdims=True)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -52,6 +52,8 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
     As of `MLPClassifier`, but for `classes_`.
     """
 
+    __sklearn_counterpart__ = "MLPRegressor"
+
     def __init__(
         self,
         loss="squared_error",

@@ -1,6 +1,6 @@
 """scikit-learn's names and numbers as optimizers: what to run, in turn."""
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -178,13 +178,3 @@ def check_number_rate(stage):
             f"got {stage.learning_rate!r}"
         )
     return float(stage.learning_rate)
-
-
-def describe(value):
-    """An optimizer or a schedule as plain values, fit for JSON; `rebuild` undoes it."""
-    if is_dataclass(value):
-        return {
-            "class": type(value).__name__,
-            "fields": {f.name: describe(getattr(value, f.name)) for f in fields(value)},
-        }
-    return [describe(one) for one in value] if isinstance(value, list | tuple) else value
