@@ -72,7 +72,17 @@ def load():
 THEIRS = load()
 
 # Tests that ours fail, by name, each with the reason.
-DEVIATIONS = {}
+DEVIATIONS = {
+    "test_predict_proba_multilabel": (
+        "it compares predict_log_proba with the logarithm of predict_proba to 1e-7, but where a "
+        "probability is within 1e-10 of 1 its logarithm has lost that many digits; ours comes "
+        "from the logits and has them all (the other assertions hold)"
+    ),
+    "test_preserve_feature_names": (
+        "its target is constant, or of one class, which ours refuses: nothing can be learned and "
+        "the validation score is undefined (feature names are tested in test_sklearn.py)"
+    ),
+}
 
 # Their tests run with warnings as warnings.
 pytestmark = [
