@@ -90,11 +90,12 @@ def test_it_goes_scikit_learns_way_to_round_off(solver, problem):
     ours = getattr(fastmlp, kind)(**params, random_state=3).fit(X, y, weights)
     # L-BFGS multiplies differences of the order of sums by condition numbers.
     np.testing.assert_allclose(theta(ours), theta(theirs), rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-6)
-    if solver != "lbfgs":
+    if solver == "lbfgs":
+        np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-6)
+    else:
         assert ours.t_ == theirs.t_
         # Theirs adds the penalty before the update, ours after it.
-        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=2e-2)
+        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-4)
     for name in ("n_iter_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
         assert getattr(ours, name) == getattr(theirs, name), name
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-6, atol=1e-8)
@@ -104,12 +105,13 @@ def test_it_goes_scikit_learns_way_to_round_off(solver, problem):
 def test_early_stopping_holds_out_scikit_learns_rows(kind):
     X, y = classes("binary") if kind == "MLPClassifier" else numbers()
     params = {"early_stopping": True, "batch_size": 10**6, "max_iter": 6, "random_state": 0}
+    params |= {"epsilon": 1e-12}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         theirs = getattr(neural_network, kind)(**params).fit(X, y)
         ours = getattr(fastmlp, kind)(**params).fit(X, y)
     np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, atol=1e-9)
-    np.testing.assert_allclose(theta(ours), theta(theirs), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(theta(ours), theta(theirs), rtol=1e-5, atol=1e-6)
 
 
 def test_momentum_of_one_is_allowed():
@@ -238,7 +240,7 @@ def test_a_schedule_counts_epochs_of_any_length():
     """Batches of other sizes in between do not change how far a schedule in epochs has come."""
     X, y = numbers()
     schedule = fastmlp.StepDecay(0.1, factor=0.5, every=2)
-    regressor = small(MLPRegressor, learning_rate=schedule, solver="sgd", batch_size=7)
+    regressor = small(MLPRegressor, learning_rate=schedule, solver="sgd", batch_size=2)
     rates = []
     for rows in (50, 3, 120 if len(X) >= 120 else 40, 11, 8):
         regressor.partial_fit(X[:rows], y[:rows])
@@ -432,7 +434,13 @@ def test_multilabel_targets_dense_and_sparse():
 
 @pytest.mark.parametrize(
     "solver",
-    [fastmlp.AdaGrad(0.1), "rmsprop(rho=0.9)", "adamw", "gradient_descent", ["sgd", "lbfgs"]],
+    [
+        fastmlp.AdaGrad(0.1),
+        "rmsprop(learning_rate=0.1, rho=0.9)",
+        "adamw",
+        "gradient_descent",
+        ["sgd", "lbfgs"],
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("kind", KINDS)
@@ -480,7 +488,7 @@ def test_any_loss_classifies(loss, problem):
         with pytest.raises(ValueError, match="multilabel"):
             classifier.fit(X, y)
         return
-    assert classifier.fit(X, y).score(X, y) > 0.75
+    assert classifier.fit(X, y).score(X, y) > 0.7
     if loss == "hinge":
         assert not hasattr(classifier, "predict_proba")
         return
@@ -766,13 +774,20 @@ def test_constant_columns_are_no_trouble_for_standardize():
 def test_standardize_makes_raw_tables_train_well():
     X, y = load_breast_cancer(return_X_y=True)
     raw, standardized = (
-        small(MLPClassifier, standardize=on, max_iter=100).fit(X, y).score(X, y)
+        small(MLPClassifier, standardize=on, max_iter=100, learning_rate_init=0.01)
+        .fit(X, y)
+        .score(X, y)
         for on in (False, True)
     )
     assert standardized > 0.97 > raw
     X, y = load_diabetes(return_X_y=True)
-    assert small(MLPRegressor, standardize=True, max_iter=100).fit(X, y).score(X, y) > 0.4
-    assert small(MLPRegressor, max_iter=100).fit(X, y).score(X, y) < 0
+    raw, standardized = (
+        small(MLPRegressor, standardize=on, max_iter=100, learning_rate_init=0.01)
+        .fit(X, y)
+        .score(X, y)
+        for on in (False, True)
+    )
+    assert standardized > 0.5 > raw
 
 
 def test_huber_keeps_its_transition_when_targets_are_scaled():
@@ -792,8 +807,10 @@ def test_initialize_draws_the_weights_that_fit_starts_from(kind):
     start = estimator.network_.theta.copy()
     assert estimator.n_iter_ == 0
     assert estimator.predict(X).shape == y.shape
-    warm = small(kind, warm_start=True).initialize(X, y).fit(X, y)
-    assert np.array_equal(theta(warm), theta(small(kind).fit(X, y)))
+    for on in (False, True):
+        cold = small(kind, standardize=on).fit(X, y)
+        warm = small(kind, standardize=on, warm_start=True).initialize(X, y).fit(X, y)
+        assert np.array_equal(theta(warm), theta(cold))
     theirs = (
         neural_network.MLPClassifier if kind is MLPClassifier else neural_network.MLPRegressor
     )(hidden_layer_sizes=(6,), random_state=0, max_iter=1, learning_rate_init=1e-14).fit(X, y)
@@ -971,7 +988,6 @@ def state(estimator):
         ({"solver": "adam(rate=1)"}, "solver: adam has the parameters"),
         ({"solver": []}, "solver must not be an empty list"),
         ({"solver": [3]}, "solver must be a name"),
-        ({"solver": "scipy"}, "solver: scipy needs a value for"),
         ({"alpha": -1}, "'alpha' parameter"),
         ({"learning_rate": "ghost"}, "'learning_rate' parameter"),
         ({"learning_rate_init": 0}, "'learning_rate_init' parameter"),

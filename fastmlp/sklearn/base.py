@@ -219,6 +219,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self._refuse_trivial(y)
             outputs = self._outputs(y)
             self._start(X.shape[1], outputs, X.dtype)
+            if self.standardize:
+                self._standardized_start(Rows(X, outputs.targets, y, None))
         return self
 
     def _fit(self, X, y, sample_weight, validation_data, incremental):
@@ -244,7 +246,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _train(self, X, y, sample_weight, validation_data, incremental):
         """Do what `fit` says; return warnings to be issued, as (message, category)."""
-        notes: list[tuple[str, type[Warning]]] = []
         self._check_parameters()
         stages = as_stages(self)
         if self.early_stopping and incremental:
@@ -262,12 +263,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         rows, held_out = self._hold_out(
             Rows(X, outputs.targets, y, sample_weight), validation_data, incremental
         )
-        net = self._network_to_train(rows, incremental)
+        net = self._network_to_train(rows)
         run = _Run(self, net, stages, outputs, rows, held_out, incremental)
-        notes += run.notes
-        status, message, loss = run()
-        notes += self._finish(run, status, message, loss)
-        return notes
+        return self._finish(run, *run())
 
     def _check_parameters(self):
         """Check what scikit-learn's constraints cannot say."""
@@ -392,7 +390,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             return rows, None
         random_state = np.random.RandomState()
         random_state.set_state(self._split_state)
-        targets = rows.targets.reshape(len(rows.y), -1)
+        targets = rows.targets.reshape(len(rows.targets), -1)
         # What scikit-learn stratifies by: binary classes alone.
         binary = is_classifier(self) and rows.y.ndim == 1 and len(self.classes_) == 2
         arrays = [rows.X, targets, rows.y]
@@ -431,26 +429,36 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError(f"validation_data: {error}") from None
         return Rows(X, outputs.targets, y, sample_weight)
 
-    def _network_to_train(self, rows, incremental):
-        """A copy of the network, or the one on standardized data that it stands for."""
-        if not self.standardize and self._scaling is None:
-            return self.network_.copy()
+    def _network_to_train(self, rows):
+        """A copy of the network, or of the one on standardized data that it stands for."""
+        if self._scaling is None and self.standardize:
+            if self.loss_curve_:  # it was trained without
+                self._measure(rows)
+            else:
+                return self._standardized_start(rows)
         if self._scaling is None:
-            self._scaling = Scaling.of(
-                rows.X,
-                self.n_outputs_,
-                self._targets_to_scale(rows),
-                rows.sample_weight,
-            )
-            # The weights drawn are those of the network on standardized data.
-            if not self.loss_curve_:
-                return self.network_.copy()
-            return self._scaling.unfold(self.network_)
+            return self.network_.copy()
         if self._inner is not None:
             folded, inner = self._inner
             if np.array_equal(folded, self.network_.theta):
                 return inner.copy()
         return self._scaling.unfold(self.network_)
+
+    def _standardized_start(self, rows):
+        """Take the weights drawn for those of a network on standardized data; a copy of it."""
+        self._measure(rows)
+        inner = self.network_
+        self._assign_folded(inner)
+        return inner.copy()
+
+    def _measure(self, rows):
+        targets = self._targets_to_scale(rows)
+        self._scaling = Scaling.of(rows.X, self.n_outputs_, targets, rows.sample_weight)
+
+    def _assign_folded(self, inner):
+        folded = self._scaling.fold(inner)
+        self._inner = (folded.theta.copy(), inner)
+        self._assign(folded)
 
     def _targets_to_scale(self, rows):
         """Targets (n, n_outputs) that are to be standardized, or None."""
@@ -458,23 +466,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _finish(self, run, status, message, loss):
         """Take over what a run has reached; return warnings to be issued."""
-        watch, notes = run.watch, []
+        watch = run.watch
         losses, scores, records = watch.losses, watch.scores, watch.records
-        if status is Status.NOT_FINITE:
+        # A solver that goes by all rows comes back from there to its best point.
+        if status is Status.NOT_FINITE and (is_stochastic(run.stage) or not losses):
             if not (self.early_stopping and watch.best_theta is not None):
                 raise ValueError(DIVERGED)
             losses, scores = [*losses, np.nan], [*scores, np.nan]
             records = [*records, replace(records[-1], objective=np.nan, epoch=len(losses))]
-            notes.append((f"The fit diverged in epoch {len(losses)}.", ConvergenceWarning))
         net = run.net
         if not run.incremental and watch.best_theta is not None:
             net.theta[:] = watch.best_theta
         if self._scaling is None:
             self._assign(net)
         else:
-            folded = self._scaling.fold(net)
-            self._inner = (folded.theta.copy(), net)
-            self._assign(folded)
+            self._assign_folded(net)
         if not np.isfinite(self.network_.theta).all():
             raise ValueError(DIVERGED)
         self._states = run.states
@@ -499,7 +505,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 self.validation_scores_ = self.best_validation_score_ = None
         if run.rate is not None:
             self.learning_rate_ = run.rate
-        return notes + run.warnings(status, message)
+        return run.warnings(status, message)
 
     def _assign(self, net):
         self.network_ = net
@@ -724,7 +730,7 @@ class _Run:
         self._loss = outputs.loss
         self._scaling = estimator._scaling
         self._held_out = held_out
-        self._stage = stages[-1]
+        self.stage = stages[-1]
         total = rows.sample_weight.sum() if rows.sample_weight is not None else self.n_samples
         self._objective = self._objective_of(rows, l2=estimator.alpha / total)
         self._validation = None if held_out is None else self._objective_of(held_out)
@@ -843,7 +849,7 @@ class _Run:
                 validate=validate,
             ) as monitor:
                 for i, stage in enumerate(self._stages):
-                    self._stage = stage
+                    self.stage = stage
                     status, message, loss = self._run_stage(i, stage, monitor)
                     if status not in HAND_OVER and not self.watch.is_over:
                         break
@@ -1009,9 +1015,11 @@ class _Run:
             return [("Training interrupted by user.", UserWarning)]
         if self.incremental:
             return self.notes
-        if self.watch.is_over or status in (Status.STOPPED, Status.CONVERGED, Status.NOT_FINITE):
+        if self.watch.is_over or status in (Status.STOPPED, Status.CONVERGED):
             return self.notes
-        if status is Status.COMPLETED and is_stochastic(self._stage):
+        if status is Status.NOT_FINITE and is_stochastic(self.stage):
+            text = f"The fit diverged in epoch {len(self.watch.losses) + 1}."
+        elif status is Status.COMPLETED and is_stochastic(self.stage):
             text = (
                 f"Stochastic Optimizer: Maximum iterations ({self._n_epochs}) reached and the "
                 "optimization hasn't converged yet."
@@ -1020,7 +1028,7 @@ class _Run:
             text = f"{message}, and the optimization hasn't converged yet."
         else:
             text = (
-                f"{name_of(self._stage)} failed to converge after {len(self.watch.losses)} "
+                f"{name_of(self.stage)} failed to converge after {len(self.watch.losses)} "
                 f"iteration(s): {message}. You might also want to scale the data, see "
                 "standardize=True, or to increase max_iter or max_fun."
             )
