@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastmlp
 from fastmlp import MLP, MLPClassifier, MLPRegressor
-from fastmlp.sklearn import base, sparse_rows
+from fastmlp.sklearn import run, sparse_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -399,12 +399,12 @@ def test_read_only_and_mapped_rows_are_not_copied(dtype, tmp_path, monkeypatch):
     mapped = np.memmap(path, dtype, "r", shape=X.shape)
     taken = []
 
-    class Seen(base.Objective):
+    class Seen(run.Objective):
         def __init__(self, net, X, *arguments, **options):
             super().__init__(net, X, *arguments, **options)
             taken.append(self.samples[0])
 
-    monkeypatch.setattr(base, "Objective", Seen)
+    monkeypatch.setattr(run, "Objective", Seen)
     estimator = small(MLPRegressor).fit(mapped, y)
     assert np.shares_memory(taken[0], mapped)
     assert estimator.coefs_[0].dtype == estimator.predict(mapped).dtype == dtype
@@ -464,6 +464,7 @@ def test_solvers_without_mini_batches_have_no_partial_fit():
         assert not hasattr(MLPClassifier(solver=solver), "partial_fit")
 
 
+@compiled_only
 @pytest.mark.parametrize(
     "loss",
     [
@@ -1091,6 +1092,7 @@ def state_without_scoring(estimator):
     return state(shown)
 
 
+@pytest.mark.usefixtures("overflow")
 def test_divergence_is_an_error_and_changes_nothing():
     X, y = numbers()
     estimator = small(MLPRegressor).fit(X, y)
@@ -1121,6 +1123,7 @@ def test_missing_scikit_learn_is_said_in_a_sentence():
     assert "pip install 'fastmlp[sklearn]'" in done.stdout
 
 
+@compiled_only
 def test_iris():
     """Fisher's flowers: 150 rows, of which a good classifier gets 3 wrong or fewer."""
     X, y = load_iris(return_X_y=True)

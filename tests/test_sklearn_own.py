@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+from marks import compiled_only
+
 import fastmlp
 
 MODULE = "sklearn.neural_network.tests.test_mlp"
@@ -86,6 +88,7 @@ DEVIATIONS = {
 
 # Their tests run with warnings as warnings.
 pytestmark = [
+    compiled_only,
     pytest.mark.filterwarnings("default"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]

@@ -2,16 +2,14 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -19,25 +17,14 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastmlp.losses import LOSS_PARAMETERS, LOSSES
-from fastmlp.monitor import Monitor
 from fastmlp.network import MLP
-from fastmlp.objective import Objective
-from fastmlp.optimizers import Optimizer, Stochastic
+from fastmlp.optimizers import Optimizer
 from fastmlp.result import Status, Trace
-from fastmlp.running import HAND_OVER, run_solver, run_stochastic
 from fastmlp.schedules import Schedule
+from fastmlp.sklearn.run import Outputs, Rows, Run
 from fastmlp.sklearn.scaling import Scaling
-from fastmlp.sklearn.sparse_rows import SparseObjective, blocks
-from fastmlp.sklearn.stages import (
-    RATE_DIVISOR,
-    SMALLEST_RATE,
-    as_stages,
-    check_number_rate,
-    is_stochastic,
-    name_of,
-    with_schedule,
-)
-from fastmlp.sklearn.watch import Keeper, Report, Watch
+from fastmlp.sklearn.sparse_rows import blocks
+from fastmlp.sklearn.stages import as_stages, is_stochastic
 from fastmlp.validation import parse_name
 
 try:
@@ -74,25 +61,6 @@ DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."
 )
-
-
-class Outputs(NamedTuple):
-    """What the output layer is, and what it is trained on."""
-
-    n_outputs: int
-    activation: str
-    loss: str
-    targets: np.ndarray  # (n,) or (n, n_outputs), as `fastmlp.Objective` takes them
-    offset: Callable  # of targets and weights: the constant that the loss leaves out
-
-
-class Rows(NamedTuple):
-    """Samples to train on or to validate with."""
-
-    X: Any
-    targets: np.ndarray
-    y: np.ndarray  # as given
-    sample_weight: np.ndarray | None
 
 
 def partial_fit_is_there(estimator):
@@ -143,6 +111,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "standardize": ["boolean"],
     }
+
+    _scaling: Scaling | None
 
     # What differs between the two estimators.
 
@@ -264,8 +234,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             Rows(X, outputs.targets, y, sample_weight), validation_data, incremental
         )
         net = self._network_to_train(rows)
-        run = _Run(self, net, stages, outputs, rows, held_out, incremental)
-        return self._finish(run, *run())
+        run = Run(self, net, stages, outputs, rows, held_out, incremental)
+        notes = self._finish(run, *run())
+        run.end_callbacks()
+        return notes
 
     def _check_parameters(self):
         """Check what scikit-learn's constraints cannot say."""
@@ -433,7 +405,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """A copy of the network, or of the one on standardized data that it stands for."""
         if self._scaling is None and self.standardize:
             if self.loss_curve_:  # it was trained without
-                self._measure(rows)
+                self._scaling = self._measure(rows)
             else:
                 return self._standardized_start(rows)
         if self._scaling is None:
@@ -446,17 +418,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _standardized_start(self, rows):
         """Take the weights drawn for those of a network on standardized data; a copy of it."""
-        self._measure(rows)
+        self._scaling = self._measure(rows)
         inner = self.network_
-        self._assign_folded(inner)
+        self._assign_folded(inner, self._scaling)
         return inner.copy()
 
     def _measure(self, rows):
         targets = self._targets_to_scale(rows)
-        self._scaling = Scaling.of(rows.X, self.n_outputs_, targets, rows.sample_weight)
+        return Scaling.of(rows.X, self.n_outputs_, targets, rows.sample_weight)
 
-    def _assign_folded(self, inner):
-        folded = self._scaling.fold(inner)
+    def _assign_folded(self, inner, scaling):
+        folded = scaling.fold(inner)
         self._inner = (folded.theta.copy(), inner)
         self._assign(folded)
 
@@ -480,7 +452,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if self._scaling is None:
             self._assign(net)
         else:
-            self._assign_folded(net)
+            self._assign_folded(net, self._scaling)
         if not np.isfinite(self.network_.theta).all():
             raise ValueError(DIVERGED)
         self._states = run.states
@@ -624,7 +596,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         net = self._current_network()
-        layer, found = self._check_X(X), []
+        layer = self._check_X(X)
+        found: list[np.ndarray] = []
         for weights, biases, name in zip(net.weights, net.biases, net.activations, strict=True):
             if len(found) == len(net.weights) - 1:
                 break
@@ -710,334 +683,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-class _Run:
-    """One call of fit: an objective, optimizers in turn, and the watch over them."""
-
-    def __init__(self, estimator, net, stages, outputs, rows, held_out, incremental):
-        self.net = net
-        self.incremental = incremental
-        self.notes: list[tuple[str, type[Warning]]] = []
-        self.n_samples = rows.X.shape[0]
-        self.states = dict(estimator._states)
-        self.rng = np.random.default_rng()
-        self.rng.bit_generator.state = estimator._shuffle
-        self.rate = None
-        self.data_passes = 0.0
-        self._estimator = estimator
-        self._stages = stages
-        self._loss = outputs.loss
-        self._scaling = estimator._scaling
-        self._held_out = held_out
-        self.stage = stages[-1]
-        total = rows.sample_weight.sum() if rows.sample_weight is not None else self.n_samples
-        self._objective = self._objective_of(rows, l2=estimator.alpha / total)
-        self._validation = None if held_out is None else self._objective_of(held_out)
-        self._report = Report(int(estimator.verbose), None if incremental else estimator.max_iter)
-        self._offset = outputs.offset(rows.targets, rows.sample_weight)
-        self._n_epochs = 1 if incremental else estimator.max_iter
-        self.watch = self._make_watch(rows)
-
-    def _objective_of(self, rows, l2=0.0):
-        targets, X = rows.targets, rows.X
-        if self._scaling is not None:
-            if targets.ndim == 1 and self._estimator._targets_to_scale(rows) is not None:
-                targets = self._scaling.transform_targets(targets[:, np.newaxis])[:, 0]
-            elif self._estimator._targets_to_scale(rows) is not None:
-                targets = self._scaling.transform_targets(targets)
-        loss = self._estimator._loss_to_train(self._loss, self._scaling)
-        options = {
-            "loss": loss,
-            "sample_weight": rows.sample_weight,
-            "l2": float(l2),
-            "n_threads": self._estimator.n_threads,
-        }
-        if sparse.issparse(X):
-            return SparseObjective(self.net, X, targets, scaling=self._scaling, **options)
-        if self._scaling is not None:
-            X = self._scaling.transform(X)
-        return Objective(self.net, X, targets, **options)
-
-    def _make_watch(self, rows):
-        estimator = self._estimator
-        by_score = estimator.early_stopping
-        carried = estimator._no_improvement_count if self.incremental else 0
-        best_loss = estimator.best_loss_ if self.incremental else np.inf
-        return Watch(
-            self.net,
-            by_score=by_score,
-            best=-np.inf if by_score else (np.inf if best_loss is None else best_loss),
-            tolerance=estimator.tol,
-            most_without_gain=estimator.n_iter_no_change,
-            n_without_gain=carried,
-            score=None if self._held_out is None else self._score,
-            must_be_finite=estimator.scoring not in (None, "loss"),
-            offset=self._offset,
-            callbacks=estimator._user_callbacks(),
-            hook=self._make_hook(rows),
-            report=self._report if estimator.verbose else None,
-        )
-
-    def _make_hook(self, rows):
-        """What tells scikit-learn's callbacks of an epoch, if there are any."""
-        estimator = self._estimator
-        if not getattr(estimator, "_skl_callbacks", None):
-            return None
-        data = {
-            "X": rows.X,
-            "y": rows.y,
-            "metadata": {"sample_weight": rows.sample_weight},
-        }
-        self._context = estimator._init_callback_context(max_subtasks=self._n_epochs)
-        self._context.call_on_fit_task_begin(estimator=estimator, **data)
-        self._context_data = data
-
-        def hook():
-            context = self._context.subcontext(task_name="epoch")
-            context.call_on_fit_task_begin(estimator=estimator, **data)
-            return context.call_on_fit_task_end(
-                estimator=estimator, reconstruction_attributes=self._fitted_attributes, **data
-            )
-
-        return hook
-
-    def _fitted_attributes(self):
-        """What a copy of the estimator needs in order to predict as if training ended now."""
-        kept = self._candidate().__dict__
-        return {name: kept[name] for name in kept if name.endswith("_") or name == "_scaling"}
-
-    def _candidate(self):
-        """An estimator with the network as it is now, to be scored."""
-        estimator = self._estimator
-        candidate = object.__new__(type(estimator))
-        candidate.__dict__.update(estimator.__dict__)
-        net = self.net.copy() if self._scaling is None else self._scaling.fold(self.net)
-        candidate._assign(net)
-        return candidate
-
-    def _score(self, record):
-        estimator, rows = self._estimator, self._held_out
-        if estimator.scoring == "loss":
-            return -record.validation_loss
-        if estimator.scoring is None:
-            return self._plain_score()
-        candidate = self._candidate()
-        candidate.__dict__.pop("feature_names_in_", None)  # rows.X is an array
-        weights = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
-        return get_scorer(estimator.scoring)(candidate, rows.X, rows.y, **weights)
-
-    def _plain_score(self):
-        outputs = self._validation.outputs() if sparse.issparse(self._held_out.X) else None
-        if outputs is None:
-            objective = self._validation
-            X = objective.samples[0].reshape(objective.n_rows, -1)
-            outputs = self.net.predict(X, n_threads=self._estimator.n_threads)
-        if self._scaling is not None:
-            outputs = self._scaling.restore_targets(outputs)
-        return self._estimator._plain_score(outputs, self._held_out)
-
-    def __call__(self):
-        """Run the optimizers; return status, message and the objective."""
-        estimator = self._estimator
-        validate = None if self._validation is None else self._validation.value
-        try:
-            with Monitor(
-                network=self.net,
-                callbacks=(self.watch,),
-                time_limit=estimator.time_limit,
-                validate=validate,
-            ) as monitor:
-                for i, stage in enumerate(self._stages):
-                    self.stage = stage
-                    status, message, loss = self._run_stage(i, stage, monitor)
-                    if status not in HAND_OVER and not self.watch.is_over:
-                        break
-                    if i + 1 < len(self._stages):
-                        self.watch.n_without_gain = 0
-                status, message = monitor.outcome(status, message)
-                self.data_passes = monitor.data_passes
-        finally:
-            self._report.close()
-        if getattr(self, "_context", None) is not None:
-            self._context.call_on_fit_task_end(
-                estimator=estimator,
-                reconstruction_attributes=self._fitted_attributes,
-                **self._context_data,
-            )
-        return status, message, float(loss) + self._offset
-
-    def _run_stage(self, index, stage, monitor):
-        watch, estimator = self.watch, self._estimator
-        n_epochs = self._n_epochs if stage.budget is None else stage.budget
-        if self.incremental:
-            n_epochs = 1
-        patient = np.inf if not is_stochastic(stage) and not estimator.early_stopping else None
-        watch.most_without_gain = estimator.n_iter_no_change if patient is None else patient
-        if not is_stochastic(stage):
-            monitor.limit(None, estimator.max_fun)
-            keeper = Keeper(watch, None, wanted=False)
-            return run_solver(self._objective, stage, n_epochs, monitor, self.rng, False, keeper)
-        monitor.limit()
-        state = self.states.get(index)
-        if state is not None and state["kind"] != _kind(stage, self.net):
-            state = None
-        if not isinstance(stage, Stochastic):
-            keeper = Keeper(watch, self._resume_solver(state), wanted=True)
-            ended = run_solver(self._objective, stage, n_epochs, monitor, self.rng, False, keeper)
-        else:
-            keeper, ended = self._run_updates(index, stage, n_epochs, state, monitor)
-        self._keep_state(index, stage, keeper, state)
-        return ended
-
-    def _run_updates(self, index, stage, n_epochs, state, monitor):
-        """Run an optimizer that updates after each mini-batch, dividing its rate if it adapts."""
-        estimator, watch = self._estimator, self.watch
-        batch_size = self._batch_size()
-        adaptive = estimator.learning_rate == "adaptive"
-        if adaptive:
-            initial = check_number_rate(stage)
-            if self.incremental and state is not None and state["initial"] == initial:
-                stage = replace(stage, learning_rate=state["rate"])
-        resumed = {
-            "updates_before": 0 if state is None else state["optimizer"]["n_updates"],
-            "epochs_before": 0 if state is None else state["epochs"],
-            "samples_before": estimator.t_,
-            "updates_per_epoch": -(-self.n_samples // batch_size),
-            "n_samples": self.n_samples,
-        }
-        stage = with_schedule(stage, estimator, resumed)
-        batches = {
-            "batch_size": batch_size,
-            "shuffle": bool(estimator.shuffle),
-            "clip_norm": estimator.clip_norm,
-            "rng": self.rng,
-        }
-        saved = None if state is None else self._resume(state["optimizer"])
-        keeper = Keeper(watch, saved, wanted=True)
-        first_epoch = monitor.epoch
-        while True:
-            left = n_epochs - (monitor.epoch - first_epoch)
-            ended = run_stochastic(
-                self._objective, stage, left, monitor, **batches, exact=False, keeper=keeper
-            )
-            if not watch.is_over:
-                break
-            reason = self._reason()
-            if not adaptive or stage.learning_rate <= SMALLEST_RATE:
-                self._say(f"{reason} Stopping.")
-                break
-            rate = stage.learning_rate / RATE_DIVISOR
-            self._say(f"{reason} Setting learning rate to {rate:f}")
-            stage = replace(stage, learning_rate=rate)
-            keeper.saved = self._resume(keeper.latest)
-            if monitor.epoch - first_epoch == n_epochs:
-                ended = (Status.COMPLETED, f"{n_epochs} epochs done", ended[2])
-                watch.n_without_gain = 0
-                break
-            watch.n_without_gain = 0
-        n_updates = (
-            resumed["updates_before"] if keeper.latest is None else keeper.latest["n_updates"]
-        )
-        self.rate = float(stage.learning_rates(n_updates, 1, resumed["updates_per_epoch"])[0])
-        return keeper, ended
-
-    def _keep_state(self, index, stage, keeper, before):
-        """Keep what the next call goes on from: after the epoch whose weights are kept."""
-        latest = keeper.latest
-        chosen = latest if self.incremental or keeper.best is None else keeper.best
-        if chosen is None:
-            return
-        if isinstance(stage, Stochastic):
-            chosen = {name: chosen[name] for name in ("state", "n_updates")}
-        epochs = len(self.watch.losses) if before is None else before["epochs"]
-        self.states[index] = {
-            "kind": _kind(stage, self.net),
-            "optimizer": chosen,
-            "epochs": epochs if before is None else epochs + len(self.watch.losses),
-            "rate": self.rate,
-            "initial": getattr(stage, "learning_rate", None),
-        }
-
-    def _resume(self, optimizer):
-        """What `run_stochastic` takes up: a state, at the parameters as they are now."""
-        theta = self.net.theta.copy()
-        return {
-            "state": optimizer["state"],
-            "n_updates": optimizer["n_updates"],
-            "theta": theta,
-            "best": theta,
-            "best_objective": np.inf,
-        }
-
-    def _resume_solver(self, state):
-        """The same for a solver that goes from mini-batch to mini-batch, on new rows."""
-        if state is None:
-            return None
-        x = self.net.theta.astype(np.float64)
-        fresh = {"order": np.empty(0, np.int64), "next": 0, "rng": self.rng.bit_generator.state}
-        return {
-            "state": state["optimizer"]["state"] | {"x": x},
-            "data": fresh,
-            "best": x,
-            "best_value": np.inf,
-        }
-
-    def _batch_size(self):
-        given = self._estimator.batch_size
-        if given == "auto":
-            return min(200, self.n_samples)
-        if given > self.n_samples:
-            self.notes.append(
-                (
-                    "Got `batch_size` less than 1 or larger than sample size. It is going to be "
-                    "clipped",
-                    UserWarning,
-                )
-            )
-        return min(int(given), self.n_samples)
-
-    def _reason(self):
-        estimator = self._estimator
-        what = "Validation score" if estimator.early_stopping else "Training loss"
-        return (
-            f"{what} did not improve more than tol={estimator.tol:f} for "
-            f"{estimator.n_iter_no_change} consecutive epochs."
-        )
-
-    def _say(self, message):
-        if self._estimator.verbose:
-            self._report.say(message)
-
-    def warnings(self, status, message):
-        """Warnings about how the fit ended."""
-        if status is Status.INTERRUPTED:
-            return [("Training interrupted by user.", UserWarning)]
-        if self.incremental:
-            return self.notes
-        if self.watch.is_over or status in (Status.STOPPED, Status.CONVERGED):
-            return self.notes
-        if status is Status.NOT_FINITE and is_stochastic(self.stage):
-            text = f"The fit diverged in epoch {len(self.watch.losses) + 1}."
-        elif status is Status.COMPLETED and is_stochastic(self.stage):
-            text = (
-                f"Stochastic Optimizer: Maximum iterations ({self._n_epochs}) reached and the "
-                "optimization hasn't converged yet."
-            )
-        elif status is Status.TIME_LIMIT:
-            text = f"{message}, and the optimization hasn't converged yet."
-        else:
-            text = (
-                f"{name_of(self.stage)} failed to converge after {len(self.watch.losses)} "
-                f"iteration(s): {message}. You might also want to scale the data, see "
-                "standardize=True, or to increase max_iter or max_fun."
-            )
-        return [*self.notes, (text, ConvergenceWarning)]
-
-
-def _kind(stage, net):
-    """Which states an optimizer can go on from: those of the same kind and size."""
-    return type(stage), getattr(stage, "n_slots", None), net.theta.size
 
 
 def _joined(trace, records):

@@ -18,7 +18,8 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from fastmlp.losses import LOSSES
-from fastmlp.sklearn.base import BaseMLP, Outputs, partial_fit_is_there
+from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
+from fastmlp.sklearn.run import Outputs
 
 # Losses of outputs that are no probabilities, on labels 1 and -1.
 _MARGIN_LOSSES = ("logistic", "hinge")
@@ -143,6 +144,8 @@ feature_names_in_
     }
 
     __sklearn_counterpart__ = "MLPClassifier"
+
+    classes_: np.ndarray
 
     def __init__(
         self,

@@ -8,7 +8,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from fastmlp.losses import LOSS_PARAMETERS
-from fastmlp.sklearn.base import BaseMLP, Outputs, partial_fit_is_there
+from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
+from fastmlp.sklearn.run import Outputs
 from fastmlp.validation import parse_name
 
 # Output activations of losses whose outputs are not any numbers.

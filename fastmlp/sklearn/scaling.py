@@ -30,7 +30,8 @@ class Scaling:
             target_mean, target_scale = np.zeros(n_outputs), np.ones(n_outputs)
         else:
             target_mean, target_scale = _measure(targets, sample_weight)
-        return cls(*_measure(X, sample_weight), target_mean, target_scale)
+        mean, scale = _measure(X, sample_weight)
+        return cls(mean, scale, target_mean, target_scale)
 
     def transform(self, X):
         """Standardize rows: a new array, C-contiguous, of X's dtype."""

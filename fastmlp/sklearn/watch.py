@@ -143,7 +143,7 @@ class Keeper:
     Attributes
     ----------
     latest, best : dict or None
-        The states after the newest and after the best epoch.
+        The states after the newest and after the best epoch, with the number of that epoch.
     """
 
     # `running` counts from here how far a checkpoint was; each call of an estimator starts over.
@@ -155,14 +155,16 @@ class Keeper:
         self.wanted = wanted
         self.latest = None
         self.best = None
+        self._epochs = 0
 
     def keep(self, theta, optimizer):
-        """Take the state; `optimizer` is copied only where it will be wanted later."""
-        self.latest = optimizer
+        """Take the state; its arrays are copied only where they will be wanted later."""
+        self._epochs += 1
+        self.latest = optimizer | {"epochs": self._epochs}
         if self._watch.is_best:
             self.best = {
                 name: value.copy() if isinstance(value, np.ndarray | dict) else value
-                for name, value in optimizer.items()
+                for name, value in self.latest.items()
             }
 
 
