@@ -6,7 +6,7 @@ import numpy as np
 
 from fastmlp.kernels import codes
 from fastmlp.least_squares import LeastSquares
-from fastmlp.objective import NormalEquations, evaluate
+from fastmlp.objective import evaluate
 from fastmlp.solvers.function import Function
 from fastmlp.sweep import SpareSweep
 from fastmlp.validation import as_real
@@ -73,8 +73,7 @@ class NetworkFunction(Function):
 
     @functools.cached_property
     def _normal_equations(self):
-        objective = self._objective
-        return NormalEquations(objective.net, objective.problem, objective.samples)
+        return self._objective.normal_equations()
 
     def batch(self):
         if self._batch_rows == self._n_rows:

@@ -97,6 +97,10 @@ class Objective:
         """The compiled loop over its mini-batches; see `Sweep`."""
         return Sweep(self.net, self.problem, batch_rows, gather=gather, optimizer=optimizer)
 
+    def normal_equations(self):
+        """What evaluates the Gauss-Newton matrix; see `NormalEquations`."""
+        return NormalEquations(self.net, self.problem, self.samples)
+
     def take(self, rows):
         """Samples of some rows, as kernels take them."""
         X, Y, weights = self.samples
@@ -151,7 +155,7 @@ class Objective:
         if self.l1:
             raise ValueError(f"gauss_newton takes no l1, got {self.l1:g}")
         theta = self._as_theta(theta)
-        return NormalEquations(self.net, self.problem, self.samples).at(theta, check)
+        return self.normal_equations().at(theta, check)
 
     def penalty(self, theta) -> float:
         """The part of J that does not depend on the data."""

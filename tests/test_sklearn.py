@@ -948,6 +948,15 @@ def test_sparse_rows_train_as_dense_ones(container, solver, standardize, monkeyp
     )
 
 
+def test_gauss_newton_on_sparse_rows(monkeypatch):
+    monkeypatch.setattr(sparse_rows, "BLOCK_BYTES", 4 * 8 * 20)  # 20 rows
+    X, y = numbers()
+    X[np.abs(X) < 0.5] = 0
+    dense = small(MLPRegressor, solver="levenberg_marquardt").fit(X, y)
+    thin = small(MLPRegressor, solver="levenberg_marquardt").fit(sparse.csc_array(X), y)
+    np.testing.assert_allclose(thin.predict(X), dense.predict(X), rtol=1e-6)
+
+
 def test_sparse_rows_are_never_dense_all_at_once(monkeypatch):
     X = sparse.random(2000, 50, 0.05, format="csr", random_state=0)
     y = np.asarray(X.sum(axis=1)).ravel()
@@ -989,6 +998,7 @@ def state(estimator):
         ({"solver": "adam(rate=1)"}, "solver: adam has the parameters"),
         ({"solver": []}, "solver must not be an empty list"),
         ({"solver": [3]}, "solver must be a name"),
+        ({"solver": "levenberg_marquardt"}, "solver: LevenbergMarquardt needs the loss"),
         ({"alpha": -1}, "'alpha' parameter"),
         ({"learning_rate": "ghost"}, "'learning_rate' parameter"),
         ({"learning_rate_init": 0}, "'learning_rate_init' parameter"),

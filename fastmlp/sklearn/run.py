@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 
+from fastmlp.functions import NetworkFunction
 from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective
 from fastmlp.optimizers import Stochastic
@@ -25,7 +26,8 @@ from fastmlp.sklearn.stages import (
     with_schedule,
 )
 from fastmlp.sklearn.watch import Keeper, Report, Watch
-
+from fastmlp.solvers import Solver
+from fastmlp.training import check_optimizers
 
 # What an optimizer goes on from, of all that `running` hands to a checkpoint.
 _TAKEN_UP = ("state", "n_updates")
@@ -73,6 +75,7 @@ class Run:
         self._batch_size = self._check_batch_size()
         total = rows.sample_weight.sum() if rows.sample_weight is not None else self.n_samples
         self._objective = self._objective_of(rows, l2=estimator.alpha / total)
+        self._check_solvers()
         self._validation: Any = None if held_out is None else self._objective_of(held_out)
         self._offset = outputs.offset(rows.targets, rows.sample_weight)
         self._context = None
@@ -84,6 +87,17 @@ class Run:
         hook = self._start_callbacks()
         self._report = Report(int(estimator.verbose), sum(self._budgets))
         self.watch = self._make_watch(hook)
+
+    def _check_solvers(self):
+        """Refuse solvers that are not for such an objective."""
+        function = NetworkFunction(self._objective, None, self.rng)
+        try:
+            check_optimizers(self._stages, self.net.n_params)
+            for stage in self._stages:
+                if isinstance(stage, Solver):
+                    stage.check(function)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"solver: {error}") from None
 
     def _budget(self, stage):
         if self.incremental:

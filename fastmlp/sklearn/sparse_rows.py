@@ -4,7 +4,7 @@ import numpy as np
 
 from fastmlp.kernels import codes
 from fastmlp.losses import as_targets, check_loss, check_values
-from fastmlp.objective import Objective, as_vector, evaluate
+from fastmlp.objective import NormalEquations, Objective, as_vector, evaluate
 from fastmlp.sweep import Problem, Sweep
 from fastmlp.validation import as_weights, check_finite, read_only
 
@@ -107,6 +107,10 @@ class SparseObjective(Objective):
         """The compiled loop, over blocks."""
         return BlockSweep(self.net, self.problem, batch_rows, optimizer, self.samples)
 
+    def normal_equations(self):
+        """What evaluates the Gauss-Newton matrix, over blocks."""
+        return BlockEquations(self.net, self.problem, self.samples)
+
     def outputs(self):
         """Outputs of the network as it is, (n, n_outputs)."""
         net = self.net
@@ -115,6 +119,30 @@ class SparseObjective(Objective):
             for rows in self.samples.slices()
         ]
         return np.concatenate(parts)
+
+
+class BlockEquations:
+    """`NormalEquations` whose rows become dense a block at a time."""
+
+    def __init__(self, net, problem, samples):
+        self._net, self._problem, self._samples = net, problem, samples
+        n_out = net.layer_sizes[-1]
+        self.flops = float(problem.n_rows * n_out * net.n_params * (net.n_params + 1))
+
+    def at(self, theta, check=None):
+        """Value, gradient and matrix at `theta`: the means over blocks."""
+        value = 0.0
+        gradient, matrix = np.zeros(theta.size), np.zeros((theta.size, theta.size))
+        for rows in self._samples.slices():
+            n_rows = rows.stop - rows.start
+            part = self._problem._replace(n_rows=n_rows)
+            equations = NormalEquations(self._net, part, self._samples.take(rows))
+            one, slope, curvature = equations.at(theta, check)
+            share = n_rows / self._problem.n_rows
+            value += share * one
+            gradient += share * slope
+            matrix += share * curvature
+        return value, gradient, matrix
 
 
 class BlockSweep(Sweep):

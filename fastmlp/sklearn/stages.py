@@ -1,13 +1,13 @@
 """scikit-learn's names and numbers as optimizers: what to run, in turn."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp, Stochastic
+from fastmlp.optimizers import SGD, Stochastic, parse
 from fastmlp.schedules import Schedule, check_learning_rate
 from fastmlp.solvers import Descent, Solver
-from fastmlp.training import OPTIMIZERS, check_optimizers
+from fastmlp.training import OPTIMIZERS
 
 # Below this a rate is not divided any more when the loss stands still; scikit-learn's number.
 SMALLEST_RATE = 1e-6
@@ -95,7 +95,7 @@ def as_stages(estimator):
             )
         try:
             stage = _from_parameters(one.strip(), estimator) if is_name else one
-            (stage,) = check_optimizers(stage, 1) if isinstance(stage, str) else [stage]
+            stage = parse(stage, OPTIMIZERS) if isinstance(stage, str) else stage
         except (TypeError, ValueError) as error:
             raise type(error)(f"solver: {error}") from None
         if not isinstance(stage, Stochastic | Solver):
@@ -118,15 +118,10 @@ def _from_parameters(name, estimator):
             momentum=float(estimator.momentum),
             nesterov=bool(estimator.nesterovs_momentum and estimator.momentum > 0),
         )
-    if kind in (Adam, AdamW):
-        return kind(
-            rate,
-            beta_1=float(estimator.beta_1),
-            beta_2=float(estimator.beta_2),
-            epsilon=float(estimator.epsilon),
-        )
-    if kind in (AdaGrad, RMSProp):
-        return kind(rate)
+    if issubclass(kind, Stochastic):
+        has_betas = "beta_1" in {f.name for f in fields(kind)}
+        shared = ("beta_1", "beta_2", "epsilon") if has_betas else ()
+        return kind(rate, **{name: float(getattr(estimator, name)) for name in shared})
     if issubclass(kind, Descent):
         return kind(gradient_tolerance=float(estimator.tol))
     return name
