@@ -1,6 +1,7 @@
 """scikit-learn's names and numbers as optimizers: what to run, in turn."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,8 @@ def _from_parameters(name, estimator):
     if issubclass(kind, Stochastic):
         has_betas = "beta_1" in {f.name for f in fields(kind)}
         shared = ("beta_1", "beta_2", "epsilon") if has_betas else ()
-        return kind(rate, **{name: float(getattr(estimator, name)) for name in shared})
+        given: dict[str, Any] = {name: float(getattr(estimator, name)) for name in shared}
+        return kind(rate, **given)
     if issubclass(kind, Descent):
         return kind(gradient_tolerance=float(estimator.tol))
     return name
