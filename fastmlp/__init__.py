@@ -110,3 +110,18 @@ __all__ = [
     "performance_profile",
     "warmup",
 ]
+
+# Of fastmlp.sklearn, loaded on first use: scikit-learn takes longer to import than all of this.
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
+def __getattr__(name):
+    if name not in _ESTIMATORS:
+        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+    import fastmlp.sklearn
+
+    return getattr(fastmlp.sklearn, name)
+
+
+def __dir__():
+    return sorted([*globals(), *_ESTIMATORS])

@@ -13,8 +13,11 @@ from fastmlp.network import MLP
 FORMAT = "fastmlp-1"
 
 
-def save(net, path):
-    """Write `net` to `path`, in one move: see `MLP.save`."""
+def save(net, path, described=None):
+    """Write `net` to `path`, in one move: see `MLP.save`.
+
+    `described` are further texts by name, for the file's metadata.
+    """
     from safetensors.numpy import save_file
 
     check_path(path)
@@ -23,6 +26,7 @@ def save(net, path):
         tensors[f"weights.{layer}"] = weights
         tensors[f"biases.{layer}"] = biases
     metadata = {"format": FORMAT, "architecture": json.dumps(net.architecture())}
+    metadata |= described or {}
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"path must be a file, {str(path)!r} is a folder")
@@ -76,6 +80,14 @@ def load(path):
         raise ValueError(
             f"path must be a file that MLP.save wrote, {shown!r} is not: {error}"
         ) from None
+
+
+def read_metadata(path):
+    """The texts by name in a file that `load` has accepted."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata()
 
 
 def check_path(path):

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastmlp.kernels import codes
 from fastmlp.least_squares import LeastSquares
-from fastmlp.objective import NormalEquations, evaluate
+from fastmlp.objective import evaluate
 from fastmlp.solvers.function import Function
 from fastmlp.sweep import SpareSweep
 from fastmlp.validation import as_real
@@ -73,8 +73,7 @@ class NetworkFunction(Function):
 
     @functools.cached_property
     def _normal_equations(self):
-        objective = self._objective
-        return NormalEquations(objective.net, objective.problem, objective.samples)
+        return self._objective.normal_equations()
 
     def batch(self):
         if self._batch_rows == self._n_rows:
@@ -127,17 +126,9 @@ class _Batch(Function):
 
     def __init__(self, whole, rows):
         objective = whole._objective
-        X, Y, weights = objective.samples
-        n_rows = whole._n_rows
         self._whole = whole
         self._problem = objective.problem._replace(n_rows=rows.size)
-        self._samples = (
-            X.reshape(n_rows, -1)[rows].ravel(),
-            Y.reshape(n_rows, -1)[rows].ravel(),
-            weights[rows] if weights.size else weights,
-        )
-        for array in self._samples:
-            array.setflags(write=False)
+        self._samples = objective.take(rows)
         self.size, self.resolution, self.rng = whole.size, whole.resolution, whole.rng
         self.l1 = whole.l1
 

@@ -15,13 +15,14 @@ from fastmlp.kernels.finite import finite
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import as_targets, check_loss, check_values
 from fastmlp.network import MLP
-from fastmlp.sweep import Problem, SpareSweep
+from fastmlp.sweep import Problem, SpareSweep, Sweep
 from fastmlp.validation import (
     as_matrix,
     as_weights,
     check_count,
     check_finite,
     check_not_negative,
+    read_only,
 )
 
 # Whether kernels run as plain Python, whose loops are no way to look for NaN.
@@ -82,14 +83,32 @@ class Objective:
     def __init__(
         self, net, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
     ):
-        self.problem, self.samples = check_problem(
-            net, X, y, loss, sample_weight, l1, l2, n_threads
-        )
-        self.net = net
-        self.loss, self.n_threads = self.problem.loss, n_threads
-        self.l1, self.l2 = self.problem.l1, self.problem.l2
-        self.n_rows, self.n_target = self.problem.n_rows, self.problem.n_target
+        self._keep(net, *check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads))
+
+    def _keep(self, net, problem, samples):
+        """Take what was checked."""
+        self.net, self.problem, self.samples = net, problem, samples
+        self.loss, self.n_threads = problem.loss, problem.n_threads
+        self.l1, self.l2 = problem.l1, problem.l2
+        self.n_rows, self.n_target = problem.n_rows, problem.n_target
         self.spare = SpareSweep(np.inf)
+
+    def sweep(self, batch_rows, *, gather, optimizer):
+        """The compiled loop over its mini-batches; see `Sweep`."""
+        return Sweep(self.net, self.problem, batch_rows, gather=gather, optimizer=optimizer)
+
+    def normal_equations(self):
+        """What evaluates the Gauss-Newton matrix; see `NormalEquations`."""
+        return NormalEquations(self.net, self.problem, self.samples)
+
+    def take(self, rows):
+        """Samples of some rows, as kernels take them."""
+        X, Y, weights = self.samples
+        return (
+            as_vector(X.reshape(self.n_rows, -1)[rows]),
+            as_vector(Y.reshape(self.n_rows, -1)[rows]),
+            read_only(weights[rows] if weights.size else weights),
+        )
 
     def value(self, theta=None) -> float:
         """J at `theta`, or at the network's own parameters."""
@@ -136,7 +155,7 @@ class Objective:
         if self.l1:
             raise ValueError(f"gauss_newton takes no l1, got {self.l1:g}")
         theta = self._as_theta(theta)
-        return NormalEquations(self.net, self.problem, self.samples).at(theta, check)
+        return self.normal_equations().at(theta, check)
 
     def penalty(self, theta) -> float:
         """The part of J that does not depend on the data."""
@@ -204,7 +223,8 @@ def evaluate(net, problem, samples, theta, mode, spare, check=None):
     Parameters
     ----------
     net, theta
-        Checked, like the `problem` and its `samples` by `check_problem`.
+        Checked, like the `problem` and its `samples` by `check_problem`. Samples that are no
+        arrays have to have such a method themselves.
     mode : int
         ``codes.EVALUATE`` or ``codes.DIFFERENTIATE``.
     spare : SpareSweep
@@ -212,6 +232,8 @@ def evaluate(net, problem, samples, theta, mode, spare, check=None):
     check : callable or None
         See `Objective.value_and_grad`.
     """
+    if not isinstance(samples, tuple):
+        return samples.evaluate(net, problem, theta, mode, spare, check)
     gradient = np.empty(theta.size if mode == codes.DIFFERENTIATE else 0, theta.dtype)
     sweep = spare.take(net, problem)
     sweep.begin()

@@ -10,7 +10,7 @@ from fastmlp.kernels import codes, vectors
 from fastmlp.monitor import Stop
 from fastmlp.result import FitResult, Status
 from fastmlp.solvers import Solver, Updates
-from fastmlp.sweep import Sweep, Update
+from fastmlp.sweep import Update
 
 # After these a list of optimizers goes on to the next; after any other the fit is over.
 HAND_OVER = (
@@ -208,7 +208,7 @@ def run_stochastic(
     theta = net.theta
     batch_rows = n_rows if batch_size is None else min(int(batch_size), n_rows)
     gather = shuffle == "replacement" or (bool(shuffle) and batch_rows < n_rows)
-    sweep = Sweep(net, objective.problem, batch_rows, gather=gather, optimizer=optimizer)
+    sweep = objective.sweep(batch_rows, gather=gather, optimizer=optimizer)
     state = np.zeros(optimizer.n_slots * theta.size, net.dtype)
     mode = codes.UPDATE if clip_norm is None else codes.UPDATE_CLIPPED
     whole_gradient = clip_norm is not None or not sweep.one_chunk

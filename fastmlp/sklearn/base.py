@@ -1,0 +1,712 @@
+"""What the classifier and the regressor share: parameters, fitting, weights, files."""
+
+import warnings
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, _fit_context, is_classifier
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastmlp.losses import LOSS_PARAMETERS, LOSSES
+from fastmlp.network import MLP
+from fastmlp.optimizers import Optimizer
+from fastmlp.result import Status, Trace
+from fastmlp.schedules import Schedule
+from fastmlp.sklearn.run import Outputs, Rows, Run
+from fastmlp.sklearn.scaling import Scaling
+from fastmlp.sklearn.sparse_rows import blocks
+from fastmlp.sklearn.stages import as_stages, is_stochastic
+from fastmlp.validation import parse_name
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # before 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """scikit-learn's protocol of callbacks, which this version of it does not have."""
+
+
+# scikit-learn's names of activations that have another one here.
+_TO_FASTMLP = {"logistic": "sigmoid", "exp": "exponential"}
+_TO_SKLEARN = {ours: theirs for theirs, ours in _TO_FASTMLP.items()}
+
+_ACTIVATION_NAMES = {
+    "identity",
+    "logistic",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "sigmoid",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "softplus",
+    "exponential",
+}
+
+# What belongs to scikit-learn while a fit runs, so that it can end its callbacks.
+_CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
+
+DIVERGED = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and "
+    "need to be preprocessed."
+)
+
+
+def partial_fit_is_there(estimator):
+    """Whether the solver goes from mini-batch to mini-batch; else raise, as scikit-learn asks."""
+    stages = as_stages(estimator)
+    if len(stages) > 1 or not is_stochastic(stages[0]):
+        raise AttributeError(
+            f"partial_fit is only available for one stochastic solver, {estimator.solver!r} is not."
+        )
+    return True
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
+    """Common base of `MLPClassifier` and `MLPRegressor`; not to be used directly."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(_ACTIVATION_NAMES), str, "array-like"],
+        "solver": [str, Optimizer, list, tuple],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "loss": [StrOptions({*LOSSES}), str],
+        "scoring": [str, callable, None],
+        "callbacks": [list, tuple, callable, None],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "standardize": ["boolean"],
+    }
+
+    _scaling: Scaling | None
+
+    # What differs between the two estimators.
+
+    @abstractmethod
+    def _check_targets(self, X, y, fresh, incremental):
+        """Check X and y; return both as arrays, y as given but for its container."""
+
+    @abstractmethod
+    def _outputs(self, y) -> Outputs:
+        """The output layer and the targets that stand for y."""
+
+    @abstractmethod
+    def _refuse_trivial(self, y):
+        """Refuse targets from which nothing can be learned."""
+
+    @abstractmethod
+    def _plain_score(self, outputs, rows):
+        """Accuracy or R² of a network's outputs; NaN if they are not finite."""
+
+    @abstractmethod
+    def _answers(self, outputs):
+        """Predictions from a network's outputs."""
+
+    # Fitting.
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, validation_data=None):
+        """Train on X and y, from new weights, or from the present ones with warm_start.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Used without a copy if it is C-contiguous float32 or float64; in float32 all is done
+            in float32. Sparse X is only ever densified a block of rows at a time.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Not negative, not all 0.
+        validation_data : (X, y) or (X, y, sample_weight), default=None
+            Scored after every epoch, and what early_stopping goes by instead of a part of X.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad arguments, or if the weights are no longer finite. The estimator then stays
+            as it was.
+        """
+        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+
+    def _partial_fit(self, X, y, sample_weight):
+        return self._fit(X, y, sample_weight, None, incremental=True)
+
+    def initialize(self, X, y):
+        """Draw the starting weights for such data without fitting: an estimator at epoch 0.
+
+        `partial_fit`, and `fit` with warm_start, begin with them.
+
+        Parameters
+        ----------
+        X, y
+            As of `fit`.
+
+        Returns
+        -------
+        self
+        """
+        self._validate_params()
+        with self._unchanged_on_failure():
+            self._check_parameters()
+            X, y = self._check_targets(X, y, True, False)
+            self._refuse_trivial(y)
+            outputs = self._outputs(y)
+            self._start(X.shape[1], outputs, X.dtype)
+            if self.standardize:
+                self._standardized_start(Rows(X, outputs.targets, y, None))
+        return self
+
+    def _fit(self, X, y, sample_weight, validation_data, incremental):
+        with self._unchanged_on_failure():
+            notes = self._train(X, y, sample_weight, validation_data, incremental)
+        for message, category in notes:
+            warnings.warn(message, category, stacklevel=3)
+        return self
+
+    @contextmanager
+    def _unchanged_on_failure(self):
+        """Undo all that was assigned if an exception comes out."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            during = {
+                name: self.__dict__[name] for name in _CALLBACK_STATE if name in self.__dict__
+            }
+            self.__dict__.clear()
+            self.__dict__.update(before | during)
+            raise
+
+    def _train(self, X, y, sample_weight, validation_data, incremental):
+        """Do what `fit` says; return warnings to be issued, as (message, category)."""
+        self._check_parameters()
+        stages = as_stages(self)
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._check_targets(X, y, fresh, incremental)
+        if not incremental:
+            self._refuse_trivial(y)
+        outputs = self._outputs(y)
+        sample_weight = self._check_weights(sample_weight, X, y)
+        if fresh:
+            self._start(X.shape[1], outputs, X.dtype)
+        else:
+            self._take_up(X.shape[1], outputs)
+        rows, held_out = self._hold_out(
+            Rows(X, outputs.targets, y, sample_weight), validation_data, incremental
+        )
+        net = self._network_to_train(rows)
+        run = Run(self, net, stages, outputs, rows, held_out, incremental)
+        notes = self._finish(run, *run())
+        run.end_callbacks()
+        return notes
+
+    def _check_parameters(self):
+        """Check what scikit-learn's constraints cannot say."""
+        sizes = self._hidden_sizes()
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        name = parse_name("loss", self.loss, ("log_loss", *LOSSES), _loss_parameters())[0]
+        if (name == "log_loss") > is_classifier(self):
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        for callback in self._user_callbacks():
+            if not callable(callback):
+                raise TypeError(f"callbacks must be callables, got {callback!r}")
+        if self.scoring is not None and self.scoring != "loss":
+            get_scorer(self.scoring)
+        self._hidden_activations()
+
+    def _user_callbacks(self):
+        if self.callbacks is None:
+            return ()
+        return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
+
+    def _hidden_sizes(self):
+        sizes = self.hidden_layer_sizes
+        return [int(n) for n in sizes] if hasattr(sizes, "__iter__") else [int(sizes)]
+
+    def _hidden_activations(self):
+        """Name of each hidden layer's activation, as fastmlp calls it."""
+        given, n_hidden = self.activation, len(self._hidden_sizes())
+        names = [given] * n_hidden if isinstance(given, str) else list(given)
+        if len(names) != n_hidden:
+            raise ValueError(
+                f"activation must name one activation for each of the {n_hidden} hidden layers, "
+                f"got {len(names)}"
+            )
+        return [_TO_FASTMLP.get(name, name) for name in names]
+
+    def _check_weights(self, sample_weight, X, y):
+        if sample_weight is None:
+            return None
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if (weights < 0).any():
+            raise ValueError(f"sample_weight must not be negative, got {weights.min()}")
+        if not weights.any():
+            raise ValueError("sample_weight must not be 0 for all samples, got all zeros")
+        return weights
+
+    def _start(self, n_features, outputs, dtype):
+        """Draw the weights, as scikit-learn draws them, and all that a fit begins with."""
+        random_state = check_random_state(self.random_state)
+        hidden = self._hidden_activations()
+        net = MLP(
+            [n_features, *self._hidden_sizes(), outputs.n_outputs],
+            activation=hidden,
+            output=outputs.activation,
+            dtype=dtype,
+        )
+        # The rule for the output layer goes by the last hidden one.
+        by_layer = [*hidden, hidden[-1] if hidden else "identity"]
+        for weights, biases, name in zip(net.weights, net.biases, by_layer, strict=True):
+            bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / sum(weights.shape))
+            weights[:] = random_state.uniform(-bound, bound, weights.shape)
+            biases[:] = random_state.uniform(-bound, bound, biases.shape)
+        self._assign(net)
+        self.n_layers_ = len(net.layer_sizes)
+        self.n_outputs_ = outputs.n_outputs
+        self.out_activation_ = _TO_SKLEARN.get(outputs.activation, outputs.activation)
+        self.n_iter_ = 0
+        self.t_ = 0
+        self.loss_curve_ = []
+        self.trace_ = Trace()
+        self.best_loss_ = None if self.early_stopping else np.inf
+        self.validation_scores_ = None
+        self.best_validation_score_ = None
+        self._no_improvement_count = 0
+        self._scaling = None
+        self._inner = None
+        self._states = {}
+        self._keep_randomness(random_state)
+
+    def _keep_randomness(self, random_state):
+        """Keep where to split from, so that a warm start splits alike, and what shuffles."""
+        self._split_state = random_state.get_state()
+        seed = random_state.randint(0, 2**32, 4, dtype=np.uint32)
+        self._shuffle = np.random.default_rng(seed).bit_generator.state
+
+    def _take_up(self, n_features, outputs):
+        """Get ready to go on from the present weights."""
+        net = self._current_network(outputs.activation)
+        sizes = (n_features, *self._hidden_sizes(), outputs.n_outputs)
+        if net.layer_sizes != sizes:
+            raise ValueError(
+                "hidden_layer_sizes, features and outputs must stay as they are when a fit goes "
+                f"on: the layers are {net.layer_sizes}, now asked for {sizes}"
+            )
+        self._assign(net)
+        self._prepare_to_go_on()
+        self.n_outputs_, self.n_layers_ = outputs.n_outputs, len(net.layer_sizes)
+
+    def _prepare_to_go_on(self):
+        """Fill in what a fit goes on from, where weights came from elsewhere, with nothing else."""
+        for name, value in (
+            ("trace_", Trace()),
+            ("loss_curve_", []),
+            ("t_", 0),
+            ("validation_scores_", None),
+            ("best_validation_score_", None),
+            ("best_loss_", np.inf),
+            ("_no_improvement_count", 0),
+            ("_scaling", None),
+            ("_inner", None),
+            ("_states", {}),
+        ):
+            self.__dict__.setdefault(name, value)
+        if not hasattr(self, "_shuffle"):
+            self._keep_randomness(check_random_state(self.random_state))
+
+    def _hold_out(self, rows, validation_data, incremental):
+        """Rows to train on, and to validate with or None."""
+        if validation_data is not None:
+            return rows, self._check_validation(validation_data)
+        if not self.early_stopping or incremental:
+            return rows, None
+        random_state = np.random.RandomState()
+        random_state.set_state(self._split_state)
+        targets = rows.targets.reshape(len(rows.targets), -1)
+        # What scikit-learn stratifies by: binary classes alone.
+        binary = is_classifier(self) and rows.y.ndim == 1 and len(self.classes_) == 2
+        arrays = [rows.X, targets, rows.y]
+        if rows.sample_weight is not None:
+            arrays.append(rows.sample_weight)
+        parts = train_test_split(
+            *arrays,
+            random_state=random_state,
+            test_size=self.validation_fraction,
+            stratify=targets > 0 if binary else None,
+        )
+        kept, held = parts[::2], parts[1::2]
+        if held[0].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                "or the size of your dataset."
+            )
+        shape = (-1,) if rows.targets.ndim == 1 else (-1, rows.targets.shape[1])
+        return tuple(
+            Rows(part[0], part[1].reshape(shape), part[2], part[3] if len(part) > 3 else None)
+            for part in (kept, held)
+        )
+
+    def _check_validation(self, validation_data):
+        if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
+            raise ValueError(
+                "validation_data must be (X, y) or (X, y, sample_weight), got "
+                f"{type(validation_data).__name__}"
+            )
+        X, y, *weights = validation_data
+        try:
+            X, y = self._check_targets(X, y, False, True)
+            outputs = self._outputs(y)
+            sample_weight = self._check_weights(weights[0] if weights else None, X, y)
+        except ValueError as error:
+            raise ValueError(f"validation_data: {error}") from None
+        return Rows(X, outputs.targets, y, sample_weight)
+
+    def _network_to_train(self, rows):
+        """A copy of the network, or of the one on standardized data that it stands for."""
+        if self._scaling is None and self.standardize:
+            if self.loss_curve_:  # it was trained without
+                self._scaling = self._measure(rows)
+            else:
+                return self._standardized_start(rows)
+        if self._scaling is None:
+            return self.network_.copy()
+        if self._inner is not None:
+            folded, inner = self._inner
+            if np.array_equal(folded, self.network_.theta):
+                return inner.copy()
+        return self._scaling.unfold(self.network_)
+
+    def _standardized_start(self, rows):
+        """Take the weights drawn for those of a network on standardized data; a copy of it."""
+        self._scaling = self._measure(rows)
+        inner = self.network_
+        self._assign_folded(inner, self._scaling)
+        return inner.copy()
+
+    def _measure(self, rows):
+        targets = self._targets_to_scale(rows)
+        return Scaling.of(rows.X, self.n_outputs_, targets, rows.sample_weight)
+
+    def _assign_folded(self, inner, scaling):
+        folded = scaling.fold(inner)
+        self._inner = (folded.theta.copy(), inner)
+        self._assign(folded)
+
+    def _targets_to_scale(self, rows):
+        """Targets (n, n_outputs) that are to be standardized, or None."""
+        return
+
+    def _finish(self, run, status, message, loss):
+        """Take over what a run has reached; return warnings to be issued."""
+        watch = run.watch
+        losses, scores, records = watch.losses, watch.scores, watch.records
+        # A solver that goes by all rows comes back from there to its best point.
+        if status is Status.NOT_FINITE and (is_stochastic(run.stage) or not losses):
+            if not (self.early_stopping and watch.best_theta is not None):
+                raise ValueError(DIVERGED)
+            losses, scores = [*losses, np.nan], [*scores, np.nan]
+            records = [*records, replace(records[-1], objective=np.nan, epoch=len(losses))]
+        net = run.net
+        if not run.incremental and watch.best_theta is not None:
+            net.theta[:] = watch.best_theta
+        if self._scaling is None:
+            self._assign(net)
+        else:
+            self._assign_folded(net, self._scaling)
+        if not np.isfinite(self.network_.theta).all():
+            raise ValueError(DIVERGED)
+        self._states = run.states
+        self._shuffle = run.rng.bit_generator.state
+        self.n_iter_ = len(losses)
+        self.t_ += round(run.data_passes * run.n_samples)
+        self.loss_curve_ = [*self.loss_curve_, *losses]
+        self.trace_ = _joined(self.trace_, records)
+        self.loss_ = losses[-1] if losses else loss
+        self._no_improvement_count = watch.n_without_gain
+        if watch.scores or scores:
+            self.validation_scores_ = [*(self.validation_scores_ or []), *scores]
+            self.best_validation_score_ = max(
+                [score for score in scores if score == score], default=None
+            )
+        if self.early_stopping:
+            self.best_loss_ = None
+        else:
+            before = self.best_loss_ if run.incremental and self.best_loss_ is not None else np.inf
+            self.best_loss_ = min([before, *losses]) if losses else self.loss_
+            if not scores:
+                self.validation_scores_ = self.best_validation_score_ = None
+        if run.rate is not None:
+            self.learning_rate_ = run.rate
+        return run.warnings(status, message)
+
+    def _assign(self, net):
+        self.network_ = net
+        self.coefs_ = list(net.weights)
+        self.intercepts_ = list(net.biases)
+
+    def _current_network(self, output=None):
+        """The network, with weights that were given by hand in `coefs_` and `intercepts_`."""
+        net = self.__dict__.get("network_")
+        given = [*self.coefs_, *self.intercepts_]
+        if net is None:
+            sizes = [len(self.coefs_[0]), *(np.shape(bias)[0] for bias in self.intercepts_)]
+            dtype = np.asarray(self.coefs_[0]).dtype
+            net = MLP(
+                sizes,
+                activation=self._hidden_activations(),
+                output=output or _TO_FASTMLP.get(self.out_activation_, self.out_activation_),
+                dtype=dtype if dtype == np.float32 else np.float64,
+            )
+        views = [*net.weights, *net.biases]
+        if len(given) != len(views):
+            raise ValueError(
+                f"coefs_ and intercepts_ must have an array for each of the {len(net.weights)} "
+                f"layers, got {len(self.coefs_)} and {len(self.intercepts_)}"
+            )
+        for array, view in zip(given, views, strict=True):
+            if array is not view:
+                if np.shape(array) != view.shape:
+                    raise ValueError(
+                        f"coefs_ and intercepts_ must keep their shapes, got {np.shape(array)} "
+                        f"for {view.shape}"
+                    )
+                view[:] = array
+        return net
+
+    # Predictions.
+
+    def _check_X(self, X):
+        """X as an array or CSR matrix, checked against what was seen in fit."""
+        X = validate_data(
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=(np.float64, np.float32),
+            ensure_all_finite=False,
+            reset=False,
+        )
+        self._check_finite(X)
+        return X
+
+    def _check_finite(self, X):
+        """Refuse missing and infinite values, and name the column of the first."""
+        values = X.data if sparse.issparse(X) else X
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(values.sum()) or np.isfinite(values).all():
+                return
+        where = sparse.coo_array(X) if sparse.issparse(X) else None
+        if where is not None:
+            bad = int(np.argmin(np.isfinite(where.data)))
+            row, column, value = where.row[bad], where.col[bad], where.data[bad]
+        else:
+            row, column = np.unravel_index(int(np.argmin(np.isfinite(X))), X.shape)
+            value = X[row, column]
+        names = getattr(self, "feature_names_in_", None)
+        name = repr(str(names[column])) if names is not None else str(column)
+        what = "NaN" if np.isnan(value) else "infinity or a value too large"
+        raise ValueError(
+            f"Input X contains {what} in column {name}, row {row}. {type(self).__name__} does "
+            "not accept missing or infinite values: impute them or drop their rows first."
+        )
+
+    def _forward(self, net, X):
+        """Outputs of a network, for sparse rows in blocks."""
+        if not sparse.issparse(X):
+            return net.predict(X, n_threads=self.n_threads)
+        result = np.empty((X.shape[0], net.layer_sizes[-1]), net.dtype)
+        for start, stop, dense in blocks(X, net.dtype):
+            result[start:stop] = net.predict(dense, n_threads=self.n_threads)
+        return result
+
+    def _network_outputs(self, X, net=None):
+        check_is_fitted(self)
+        net = self._current_network() if net is None else net
+        return self._forward(net, self._check_X(X))
+
+    def _logits(self, X):
+        """Outputs before the output activation, (n, n_outputs)."""
+        check_is_fitted(self)
+        net = self._current_network()
+        raw = MLP.from_architecture(net.architecture() | {"output": "identity"}, net.theta)
+        return self._network_outputs(X, raw)
+
+    def predict(self, X):
+        """Predict the targets of rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        return self._answers(self._network_outputs(X))
+
+    def hidden_activations(self, X):
+        """What each hidden layer gives for rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        list of ndarray of shape (n_samples, n_units), one for each hidden layer
+        """
+        check_is_fitted(self)
+        net = self._current_network()
+        layer = self._check_X(X)
+        found: list[np.ndarray] = []
+        for weights, biases, name in zip(net.weights, net.biases, net.activations, strict=True):
+            if len(found) == len(net.weights) - 1:
+                break
+            one = MLP(weights.shape, output=name, dtype=net.dtype)
+            one.weights[0][:], one.biases[0][:] = weights, biases
+            layer = self._forward(one, layer)
+            found.append(layer)
+        return found
+
+    # Copies.
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        if "network_" not in state:
+            return state
+        state = state.copy()
+        state["network_"] = self._current_network()
+        # Views of the network's vector, to be made anew.
+        del state["coefs_"], state["intercepts_"]
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "network_" in state:
+            self._assign(self.network_)
+
+    def save(self, path):
+        """Write the network, the parameters and the fitted attributes to one safetensors file.
+
+        `MLP.load` reads the network from it. Left out are callbacks, generators of random
+        numbers and the optimizer's state: keep a pickle to go on exactly.
+
+        Raises
+        ------
+        TypeError
+            For a parameter that is no plain value or optimizer, such as a scorer.
+        """
+        from fastmlp.sklearn.convert import save_estimator
+
+        save_estimator(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """Read an estimator that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or if it is not one of this class.
+        """
+        from fastmlp.sklearn.convert import load_estimator
+
+        return load_estimator(cls, path)
+
+    @classmethod
+    def from_sklearn(cls, estimator):
+        """Make an estimator that predicts as a fitted one of scikit-learn does, to round-off.
+
+        Raises
+        ------
+        TypeError, NotFittedError
+            If it is not scikit-learn's counterpart of this class, or not fitted.
+        """
+        from fastmlp.sklearn.convert import from_sklearn
+
+        return from_sklearn(cls, estimator)
+
+    def to_sklearn(self):
+        """Make scikit-learn's estimator that predicts as this one, to round-off.
+
+        A solver or schedule that scikit-learn does not have becomes its default.
+
+        Raises
+        ------
+        ValueError
+            For activations or losses that it does not have.
+        """
+        from fastmlp.sklearn.convert import to_sklearn
+
+        return to_sklearn(self)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _joined(trace, records):
+    """A trace with the records of a later fit, whose counts go on from its end."""
+    if not len(trace):
+        return Trace(records)
+    last = trace[-1]
+    return Trace(
+        [
+            *trace,
+            *(
+                replace(
+                    record,
+                    seconds=record.seconds + last.seconds,
+                    epoch=record.epoch + last.epoch,
+                    data_passes=record.data_passes + last.data_passes,
+                    n_loss_evals=record.n_loss_evals + last.n_loss_evals,
+                    n_grad_evals=record.n_grad_evals + last.n_grad_evals,
+                )
+                for record in records
+            ),
+        ]
+    )
+
+
+def _loss_parameters():
+    return {name: parameter for name, (parameter, _) in LOSS_PARAMETERS.items()}

@@ -1,0 +1,394 @@
+"""The classifier."""
+
+from typing import ClassVar
+
+import numpy as np
+from scipy import sparse
+from scipy.special import expit, log_expit, log_softmax, logsumexp
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from fastmlp.losses import LOSSES
+from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
+from fastmlp.sklearn.run import Outputs
+
+# Losses of outputs that are no probabilities, on labels 1 and -1.
+_MARGIN_LOSSES = ("logistic", "hinge")
+
+
+def _no_offset(targets, sample_weight):
+    return 0.0
+
+
+def _has_probabilities(estimator):
+    if estimator.loss.partition("(")[0].strip() == "hinge":
+        raise AttributeError("predict_proba is not available for the loss 'hinge'")
+    return True
+
+
+def _inside(probabilities):
+    """Probabilities that are neither 0 nor 1, by which their logarithms are finite."""
+    limits = np.finfo(probabilities.dtype)
+    return np.clip(probabilities, limits.tiny, 1 - limits.epsneg, out=probabilities)
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """Multilayer perceptron for classes, with scikit-learn's parameters and attributes.
+
+    See docs/sklearn.md for what is different from ``sklearn.neural_network.MLPClassifier``.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, default=(100,)
+        Units of each hidden layer.
+    activation : str or list of str, default="relu"
+        Of all hidden layers or one for each: "identity", "logistic" (or "sigmoid"), "tanh",
+        "relu", "leaky_relu", "leaky_relu(0.2)", "elu", "selu", "gelu", "silu", "softplus",
+        "exponential".
+    solver : str, Optimizer or list of them, default="adam"
+        A name such as "adam", "sgd", "lbfgs", "adamw", "rmsprop", "bfgs", which takes its
+        numbers from the parameters below; or an object of fastmlp, or a written call such as
+        "rmsprop(rho=0.9)", which has its own. A list runs one after the other.
+    alpha : float, default=0.0001
+        Strength of the L2 penalty: alpha / (2 sum of sample weights) times the sum of squared
+        weights is added to the mean loss, whatever the batch size.
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch; "auto" is min(200, n_samples).
+    learning_rate : {"constant", "invscaling", "adaptive"} or Schedule, default="constant"
+        For every stochastic solver. "invscaling": learning_rate_init / (samples seen + 1)^power_t
+        in each epoch. "adaptive": divided by 5 whenever patience runs out.
+    learning_rate_init : float, default=0.001
+    power_t : float, default=0.5
+    max_iter : int, default=200
+        Epochs of a stochastic solver, iterations of another; of each in a list.
+    shuffle : bool, default=True
+    random_state : int, RandomState instance or None, default=None
+        Of the starting weights, which are those that scikit-learn draws, of the split for early
+        stopping, likewise, and of the shuffling.
+    tol : float, default=1e-4
+        Patience counts epochs that are not better by this; gradient tolerance of other solvers.
+    verbose : bool or int, default=False
+        1 is a progress bar, more is a line for each epoch.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the present weights and optimizer's state.
+    momentum : float, default=0.9
+        Of "sgd".
+    nesterovs_momentum : bool, default=True
+        Of "sgd".
+    early_stopping : bool, default=False
+        Stop by the validation score, for every solver.
+    validation_fraction : float, default=0.1
+        Part of X held out for early stopping, unless `fit` is given validation_data.
+    beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
+        Of "adam" and "adamw".
+    n_iter_no_change : int or inf, default=10
+        Patience: so many epochs in a row may bring no improvement.
+    max_fun : int, default=15000
+        Gradient evaluations of a solver that is not stochastic.
+    loss : str, default="log_loss"
+        "log_loss" is cross-entropy of softmax outputs, or of one sigmoid for two classes and
+        for each label. "cross_entropy" and "binary_cross_entropy" ask for one of these;
+        "logistic" and "hinge" train an identity output for each class on 1 and -1; others, such
+        as "squared_error", compare probabilities with 0 and 1.
+    class_weight : dict, "balanced" or None, default=None
+        Factors of the sample weights; "balanced" gives all classes the same sum.
+    scoring : str, callable or None, default=None
+        Validation score: None is the accuracy, "loss" is minus the validation loss, else any
+        scorer of scikit-learn.
+    callbacks : list of callable, default=None
+        Called with a `fastmlp.Progress` after each epoch; raising StopIteration ends the fit.
+        With standardize the network they see is that on standardized data.
+    clip_norm : float or None, default=None
+        Largest norm of a mini-batch's gradient.
+    time_limit : float or None, default=None
+        Seconds.
+    n_threads : int or None, default=None
+        At most so many; None is as many as are of use.
+    standardize : bool, default=False
+        Whether to train on features scaled to mean 0 and variance 1; the scaling becomes a part
+        of the weights, so that predictions take raw features.
+
+    Attributes
+    ----------
+    network_ : fastmlp.MLP
+        The network, whose weights `coefs_` and `intercepts_` are.
+    trace_ : fastmlp.Trace
+        A record for each element of `loss_curve_`: seconds, objective, validation loss.
+    learning_rate_ : float
+        Of the next update of a stochastic solver.
+    classes_, coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_, \
+best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, \
+feature_names_in_
+        As scikit-learn's, filled for every solver.
+
+    Examples
+    --------
+    >>> from fastmlp import MLPClassifier
+    >>> clf = MLPClassifier(random_state=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
+    ... # doctest: +SKIP
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions({"log_loss", *LOSSES}), str],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+
+    __sklearn_counterpart__ = "MLPClassifier"
+
+    classes_: np.ndarray
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        loss="log_loss",
+        class_weight=None,
+        scoring=None,
+        callbacks=None,
+        clip_norm=None,
+        time_limit=None,
+        n_threads=None,
+        standardize=False,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.class_weight = class_weight
+        self.scoring = scoring
+        self.callbacks = callbacks
+        self.clip_norm = clip_norm
+        self.time_limit = time_limit
+        self.n_threads = n_threads
+        self.standardize = standardize
+
+    @available_if(partial_fit_is_there)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train one epoch on X and y, going on with weights, optimizer, schedule and shuffling.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As of `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All that will ever come; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        with self._unchanged_on_failure():
+            if _check_partial_fit_first_call(self, classes):
+                if len(self.classes_) < 2:
+                    raise ValueError(
+                        f"classes must be at least two, got only one class: {self.classes_}"
+                    )
+                labels = y if type_of_target(y).startswith("multilabel") else classes
+                self._label_binarizer = LabelBinarizer().fit(labels)
+            return self._partial_fit(X, y, sample_weight)
+
+    def _check_targets(self, X, y, fresh, incremental):
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            ensure_all_finite=False,
+            reset=fresh,
+        )
+        self._check_finite(X)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or (fresh and not incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+            return X, y
+        classes = unique_labels(y)
+        if self.warm_start and not incremental:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the "
+                    f"previous call to fit. Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+        return X, y
+
+    def _refuse_trivial(self, y):
+        if y.ndim == 1 and len(self.classes_) < 2:
+            raise ValueError(
+                f"y must have at least two classes, it contains only one class: {self.classes_}"
+            )
+
+    def _outputs(self, y):
+        name = self.loss.partition("(")[0].strip()
+        n_classes = len(self.classes_)
+        multilabel = y.ndim == 2
+        if multilabel and name == "cross_entropy":
+            raise ValueError("loss must not be 'cross_entropy' for multilabel targets")
+        binary = not multilabel and n_classes == 2
+        if name == "cross_entropy" or (name == "log_loss" and not binary and not multilabel):
+            indices = np.searchsorted(self.classes_, y)
+            return Outputs(n_classes, "softmax", "cross_entropy", indices, _no_offset)
+        if multilabel:
+            dense = y.toarray() if sparse.issparse(y) else np.asarray(y)
+            targets = (dense > 0).astype(np.float64)
+        elif binary:
+            targets = (y == self.classes_[1]).astype(np.float64)
+        else:
+            targets = (y[:, np.newaxis] == self.classes_).astype(np.float64)
+        n_outputs = 1 if targets.ndim == 1 else targets.shape[1]
+        loss = "binary_cross_entropy" if name == "log_loss" else self.loss
+        if name in _MARGIN_LOSSES:
+            return Outputs(n_outputs, "identity", loss, 2 * targets - 1, _no_offset)
+        alone = binary or multilabel or name == "binary_cross_entropy"
+        activation = "sigmoid" if alone else "softmax"
+        return Outputs(n_outputs, activation, loss, targets, _no_offset)
+
+    def _loss_to_train(self, loss, scaling):
+        return loss
+
+    def _check_weights(self, sample_weight, X, y):
+        weights = super()._check_weights(sample_weight, X, y)
+        if self.class_weight is None:
+            return weights
+        factors = compute_sample_weight(self.class_weight, y)
+        weights = factors if weights is None else weights * factors
+        if not weights.any():
+            raise ValueError("class_weight must not make all sample weights 0, got all zeros")
+        return weights
+
+    def _plain_score(self, outputs, rows):
+        if not np.isfinite(outputs).all():
+            return np.nan
+        found = self._answers(outputs)
+        if sparse.issparse(found):
+            right = np.asarray((found != rows.y).sum(axis=1)).ravel() == 0
+        else:
+            right = found == rows.y if rows.y.ndim == 1 else (found == rows.y).all(axis=1)
+        return float(np.average(right, weights=rows.sample_weight))
+
+    def _answers(self, outputs):
+        threshold = 0.0 if self._margins() else 0.5
+        if self._is_multilabel():
+            return self._label_binarizer.inverse_transform(outputs, threshold)
+        if outputs.shape[1] == 1:
+            return self.classes_[(outputs[:, 0] > threshold).astype(np.intp)]
+        return self.classes_[outputs.argmax(axis=1)]
+
+    def _margins(self):
+        return self.loss.partition("(")[0].strip() in _MARGIN_LOSSES
+
+    def _is_multilabel(self):
+        return self._label_binarizer.y_type_.startswith("multilabel")
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X):
+        """Probability of each class, or of each label.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`. Sigmoids of more than two classes are divided by their
+            sum. What would round to 0 or 1 is the next number to it.
+        """
+        check_is_fitted(self)
+        if self.out_activation_ == "softmax":
+            return _inside(self._network_outputs(X))
+        logits = self._logits(X)
+        if logits.shape[1] == 1:  # 1 - p would round small probabilities to 0
+            return _inside(expit(np.hstack([-logits, logits])))
+        if self._is_multilabel():
+            return _inside(expit(logits))
+        return _inside(np.exp(self._log_shares(logits)))
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X):
+        """Logarithm of `predict_proba`, from the logits: right where probabilities round.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        logits = self._logits(X)
+        if self.out_activation_ == "softmax":
+            return log_softmax(logits, axis=1)
+        if logits.shape[1] == 1:
+            return log_expit(np.hstack([-logits, logits]))
+        return log_expit(logits) if self._is_multilabel() else self._log_shares(logits)
+
+    def _log_shares(self, logits):
+        """Logarithms of sigmoids divided by their sum."""
+        logs = log_expit(logits)
+        return logs - logsumexp(logs, axis=1, keepdims=True)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,208 @@
+"""Estimators to and from scikit-learn's own, and to and from model files."""
+
+import inspect
+import json
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+from sklearn import neural_network
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from fastmlp import schedules
+from fastmlp.files import read_metadata, save
+from fastmlp.network import MLP
+from fastmlp.optimizers import Optimizer
+from fastmlp.result import Trace
+from fastmlp.schedules import Schedule
+from fastmlp.sklearn.scaling import Scaling
+from fastmlp.training import OPTIMIZERS
+
+_THEIR_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+_THEIR_SOLVERS = ("adam", "sgd", "lbfgs")
+_THEIR_LOSSES = ("log_loss", "squared_error", "poisson")
+_THEIR_OUTPUTS = ("identity", "logistic", "softmax", "exp")
+
+# Fitted attributes that are plain numbers, or lists of them.
+_PLAIN = (
+    "n_features_in_",
+    "n_outputs_",
+    "n_layers_",
+    "out_activation_",
+    "n_iter_",
+    "t_",
+    "loss_",
+    "best_loss_",
+    "loss_curve_",
+    "validation_scores_",
+    "best_validation_score_",
+    "learning_rate_",
+    "_no_improvement_count",
+)
+
+
+def from_sklearn(kind, theirs):
+    """See `BaseMLP.from_sklearn`."""
+    wanted = getattr(neural_network, kind.__sklearn_counterpart__)
+    if not isinstance(theirs, wanted):
+        raise TypeError(
+            f"estimator must be a sklearn.neural_network.{wanted.__name__}, got {theirs!r}"
+        )
+    check_is_fitted(theirs)
+    names = set(inspect.signature(kind.__init__).parameters)
+    given = {name: value for name, value in theirs.get_params().items() if name in names}
+    ours = kind(**given)
+    for name in (*_PLAIN, "feature_names_in_", "classes_", "_label_binarizer"):
+        if hasattr(theirs, name):
+            value = getattr(theirs, name)
+            setattr(ours, name, list(value) if isinstance(value, list) else value)
+    ours.coefs_ = list(theirs.coefs_)
+    ours.intercepts_ = list(theirs.intercepts_)
+    ours._assign(ours._current_network())
+    ours._prepare_to_go_on()
+    return ours
+
+
+def to_sklearn(ours):
+    """See `BaseMLP.to_sklearn`."""
+    check_is_fitted(ours)
+    net = ours._current_network()
+    kind = getattr(neural_network, ours.__sklearn_counterpart__)
+    hidden = {"logistic" if name == "sigmoid" else name for name in net.activations[:-1]}
+    activation = hidden.pop() if len(hidden) == 1 else "identity" if not hidden else None
+    for what, given, allowed in (
+        ("activation", activation or ours.activation, _THEIR_ACTIVATIONS),
+        ("loss", ours.loss, _THEIR_LOSSES),
+        ("out_activation_", ours.out_activation_, _THEIR_OUTPUTS),
+    ):
+        if given not in allowed:
+            raise ValueError(
+                f"{what} must be one of {', '.join(allowed)} for scikit-learn, got {given!r}"
+            )
+    names = set(inspect.signature(kind.__init__).parameters)
+    params = {name: value for name, value in ours.get_params().items() if name in names}
+    params["activation"] = activation
+    if params["solver"] not in _THEIR_SOLVERS:
+        params["solver"] = "adam"
+    if isinstance(params["learning_rate"], Schedule):
+        params["learning_rate"] = "constant"
+    theirs = kind(**params)
+    for name in (*_PLAIN, "feature_names_in_", "classes_", "_label_binarizer"):
+        if hasattr(ours, name):
+            value = getattr(ours, name)
+            setattr(theirs, name, list(value) if isinstance(value, list) else value)
+    theirs.coefs_ = [weights.copy() for weights in net.weights]
+    theirs.intercepts_ = [biases.copy() for biases in net.biases]
+    theirs._random_state = check_random_state(theirs.random_state)
+    return theirs
+
+
+def save_estimator(estimator, path):
+    """See `BaseMLP.save`."""
+    check_is_fitted(estimator)
+    params = {
+        name: _encode(name, value)
+        for name, value in estimator.get_params(deep=False).items()
+        if name != "callbacks"
+    }
+    if not isinstance(params["random_state"], int | None):
+        params["random_state"] = None
+    fitted = {
+        name: _plain(estimator.__dict__[name]) for name in _PLAIN if name in estimator.__dict__
+    }
+    if hasattr(estimator, "feature_names_in_"):
+        fitted["feature_names_in_"] = list(estimator.feature_names_in_)
+    if hasattr(estimator, "classes_"):
+        fitted["classes_"] = _labels(estimator.classes_)
+        fitted["is_multilabel"] = bool(estimator._is_multilabel())
+    scaling = estimator._scaling
+    if scaling is not None:
+        fitted["scaling"] = [getattr(scaling, f.name).tolist() for f in fields(scaling)]
+    if estimator.trace_ is not None:
+        fitted["trace"] = estimator.trace_.as_array().tolist()
+    described = {"class": type(estimator).__name__, "params": params, "fitted": fitted}
+    save(estimator._current_network(), path, {"estimator": json.dumps(described)})
+
+
+def load_estimator(kind, path):
+    """See `BaseMLP.load`."""
+    net = MLP.load(path)
+    text = read_metadata(path).get("estimator")
+    try:
+        described = json.loads(text or "{}")
+        if described.get("class") != kind.__name__:
+            raise ValueError(f"it holds {described.get('class', 'a network alone')!r}")
+        estimator = kind(**{n: _decode(value) for n, value in described["params"].items()})
+        fitted = described["fitted"]
+        for name in _PLAIN:
+            if name in fitted:
+                setattr(estimator, name, fitted[name])
+        if "feature_names_in_" in fitted:
+            estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
+        if "classes_" in fitted:
+            estimator.classes_ = np.array(*fitted["classes_"])
+            estimator._label_binarizer = _binarizer(estimator.classes_, fitted["is_multilabel"])
+        if "trace" in fitted:
+            estimator.trace_ = Trace.from_array(fitted["trace"])
+        if "scaling" in fitted:
+            estimator._scaling = Scaling(*(np.array(one) for one in fitted["scaling"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"path must be a file that {kind.__name__}.save wrote, {str(path)!r} is not: {error}"
+        ) from None
+    estimator._assign(net)
+    estimator._prepare_to_go_on()
+    return estimator
+
+
+def _binarizer(classes, is_multilabel):
+    if is_multilabel:
+        return LabelBinarizer().fit(np.eye(len(classes), dtype=int))
+    return LabelBinarizer().fit(classes)
+
+
+def _labels(classes):
+    """An array of labels as a list and a dtype, fit for JSON."""
+    kind = classes.dtype
+    if kind.kind == "O" and not all(isinstance(label, str) for label in classes):
+        raise TypeError(f"classes_ must be numbers or strings to be saved, got {classes!r}")
+    return classes.tolist(), kind.str if kind.kind != "O" else "O"
+
+
+def _plain(value):
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _encode(name, value):
+    """A parameter as plain values, fit for JSON."""
+    if isinstance(value, Optimizer | Schedule) and is_dataclass(value):
+        given = {f.name: _encode(f.name, getattr(value, f.name)) for f in fields(value)}
+        return {"object": type(value).__name__, "fields": given}
+    if isinstance(value, np.ndarray | np.generic):
+        return _encode(name, value.tolist())
+    if isinstance(value, list | tuple):
+        encoded = [_encode(name, one) for one in value]
+        return {"tuple": encoded} if isinstance(value, tuple) else encoded
+    if isinstance(value, dict):
+        return {"pairs": [[_encode(name, key), _encode(name, one)] for key, one in value.items()]}
+    if isinstance(value, bool | int | float | str | None):
+        return value
+    if name == "random_state":
+        return None
+    raise TypeError(f"{name} must be a name, a number or an optimizer to be saved, got {value!r}")
+
+
+def _decode(value):
+    if isinstance(value, list):
+        return [_decode(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "tuple" in value:
+        return tuple(_decode(one) for one in value["tuple"])
+    if "pairs" in value:
+        return {_decode(key): _decode(one) for key, one in value["pairs"]}
+    kinds = {kind.__name__: kind for kind in (*OPTIMIZERS.values(), *schedules.BY_NAME.values())}
+    return kinds[value["object"]](**{n: _decode(one) for n, one in value["fields"].items()})

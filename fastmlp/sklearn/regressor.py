@@ -1,0 +1,199 @@
+"""The regressor."""
+
+import numpy as np
+from scipy.special import xlogy
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from fastmlp.losses import LOSS_PARAMETERS
+from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
+from fastmlp.sklearn.run import Outputs
+from fastmlp.validation import parse_name
+
+# Output activations of losses whose outputs are not any numbers.
+_OUTPUTS = {
+    "poisson": "exponential",
+    "binary_cross_entropy": "sigmoid",
+    "cross_entropy": "softmax",
+}
+
+# Losses that are the same in other units of the target, but for a factor.
+_SCALABLE = ("squared_error", "absolute_error", "huber", "quantile")
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """Multilayer perceptron for numbers, with scikit-learn's parameters and attributes.
+
+    See docs/sklearn.md for what is different from ``sklearn.neural_network.MLPRegressor``.
+
+    Parameters
+    ----------
+    loss : str, default="squared_error"
+        Any loss of `fastmlp.MLP`, summed over outputs: "squared_error" (half of it), "poisson"
+        (half the deviance, with exponential outputs), "absolute_error", "huber", "huber(2.5)",
+        "quantile(0.9)"; "logistic" and "hinge" for targets 1 and -1, "binary_cross_entropy" for
+        targets in [0, 1], "cross_entropy" for distributions.
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, \
+learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
+nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
+n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
+        As of `MLPClassifier`.
+    scoring : str, callable or None, default=None
+        Validation score: None is R², "loss" is minus the validation loss, else any scorer of
+        scikit-learn.
+    standardize : bool, default=False
+        Whether to train on features, and for an identity output on targets, scaled to mean 0
+        and variance 1. The scaling becomes a part of the weights; losses are those of scaled
+        targets.
+
+    Attributes
+    ----------
+    As of `MLPClassifier`, but for `classes_`.
+    """
+
+    __sklearn_counterpart__ = "MLPRegressor"
+
+    def __init__(
+        self,
+        loss="squared_error",
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        scoring=None,
+        callbacks=None,
+        clip_norm=None,
+        time_limit=None,
+        n_threads=None,
+        standardize=False,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.scoring = scoring
+        self.callbacks = callbacks
+        self.clip_norm = clip_norm
+        self.time_limit = time_limit
+        self.n_threads = n_threads
+        self.standardize = standardize
+
+    @available_if(partial_fit_is_there)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train one epoch on X and y, going on with weights, optimizer, schedule and shuffling.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As of `fit`.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def _check_targets(self, X, y, fresh, incremental):
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            multi_output=True,
+            y_numeric=True,
+            dtype=(np.float64, np.float32),
+            ensure_all_finite=False,
+            reset=fresh,
+        )
+        self._check_finite(X)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _refuse_trivial(self, y):
+        # One sample is no constant: it may be the first of many.
+        if len(y) > 1 and (y == y[0]).all():
+            raise ValueError(f"y must not be constant, all {len(y)} targets are {y[0]}")
+
+    def _loss_name(self):
+        return self.loss.partition("(")[0].strip()
+
+    def _outputs(self, y):
+        activation = _OUTPUTS.get(self._loss_name(), "identity")
+        offset = _poisson_offset if self._loss_name() == "poisson" else _no_offset
+        return Outputs(1 if y.ndim == 1 else y.shape[1], activation, self.loss, y, offset)
+
+    def _targets_to_scale(self, rows):
+        several_huber = self._loss_name() == "huber" and rows.targets.ndim == 2
+        if self._loss_name() not in _SCALABLE or several_huber:
+            return None
+        return np.asarray(rows.targets, np.float64).reshape(len(rows.targets), -1)
+
+    def _loss_to_train(self, loss, scaling):
+        if scaling is None or self._loss_name() != "huber" or len(scaling.target_scale) > 1:
+            return loss
+        # The transition stays where it is in units of the target.
+        delta = parse_name("loss", loss, ("huber",), {"huber": "delta"})[1]
+        delta = LOSS_PARAMETERS["huber"][1] if delta is None else delta
+        return f"huber({float(delta / scaling.target_scale[0])!r})"
+
+    def _plain_score(self, outputs, rows):
+        if not np.isfinite(outputs).all():
+            return np.nan
+        return float(r2_score(rows.y, self._answers(outputs), sample_weight=rows.sample_weight))
+
+    def _answers(self, outputs):
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+def _no_offset(targets, sample_weight):
+    return 0.0
+
+
+def _poisson_offset(targets, sample_weight):
+    """What the deviance has besides fastmlp's loss, so that it is 0 where outputs are targets."""
+    constant = (xlogy(targets, targets) - targets).reshape(len(targets), -1).sum(axis=1)
+    return float(np.average(constant, weights=sample_weight))

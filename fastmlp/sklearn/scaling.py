@@ -1,0 +1,102 @@
+"""Standardized features and targets, folded into the weights of the network that used them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Means and standard deviations of features, and of targets where these are scaled.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of float64, (n_in,)
+        The scale of a constant feature is 1.
+    target_mean, target_scale : ndarray of float64, (n_out,)
+        0 and 1 where targets are left as they are.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    target_mean: np.ndarray
+    target_scale: np.ndarray
+
+    @classmethod
+    def of(cls, X, n_outputs, targets=None, sample_weight=None):
+        """Measure the columns of X, and of targets (n, n_outputs) if they are given."""
+        if targets is None:
+            target_mean, target_scale = np.zeros(n_outputs), np.ones(n_outputs)
+        else:
+            target_mean, target_scale = _measure(targets, sample_weight)
+        mean, scale = _measure(X, sample_weight)
+        return cls(mean, scale, target_mean, target_scale)
+
+    def transform(self, X):
+        """Standardize rows: a new array, C-contiguous, of X's dtype."""
+        scaled = np.subtract(X, self.mean, dtype=np.float64)
+        scaled /= self.scale
+        return np.ascontiguousarray(scaled, X.dtype)
+
+    def transform_targets(self, targets):
+        """Standardize targets (n, n_outputs), in float64."""
+        return (targets - self.target_mean) / self.target_scale
+
+    def restore_targets(self, outputs):
+        """Undo `transform_targets`, in the dtype of the outputs."""
+        return (outputs * self.target_scale + self.target_mean).astype(outputs.dtype)
+
+    def fold(self, net):
+        """The network that does on raw data what `net` does on standardized data."""
+        return self._changed(net, 1 / self.scale, -self.mean, self.target_scale, self.target_mean)
+
+    def unfold(self, net):
+        """Undo `fold`."""
+        return self._changed(
+            net,
+            self.scale,
+            self.mean / self.scale,
+            1 / self.target_scale,
+            -self.target_mean / self.target_scale,
+        )
+
+    def _changed(self, net, factor, shift, target_factor, target_shift):
+        # W' = factor W and b' = b + shift W', both in float64, so that rounding happens once.
+        changed = net.copy()
+        first = net.weights[0].astype(np.float64) * factor[:, np.newaxis]
+        bias = net.biases[0] + shift @ first
+        if len(net.weights) == 1:
+            last, last_bias = first, bias
+        else:
+            changed.weights[0][:] = first
+            changed.biases[0][:] = bias
+            last, last_bias = net.weights[-1].astype(np.float64), net.biases[-1]
+        changed.weights[-1][:] = last * target_factor
+        changed.biases[-1][:] = last_bias * target_factor + target_shift
+        return changed
+
+
+def _measure(columns, sample_weight):
+    """Weighted mean and standard deviation of each column, block by block of rows."""
+    weights = np.ones(columns.shape[0]) if sample_weight is None else sample_weight
+    total = weights.sum()
+    mean = np.zeros(columns.shape[1])
+    for rows, weight in _blocks(columns, weights):
+        mean += weight @ rows / total
+    variance = np.zeros(columns.shape[1])
+    for rows, weight in _blocks(columns, weights):
+        variance += weight @ np.square(rows - mean) / total
+    scale = np.sqrt(variance)
+    # What rounding leaves of a constant column is no spread.
+    scale[scale <= 10 * np.finfo(columns.dtype).eps * np.abs(mean)] = 1.0
+    scale[scale == 0] = 1.0
+    return mean, scale
+
+
+def _blocks(columns, weights):
+    n_rows = max(1, (1 << 20) // max(1, columns.shape[1]))
+    for start in range(0, columns.shape[0], n_rows):
+        rows = columns[start : start + n_rows]
+        dense = rows.toarray() if sparse.issparse(rows) else rows
+        yield dense.astype(np.float64), weights[start : start + n_rows]

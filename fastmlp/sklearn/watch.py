@@ -1,0 +1,211 @@
+"""What looks at each epoch of an estimator's fit: curves, patience, best weights, progress."""
+
+from dataclasses import replace
+
+import numpy as np
+
+
+class Watch:
+    """Called with the `Progress` of each epoch or iteration of a fit.
+
+    Parameters
+    ----------
+    network : MLP
+        In training.
+    by_score : bool
+        Whether the best weights, and patience, go by the validation score, else by the loss.
+    best : float
+        The best score, or loss, so far.
+    tolerance : float
+        By how much an epoch has to be better than the best one.
+    most_without_gain : float
+        After more epochs in a row that are not, the watch ends the fit. Infinite is never.
+    n_without_gain : int
+        Such epochs before.
+    score : callable or None
+        Gives the validation score of the network as it is, from the newest record.
+    must_be_finite : bool
+        Whether a score that is NaN is a mistake.
+    offset : float
+        To be added to the objective: a constant that training leaves out.
+    callbacks : sequence of callable
+        The user's, called with the `Progress`; may raise StopIteration.
+    hook : callable or None
+        Tells whether to stop, after each epoch.
+    report : Report or None
+        Shows how it goes.
+
+    Attributes
+    ----------
+    records : list of Record
+    losses, scores : list of float
+        One for each epoch; no scores without `score`.
+    best_theta : ndarray or None
+        The parameters after the best epoch, if one was better than what there was before.
+    is_best : bool
+        Whether the newest epoch is the best.
+    is_over : bool
+        Whether patience has run out.
+    """
+
+    def __init__(
+        self,
+        network,
+        *,
+        by_score,
+        best,
+        tolerance,
+        most_without_gain,
+        n_without_gain=0,
+        score=None,
+        must_be_finite=False,
+        offset=0.0,
+        callbacks=(),
+        hook=None,
+        report=None,
+    ):
+        self._network = network
+        self._by_score = by_score
+        self._tolerance = tolerance
+        self.most_without_gain = most_without_gain
+        self._score = score
+        self._must_be_finite = must_be_finite
+        self._offset = offset
+        self._callbacks = callbacks
+        self._hook = hook
+        self._report = report
+        self._epoch = 0
+        self.n_without_gain = n_without_gain
+        self.best = best
+        self.best_theta = None
+        self.is_best = False
+        self.records = []
+        self.losses = []
+        self.scores = []
+
+    @property
+    def is_over(self):
+        return self.n_without_gain > self.most_without_gain
+
+    def __call__(self, progress):
+        record = progress.record
+        if record.epoch == self._epoch:
+            return  # the start of a solver
+        self._epoch = record.epoch
+        loss = record.objective + self._offset
+        self.records.append(replace(record, objective=loss))
+        self.losses.append(loss)
+        if self._score is not None:
+            self.scores.append(self._checked(self._score(record), record.epoch))
+        self._compare(self.scores[-1] if self._by_score else loss)
+        if self._report is not None:
+            self._report.show(loss, self.scores[-1] if self.scores else None)
+        for callback in self._callbacks:
+            callback(progress)
+        if self._hook is not None and self._hook():
+            raise StopIteration("a callback asked to stop")
+        if self.is_over:
+            raise StopIteration("no improvement")
+
+    def _checked(self, score, epoch):
+        score = float(score)
+        if self._must_be_finite and not np.isfinite(score):
+            raise ValueError(
+                f"scoring must give finite numbers, it gave {score} after epoch {epoch}"
+            )
+        return score
+
+    def _compare(self, value):
+        # Scores may be equal where the tolerance is 0, losses too; a NaN is never better.
+        if self._by_score:
+            self.is_best = value > self.best
+            lags = value < self.best + self._tolerance
+        else:
+            self.is_best = value < self.best
+            lags = value > self.best - self._tolerance
+        self.n_without_gain = self.n_without_gain + 1 if lags else 0
+        if self.is_best:
+            self.best = value
+            self.best_theta = self._network.theta.copy()
+
+
+class Keeper:
+    """Takes the state that an optimizer goes on from, of the best and of the newest epoch.
+
+    Parameters
+    ----------
+    watch : Watch
+    saved : dict or None
+        The state to begin with.
+    wanted : bool
+        Whether the optimizer has a state worth keeping.
+
+    Attributes
+    ----------
+    latest, best : dict or None
+        The states after the newest and after the best epoch, with the number of that epoch.
+    """
+
+    # `running` counts from here how far a checkpoint was; each call of an estimator starts over.
+    done = 0
+
+    def __init__(self, watch, saved, wanted):
+        self._watch = watch
+        self.saved = saved
+        self.wanted = wanted
+        self.latest = None
+        self.best = None
+        self._epochs = 0
+
+    def keep(self, theta, optimizer):
+        """Take the state; its arrays are copied only where they will be wanted later."""
+        self._epochs += 1
+        self.latest = optimizer | {"epochs": self._epochs}
+        if self._watch.is_best:
+            self.best = {
+                name: value.copy() if isinstance(value, np.ndarray | dict) else value
+                for name, value in self.latest.items()
+            }
+
+
+class Report:
+    """Shows each epoch: a bar for verbose=1, lines like scikit-learn's for more.
+
+    Parameters
+    ----------
+    verbose : int
+    total : int or None
+        Epochs to come at most.
+    """
+
+    def __init__(self, verbose, total):
+        self._bar = None
+        self._n_shown = 0
+        if verbose == 1:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, unit="epoch")
+
+    def show(self, loss, score):
+        """Show an epoch."""
+        self._n_shown += 1
+        if self._bar is None:
+            print(f"Iteration {self._n_shown}, loss = {loss:.8f}")
+            if score is not None:
+                print(f"Validation score: {score:f}")
+            return
+        shown = {"loss": f"{loss:.4g}"}
+        if score is not None:
+            shown["score"] = f"{score:.4g}"
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update()
+
+    def say(self, message):
+        """Print a sentence, where lines are printed."""
+        if self._bar is None:
+            print(message)
+
+    def close(self):
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()

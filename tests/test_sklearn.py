@@ -1,0 +1,1141 @@
+"""MLPClassifier and MLPRegressor: as scikit-learn's where they should be, and beyond."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+import joblib
+from marks import INTERPRETED, compiled_only
+from scipy import sparse
+from scipy.special import expit, log_softmax
+from sklearn import config_context, neural_network
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import accuracy_score, make_scorer, r2_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import fastmlp
+from fastmlp import MLP, MLPClassifier, MLPRegressor
+from fastmlp.sklearn import run, sparse_rows
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+KINDS = [MLPClassifier, MLPRegressor]
+N = 40 if INTERPRETED else 120
+
+
+def classes(kind="multiclass", n=N, seed=0):
+    """Rows, and classes that a small network learns."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 4))
+    if kind == "binary":
+        return X, (X[:, 0] * X[:, 1] > 0).astype(int)
+    if kind == "multilabel":
+        return X, (X[:, :3] + X[:, 1:] > 0).astype(int)
+    return X, (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)
+
+
+def numbers(n=N, n_outputs=1, seed=0):
+    """Rows, and numbers that a small network learns."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 4))
+    Y = np.column_stack([np.sin(X[:, 0] + k) + X[:, 1] for k in range(n_outputs)])
+    return X, Y[:, 0] if n_outputs == 1 else Y
+
+
+def data(kind):
+    return classes() if kind is MLPClassifier else numbers()
+
+
+def small(kind, **params):
+    return kind(**({"hidden_layer_sizes": (6,), "max_iter": 8, "random_state": 0} | params))
+
+
+def theta(estimator):
+    return np.concatenate([a.ravel() for a in [*estimator.coefs_, *estimator.intercepts_]])
+
+
+# The same as scikit-learn's
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("problem", ["binary", "multiclass", "multilabel", "numbers", "poisson"])
+def test_it_goes_scikit_learns_way_to_round_off(solver, problem):
+    """With all rows in a batch the penalty is the same, and shuffling changes nothing.
+
+    Adam's epsilon has another place in scikit-learn: at 1e-12 that cannot be seen.
+    """
+    X, y = classes(problem) if problem not in ("numbers", "poisson") else numbers()
+    kind, params = (
+        ("MLPClassifier", {})
+        if problem in ("binary", "multiclass", "multilabel")
+        else (
+            "MLPRegressor",
+            {"loss": "poisson"} if problem == "poisson" else {},
+        )
+    )
+    y = np.floor(np.exp(y)) if problem == "poisson" else y
+    params |= {"solver": solver, "batch_size": len(X), "alpha": 0.1, "epsilon": 1e-12}
+    params |= {"hidden_layer_sizes": (6, 5), "activation": "tanh", "max_iter": 8}
+    weights = np.random.default_rng(1).uniform(0.5, 2.0, len(X))
+    theirs = getattr(neural_network, kind)(**params, random_state=3).fit(X, y, weights)
+    ours = getattr(fastmlp, kind)(**params, random_state=3).fit(X, y, weights)
+    # L-BFGS multiplies differences of the order of sums by condition numbers.
+    np.testing.assert_allclose(theta(ours), theta(theirs), rtol=1e-6, atol=1e-8)
+    if solver == "lbfgs":
+        np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-6)
+    else:
+        assert ours.t_ == theirs.t_
+        # Theirs adds the penalty before the update, ours after it.
+        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-4)
+    for name in ("n_iter_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_early_stopping_holds_out_scikit_learns_rows(kind):
+    X, y = classes("binary") if kind == "MLPClassifier" else numbers()
+    params = {"early_stopping": True, "batch_size": 10**6, "max_iter": 6, "random_state": 0}
+    params |= {"epsilon": 1e-12}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        theirs = getattr(neural_network, kind)(**params).fit(X, y)
+        ours = getattr(fastmlp, kind)(**params).fit(X, y)
+    np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, atol=1e-9)
+    np.testing.assert_allclose(theta(ours), theta(theirs), rtol=1e-5, atol=1e-6)
+
+
+def test_momentum_of_one_is_allowed():
+    X, y = numbers()
+    params = {"solver": "sgd", "momentum": 1.0, "batch_size": len(X), "max_iter": 4}
+    theirs = neural_network.MLPRegressor(**params, random_state=0).fit(X, y)
+    ours = MLPRegressor(**params, random_state=0).fit(X, y)
+    np.testing.assert_allclose(theta(ours), theta(theirs), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_constructors_start_with_scikit_learns_parameters(kind):
+    import inspect
+
+    theirs = inspect.signature(getattr(neural_network, kind)).parameters
+    ours = inspect.signature(getattr(fastmlp, kind)).parameters
+    shared = list(ours.values())[: len(theirs)]
+    assert [str(parameter) for parameter in shared] == [str(p) for p in theirs.values()]
+
+
+# Where scikit-learn's has defects
+
+
+def test_the_penalty_does_not_depend_on_the_batch_size():
+    """Inputs of 0 leave only the penalty to act on the first weights: it shrinks them."""
+    n, rate, alpha = 40, 0.1, 2.0
+    X, y = np.zeros((n, 3)), np.tile([0.0, 1.0], n // 2)
+    params = {"solver": "sgd", "momentum": 0, "learning_rate_init": rate, "alpha": alpha}
+    for batch_size, n_updates in ((n, 1), (10, 4), (1, n)):
+        regressor = small(MLPRegressor, **params, batch_size=batch_size, max_iter=1)
+        start = regressor.initialize(X, y).coefs_[0].copy()
+        regressor.fit(X, y)
+        shrunk = start * (1 - rate * alpha / n) ** n_updates
+        np.testing.assert_allclose(regressor.coefs_[0], shrunk, rtol=1e-12)
+
+
+def test_several_outputs_have_the_gradient_of_their_loss():
+    """Two equal outputs are twice one output, from weights that are equal too."""
+    X, y = numbers()
+    one = small(MLPRegressor, solver="sgd", alpha=0, batch_size=len(X), max_iter=1)
+    two = clone(one).initialize(X, np.column_stack([y, y]))
+    one.initialize(X, y)
+    for several, single in zip(
+        [*two.coefs_, *two.intercepts_], [*one.coefs_, *one.intercepts_], strict=True
+    ):
+        several[...] = single
+    one.partial_fit(X, y)
+    two.partial_fit(X, np.column_stack([y, y]))
+    np.testing.assert_allclose(two.loss_, 2 * one.loss_, rtol=1e-12)
+    np.testing.assert_allclose(two.coefs_[1][:, 0], one.coefs_[1][:, 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "bfgs", "conjugate_gradient", "adam", "rmsprop"])
+def test_every_solver_has_curves_early_stopping_and_callbacks(solver):
+    X, y = numbers()
+    seen = []
+    regressor = small(
+        MLPRegressor,
+        solver=solver,
+        early_stopping=True,
+        n_iter_no_change=3,
+        max_iter=500,
+        tol=1e-3,
+        callbacks=[lambda progress: seen.append(progress.record.epoch)],
+    ).fit(X, y)
+    n = regressor.n_iter_
+    assert 3 < n < 500
+    assert len(regressor.loss_curve_) == len(regressor.validation_scores_) == n
+    assert len(regressor.trace_) == n
+    assert np.isfinite(regressor.trace_["validation_loss"]).all()
+    assert (np.diff(regressor.trace_["seconds"]) > 0).all()
+    assert set(range(1, n + 1)) <= set(seen)
+    assert regressor.best_validation_score_ == max(regressor.validation_scores_)
+    assert regressor.best_loss_ is None
+    assert regressor.t_ > 0
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_the_best_weights_come_back(solver):
+    X, y = numbers()
+    X_val, y_val = numbers(seed=1)
+    params = {"learning_rate_init": 0.1, "max_iter": 30, "n_iter_no_change": np.inf}
+    regressor = small(MLPRegressor, solver=solver, early_stopping=True, **params)
+    regressor.fit(X, y, validation_data=(X_val, y_val))
+    assert r2_score(y_val, regressor.predict(X_val)) == pytest.approx(
+        regressor.best_validation_score_, rel=1e-12
+    )
+    assert regressor.best_validation_score_ > regressor.validation_scores_[-1]
+
+
+def test_without_a_score_the_weights_of_the_least_loss_come_back():
+    X, y = numbers()
+    params = {"solver": "sgd", "learning_rate_init": 0.5, "shuffle": False, "alpha": 0}
+    thetas = []
+    regressor = small(
+        MLPRegressor, **params, callbacks=[lambda progress: thetas.append(progress.theta.copy())]
+    ).fit(X, y)
+    best = int(np.argmin(regressor.loss_curve_))
+    assert best < len(thetas) - 1, "the last epoch is the best: this shows nothing"
+    assert np.array_equal(regressor.network_.theta, thetas[best])
+    assert regressor.best_loss_ == regressor.loss_curve_[best]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("learning_rate", ["constant", "invscaling"])
+def test_partial_fit_goes_on_as_if_fit_had_not_been_interrupted(kind, solver, learning_rate):
+    """Same optimizer state, schedule and shuffling: the same bits, also through a pickle."""
+    X, y = data(kind)
+    params = {"solver": solver, "learning_rate": learning_rate, "batch_size": 16, "max_iter": 4}
+    params |= {"learning_rate_init": 0.01}
+    whole = small(kind, **params).fit(X, y)
+    assert np.argmin(whole.loss_curve_) == 3, "fit went back to an earlier epoch"
+    parts = small(kind, **params)
+    given = {"classes": np.unique(y)} if kind is MLPClassifier else {}
+    for _ in range(4):
+        parts.partial_fit(X, y, **given)
+        parts = pickle.loads(pickle.dumps(parts))
+    assert np.array_equal(theta(parts), theta(whole))
+    assert parts.loss_curve_ == whole.loss_curve_
+    assert parts.t_ == whole.t_
+    assert parts.learning_rate_ == whole.learning_rate_
+
+
+def test_a_schedule_counts_epochs_of_any_length():
+    """Batches of other sizes in between do not change how far a schedule in epochs has come."""
+    X, y = numbers()
+    schedule = fastmlp.StepDecay(0.1, factor=0.5, every=2)
+    regressor = small(MLPRegressor, learning_rate=schedule, solver="sgd", batch_size=2)
+    rates = []
+    for rows in (50, 3, 120 if len(X) >= 120 else 40, 11, 8):
+        regressor.partial_fit(X[:rows], y[:rows])
+        rates.append(regressor.learning_rate_)
+    assert rates == [0.1, 0.05, 0.05, 0.025, 0.025]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_warm_start_goes_on_from_the_optimizers_state(kind, early_stopping):
+    X, y = data(kind)
+    params = {"batch_size": 16, "early_stopping": early_stopping, "n_iter_no_change": np.inf}
+    params |= {"scoring": "loss"}
+    whole = small(kind, **params, max_iter=6).fit(X, y)
+    parts = small(kind, **params, max_iter=3, warm_start=True).fit(X, y).fit(X, y)
+    curve = [-score for score in whole.validation_scores_] if early_stopping else whole.loss_curve_
+    assert np.argmin(curve[:3]) == 2
+    assert np.argmin(curve) == 5
+    assert np.array_equal(theta(parts), theta(whole))
+    assert parts.n_iter_ == 3
+    assert len(parts.loss_curve_) == 6
+    assert list(parts.trace_["epoch"]) == list(range(1, 7))
+
+
+def test_a_warm_start_has_new_patience():
+    X, y = numbers()
+    regressor = small(MLPRegressor, tol=1e9, n_iter_no_change=2, max_iter=50, warm_start=True)
+    assert regressor.fit(X, y).n_iter_ == regressor.fit(X, y).n_iter_ == 4
+
+
+def test_a_warm_start_validates_on_rows_it_never_trained_on():
+    X, y = numbers()
+    X[:, 0] = np.arange(len(X))  # tells rows apart
+    held = []
+
+    def scorer(estimator, X, y):
+        held.append(frozenset(X[:, 0]))
+        return 0.0
+
+    regressor = small(MLPRegressor, early_stopping=True, scoring=scorer, warm_start=True)
+    regressor.fit(X, y).fit(X, y)
+    assert len(set(held)) == 1
+
+
+def test_weights_may_be_set_by_hand():
+    X, y = numbers()
+    regressor = small(MLPRegressor).fit(X, y)
+    before = regressor.predict(X)
+    regressor.coefs_[1] = 2 * regressor.coefs_[1]
+    regressor.intercepts_[1][:] *= 2
+    np.testing.assert_allclose(regressor.predict(X), 2 * before, rtol=1e-12)
+    again = pickle.loads(pickle.dumps(regressor))
+    np.testing.assert_array_equal(again.predict(X), regressor.predict(X))
+    regressor.coefs_[0] = np.zeros((2, 2))
+    with pytest.raises(ValueError, match=r"keep their shapes, got \(2, 2\) for \(4, 6\)"):
+        regressor.predict(X)
+
+
+# Among scikit-learn's tools
+
+
+@compiled_only
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_grid_search_in_processes_and_in_threads(backend):
+    X, y = classes()
+    grid = {"mlpclassifier__alpha": [1e-4, 1.0], "mlpclassifier__solver": ["lbfgs", "adam"]}
+    model = make_pipeline(StandardScaler(), small(MLPClassifier))
+    with joblib.parallel_backend(backend, n_jobs=2):
+        search = GridSearchCV(model, grid, cv=2, n_jobs=2).fit(X, y)
+    alone = GridSearchCV(model, grid, cv=2).fit(X, y)
+    for name in ("mean_test_score", "std_test_score"):
+        np.testing.assert_array_equal(search.cv_results_[name], alone.cv_results_[name])
+    assert search.best_score_ > 0.5
+
+
+def test_cross_validation_and_target_transformation():
+    X, y = numbers()
+    model = TransformedTargetRegressor(
+        small(MLPRegressor, solver="lbfgs", max_iter=60),
+        func=np.exp,
+        inverse_func=np.log,
+        check_inverse=False,
+    )
+    assert cross_val_score(small(MLPRegressor, solver="lbfgs", max_iter=60), X, y, cv=2).min() > 0.5
+    assert model.fit(X, np.log(np.abs(y) + 1)).predict(X).shape == y.shape
+
+
+def test_clone_keeps_parameters_that_are_objects():
+    given = small(
+        MLPClassifier, solver=[fastmlp.Adam(0.01, epochs=2), "lbfgs"], activation=["tanh"]
+    )
+    again = clone(given)
+    assert repr(again) == repr(given)
+    X, y = classes()
+    assert np.array_equal(theta(given.fit(X, y)), theta(again.fit(X, y)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pickle_and_joblib(kind, tmp_path):
+    X, y = data(kind)
+    estimator = small(kind, standardize=True).fit(X, y)
+    joblib.dump(estimator, tmp_path / "it")
+    for again in (
+        pickle.loads(pickle.dumps(estimator)),
+        joblib.load(tmp_path / "it", mmap_mode="r"),
+    ):
+        assert np.array_equal(again.predict(X), estimator.predict(X))
+        assert again.coefs_[0].base is again.network_.theta.base or np.shares_memory(
+            again.coefs_[0], again.network_.theta
+        )
+
+
+def test_sample_weights_are_routed_through_a_pipeline():
+    X, y = classes("binary")
+    weights = np.where(y == 1, 50.0, 1.0)
+    with config_context(enable_metadata_routing=True):
+        mlp = small(MLPClassifier, solver="lbfgs", max_iter=40)
+        mlp.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        model = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), mlp)
+        model.fit(X, y, sample_weight=weights)
+    alone = small(MLPClassifier, solver="lbfgs", max_iter=40)
+    alone.fit(StandardScaler().fit_transform(X), y, weights)
+    np.testing.assert_array_equal(theta(model[-1]), theta(alone))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames(library, kind):
+    frames = pytest.importorskip(library, reason=f"{library} is not installed")
+    X, y = data(kind)
+    frame = frames.DataFrame({name: X[:, i] for i, name in enumerate("abcd")})
+    estimator = small(kind, early_stopping=True).fit(frame, frames.Series(y))
+    assert list(estimator.feature_names_in_) == list("abcd")
+    plain = small(kind, early_stopping=True).fit(X, y)
+    np.testing.assert_array_equal(estimator.predict(frame), plain.predict(X))
+    with pytest.raises(ValueError, match="feature names"):
+        estimator.predict(
+            frame.rename(
+                {"a": "z"} if library == "polars" else None,
+                **({} if library == "polars" else {"columns": {"a": "z"}}),
+            )
+        )
+    missing = X.copy()
+    missing[5, 2] = np.nan
+    bad = frames.DataFrame({name: missing[:, i] for i, name in enumerate("abcd")})
+    for call in (lambda: estimator.predict(bad), lambda: clone(estimator).fit(bad, y)):
+        with pytest.raises(ValueError, match="Input X contains NaN in column 'c', row 5"):
+            call()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_read_only_and_mapped_rows_are_not_copied(dtype, tmp_path, monkeypatch):
+    X, y = numbers()
+    path = tmp_path / "X"
+    X.astype(dtype).tofile(path)
+    mapped = np.memmap(path, dtype, "r", shape=X.shape)
+    taken = []
+
+    class Seen(run.Objective):
+        def __init__(self, net, X, *arguments, **options):
+            super().__init__(net, X, *arguments, **options)
+            taken.append(self.samples[0])
+
+    monkeypatch.setattr(run, "Objective", Seen)
+    estimator = small(MLPRegressor).fit(mapped, y)
+    assert np.shares_memory(taken[0], mapped)
+    assert estimator.coefs_[0].dtype == estimator.predict(mapped).dtype == dtype
+
+
+def test_string_labels():
+    X, y = classes()
+    names = np.array(["red", "green", "blue"], dtype=object)[y]
+    of_names = small(MLPClassifier, early_stopping=True).fit(X, names)
+    assert list(of_names.classes_) == ["blue", "green", "red"]
+    assert set(of_names.predict(X)) <= set(names)
+    assert of_names.score(X, names) == accuracy_score(names, of_names.predict(X))
+
+
+def test_multilabel_targets_dense_and_sparse():
+    X, Y = classes("multilabel")
+    dense = small(MLPClassifier, early_stopping=True).fit(X, Y)
+    thin = small(MLPClassifier, early_stopping=True).fit(X, sparse.csr_matrix(Y))
+    assert np.array_equal(theta(dense), theta(thin))
+    assert dense.predict(X).shape == dense.predict_proba(X).shape == Y.shape
+    assert np.array_equal(thin.predict(X).toarray(), dense.predict(X))
+    assert dense.validation_scores_ == thin.validation_scores_
+
+
+# Beyond scikit-learn
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        fastmlp.AdaGrad(0.1),
+        "rmsprop(learning_rate=0.1, rho=0.9)",
+        "adamw",
+        "gradient_descent",
+        ["sgd", "lbfgs"],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_solver_of_fastmlp(solver, kind):
+    X, y = data(kind)
+    estimator = small(kind, solver=solver, learning_rate_init=0.1, max_iter=40).fit(X, y)
+    assert estimator.loss_curve_[-1] < 0.7 * estimator.loss_curve_[0]
+
+
+def test_a_list_hands_over_when_patience_runs_out():
+    X, y = numbers()
+    solver = [fastmlp.Adam(1e-9), fastmlp.LBFGS(max_iterations=5)]
+    regressor = small(MLPRegressor, solver=solver, max_iter=100, n_iter_no_change=3).fit(X, y)
+    assert regressor.n_iter_ == 5 + 5  # the first epoch, and more than 3 without gain; then LBFGS
+    assert regressor.loss_ < 0.5 * regressor.loss_curve_[4]
+
+
+def test_solvers_without_mini_batches_have_no_partial_fit():
+    assert hasattr(MLPClassifier(solver="rmsprop"), "partial_fit")
+    for solver in ("lbfgs", ["adam", "lbfgs"], fastmlp.BFGS()):
+        assert not hasattr(MLPClassifier(solver=solver), "partial_fit")
+
+
+@compiled_only
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "squared_error",
+        "absolute_error",
+        "huber(0.5)",
+        "cross_entropy",
+        "binary_cross_entropy",
+        "logistic",
+        "hinge",
+        "poisson",
+        "quantile(0.4)",
+    ],
+)
+@pytest.mark.parametrize("problem", ["binary", "multiclass", "multilabel"])
+def test_any_loss_classifies(loss, problem):
+    X, y = classes(problem)
+    classifier = small(
+        MLPClassifier, loss=loss, solver="lbfgs", hidden_layer_sizes=(8,), max_iter=80
+    )
+    if loss == "cross_entropy" and problem == "multilabel":
+        with pytest.raises(ValueError, match="multilabel"):
+            classifier.fit(X, y)
+        return
+    assert classifier.fit(X, y).score(X, y) > 0.7
+    if loss == "hinge":
+        assert not hasattr(classifier, "predict_proba")
+        return
+    P = classifier.predict_proba(X)
+    assert P.shape == (len(X), 2 if problem == "binary" else 3)
+    if problem != "multilabel":
+        np.testing.assert_allclose(P.sum(axis=1), 1, rtol=1e-12)
+        np.testing.assert_array_equal(classifier.classes_[P.argmax(axis=1)], classifier.predict(X))
+    np.testing.assert_allclose(np.exp(classifier.predict_log_proba(X)), P, rtol=1e-9, atol=1e-300)
+
+
+def test_quantiles_are_quantiles():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (400, 1))
+    y = X[:, 0] + rng.normal(size=400)
+    for q in (0.1, 0.9):
+        model = small(MLPRegressor, loss=f"quantile({q})", solver=["adam", "lbfgs"], max_iter=100)
+        share = (y <= model.fit(X, y).predict(X)).mean()
+        assert share == pytest.approx(q, abs=0.03)
+
+
+def test_each_layer_has_its_activation():
+    X, y = numbers()
+    names = ["tanh", "leaky_relu(0.2)", "logistic"]
+    regressor = small(MLPRegressor, hidden_layer_sizes=(5, 4, 3), activation=names).fit(X, y)
+    assert regressor.network_.activations == ("tanh", "leaky_relu(0.2)", "sigmoid", "identity")
+    h1, h2, h3 = regressor.hidden_activations(X)
+    first = np.tanh(X @ regressor.coefs_[0] + regressor.intercepts_[0])
+    second = first @ regressor.coefs_[1] + regressor.intercepts_[1]
+    third = expit(
+        np.where(second > 0, second, 0.2 * second) @ regressor.coefs_[2] + regressor.intercepts_[2]
+    )
+    np.testing.assert_allclose(h1, first, rtol=1e-12)
+    np.testing.assert_allclose(h2, np.where(second > 0, second, 0.2 * second), rtol=1e-12)
+    np.testing.assert_allclose(h3, third, rtol=1e-12)
+    np.testing.assert_allclose(
+        regressor.predict(X),
+        third @ regressor.coefs_[3][:, 0] + regressor.intercepts_[3],
+        rtol=1e-11,
+    )
+
+
+def test_no_hidden_layer_is_linear_regression():
+    X, y = numbers()
+    linear = MLPRegressor(hidden_layer_sizes=(), alpha=0, solver="lbfgs", tol=1e-9).fit(X, y)
+    solution = np.linalg.lstsq(np.column_stack([X, np.ones(len(X))]), y, rcond=None)[0]
+    np.testing.assert_allclose(
+        np.append(linear.coefs_[0], linear.intercepts_[0]), solution, atol=1e-5
+    )
+    assert linear.hidden_activations(X) == []
+
+
+@pytest.mark.parametrize("problem", ["binary", "multiclass"])
+def test_class_weights_are_sample_weights(problem):
+    X, y = classes(problem)
+    counts = np.bincount(y)
+    balanced = small(MLPClassifier, class_weight="balanced").fit(X, y)
+    by_hand = small(MLPClassifier).fit(X, y, (len(y) / (len(counts) * counts))[y])
+    np.testing.assert_allclose(theta(balanced), theta(by_hand), rtol=1e-12)
+    some = small(MLPClassifier, class_weight={0: 3.0}).fit(X, y, np.full(len(y), 2.0))
+    by_hand = small(MLPClassifier).fit(X, y, np.where(y == 0, 6.0, 2.0))
+    np.testing.assert_allclose(theta(some), theta(by_hand), rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "rmsprop"])
+def test_an_adaptive_rate_falls_until_it_is_too_small(solver):
+    X, y = numbers()
+    regressor = small(
+        MLPRegressor,
+        solver=solver,
+        learning_rate="adaptive",
+        n_iter_no_change=1,
+        tol=0.1,
+        max_iter=500,
+    ).fit(X, y)
+    assert regressor.n_iter_ < 500
+    # 1e-3 / 5^5 is the first below 1e-6.
+    assert regressor.learning_rate_ == pytest.approx(1e-3 / 5**5)
+
+
+def test_a_schedule_is_followed_by_any_stochastic_solver():
+    X, y = numbers()
+    rate = fastmlp.ExponentialDecay(0.01, rate=0.3)
+    by_estimator = small(MLPRegressor, learning_rate=rate, batch_size=16).fit(X, y)
+    by_solver = small(MLPRegressor, solver=fastmlp.Adam(rate), batch_size=16).fit(X, y)
+    assert np.array_equal(theta(by_estimator), theta(by_solver))
+    assert by_estimator.learning_rate_ == pytest.approx(0.01 * np.exp(-0.3 * 8))
+
+
+def test_clipping():
+    """One step of gradient descent is as long as its rate times the largest norm."""
+    X, y = numbers()
+    regressor = small(
+        MLPRegressor,
+        solver="sgd",
+        momentum=0,
+        batch_size=len(X),
+        clip_norm=1e-3,
+        learning_rate_init=0.5,
+        max_iter=1,
+    )
+    start = theta(regressor.initialize(X, 100 * y))
+    assert np.linalg.norm(theta(regressor.fit(X, 100 * y)) - start) == pytest.approx(0.5e-3)
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    ["roc_auc", "neg_log_loss", "loss", make_scorer(accuracy_score, greater_is_better=True)],
+    ids=["roc_auc", "neg_log_loss", "loss", "callable"],
+)
+def test_early_stopping_by_any_score(scoring):
+    X, y = classes("binary")
+    X_val, y_val = classes("binary", seed=1)
+    classifier = small(MLPClassifier, scoring=scoring, early_stopping=True, alpha=0, max_iter=30)
+    classifier.fit(X, y, validation_data=(X_val, y_val))
+    from sklearn.metrics import get_scorer
+
+    scorer = get_scorer("neg_log_loss" if scoring == "loss" else scoring)
+    assert classifier.best_validation_score_ == pytest.approx(
+        scorer(classifier, X_val, y_val), rel=1e-9
+    )
+
+
+def test_validation_data_without_early_stopping_are_watched_only():
+    X, y = numbers()
+    watched = small(MLPRegressor).fit(X, y, validation_data=numbers(seed=1))
+    plain = small(MLPRegressor).fit(X, y)
+    assert np.array_equal(theta(watched), theta(plain))
+    assert len(watched.validation_scores_) == watched.n_iter_
+    assert plain.validation_scores_ is None
+
+
+def test_validation_weights_count():
+    X, y = classes("binary")
+    X_val, y_val = classes("binary", seed=1)
+    weights = np.arange(len(y_val)) % 3
+    kept = weights > 0
+    with_weights = small(MLPClassifier).fit(X, y, validation_data=(X_val, y_val, weights))
+    score = np.average(with_weights.predict(X_val) == y_val, weights=weights)
+    assert with_weights.validation_scores_[-1] == pytest.approx(score)
+    assert kept.sum() < len(kept)
+
+
+def test_a_time_limit_ends_the_fit():
+    X, y = numbers()
+    regressor = small(MLPRegressor, max_iter=10**8, n_iter_no_change=np.inf, time_limit=0.05)
+    with pytest.warns(ConvergenceWarning, match="time limit of 0.05 s"):
+        regressor.fit(X, y)
+    assert np.isfinite(theta(regressor)).all()
+
+
+def test_a_callback_ends_the_fit():
+    X, y = numbers()
+
+    def third(progress):
+        assert progress.network.layer_sizes == (4, 6, 1)
+        if progress.record.epoch == 3:
+            raise StopIteration
+
+    assert small(MLPRegressor, callbacks=third).fit(X, y).n_iter_ == 3
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_scikit_learns_callbacks(solver):
+    pytest.importorskip("sklearn.callback", reason="this scikit-learn has no callbacks")
+    X, y = numbers()
+
+    class Recorder:
+        def __init__(self):
+            self.calls, self.losses = [], []
+
+        def setup(self, estimator, context):
+            self.calls.append("setup")
+
+        def teardown(self, estimator, context):
+            self.calls.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context, *, X=None):
+            self.calls.append(f"begin {context.task_name}")
+
+        def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+            self.calls.append(f"end {context.task_name}")
+            self.losses.append(np.square(fitted_estimator.predict(X) - y).mean())
+            return len(self.losses) == 4
+
+    recorder = Recorder()
+    regressor = small(MLPRegressor, solver=solver, standardize=True).set_callbacks(recorder)
+    regressor.fit(X, y)
+    assert regressor.n_iter_ == 4
+    epochs = ["begin epoch", "end epoch"] * 4
+    assert recorder.calls == ["setup", "begin fit", *epochs, "end fit", "teardown"]
+    assert recorder.losses[3] < recorder.losses[0]
+    recorder.calls.clear()
+    with pytest.raises(ValueError, match="NaN"):
+        regressor.fit(np.full_like(X, np.nan), y)
+    recorder.calls.clear()
+    regressor.set_params(callbacks=[lambda progress: 1 / 0])
+    with pytest.raises(ZeroDivisionError):
+        regressor.fit(X, y)
+    assert recorder.calls[-1] == "teardown"
+
+
+def test_a_bar_and_lines(capsys):
+    X, y = numbers()
+    small(MLPRegressor, verbose=1, early_stopping=True).fit(X, y)
+    shown = capsys.readouterr()
+    assert "8/8" in shown.err
+    assert "loss=" in shown.err
+    assert "score=" in shown.err
+    assert "<" in shown.err  # seconds gone < seconds left
+    assert shown.out == ""
+    small(MLPRegressor, verbose=2, tol=1e9, n_iter_no_change=2).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines[:4]] == [f"Iteration {i}" for i in range(1, 5)]
+    assert lines[4].startswith("Training loss did not improve more than tol=1000000000.000000")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_throughout(kind):
+    X, y = data(kind)
+    estimator = small(kind, early_stopping=True).fit(X.astype(np.float32), y)
+    assert estimator.network_.dtype == np.float32
+    assert {array.dtype.name for array in estimator.coefs_} == {"float32"}
+    if kind is MLPClassifier:
+        assert estimator.predict_proba(X).dtype == np.float32
+    estimator.warm_start = True
+    assert estimator.fit(X, y).network_.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
+def test_standardized_rows_are_those_of_a_scaler(kind, solver, hidden):
+    X, y = data(kind)
+    X = X * [1e-3, 1, 10, 1e4] + [5, 0, -300, 1e5]
+    y = y if kind is MLPClassifier else 1000 * y + 1e4
+    params = {"solver": solver, "hidden_layer_sizes": hidden, "batch_size": 16}
+    folded = small(kind, **params, standardize=True).fit(X, y)
+    model = make_pipeline(StandardScaler(), small(kind, **params))
+    if kind is MLPRegressor:
+        model = TransformedTargetRegressor(model, transformer=StandardScaler())
+    model.fit(X, y)
+    # The folded bias is a difference of numbers 1e5 / 1e4 times as large.
+    if kind is MLPClassifier:
+        np.testing.assert_allclose(folded.predict_proba(X), model.predict_proba(X), rtol=1e-7)
+    else:
+        np.testing.assert_allclose(folded.predict(X), model.predict(X), rtol=1e-8)
+    assert folded.coefs_[0].shape[0] == 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_standardized_training_goes_on(kind):
+    X, y = data(kind)
+    X = X * [1e-3, 1, 10, 1e4] + [5, 0, -300, 1e5]
+    params = {"standardize": True, "batch_size": 16, "max_iter": 4}
+    whole = small(kind, **params).fit(X, y)
+    parts = small(kind, **params)
+    given = {"classes": np.unique(y)} if kind is MLPClassifier else {}
+    for _ in range(4):
+        parts.partial_fit(X, y, **given)
+        parts = pickle.loads(pickle.dumps(parts))
+    assert np.array_equal(theta(parts), theta(whole))
+    # Set by hand, weights are brought back into scaled units, not dropped.
+    parts.coefs_[0] = 0 * parts.coefs_[0]
+    before = parts.predict(X)
+    parts.learning_rate_init = 1e-12
+    parts._states = {}
+    np.testing.assert_allclose(
+        parts.partial_fit(X, y).hidden_activations(X)[0],
+        np.maximum(parts.intercepts_[0], 0) * np.ones((len(X), 1)),
+        atol=1e-4,
+    )
+    assert before.shape == (len(X),)
+
+
+def test_constant_columns_are_no_trouble_for_standardize():
+    X, y = numbers()
+    X[:, 1] = 0.1
+    assert np.isfinite(small(MLPRegressor, standardize=True).fit(X, y).predict(X)).all()
+
+
+@compiled_only
+def test_standardize_makes_raw_tables_train_well():
+    X, y = load_breast_cancer(return_X_y=True)
+    raw, standardized = (
+        small(MLPClassifier, standardize=on, max_iter=100, learning_rate_init=0.01)
+        .fit(X, y)
+        .score(X, y)
+        for on in (False, True)
+    )
+    assert standardized > 0.97 > raw
+    X, y = load_diabetes(return_X_y=True)
+    raw, standardized = (
+        small(MLPRegressor, standardize=on, max_iter=100, learning_rate_init=0.01)
+        .fit(X, y)
+        .score(X, y)
+        for on in (False, True)
+    )
+    assert standardized > 0.5 > raw
+
+
+def test_huber_keeps_its_transition_when_targets_are_scaled():
+    X, y = numbers()
+    params = {"solver": "lbfgs", "hidden_layer_sizes": (), "alpha": 0, "max_iter": 500, "tol": 1e-9}
+    plain, scaled = (
+        MLPRegressor(loss="huber(20)", standardize=on, **params).fit(X, 50 * y)
+        for on in (False, True)
+    )
+    np.testing.assert_allclose(scaled.predict(X), plain.predict(X), atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_initialize_draws_the_weights_that_fit_starts_from(kind):
+    X, y = data(kind)
+    estimator = small(kind).initialize(X, y)
+    start = estimator.network_.theta.copy()
+    assert estimator.n_iter_ == 0
+    assert estimator.predict(X).shape == y.shape
+    for on in (False, True):
+        cold = small(kind, standardize=on).fit(X, y)
+        warm = small(kind, standardize=on, warm_start=True).initialize(X, y).fit(X, y)
+        assert np.array_equal(theta(warm), theta(cold))
+    theirs = (
+        neural_network.MLPClassifier if kind is MLPClassifier else neural_network.MLPRegressor
+    )(hidden_layer_sizes=(6,), random_state=0, max_iter=1, learning_rate_init=1e-14).fit(X, y)
+    shapes = [start.size, theta(theirs).size]
+    assert shapes[0] == shapes[1]
+    np.testing.assert_allclose(theta(estimator), theta(theirs), atol=1e-12)
+
+
+def test_log_probabilities_come_from_logits():
+    X, y = classes()
+    classifier = small(MLPClassifier).fit(X, y)
+    classifier.coefs_[1] = 1e4 * classifier.coefs_[1]
+    logits = classifier.hidden_activations(X)[0] @ classifier.coefs_[1] + classifier.intercepts_[1]
+    found = classifier.predict_log_proba(X)
+    np.testing.assert_allclose(found, log_softmax(logits, axis=1), rtol=1e-9, atol=1e-9)
+    assert found.min() < -1000
+    X, y = classes("binary")
+    classifier = small(MLPClassifier).fit(X, y)
+    classifier.coefs_[1] = 1e4 * classifier.coefs_[1]
+    logits = (classifier.hidden_activations(X)[0] @ classifier.coefs_[1])[:, 0]
+    logits = logits + classifier.intercepts_[1]
+    found = classifier.predict_log_proba(X)
+    np.testing.assert_allclose(found[:, 1] - found[:, 0], logits, rtol=1e-9)
+    assert (np.log(classifier.predict_proba(X)) > -np.inf).all()
+
+
+# Files and conversion
+
+
+@pytest.mark.parametrize("problem", ["binary", "multiclass", "multilabel", "numbers"])
+def test_save_and_load(problem, tmp_path):
+    path = tmp_path / "model.safetensors"
+    X, y = numbers(n_outputs=2) if problem == "numbers" else classes(problem)
+    y = np.array(["no", "yes"])[y] if problem == "binary" else y
+    kind = MLPRegressor if problem == "numbers" else MLPClassifier
+    estimator = small(
+        kind,
+        solver=["adam", fastmlp.LBFGS(max_iterations=3)],
+        learning_rate=fastmlp.StepDecay(0.01, factor=0.5, every=3),
+        standardize=True,
+        early_stopping=True,
+    ).fit(X, y)
+    estimator.save(path)
+    again = kind.load(path)
+    assert np.array_equal(again.predict(X), estimator.predict(X))
+    assert again.get_params() | {"solver": 0} == estimator.get_params() | {"solver": 0}
+    assert repr(again) == repr(estimator)
+    for name in ("loss_curve_", "validation_scores_", "n_iter_", "t_", "n_features_in_"):
+        assert getattr(again, name) == getattr(estimator, name)
+    assert len(again.trace_) == len(estimator.trace_)
+    assert np.array_equal(MLP.load(path).theta, estimator.network_.theta)
+    other = MLPClassifier if kind is MLPRegressor else MLPRegressor
+    with pytest.raises(ValueError, match=f"{other.__name__}.save wrote"):
+        other.load(path)
+    estimator.network_.save(path)
+    with pytest.raises(ValueError, match="a network alone"):
+        kind.load(path)
+
+
+def test_saved_parameters_are_plain(tmp_path):
+    X, y = numbers()
+    estimator = small(MLPRegressor, random_state=np.random.RandomState(0), callbacks=[print])
+    estimator.set_params(callbacks=[lambda progress: None]).fit(X, y).save(tmp_path / "it")
+    again = MLPRegressor.load(tmp_path / "it")
+    assert again.callbacks is None
+    assert again.random_state is None
+    with pytest.raises(TypeError, match="scoring must be a name"):
+        estimator.set_params(scoring=make_scorer(r2_score)).save(tmp_path / "it")
+    with pytest.raises(NotFittedError):
+        small(MLPRegressor).save(tmp_path / "it")
+
+
+@pytest.mark.parametrize("problem", ["binary", "multiclass", "multilabel", "numbers", "poisson"])
+@pytest.mark.parametrize("activation", ["logistic", "relu"])
+def test_conversion_both_ways(problem, activation):
+    X, y = numbers() if problem in ("numbers", "poisson") else classes(problem)
+    kind = MLPRegressor if problem in ("numbers", "poisson") else MLPClassifier
+    params = {"loss": "poisson"} if problem == "poisson" else {}
+    y = np.floor(np.exp(y)) if problem == "poisson" else y
+    name = kind.__name__
+    params |= {"activation": activation, "hidden_layer_sizes": (5, 4), "max_iter": 5}
+    theirs = getattr(neural_network, name)(**params, random_state=0).fit(X, y)
+    ours = kind.from_sklearn(theirs)
+    back = ours.to_sklearn()
+    for other in (ours, back):
+        np.testing.assert_allclose(other.predict(X), theirs.predict(X), rtol=1e-10)
+        if kind is MLPClassifier:
+            np.testing.assert_allclose(other.predict_proba(X), theirs.predict_proba(X), rtol=1e-10)
+    assert type(back) is type(theirs)
+    assert back.get_params() == theirs.get_params()
+    # Each may be trained on.
+    back.partial_fit(X, y)
+    ours.partial_fit(X, y)
+    assert len(ours.loss_curve_) == len(back.loss_curve_) == 6
+
+
+def test_conversion_refuses_what_scikit_learn_does_not_have():
+    X, y = numbers()
+    with pytest.raises(
+        ValueError, match="activation must be one of identity, logistic, tanh, relu"
+    ):
+        small(MLPRegressor, activation="gelu").fit(X, y).to_sklearn()
+    with pytest.raises(ValueError, match="loss must be one of"):
+        small(MLPRegressor, loss="huber").fit(X, y).to_sklearn()
+    with pytest.raises(TypeError, match=r"sklearn\.neural_network\.MLPClassifier"):
+        MLPClassifier.from_sklearn(neural_network.MLPRegressor())
+    with pytest.raises(NotFittedError):
+        MLPRegressor.from_sklearn(neural_network.MLPRegressor())
+
+
+# Sparse rows
+
+
+@pytest.mark.parametrize("container", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_sparse_rows_train_as_dense_ones(container, solver, standardize, monkeypatch):
+    """In mini-batches with the same bits; sums over all rows are formed block by block."""
+    monkeypatch.setattr(sparse_rows, "BLOCK_BYTES", 4 * 8 * 20)  # 20 rows
+    X, y = classes()
+    X[np.abs(X) < 0.5] = 0
+    params = {"solver": solver, "standardize": standardize, "early_stopping": True}
+    params |= {"batch_size": 16}
+    dense = small(MLPClassifier, **params).fit(X, y)
+    thin = small(MLPClassifier, **params).fit(container(X), y)
+    if solver == "lbfgs":
+        np.testing.assert_allclose(theta(thin), theta(dense), rtol=1e-9, atol=1e-9)
+    else:
+        assert np.array_equal(theta(thin), theta(dense))
+    np.testing.assert_allclose(thin.validation_scores_, dense.validation_scores_)
+    np.testing.assert_allclose(thin.predict_proba(container(X)), dense.predict_proba(X), rtol=1e-8)
+    np.testing.assert_allclose(
+        thin.hidden_activations(container(X))[0], dense.hidden_activations(X)[0], atol=1e-8
+    )
+
+
+def test_gauss_newton_on_sparse_rows(monkeypatch):
+    monkeypatch.setattr(sparse_rows, "BLOCK_BYTES", 4 * 8 * 20)  # 20 rows
+    X, y = numbers()
+    X[np.abs(X) < 0.5] = 0
+    dense = small(MLPRegressor, solver="levenberg_marquardt").fit(X, y)
+    thin = small(MLPRegressor, solver="levenberg_marquardt").fit(sparse.csc_array(X), y)
+    np.testing.assert_allclose(thin.predict(X), dense.predict(X), rtol=1e-6)
+
+
+def test_sparse_rows_are_never_dense_all_at_once(monkeypatch):
+    X = sparse.random(2000, 50, 0.05, format="csr", random_state=0)
+    y = np.asarray(X.sum(axis=1)).ravel()
+    monkeypatch.setattr(sparse_rows, "BLOCK_BYTES", 50 * 8 * 100)
+    taken = []
+    take = sparse_rows.SparseSamples.take
+
+    def seen(self, rows):
+        samples = take(self, rows)
+        taken.append(samples[0].size // 50)
+        return samples
+
+    monkeypatch.setattr(sparse_rows.SparseSamples, "take", seen)
+    for solver in ("adam", "lbfgs"):
+        small(MLPRegressor, solver=solver, batch_size=30, max_iter=2).fit(X, y)
+    assert 60 <= max(taken) <= 100
+
+
+# Bad input
+
+
+def state(estimator):
+    """All that an estimator holds, to be compared."""
+    return {
+        name: value if isinstance(value, int | float | str | None | tuple) else pickle.dumps(value)
+        for name, value in vars(estimator).items()
+    }
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes must be > 0"),
+        ({"hidden_layer_sizes": -1}, "hidden_layer_sizes"),
+        ({"activation": "ghost"}, "activation must be one of"),
+        ({"activation": ["relu", "relu"]}, "activation must name one activation for each of the 1"),
+        ({"solver": "ghost"}, "solver must be one of sgd, adagrad"),
+        ({"solver": "adam(rate=1)"}, "solver: adam has the parameters"),
+        ({"solver": []}, "solver must not be an empty list"),
+        ({"solver": [3]}, "solver must be a name"),
+        ({"solver": "levenberg_marquardt"}, "solver: LevenbergMarquardt needs the loss"),
+        ({"alpha": -1}, "'alpha' parameter"),
+        ({"learning_rate": "ghost"}, "'learning_rate' parameter"),
+        ({"learning_rate_init": 0}, "'learning_rate_init' parameter"),
+        ({"loss": "ghost"}, "loss must be one of"),
+        ({"scoring": "ghost", "early_stopping": True}, "ghost"),
+        ({"callbacks": [3]}, "callbacks must be callables, got 3"),
+        ({"clip_norm": 0}, "'clip_norm' parameter"),
+        ({"time_limit": 0}, "'time_limit' parameter"),
+        ({"n_threads": 0}, "'n_threads' parameter"),
+        ({"standardize": "yes"}, "'standardize' parameter"),
+        ({"batch_size": 0}, "'batch_size' parameter"),
+        (
+            {
+                "learning_rate": "adaptive",
+                "solver": fastmlp.Adam(fastmlp.LinearDecay(0.1, final=0.01, until=5)),
+            },
+            "learning_rate must be 'constant' where the solver has a schedule",
+        ),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "-".join(value),
+)
+def test_bad_parameters_leave_the_estimator_alone(params, message, fitted):
+    X, y = classes()
+    estimator = small(MLPClassifier)
+    if fitted:
+        estimator.fit(X, y)
+    estimator.set_params(**params)
+    before = state(estimator)
+    with pytest.raises((ValueError, TypeError), match=message):
+        estimator.fit(X, y)
+    assert state(estimator) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: {"y": y[:-1]}, "inconsistent numbers of samples"),
+        (lambda X, y: {"X": np.where(X[3, 1] == X, np.nan, X)}, "NaN in column 1, row 3"),
+        (lambda X, y: {"X": np.where(X[3, 1] == X, np.inf, X)}, "infinity .* in column 1, row 3"),
+        (lambda X, y: {"sample_weight": np.zeros(len(y))}, "zero"),
+        (
+            lambda X, y: {"sample_weight": np.full(len(y), -1.0)},
+            "sample_weight must not be negative",
+        ),
+        (lambda X, y: {"sample_weight": np.ones(3)}, "sample_weight"),
+        (lambda X, y: {"y": np.zeros(len(y))}, "constant|one class"),
+        (lambda X, y: {"validation_data": 3}, r"validation_data must be \(X, y\)"),
+        (lambda X, y: {"validation_data": (X[:, :2], y)}, "validation_data: X has 2 features"),
+        (lambda X, y: {"X": X[:0], "y": y[:0]}, "0 sample"),
+    ],
+)
+def test_bad_data_leave_the_estimator_alone(kind, change, message):
+    X, y = data(kind)
+    estimator = small(kind).fit(X, y)
+    before = state(estimator)
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(**({"X": X, "y": y} | change(X, y)))
+    assert state(estimator) == before
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_bad_data_when_going_on(warm_start):
+    X, y = classes()
+    estimator = small(MLPClassifier, warm_start=warm_start).fit(X, y)
+    before = state(estimator)
+    with pytest.raises(ValueError, match=r"`y` has classes not in `self.classes_`"):
+        estimator.partial_fit(X, y + 1)
+    with pytest.raises(ValueError, match="X has 3 features, but MLPClassifier is expecting 4"):
+        estimator.partial_fit(X[:, :3], y)
+    with pytest.raises(ValueError, match="classes"):
+        estimator.partial_fit(X, y, classes=[0, 1])
+    estimator.hidden_layer_sizes = (9,)
+    with pytest.raises(ValueError, match="hidden_layer_sizes, features and outputs must stay"):
+        estimator.partial_fit(X, y)
+    estimator.hidden_layer_sizes = (6,)
+    assert state(estimator) == before
+    fresh = small(MLPClassifier)
+    before = state(fresh)
+    with pytest.raises(ValueError, match="only one class"):
+        fresh.partial_fit(X, np.zeros(len(X)), classes=[0])
+    assert state(fresh) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scorer_that_returns_nan_leaves_the_estimator_alone(kind):
+    X, y = data(kind)
+    estimator = small(kind).fit(X, y)
+    estimator.set_params(early_stopping=True, scoring=lambda estimator, X, y: np.nan)
+    before = state_without_scoring(estimator)
+    with pytest.raises(
+        ValueError, match="scoring must give finite numbers, it gave nan after epoch 1"
+    ):
+        estimator.fit(X, y)
+    assert state_without_scoring(estimator) == before
+
+
+def state_without_scoring(estimator):
+    shown = clone(estimator).set_params(scoring=None)
+    vars(shown).update({k: v for k, v in vars(estimator).items() if k != "scoring"})
+    return state(shown)
+
+
+@pytest.mark.usefixtures("overflow")
+def test_divergence_is_an_error_and_changes_nothing():
+    X, y = numbers()
+    estimator = small(MLPRegressor).fit(X, y)
+    estimator.set_params(solver="sgd", learning_rate_init=1e6, max_iter=50)
+    before = state(estimator)
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        estimator.fit(X, y)
+    assert state(estimator) == before
+
+
+def test_predictions_need_a_fit():
+    for method in ("predict", "predict_proba", "predict_log_proba", "hidden_activations"):
+        with pytest.raises(NotFittedError):
+            getattr(MLPClassifier(), method)([[1.0]])
+
+
+def test_missing_scikit_learn_is_said_in_a_sentence():
+    """The estimators are loaded on first use: everything else works without scikit-learn."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.modules['sklearn'] = None; import fastmlp; fastmlp.MLP\n"
+        "try: fastmlp.MLPClassifier\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'fastmlp[sklearn]'" in done.stdout
+
+
+@compiled_only
+def test_iris():
+    """Fisher's flowers: 150 rows, of which a good classifier gets 3 wrong or fewer."""
+    X, y = load_iris(return_X_y=True)
+    classifier = MLPClassifier((10,), solver="lbfgs", random_state=0, standardize=True)
+    assert classifier.fit(X, y).score(X, y) >= 0.98
