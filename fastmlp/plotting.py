@@ -83,26 +83,26 @@ def plot_traces(traces, target=None):
     panels = figure.subplots(1, len(_SPENT), sharey=True)
     traces = {name: [t for t in several if len(t)] for name, several in traces.items()}
     all_traces = [trace for several in traces.values() for trace in several]
-    limit = _set_objective_scale(panels[0], [trace["objective"] for trace in all_traces])
+    limit = set_objective_scale(panels[0], [trace["objective"] for trace in all_traces])
     highest = 10 * limit
     panels[0].set_ylabel("objective")
     opacity = 0.2 if len(traces) <= _NARROW_FROM else 0.1
     for panel, (column, label) in zip(panels, _SPENT.items(), strict=True):
         _set_spent_axis(panel, [trace[column] for trace in all_traces])
         panel.set_xlabel(label)
-        _tidy(panel)
+        tidy(panel)
         for i, (name, several) in enumerate(traces.items()):
             xs, low, median, high = quartiles_over_time(several, column)
             shape = {"drawstyle": "steps-post"} if len(several) > 1 else {}
-            look = _look(panel, xs, i, len(traces)) | shape
-            panel.plot(xs, np.minimum(median, highest), label=name, **look)
+            style = line_style(panel, xs, i, len(traces)) | shape
+            panel.plot(xs, np.minimum(median, highest), label=name, **style)
             if len(several) > 1:
                 panel.fill_between(
                     xs,
                     np.minimum(low, highest),
                     np.minimum(high, highest),
                     step="post",
-                    color=look["color"],
+                    color=style["color"],
                     alpha=opacity,
                     linewidth=0,
                 )
@@ -126,7 +126,7 @@ def plot_traces(traces, target=None):
     return figure
 
 
-def _look(panel, xs, i, n):
+def line_style(panel, xs, i, n):
     """How line i of n looks over `xs`: no two alike, and the markers of none over another's."""
     return {
         "color": _COLOURS[i % len(_COLOURS)],
@@ -198,7 +198,7 @@ def _set_spent_axis(panel, columns):
         panel.set_xlim(0, 1.2 * max(spent))
 
 
-def _set_objective_scale(panel, columns):
+def set_objective_scale(panel, columns):
     """Choose the scale of the vertical axis; return where it is to end, infinity for anywhere.
 
     A run that diverges is not to press the others together.
@@ -214,7 +214,7 @@ def _set_objective_scale(panel, columns):
     return limit if highest > limit > 0 else np.inf
 
 
-def _tidy(panel):
+def tidy(panel):
     panel.grid(color="0.9", linewidth=0.7)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
@@ -259,14 +259,14 @@ def plot_profile(profile, column):
     panel.set_xscale("log", base=2 if end < 64 else 10)
     for i, (name, fractions) in enumerate(profile.fractions.items()):
         heights = np.append(fractions, fractions[-1])
-        look = _look(panel, factors, i, len(profile.fractions))
-        panel.plot(factors, heights, drawstyle="steps-post", label=name, **look)
+        style = line_style(panel, factors, i, len(profile.fractions))
+        panel.plot(factors, heights, drawstyle="steps-post", label=name, **style)
     panel.xaxis.set_major_formatter("{x:g}")
     panel.set(xlim=(1, end), ylim=(-0.02, 1.02))
     panel.set_xlabel(f"{_SPENT[column]}, in multiples of the least of any optimizer")
     panel.set_ylabel(f"solved, out of {profile.n_instances} runs")
     panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    _tidy(panel)
+    tidy(panel)
     _legend(figure, panel)
     return figure
 
