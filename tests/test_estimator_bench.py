@@ -173,8 +173,8 @@ def test_equal_hyperparameters_mean_equal_fits():
         fits.measure(fits.Fit("wine", 100, 3, library), quick=True) for library in fits.LIBRARIES
     )
     assert ours["epochs"] == theirs["epochs"]
-    # The penalty's sum and the cross-entropy round differently; theirs clips probabilities at eps.
-    assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-6)
+    # Theirs adds Adam's epsilon, 1e-8, before it corrects the bias of the moments, ours after.
+    assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
     assert ours["score"] == theirs["score"]
 
 

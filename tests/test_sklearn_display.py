@@ -95,7 +95,7 @@ def test_over_seconds(rows):
 
 def test_epochs_of_partial_fit_run_on(rows):
     X, y = rows
-    model = MLPRegressor((4,), random_state=0)
+    model = MLPRegressor(hidden_layer_sizes=(4,), random_state=0)
     for _ in range(3):
         model.partial_fit(X, y)
     display = TrainingCurveDisplay.from_estimator(model)
@@ -104,7 +104,9 @@ def test_epochs_of_partial_fit_run_on(rows):
 
 
 def test_iterations_of_a_solver(rows):
-    model = MLPRegressor((4,), solver="lbfgs", random_state=0, early_stopping=True).fit(*rows)
+    model = MLPRegressor(
+        hidden_layer_sizes=(4,), solver="lbfgs", random_state=0, early_stopping=True
+    ).fit(*rows)
     lines = drawn(TrainingCurveDisplay.from_estimator(model))
     assert lines["training loss"][0].tolist() == list(range(1, model.n_iter_ + 1))
     assert lines["validation R²"][0].tolist() == list(range(1, model.n_iter_ + 1))
