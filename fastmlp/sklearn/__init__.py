@@ -8,6 +8,7 @@ except ImportError as error:  # pragma: no cover
     ) from error
 
 from fastmlp.sklearn.classifier import MLPClassifier
+from fastmlp.sklearn.display import TrainingCurveDisplay
 from fastmlp.sklearn.regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TrainingCurveDisplay"]
