@@ -110,8 +110,9 @@ def notes_on(results, rows, quick=False):
             "Accuracy or R² on rows not fitted: mean ± standard deviation over the seeds, for "
             "both with the same rows and hyperparameters (scikit-learn's defaults but for the "
             "epochs). Within spread: our mean is at most one such deviation of theirs below "
-            "theirs. Seconds and epochs of a fit are medians, the ratio is the median of theirs to "
-            "ours with the same seed."
+            "theirs; by chance alone, an estimator that is as good is lower in 17% of rows with 3 "
+            "seeds and in 3% with 10. Seconds and epochs of a fit are medians, the ratio is the "
+            "median of theirs to ours with the same seed."
         )
         counts = (
             ("not_worse", "Lower than scikit-learn's by more than its spread"),
