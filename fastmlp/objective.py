@@ -322,7 +322,7 @@ def penalty(net, problem, theta):
     """The part of J that does not depend on the data."""
     if problem.l1 == problem.l2 == 0:
         return 0.0
-    return penalties.penalty.serial(theta, net._layout, problem.l1, problem.l2)
+    return float(penalties.penalty.serial(theta, net._layout, problem.l1, problem.l2))
 
 
 def check_network(net):
