@@ -21,6 +21,7 @@ from sklearn.metrics import accuracy_score, make_scorer, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import _get_feature_names
 
 import fastmlp
 from fastmlp import MLP, MLPClassifier, MLPRegressor
@@ -372,6 +373,8 @@ def test_frames(library, kind):
     frames = pytest.importorskip(library, reason=f"{library} is not installed")
     X, y = data(kind)
     frame = frames.DataFrame({name: X[:, i] for i, name in enumerate("abcd")})
+    if _get_feature_names(frame) is None:
+        pytest.skip(f"this scikit-learn does not read the names of {library}'s columns")
     estimator = small(kind, early_stopping=True).fit(frame, frames.Series(y))
     assert list(estimator.feature_names_in_) == list("abcd")
     plain = small(kind, early_stopping=True).fit(X, y)

@@ -100,7 +100,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         "logistic" and "hinge" train an identity output for each class on 1 and -1; others, such
         as "squared_error", compare probabilities with 0 and 1.
     class_weight : dict, "balanced" or None, default=None
-        Factors of the sample weights; "balanced" gives all classes the same sum.
+        Factors of the sample weights, in training and in the validation score; "balanced" gives
+        all classes the same sum.
     scoring : str, callable or None, default=None
         Validation score: None is the accuracy, "loss" is minus the validation loss, else any
         scorer of scikit-learn.
