@@ -7,6 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import reference
+from functions import (
+    ROSENBROCK_START,
+    Plain,
+    assert_goes_on_exactly,
+    classes,
+    rosenbrock,
+    small_net,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from marks import INTERPRETED, both_precisions, compiled_only
@@ -16,7 +24,6 @@ from scipy import optimize
 from fastmlp import BFGS, DFP, MLP, SR1, Broyden, Scipy, Status, minimize
 from fastmlp.kernels import quasi_newton
 from fastmlp.kernels._jit import standalone
-from fastmlp.solvers import Function
 from fastmlp.solvers.dense import MOST_PARAMETERS, broyden_factors
 from fastmlp.solvers.line_search import Search
 
@@ -24,12 +31,6 @@ BROYDEN_CLASS = {"BFGS": BFGS(), "DFP": DFP(), "Broyden(0.3)": Broyden(0.3)}
 SOLVERS = {**BROYDEN_CLASS, "SR1": SR1()}
 each_of_the_class = pytest.mark.parametrize("solver", BROYDEN_CLASS.values(), ids=BROYDEN_CLASS)
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
-
-ROSENBROCK_START = np.array([-1.2, 1.0])
-
-
-def rosenbrock(x):
-    return optimize.rosen(x), optimize.rosen_der(x)
 
 
 def orthogonal(n, seed):
@@ -40,17 +41,6 @@ def positive_definite(n, seed):
     """With eigenvalues from 1/5 to 5."""
     Q = orthogonal(n, seed)
     return Q @ np.diag(np.geomspace(0.2, 5, n)) @ Q.T
-
-
-class Plain(Function):
-    """A function without a monitor."""
-
-    def __init__(self, value_and_grad, size):
-        self._given = value_and_grad
-        self.size, self.resolution = size, float(np.finfo(np.float64).eps)
-
-    def value_and_grad(self, x):
-        return self._given(x)
 
 
 def square(H):
@@ -319,17 +309,6 @@ def test_bfgs_takes_about_as_many_evaluations_as_scipys():
     assert ours == pytest.approx(theirs, rel=0.25)
 
 
-def classes():
-    n = 20 if INTERPRETED else 60
-    rng = np.random.default_rng(1)
-    X = rng.normal(size=(n, 4))
-    return X, (X @ rng.normal(size=(4, 3))).argmax(axis=1)
-
-
-def small_net(dtype="float64"):
-    return MLP([4, 5, 3], activation="tanh", output="softmax", dtype=dtype, seed=0)
-
-
 @pytest.mark.parametrize("name", ["bfgs", "dfp", "broyden", "broyden(phi=0.9)", "sr1"])
 @both_precisions
 def test_a_small_network(name, dtype):
@@ -347,17 +326,7 @@ def test_a_small_network(name, dtype):
 
 @every_solver
 def test_going_on_from_a_copied_state_is_exact(solver):
-    function = Plain(rosenbrock, 9)
-    whole = solver.start(function, np.full(9, -1.0))
-    for i in range(20):
-        if i == 10:
-            part = deepcopy(whole)
-        assert solver.step(function, whole) is None
-    for _ in range(10):
-        assert solver.step(function, part) is None
-    assert part.keys() == whole.keys()
-    for name in whole:
-        assert_array_equal(part[name], whole[name])
+    assert_goes_on_exactly(solver, 9)
 
 
 # Ends

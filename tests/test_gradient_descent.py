@@ -1,16 +1,21 @@
 """Steepest descent and conjugate gradients: known trajectories and rates, and how they end."""
 
-from copy import deepcopy
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from marks import INTERPRETED, both_precisions
+from functions import (
+    ROSENBROCK_START,
+    Plain,
+    assert_goes_on_exactly,
+    classes,
+    rosenbrock,
+    small_net,
+)
+from marks import both_precisions
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import optimize
 
-from fastmlp import MLP, ConjugateGradient, GradientDescent, InverseTime, Scipy, Status, minimize
-from fastmlp.solvers import Function
+from fastmlp import ConjugateGradient, GradientDescent, InverseTime, Scipy, Status, minimize
 from fastmlp.solvers.line_search import Search
 
 SEARCHES = {
@@ -26,12 +31,6 @@ SOLVERS = {
 every_search = pytest.mark.parametrize("solver", SEARCHES.values(), ids=SEARCHES)
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 
-ROSENBROCK_START = np.array([-1.2, 1.0])
-
-
-def rosenbrock(x):
-    return optimize.rosen(x), optimize.rosen_der(x)
-
 
 def quadratic(eigenvalues, seed=0):
     """x^T A x / 2 with these eigenvalues; also A."""
@@ -39,17 +38,6 @@ def quadratic(eigenvalues, seed=0):
     Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
     A = Q @ np.diag(eigenvalues) @ Q.T
     return lambda x: (x @ A @ x / 2, A @ x), A
-
-
-class Plain(Function):
-    """A function without a monitor."""
-
-    def __init__(self, value_and_grad, size):
-        self._given = value_and_grad
-        self.size, self.resolution = size, float(np.finfo(np.float64).eps)
-
-    def value_and_grad(self, x):
-        return self._given(x)
 
 
 def path(function, x0, solver, n_iterations):
@@ -197,17 +185,6 @@ def test_a_quadratic(solver):
     assert_allclose(result.theta, 0, atol=1e-3)
 
 
-def classes():
-    n = 20 if INTERPRETED else 60
-    rng = np.random.default_rng(1)
-    X = rng.normal(size=(n, 4))
-    return X, (X @ rng.normal(size=(4, 3))).argmax(axis=1)
-
-
-def small_net(dtype="float64"):
-    return MLP([4, 5, 3], activation="tanh", output="softmax", dtype=dtype, seed=0)
-
-
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -233,17 +210,7 @@ def test_a_small_network(optimizer, dtype):
 
 @every_solver
 def test_going_on_from_a_copied_state_is_exact(solver):
-    function = Plain(rosenbrock, 4)
-    whole = solver.start(function, np.full(4, -1.0))
-    for i in range(20):
-        if i == 10:
-            part = deepcopy(whole)
-        assert solver.step(function, whole) is None
-    for _ in range(10):
-        assert solver.step(function, part) is None
-    assert part.keys() == whole.keys()
-    for name in whole:
-        assert_array_equal(part[name], whole[name])
+    assert_goes_on_exactly(solver, 4)
 
 
 # Ends

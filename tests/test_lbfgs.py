@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 import reference
+from functions import rosenbrock
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import optimize
 
 from fastmlp import LBFGS, MLP, OWLQN, Scipy, Status, datasets, minimize
 from fastmlp.functions import CallableFunction
@@ -18,10 +18,6 @@ from fastmlp.kernels import lbfgs, vectors
 from fastmlp.monitor import Monitor
 
 EXACT = {"gradient_tolerance": 1e-9, "objective_tolerance": 1e-16}
-
-
-def rosenbrock(x):
-    return optimize.rosen(x), optimize.rosen_der(x)
 
 
 def convex(n, condition, seed=0):

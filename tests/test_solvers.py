@@ -7,13 +7,13 @@ import signal
 import numpy as np
 import pytest
 import reference
-from marks import INTERPRETED, both_precisions
+from functions import ROSENBROCK_START, classes, rosenbrock, small_net
+from marks import both_precisions
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize
 
 from fastmlp import (
     LBFGS,
-    MLP,
     SGD,
     AdaGrad,
     Adam,
@@ -39,12 +39,6 @@ def within(solver, bounds):
     )
 
 
-def rosenbrock(x):
-    return optimize.rosen(x), optimize.rosen_der(x)
-
-
-ROSENBROCK_START = np.array([-1.2, 1.0])
-
 # A quadratic (x - c)^T A (x - c) / 2 with eigenvalues from 1 to 100.
 CENTER = np.array([1.0, -2.0, 3.0, 0.5, 0.0])
 _Q = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
@@ -59,17 +53,6 @@ def quadratic(x):
 def bowl(x):
     """Squared distance from `CENTER`."""
     return np.sum((x - CENTER) ** 2), 2 * (x - CENTER)
-
-
-def classes():
-    n = 20 if INTERPRETED else 60
-    rng = np.random.default_rng(1)
-    X = rng.normal(size=(n, 4))
-    return X, (X @ rng.normal(size=(4, 3))).argmax(axis=1)
-
-
-def small_net(dtype="float64"):
-    return MLP([4, 5, 3], activation="tanh", output="softmax", dtype=dtype, seed=0)
 
 
 # Known minima
