@@ -338,8 +338,6 @@ def drive(solver, function, x0, max_iterations, monitor, *, exactly=None, keeper
         nonlocal best, best_value, latest
         x, value = state["x"], state["value"]
         latest = x
-        if not math.isfinite(vectors.largest.serial(x)):
-            raise Stop(Status.NOT_FINITE, "theta is not finite")
         if value <= best_value:
             best, best_value = x.copy(), value
         if exactly is None:
@@ -352,6 +350,8 @@ def drive(solver, function, x0, max_iterations, monitor, *, exactly=None, keeper
 
     def iterate(state):
         monitor.epoch += 1
+        if not math.isfinite(vectors.largest.serial(state["x"])):
+            raise Stop(Status.NOT_FINITE, "theta is not finite")
         try:
             record(state)
         finally:

@@ -102,6 +102,17 @@ def test_a_callback_that_stops_leaves_a_checkpoint_of_that_epoch(path):
     assert_array_equal(parts.theta, whole.theta)
 
 
+@pytest.mark.parametrize("optimizer", ["spsa(a=1e300)", "sgd(learning_rate=1e300)"])
+def test_what_is_not_finite_is_not_kept(optimizer, path):
+    """A fit that diverges leaves no checkpoint that another would go on from to nowhere."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = fit(small_net(), optimizer, 50, checkpoint=path)
+        assert result.status == Status.NOT_FINITE
+        again = fit(small_net(), optimizer, 50, checkpoint=path)
+    assert np.isfinite(again.theta).all()
+    assert np.isfinite(again.loss)
+
+
 @compiled_only
 def test_a_killed_process_is_taken_up_where_it_was(path):
     """The file is written every second; the process is killed at any time after that."""
