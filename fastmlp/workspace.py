@@ -18,10 +18,13 @@ WIDE_WEIGHTS = 1 << 16
 BLOCK_BYTES = 1 << 17
 FEWEST_BLOCK_ROWS = 8 * TALL
 
-# Rows of a group, for adding up its gradient to be a small part of forming it; and the most
-# groups of a chunk, which bound the memory.
-GROUP_ROWS = 256
+# From so many rows on a chunk of a narrow network is cut into groups. Rows of a group at least,
+# for adding up its gradient to be a small part of forming it; the most groups of a chunk, which
+# bound the memory; and its most rows.
+FEWEST_GROUPED_ROWS = 512
+GROUP_ROWS = 96
 MOST_GROUPS = 64
+LARGEST_GROUPED_CHUNK = 1 << 14
 
 # Rows whose loss is taken at a time.
 LOSS_ROWS = 32 * TALL
@@ -68,7 +71,7 @@ def chunk_rows(layer_sizes, itemsize, batch_rows):
     with the thread count would change the bits of the loss.
     """
     if not is_wide(layer_sizes):
-        return min(batch_rows, MOST_GROUPS * GROUP_ROWS)
+        return min(batch_rows, LARGEST_GROUPED_CHUNK)
     bytes_per_row = 2 * sum(layer_sizes[1:]) * itemsize
     streamed = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, CHUNK_BYTES // bytes_per_row))
     whole = batch_rows <= LARGEST_CHUNK and batch_rows * bytes_per_row <= LARGEST_CHUNK_BYTES
@@ -77,8 +80,9 @@ def chunk_rows(layer_sizes, itemsize, batch_rows):
 
 def group_count(layer_sizes, rows):
     """Groups that a chunk of `rows` rows is cut into, 0 if it is not."""
-    n_groups = 0 if is_wide(layer_sizes) else min(MOST_GROUPS, rows // GROUP_ROWS)
-    return n_groups if n_groups > 1 else 0
+    if is_wide(layer_sizes) or rows < FEWEST_GROUPED_ROWS:
+        return 0
+    return min(MOST_GROUPS, rows // GROUP_ROWS)
 
 
 def chunk_table(n_rows, batch_rows, largest):

@@ -39,7 +39,8 @@ def small_chunks(monkeypatch):
 
     Chunks of a narrow network are two groups of rows.
     """
-    monkeypatch.setattr(workspace, "MOST_GROUPS", 2)
+    monkeypatch.setattr(workspace, "LARGEST_GROUPED_CHUNK", 16)
+    monkeypatch.setattr(workspace, "FEWEST_GROUPED_ROWS", 16)
     monkeypatch.setattr(workspace, "GROUP_ROWS", 8)
     monkeypatch.setattr(workspace, "LARGEST_CHUNK", 16)
     monkeypatch.setattr(workspace, "SMALLEST_CHUNK", 8)

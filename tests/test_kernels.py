@@ -1684,7 +1684,7 @@ SMALL_BLOCKS = {"FEWEST_BLOCK_ROWS": 3, "BLOCK_BYTES": 1, "LOSS_ROWS": 4}
 # Name -> layer sizes, rows, and what is to be another number for small data to show it.
 WAYS = {
     "own rows": (SIZES, 29, SMALL_BLOCKS),
-    "groups": (SIZES, 37, {**SMALL_BLOCKS, "GROUP_ROWS": 4}),
+    "groups": (SIZES, 37, {**SMALL_BLOCKS, "FEWEST_GROUPED_ROWS": 8, "GROUP_ROWS": 4}),
     "together": ((5, 37, 3, 18, 4), 29, {"LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
 }
 if not INTERPRETED:

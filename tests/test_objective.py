@@ -358,7 +358,7 @@ def test_streaming_equals_the_twin_bit_for_bit_on_any_number_of_threads(n, small
 
 @compiled_only
 def test_streaming_of_more_rows_than_a_chunk():
-    assert_streams(2 * workspace.MOST_GROUPS * workspace.GROUP_ROWS + 1234)
+    assert_streams(2 * workspace.LARGEST_GROUPED_CHUNK + 1234)
 
 
 @compiled_only

@@ -176,7 +176,7 @@ def test_ten_steps_with_batches_larger_than_a_chunk(name, options, small_chunks)
 
 @compiled_only
 def test_a_batch_larger_than_the_real_chunk():
-    n = workspace.MOST_GROUPS * workspace.GROUP_ROWS + 1000
+    n = workspace.LARGEST_GROUPED_CHUNK + 1000
     assert_ten_steps("Adam", n, None, 10, {"weights": True, "l2": 0.1}, "float64", 1e-11)
 
 
