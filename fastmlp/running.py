@@ -9,6 +9,7 @@ from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.kernels import codes, vectors
 from fastmlp.monitor import Stop
 from fastmlp.result import FitResult, Status
+from fastmlp.schedules import Schedule
 from fastmlp.solvers import Solver, Updates
 from fastmlp.sweep import Update
 
@@ -216,7 +217,7 @@ def run_stochastic(
     largest_norm = np.inf if clip_norm is None else float(clip_norm)
     start = theta.copy()
     finished, best, best_objective = start, start, np.inf
-    n_updates = 0
+    n_updates, rates = 0, None
     saved = keeper.saved
     if saved is not None:
         state[:] = saved["state"]
@@ -230,7 +231,8 @@ def run_stochastic(
             if gather:
                 replacement = shuffle == "replacement"
                 order = rng.integers(0, n_rows, n_rows) if replacement else rng.permutation(n_rows)
-            rates = optimizer.learning_rates(n_updates, sweep.n_updates, sweep.n_updates)
+            if rates is None or isinstance(optimizer.learning_rate, Schedule):
+                rates = optimizer.learning_rates(n_updates, sweep.n_updates, sweep.n_updates)
             update = Update(state, rates, largest_norm)
             left = monitor.evaluations_left()
             if left <= 0:

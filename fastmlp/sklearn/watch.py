@@ -93,7 +93,7 @@ class Watch:
             return  # the start of a solver
         self._epoch = record.epoch
         loss = record.objective + self._offset
-        self.records.append(replace(record, objective=loss))
+        self.records.append(replace(record, objective=loss) if self._offset else record)
         self.losses.append(loss)
         if self._score is not None:
             self.scores.append(self._checked(self._score(record), record.epoch))
