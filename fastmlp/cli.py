@@ -415,21 +415,20 @@ def _names(text):
 
 
 def _optimizers(text):
-    """Split "adam(learning_rate=3e-3),adam+lbfgs": names to lists of written forms.
+    """Split "adam(learning_rate=3e-3),adam+lbfgs": names to written forms.
 
-    Commas and plus signs within parentheses belong to parameters.
+    Commas within parentheses belong to parameters.
     """
     optimizers = {}
     for part in _split_outside(text, ","):
-        stages = _split_outside(part, "+")
-        if not all(stages):
+        if not part:
             raise argparse.ArgumentTypeError(
                 "must be optimizers with commas between, or with a + between those that go on "
                 f"from one another, such as adam,lbfgs,adam+lbfgs, got {text!r}"
             )
         if part in optimizers:
             raise argparse.ArgumentTypeError(f"must not name {part} more than once, got {text!r}")
-        optimizers[part] = stages
+        optimizers[part] = part
     return optimizers
 
 

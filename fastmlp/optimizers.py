@@ -400,13 +400,29 @@ def parse(text: str, table: Mapping[str, Callable[..., Optimizer]]) -> Optimizer
         If the text has another form, names an optimizer, schedule or parameter that does not
         exist, lacks a required parameter, or gives one a value that it does not allow.
     """
+    return _construct(_expression(text), "optimizer", table)
+
+
+def parse_stages(text: str, table: Mapping[str, Callable[..., Optimizer]]) -> list[Optimizer]:
+    """Optimizers that go on from one another, written with + between: "adam(epochs=20)+lbfgs".
+
+    Each is written, and refused, as by `parse`.
+    """
+    stages = []
+    rest = _expression(text)
+    while isinstance(rest, ast.BinOp) and isinstance(rest.op, ast.Add):
+        stages.append(rest.right)
+        rest = rest.left
+    return [_construct(node, "optimizer", table) for node in [rest, *reversed(stages)]]
+
+
+def _expression(text: str) -> ast.expr:
     if not isinstance(text, str):
         raise TypeError(f"an optimizer's written form must be a string, got {text!r}")
     try:
-        expression = ast.parse(text.strip(), mode="eval").body
+        return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError):  # ValueError: a null character
         raise ValueError(_malformed("optimizer", text)) from None
-    return _construct(expression, "optimizer", table)
 
 
 def _construct(node: ast.expr, kind: str, table: Mapping[str, Callable[..., Any]]) -> Any:

@@ -7,7 +7,7 @@ from fastmlp.checkpoint import Checkpoint, Memory, identify
 from fastmlp.functions import NetworkFunction
 from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective, check_network
-from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse
+from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
 from fastmlp.running import run_on_function, run_stages
 from fastmlp.solvers import (
     BFGS,
@@ -96,9 +96,9 @@ def fit(
     X, y, loss, sample_weight, l1, l2
         The data and the objective, see `fastmlp.Objective`.
     optimizer : Optimizer, str, or a list of them; default Adam()
-        An object such as ``Adam(learning_rate=1e-3)`` or ``LBFGS()``, or its name as in
-        "adam" or "sgd(learning_rate=0.1, momentum=0.9)". A list runs them in turn, each from
-        where the last one stopped.
+        An object such as ``Adam(learning_rate=1e-3)`` or ``LBFGS()``, or its written form as
+        in "adam" or "sgd(learning_rate=0.1, momentum=0.9)". A list, or "adam(epochs=20)+lbfgs",
+        runs them in turn, each from where the last one stopped.
     batch_size : int or None, default 128
         Rows of a mini-batch, at most all; None is full batch, 1 is online. The last mini-batch
         of an epoch may be smaller. Solvers use all rows, or have a `batch_size` of
@@ -324,11 +324,13 @@ def check_l1(l1, size):
 
 
 def check_optimizers(optimizer, n_params):
-    """Turn one optimizer or a list, as objects or names, into a list of objects."""
+    """Turn one optimizer or a list, as objects or written forms, into a list of objects."""
     several = optimizer if isinstance(optimizer, list | tuple) else [optimizer]
     if not several:
         raise ValueError("optimizer must not be an empty list")
-    stages = [parse(one, OPTIMIZERS) if isinstance(one, str) else one for one in several]
+    stages: list = []
+    for one in several:
+        stages += parse_stages(one, OPTIMIZERS) if isinstance(one, str) else [one]
     for stage in stages:
         if not isinstance(stage, Stochastic | Solver):
             raise TypeError(

@@ -497,7 +497,7 @@ def test_ctrl_c_before_the_first_iteration_saves_no_model(tmp_path, houses, caps
         (["compare", "--seed", "-1"], "--seed must be an integer from 0 up, got -1"),
         (["compare", "--out", "{file}"], "File exists"),
         (["compare", "--optimizers", "adam,"], "argument --optimizers: must be optimizers with co"),
-        (["compare", "--optimizers", "adam+"], "argument --optimizers: must be optimizers with co"),
+        (["compare", "--optimizers", "adam+"], "optimizer must be written as name"),
         (["compare", "--optimizers", "adam,adam"], "must not name adam more than once"),
         (["compare", "--optimizers", "adm"], "optimizer must be one of sgd, "),
         (["compare", "--optimizers", "adam(epochs=3"], "must be written as name"),

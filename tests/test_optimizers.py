@@ -20,6 +20,7 @@ from fastmlp.optimizers import (
     RMSProp,
     Stochastic,
     parse,
+    parse_stages,
 )
 from fastmlp.schedules import (
     CosineAnnealing,
@@ -342,3 +343,14 @@ def test_parse_evaluates_no_code(tmp_path):
 def test_parse_needs_a_string():
     with pytest.raises(TypeError, match="written form must be a string, got 3"):
         parse(3, BY_NAME)
+
+
+def test_parse_stages_splits_at_plus_signs():
+    """Those within parentheses belong to numbers."""
+    table = {"adam": Adam, "sgd": SGD}
+    assert parse_stages("adam", table) == [Adam()]
+    written = "adam(epochs=20, epsilon=1e+2) + sgd(learning_rate=0.5)+adam"
+    assert parse_stages(written, table) == [Adam(epochs=20, epsilon=1e2), SGD(0.5), Adam()]
+    for wrong in ("adam+", "+adam", "adam-sgd", "adam+3"):
+        with pytest.raises(ValueError, match=r"optimizer must be written as name|written as"):
+            parse_stages(wrong, table)
