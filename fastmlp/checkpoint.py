@@ -1,9 +1,7 @@
 """Checkpoints: all that a fit needs to go on exactly, in one safetensors file. Never pickle."""
 
 import json
-import os
 import time
-import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -11,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastmlp.files import check_path
+from fastmlp.files import check_writable, read_tensors, replace_tensors
 
 FORMAT = "fastmlp-checkpoint-1"
 
@@ -68,12 +66,8 @@ class Checkpoint(Memory):
     """
 
     def __init__(self, path, identity):
-        check_path(path)
+        check_writable("checkpoint", path)
         self._path = Path(path)
-        if self._path.is_dir():
-            raise IsADirectoryError(f"checkpoint must be a file, {str(path)!r} is a folder")
-        if not self._path.parent.is_dir():
-            raise FileNotFoundError(f"checkpoint must be in an existing folder, got {str(path)!r}")
         self._identity = identity
         self._newest = None
         self._next_write = time.perf_counter() + _SECONDS_BETWEEN
@@ -89,8 +83,6 @@ class Checkpoint(Memory):
         """Write the newest state, if there is one that was not written yet."""
         if self._newest is None:
             return
-        from safetensors.numpy import save_file
-
         began = time.perf_counter()
         tensors: dict[str, np.ndarray] = {}
         values = _take_arrays(self._newest, "", tensors)
@@ -100,25 +92,16 @@ class Checkpoint(Memory):
             "values": json.dumps(values),
             "checksum": str(_checksum(tensors)),
         }
-        unfinished = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex[:8]}.unfinished")
-        try:
-            save_file(tensors, unfinished, metadata)
-            os.replace(unfinished, self._path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        replace_tensors(self._path, tensors, metadata)
         self._newest = None
         now = time.perf_counter()
         self._next_write = now + max(_SECONDS_BETWEEN, _WRITING_SHARE * (now - began))
 
     def _read(self):
-        from safetensors import SafetensorError, safe_open
-
         shown = str(self._path)
         try:
-            with safe_open(self._path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, TypeError, AttributeError) as error:
+            tensors, metadata = read_tensors(self._path)
+        except ValueError as error:
             raise ValueError(
                 f"checkpoint must be a whole file, {shown!r} is not: {error}"
             ) from None

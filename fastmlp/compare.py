@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
 from fastmlp.profiles import Comparisons
 from fastmlp.result import Record, Status, Trace
 from fastmlp.running import euclidean_norm, run_on_function, run_stages
-from fastmlp.solvers import Solver
+from fastmlp.solvers import Solver, check_solvers
 from fastmlp.training import (
     check_batches,
     check_optimizers,
@@ -394,7 +395,7 @@ class _NetworkContest:
         loss, n_threads = problem["loss"], problem["n_threads"]
         self._held_out = held_out_objective(net, validation_data, loss, n_threads)
         function = NetworkFunction(self._objective, None, as_generator(0))
-        _check_solvers(stages, function)
+        check_solvers(chain.from_iterable(stages.values()), function)
         self.scored_on, self._scored = "training", (X, y, sample_weight)
         if self._held_out is not None:
             self.scored_on, self._scored = "validation", (*validation_data, None)[:3]
@@ -491,7 +492,7 @@ class _FunctionContest:
         function = CallableFunction(
             problem.make_function(first_seed), x0.size, None, as_generator(first_seed)
         )
-        _check_solvers(stages, function)
+        check_solvers(chain.from_iterable(stages.values()), function)
         self.settings = {
             "problem": problem.name,
             "description": problem.description,
@@ -555,14 +556,6 @@ class _FunctionContest:
             )
             judged.append(last)
         return Run(seed, replace(result, loss=float(value), trace=Trace(judged)))
-
-
-def _check_solvers(stages, function):
-    """Refuse solvers that are not for a function, before anything runs."""
-    for members in stages.values():
-        for stage in members:
-            if isinstance(stage, Solver):
-                stage.check(function)
 
 
 def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):

@@ -18,20 +18,19 @@ def save(net, path, described=None):
 
     `described` are further texts by name, for the file's metadata.
     """
-    from safetensors.numpy import save_file
-
-    check_path(path)
+    check_writable("path", path)
     tensors = {}
     for layer, (weights, biases) in enumerate(zip(net.weights, net.biases, strict=True)):
         tensors[f"weights.{layer}"] = weights
         tensors[f"biases.{layer}"] = biases
     metadata = {"format": FORMAT, "architecture": json.dumps(net.architecture())}
-    metadata |= described or {}
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"path must be a file, {str(path)!r} is a folder")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path must be in an existing folder, got {str(path)!r}")
+    replace_tensors(Path(path), tensors, metadata | (described or {}))
+
+
+def replace_tensors(path, tensors, metadata):
+    """Write a safetensors file beside `path` and move it there, so that a crash leaves the old."""
+    from safetensors.numpy import save_file
+
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
     try:
         save_file(tensors, unfinished, metadata)
@@ -42,18 +41,13 @@ def save(net, path, described=None):
 
 def load(path):
     """Read a network that `save` wrote: see `MLP.load`."""
-    from safetensors import SafetensorError, safe_open
-
     check_path(path)
     shown = str(path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"path must be a model file, there is none at {shown!r}")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            names = list(file.keys())
-            tensors = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:
+        tensors, metadata = read_tensors(path)
+    except ValueError as error:
         raise ValueError(
             f"path must be a whole safetensors file, {shown!r} is not: {error}"
         ) from None
@@ -82,12 +76,34 @@ def load(path):
         ) from None
 
 
+def read_tensors(path):
+    """All tensors and texts of a safetensors file, by name; a ValueError if it is not whole."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from None
+
+
 def read_metadata(path):
     """The texts by name in a file that `load` has accepted."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
         return file.metadata()
+
+
+def check_writable(name, path):
+    """Refuse what is no path of a file in an existing folder; `name` is the argument's."""
+    check_path(path)
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{name} must be a file, {str(path)!r} is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{name} must be in an existing folder, got {str(path)!r}")
 
 
 def check_path(path):

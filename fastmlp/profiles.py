@@ -1,6 +1,7 @@
 """How several optimizers did on several problems: performance profiles."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -218,7 +219,7 @@ class Comparisons(Mapping):
                 )
             )
             for measure, (_, what) in MEASURES.items():
-                draw = lambda measure=measure: self.plot_profile(measure=measure)  # noqa: E731
+                draw = partial(self.plot_profile, measure=measure)
                 parts.append(picture(draw, f"performance profiles by {what}"))
         for name, comparison in self.items():
             parts.append(heading(name, 2))

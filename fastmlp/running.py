@@ -10,7 +10,7 @@ from fastmlp.kernels import codes, vectors
 from fastmlp.monitor import Stop
 from fastmlp.result import FitResult, Status
 from fastmlp.schedules import Schedule
-from fastmlp.solvers import Solver, Updates
+from fastmlp.solvers import Solver, Updates, check_solvers
 from fastmlp.sweep import Update
 
 # After these a list of optimizers goes on to the next; after any other the fit is over.
@@ -113,8 +113,7 @@ def run_on_function(
     """
     function = CallableFunction(value_and_grad, x0.size, monitor, rng, l1)
     solvers = [stage if isinstance(stage, Solver) else Updates(stage) for stage in stages]
-    for solver in solvers:
-        solver.check(function)
+    check_solvers(solvers, function)
     x = x0
     for i, (solver, amount) in enumerate(zip(solvers, budgets, strict=True)):
         monitor.limit(

@@ -28,6 +28,7 @@ from fastmlp.solvers import (
     Solver,
     StochasticLBFGS,
     check_bounds,
+    check_solvers,
 )
 from fastmlp.validation import (
     as_generator,
@@ -231,9 +232,7 @@ def prepare(
         net, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
     )
     function = NetworkFunction(objective, None, batches["rng"])
-    for stage in stages:
-        if isinstance(stage, Solver):
-            stage.check(function)
+    check_solvers(stages, function)
     held_out = held_out_objective(net, validation_data, loss, n_threads)
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)

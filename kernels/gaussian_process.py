@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmlp.kernels._jit import entry, loop
 from fastmlp.kernels.simd import vector
-from fastmlp.kernels.vectors import inner
+from fastmlp.kernels.vectors import add_scaled, inner
 
 # Of Jacobi's method, which converges quadratically: six or so are enough.
 _MOST_SWEEPS = 30
@@ -56,14 +56,7 @@ def solve_transposed(L, B):
     for r in range(k):
         for i in range(n - 1, -1, -1):
             B[r, i] /= L[i, i]
-            subtract_multiple(vector(B, r * n, i), B[r, i], vector(L, i * n, i))
-
-
-@loop
-def subtract_multiple(x, factor, y):
-    """Subtract factor * y from `x`."""
-    for i in range(x.size):
-        x[i] -= factor * y[i]
+            add_scaled(vector(B, r * n, i), -B[r, i], vector(L, i * n, i))
 
 
 @loop

@@ -7,7 +7,7 @@ row that no pair is in. Rows are taken in turn. Sums are those of `vectors.inner
 import numpy as np
 
 from fastmlp.kernels._jit import entry, loop
-from fastmlp.kernels.vectors import inner
+from fastmlp.kernels.vectors import add_scaled, inner
 
 # A pair is kept if s'y is more than this part of |s| |y|: else rounding may have made its sign.
 SMALLEST_COSINE = np.finfo(np.float64).eps
@@ -18,13 +18,6 @@ def difference(x, y, result):
     """Overwrite `result` by x - y."""
     for i in range(result.size):
         result[i] = x[i] - y[i]
-
-
-@loop
-def add_scaled(x, factor, y):
-    """Add `factor` times the vector `y` to `x`."""
-    for i in range(x.size):
-        x[i] += factor * y[i]
 
 
 @loop

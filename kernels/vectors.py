@@ -28,6 +28,13 @@ def inner(x, y):
     return ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
+@loop
+def add_scaled(x, factor, y):
+    """Add `factor` times the vector `y` to `x`."""
+    for i in range(x.size):
+        x[i] += factor * y[i]
+
+
 @entry
 def dot(x, y):
     """Return the inner product of two contiguous float64 vectors of one length."""

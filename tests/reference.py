@@ -786,11 +786,6 @@ def diagonalize(A):
     return eigenvalues, vectors.T
 
 
-def subtract_multiple(x, factor, y):
-    """x - factor y."""
-    return x - factor * y
-
-
 def task_gradient(gradients, layer, k0, k1):
     """Rows ``k0 : k1`` of the gradient of one layer's [W; b]."""
     return np.vstack(gradients[layer])[k0:k1]

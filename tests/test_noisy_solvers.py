@@ -116,13 +116,6 @@ def test_matrices_that_are_not_positive_definite_are_told(bad):
         assert reference.factor_by_rows(A) is None
 
 
-def test_subtraction_of_a_multiple_equals_its_twin():
-    x, y = np.arange(5.0), np.ones(5)
-    expected = reference.subtract_multiple(x, 0.5, y)
-    standalone(gaussian_process.subtract_multiple)(x, 0.5, y)
-    assert_array_equal(x, expected)
-
-
 # The Gaussian process
 
 

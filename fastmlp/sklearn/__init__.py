@@ -1,11 +1,9 @@
 """Estimators for scikit-learn, with its MLP's parameters and attributes; the extra `sklearn`."""
 
-try:
-    import sklearn as _scikit_learn  # noqa: F401
-except ImportError as error:  # pragma: no cover
-    raise ImportError(
-        "fastmlp's estimators need scikit-learn: pip install 'fastmlp[sklearn]'"
-    ) from error
+from importlib.util import find_spec
+
+if find_spec("sklearn") is None:
+    raise ImportError("fastmlp's estimators need scikit-learn: pip install 'fastmlp[sklearn]'")
 
 from fastmlp.sklearn.classifier import MLPClassifier
 from fastmlp.sklearn.display import TrainingCurveDisplay

@@ -26,7 +26,7 @@ from fastmlp.sklearn.stages import (
     with_schedule,
 )
 from fastmlp.sklearn.watch import Keeper, Report, Watch
-from fastmlp.solvers import Solver
+from fastmlp.solvers import check_solvers
 from fastmlp.training import check_optimizers
 
 # What an optimizer goes on from, of all that `running` hands to a checkpoint.
@@ -93,9 +93,7 @@ class Run:
         function = NetworkFunction(self._objective, None, self.rng)
         try:
             check_optimizers(self._stages, self.net.n_params)
-            for stage in self._stages:
-                if isinstance(stage, Solver):
-                    stage.check(function)
+            check_solvers(self._stages, function)
         except (TypeError, ValueError) as error:
             raise type(error)(f"solver: {error}") from None
 

@@ -12,7 +12,7 @@ from fastmlp.solvers.least_squares_newton import LeastSquaresNewton
 from fastmlp.solvers.levenberg_marquardt import LevenbergMarquardt
 from fastmlp.solvers.noise_tolerant_bfgs import NoiseTolerantBFGS
 from fastmlp.solvers.scipy_methods import Scipy
-from fastmlp.solvers.solver import Descent, Outcome, Solver, State
+from fastmlp.solvers.solver import Descent, Outcome, Solver, State, check_solvers
 from fastmlp.solvers.stochastic_lbfgs import StochasticLBFGS
 from fastmlp.solvers.updates import Updates
 
@@ -40,4 +40,5 @@ __all__ = [
     "StochasticLBFGS",
     "Updates",
     "check_bounds",
+    "check_solvers",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 from fastmlp.result import Status
 from fastmlp.solvers.function import Function
 from fastmlp.solvers.solver import Outcome, Solver
-from fastmlp.validation import check_count, check_not_negative, check_positive
+from fastmlp.validation import check_not_negative, check_positive
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,11 +38,9 @@ class FiniteDifferenceDescent(Solver):
     batch_size: int | None = 128
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive("a", self.a)
         check_positive("c", self.c)
-        for name in ("max_iterations", "batch_size"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
 
     @abstractmethod
     def gains(self, n: int) -> tuple[float, float]:

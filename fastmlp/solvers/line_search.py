@@ -116,6 +116,12 @@ def strong_wolfe(
     -----
     Moré & Thuente, ACM Transactions on Mathematical Software 20:286-307 (1994).
     """
+    along, start = _straight(evaluate, x, value, gradient, direction)
+    return search_wolfe(along, start, first_step, c1, c2, max_trials, resolution)
+
+
+def _straight(evaluate, x, value, gradient, direction):
+    """The points along a direction, by their steps, and the start."""
 
     def along(step):
         trial = x + step * direction
@@ -123,8 +129,7 @@ def strong_wolfe(
         slope = vectors.dot.serial(trial_gradient, direction)
         return Point(trial, trial_value, trial_gradient, step, slope)
 
-    start = Point(x, value, gradient, 0.0, vectors.dot.serial(gradient, direction))
-    return search_wolfe(along, start, first_step, c1, c2, max_trials, resolution)
+    return along, Point(x, value, gradient, 0.0, vectors.dot.serial(gradient, direction))
 
 
 def search_wolfe(along, start, first_step, c1, c2, max_trials, resolution):
@@ -195,18 +200,10 @@ def armijo(
     -----
     Armijo, Pacific Journal of Mathematics 16:1-3 (1966).
     """
-    slope = vectors.dot.serial(gradient, direction)
-
-    def along(step):
-        trial = x + step * direction
-        trial_value, trial_gradient = evaluate(trial)
-        trial_slope = vectors.dot.serial(trial_gradient, direction)
-        return Point(trial, trial_value, trial_gradient, step, trial_slope)
-
-    start = Point(x, value, gradient, 0.0, slope)
+    along, start = _straight(evaluate, x, value, gradient, direction)
 
     def required(point):
-        return c1 * point.step * slope
+        return c1 * point.step * start.slope
 
     return backtrack(along, start, required, first_step, shrink, max_trials, resolution)
 

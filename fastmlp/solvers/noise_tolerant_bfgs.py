@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from fastmlp.kernels.quasi_newton import rank_two_update, symmetric_product
 from fastmlp.result import Status
 from fastmlp.solvers.dense import broyden_factors, check_size
 from fastmlp.solvers.function import Function
-from fastmlp.solvers.regularized_search import euclidean_norm, inner, noise_of_differences
+from fastmlp.solvers.regularized_search import Move, euclidean_norm, inner, noise_of_differences
 from fastmlp.solvers.solver import Outcome, Solver, State
 from fastmlp.validation import check_count, check_not_negative
 
@@ -21,15 +20,6 @@ C1, C2, C3 = 1e-4, 0.9, 0.5
 # Most points tried for the step, and most doublings of the interval for the gradients' difference.
 MOST_TRIALS = 30
 MOST_DOUBLINGS = 20
-
-
-class Trial(NamedTuple):
-    """A point along the direction, and what was found there."""
-
-    x: np.ndarray
-    value: float
-    gradient: np.ndarray
-    step: float
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,9 +75,7 @@ class NoiseTolerantBFGS(Solver):
     patience: int = 30
 
     def __post_init__(self) -> None:
-        for name in ("max_iterations", "batch_size"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
+        super().__post_init__()
         for name in ("value_noise", "gradient_noise"):
             if getattr(self, name) is not None:
                 check_not_negative(name, getattr(self, name))
@@ -223,9 +211,9 @@ def _search(evaluate, x, value, slope, direction, rise, decrease, change):
 
     Returns
     -------
-    accepted : Trial or None
+    accepted : Move or None
         Satisfies the relaxed Armijo condition.
-    end : Trial or None
+    end : Move or None
         The same one if it is fit for an update too, else None.
     """
     low, high, step, accepted = 0.0, np.inf, 1.0, None
@@ -236,7 +224,7 @@ def _search(evaluate, x, value, slope, direction, rise, decrease, change):
         if not (finite and trial_value <= value + rise + step * decrease):
             high = step
         else:
-            accepted = Trial(trial_x, trial_value, gradient, step)
+            accepted = Move(trial_x, trial_value, gradient, step)
             next_slope = inner(gradient, direction)
             if abs(next_slope - slope) < change:
                 break
@@ -255,6 +243,6 @@ def _lengthen(evaluate, x, slope, direction, step, change):
         if not np.isfinite(gradient).all():
             return None
         if inner(gradient, direction) - slope >= max(change, (C2 - 1.0) * slope):
-            return Trial(end, value, gradient, step)
+            return Move(end, value, gradient, step)
         step *= 2.0
     return None

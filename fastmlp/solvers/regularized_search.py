@@ -16,7 +16,7 @@ from fastmlp.result import Status
 from fastmlp.schedules import Schedule, check_learning_rate
 from fastmlp.solvers.function import Function
 from fastmlp.solvers.solver import Outcome, Solver, State
-from fastmlp.validation import check_count, check_positive
+from fastmlp.validation import check_positive
 
 # What stands out of noise: a difference of gradients so many times as long as noise alone makes it
 # (root mean square), a value so many standard deviations of a difference above another. Noise in
@@ -149,9 +149,7 @@ class StochasticNewton(Solver):
     decay: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("max_iterations", "batch_size"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
+        super().__post_init__()
         if self.learning_rate is not None:
             check_learning_rate("learning_rate", self.learning_rate)
         check_positive("largest_step", self.largest_step)

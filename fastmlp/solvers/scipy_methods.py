@@ -9,7 +9,7 @@ import numpy as np
 from fastmlp.result import Status
 from fastmlp.solvers.bounds import check_bounds
 from fastmlp.solvers.solver import Outcome, Solver
-from fastmlp.validation import check_count, check_known
+from fastmlp.validation import check_known
 
 # Those of scipy.optimize.minimize that use a gradient and no Hessian.
 METHODS = ("L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP", "trust-constr")
@@ -55,9 +55,8 @@ class Scipy(Solver):
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_known("method", self.method, METHODS)
-        if self.max_iterations is not None:
-            check_count("max_iterations", self.max_iterations)
         if self.bounds is not None:
             low, high = check_bounds(self.bounds)
             if self.method == "TNC" and (low == high).any():  # SciPy's trips over it

@@ -1,7 +1,7 @@
 """What a solver is: a method for any smooth function, known by its values and gradients."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -47,6 +47,11 @@ class Solver(Optimizer, ABC):
     batch_size: int | None = None
     stochastic: ClassVar[bool] = False
     default_iterations: ClassVar[int] = 500
+
+    def __post_init__(self) -> None:
+        for name in ("max_iterations", "batch_size"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
 
     @property
     def budget(self) -> int | None:
@@ -106,6 +111,13 @@ class Solver(Optimizer, ABC):
         return outcome or Outcome(Status.COMPLETED, f"{max_iterations} iterations done")
 
 
+def check_solvers(stages: Iterable[Optimizer], function: Function) -> None:
+    """Refuse solvers that are not for a function; other optimizers take any."""
+    for stage in stages:
+        if isinstance(stage, Solver):
+            stage.check(function)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Descent(Solver):
     """A deterministic solver that lowers the value from iteration to iteration.
@@ -132,8 +144,7 @@ class Descent(Solver):
     step_tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.max_iterations is not None:
-            check_count("max_iterations", self.max_iterations)
+        super().__post_init__()
         for name in ("gradient_tolerance", "objective_tolerance", "step_tolerance"):
             check_not_negative(name, getattr(self, name))
 
