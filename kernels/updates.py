@@ -2,6 +2,10 @@
 
 Each reads `gradient`, accumulates into the state vectors and overwrites `theta`. All arguments
 are vectors of one length and dtype, or scalars of that dtype, so that the loops vectorize.
+
+What a loop stores and uses again has a name: for all the compiler knows, arrays may overlap, so
+that it would read an element anew, and waiting for a store across two cache lines to arrive takes
+longer than the rest of an update.
 """
 
 import numpy as np
@@ -22,20 +26,25 @@ def sgd_update(theta, gradient, velocity, learning_rate, momentum, nesterov):
             theta[i] -= learning_rate * gradient[i]
     elif nesterov != 0.0:
         for i in range(theta.size):
-            velocity[i] = momentum * velocity[i] + gradient[i]
-            theta[i] -= learning_rate * (gradient[i] + momentum * velocity[i])
+            g = gradient[i]
+            v = momentum * velocity[i] + g
+            velocity[i] = v
+            theta[i] -= learning_rate * (g + momentum * v)
     else:
         for i in range(theta.size):
-            velocity[i] = momentum * velocity[i] + gradient[i]
-            theta[i] -= learning_rate * velocity[i]
+            v = momentum * velocity[i] + gradient[i]
+            velocity[i] = v
+            theta[i] -= learning_rate * v
 
 
 @loop
 def adagrad_update(theta, gradient, total, learning_rate, epsilon):
     """s <- s + g^2; theta <- theta - learning_rate g / (sqrt(s) + epsilon)."""
     for i in range(theta.size):
-        total[i] += gradient[i] * gradient[i]
-        theta[i] -= learning_rate * gradient[i] / (np.sqrt(total[i]) + epsilon)
+        g = gradient[i]
+        s = total[i] + g * g
+        total[i] = s
+        theta[i] -= learning_rate * g / (np.sqrt(s) + epsilon)
 
 
 @loop
@@ -48,13 +57,18 @@ def rmsprop_update(theta, gradient, mean, velocity, learning_rate, rho, rest, ep
     """
     if momentum == 0.0:
         for i in range(theta.size):
-            mean[i] = rho * mean[i] + rest * gradient[i] * gradient[i]
-            theta[i] -= learning_rate * gradient[i] / (np.sqrt(mean[i]) + epsilon)
+            g = gradient[i]
+            s = rho * mean[i] + rest * g * g
+            mean[i] = s
+            theta[i] -= learning_rate * g / (np.sqrt(s) + epsilon)
     else:
         for i in range(theta.size):
-            mean[i] = rho * mean[i] + rest * gradient[i] * gradient[i]
-            velocity[i] = momentum * velocity[i] + gradient[i] / (np.sqrt(mean[i]) + epsilon)
-            theta[i] -= learning_rate * velocity[i]
+            g = gradient[i]
+            s = rho * mean[i] + rest * g * g
+            v = momentum * velocity[i] + g / (np.sqrt(s) + epsilon)
+            mean[i] = s
+            velocity[i] = v
+            theta[i] -= learning_rate * v
 
 
 @loop
@@ -81,10 +95,13 @@ def adam_update(
     """
     inverse = theta.dtype.type(1.0) / root_correction
     for i in range(theta.size):
-        mean[i] = beta_1 * mean[i] + rest_1 * gradient[i]
-        square[i] = beta_2 * square[i] + rest_2 * gradient[i] * gradient[i]
-        root = np.sqrt(square[i]) * inverse + epsilon
-        theta[i] = theta[i] * decay - step_size * mean[i] / root
+        g = gradient[i]
+        m = beta_1 * mean[i] + rest_1 * g
+        v = beta_2 * square[i] + rest_2 * g * g
+        mean[i] = m
+        square[i] = v
+        root = np.sqrt(v) * inverse + epsilon
+        theta[i] = theta[i] * decay - step_size * m / root
 
 
 @loop
@@ -106,14 +123,18 @@ def amsgrad_update(
     """Do `adam_update` with the largest v so far in place of v, which `largest` keeps."""
     inverse = theta.dtype.type(1.0) / root_correction
     for i in range(theta.size):
-        mean[i] = beta_1 * mean[i] + rest_1 * gradient[i]
-        square[i] = beta_2 * square[i] + rest_2 * gradient[i] * gradient[i]
+        g = gradient[i]
+        m = beta_1 * mean[i] + rest_1 * g
+        v = beta_2 * square[i] + rest_2 * g * g
+        mean[i] = m
+        square[i] = v
     # Apart, because the compiler makes no vectors of a loop over five arrays that may overlap.
     for i in range(theta.size):
         before, now = largest[i], square[i]
         # So written, NaN wins.
-        largest[i] = before if now <= before else now
-        root = np.sqrt(largest[i]) * inverse + epsilon
+        v = before if now <= before else now
+        largest[i] = v
+        root = np.sqrt(v) * inverse + epsilon
         theta[i] = theta[i] * decay - step_size * mean[i] / root
 
 
@@ -139,10 +160,13 @@ def nadam_update(
     """
     inverse = theta.dtype.type(1.0) / root_correction
     for i in range(theta.size):
-        mean[i] = beta_1 * mean[i] + rest_1 * gradient[i]
-        square[i] = beta_2 * square[i] + rest_2 * gradient[i] * gradient[i]
-        root = np.sqrt(square[i]) * inverse + epsilon
-        theta[i] -= (gradient_size * gradient[i] + mean_size * mean[i]) / root
+        g = gradient[i]
+        m = beta_1 * mean[i] + rest_1 * g
+        v = beta_2 * square[i] + rest_2 * g * g
+        mean[i] = m
+        square[i] = v
+        root = np.sqrt(v) * inverse + epsilon
+        theta[i] -= (gradient_size * g + mean_size * m) / root
 
 
 @inline
