@@ -209,6 +209,16 @@ def test_exp_overflows_after_the_largest_number_and_not_before(dtype, last):
     assert above == INF
 
 
+@pytest.mark.parametrize(
+    ("dtype", "first"),
+    # 1 - tanh(x) is half the distance from 1 to the next lower number at 9.0109... and 19.0615...
+    [(np.float32, 9.011), (np.float64, 19.0616)],
+)
+def test_tanh_is_one_wherever_it_rounds_to_one(dtype, first):
+    x = np.linspace(first, first + 1, 200 if INTERPRETED else 20_000).astype(dtype)
+    assert (evaluate("tanh", x) == 1).all()
+
+
 @both_dtypes
 def test_lower_tails_of_sigmoid_and_softplus_are_exp(dtype):
     # Below -40, e**x is smaller than half an ulp of one even in float64.
