@@ -26,6 +26,13 @@ GROUP_ROWS = 96
 MOST_GROUPS = 64
 LARGEST_GROUPED_CHUNK = 1 << 14
 
+# An input of so many columns is sliced where the first layer is narrow and has most of the weights:
+# parts exchange a few sums then, instead of rows of X and weights. The most slices, and so parts
+# that share them, and the columns of a slice at least, so that adding up their products is little.
+SLICED_COLUMNS = 192
+SLICE_COLUMNS = 192
+MOST_SLICES = 8
+
 # Rows whose loss is taken at a time.
 LOSS_ROWS = 32 * TALL
 
@@ -85,6 +92,18 @@ def group_count(layer_sizes, rows):
     return min(MOST_GROUPS, rows // GROUP_ROWS)
 
 
+def slice_count(layer_sizes, rows):
+    """Slices that the input is cut into for chunks of `rows` rows, 0 if it is not."""
+    n_in, n_out = layer_sizes[:2]
+    above = count_weights(layer_sizes) - n_in * n_out
+    if n_in < max(SLICED_COLUMNS, 2 * n_out) or rows >= FEWEST_GROUPED_ROWS:
+        return 0
+    if above > min(n_in * n_out, WIDE_WEIGHTS - 1):
+        return 0
+    n_slices = min(MOST_SLICES, max(2, n_in // SLICE_COLUMNS))
+    return -(-n_in // -(-n_in // n_slices))  # none without a column
+
+
 def chunk_table(n_rows, batch_rows, largest):
     """Cut `n_rows` into mini-batches of `batch_rows` and those into chunks of up to `largest`.
 
@@ -106,10 +125,11 @@ def chunk_table(n_rows, batch_rows, largest):
     return table
 
 
-def task_table(layer_sizes, n_parts, depth):
+def task_table(layer_sizes, n_parts, depth, n_slices=0):
     """Share the rows of every layer's [W; b] out to `n_parts` parts of about equal work.
 
-    Each task sums over `depth` samples.
+    Each task sums over `depth` samples. If the input is cut into `n_slices`, a part gets its own
+    slices' rows of the first layer, see `kernels.network`, and the first part the bias too.
 
     Returns
     -------
@@ -117,27 +137,44 @@ def task_table(layer_sizes, n_parts, depth):
     bounds : ndarray of int64, (n_parts + 1,)
         Part p owns tasks ``bounds[p] : bounds[p + 1]``.
     """
-    total = sum((n_in + 1) * n_out for n_in, n_out in pairwise(layer_sizes))
-    tasks: list[tuple[int, int, int]] = []
-    bounds = [0]
-    done = 0
     elements = DEEP_TASK_ELEMENTS if depth >= DEEP_ROWS else TASK_ELEMENTS
-    for layer, (n_in, n_out) in enumerate(pairwise(layer_sizes)):
-        most = TALL * max(1, min(max(TASK_ROWS, elements // n_out), n_in + 1) // TALL)
+    layers = list(enumerate(pairwise(layer_sizes)))
+    shares: list[list[tuple[int, ...]]] = [[] for _ in range(n_parts)]
+    if n_slices:
+        _, (n_in, n_out) = layers.pop(0)
+        most = _task_rows(elements, n_in, n_out)
+        width = -(-n_in // n_slices)
+        for part, share in enumerate(shares):
+            first, stop = n_slices * part // n_parts, n_slices * (part + 1) // n_parts
+            for k0 in range(first * width, min(stop * width, n_in), width):
+                k1 = min(k0 + width, n_in)
+                share += [(0, row, min(row + most, k1), k0, k1) for row in range(k0, k1, most)]
+        # The product of the first slice starts from it.
+        owner = next(share for share in shares if share)
+        owner.append((0, n_in, n_in + 1, 0, n_in))
+    total = sum((n_in + 1) * n_out for _, (n_in, n_out) in layers)
+    done = part = 0
+    for layer, (n_in, n_out) in layers:
+        most = _task_rows(elements, n_in, n_out)
         row = 0
         while row <= n_in:
-            quota = total * len(bounds) / n_parts - done
-            if quota <= 0 and len(bounds) < n_parts:
-                bounds.append(len(tasks))
+            quota = total * (part + 1) / n_parts - done
+            if quota <= 0 and part < n_parts - 1:
+                part += 1
                 continue
             # Whole tiles, but never short of a row of progress.
             wanted = TALL * max(1, round(quota / n_out / TALL))
             stop = min(n_in + 1, row + min(most, wanted))
-            tasks.append((layer, row, stop))
+            shares[part].append((layer, row, stop, 0, n_in))
             done += (stop - row) * n_out
             row = stop
-    bounds += [len(tasks)] * (n_parts + 1 - len(bounds))
-    return np.array(tasks, np.int64), np.array(bounds, np.int64)
+    bounds = np.cumsum([0, *map(len, shares)], dtype=np.int64)
+    return np.array([task for share in shares for task in share], np.int64), bounds
+
+
+def _task_rows(elements, n_in, n_out):
+    """The most rows of [W; b] that one task has, whole tiles."""
+    return TALL * max(1, min(max(TASK_ROWS, elements // n_out), n_in + 1) // TALL)
 
 
 class Workspace:
@@ -164,10 +201,14 @@ class Workspace:
         widths = layer_sizes[1:]
         lanes = 2 * VECTOR_BYTES // dtype.itemsize
         n_params = count_weights(layer_sizes) + sum(widths)
-        wide, n_groups = is_wide(layer_sizes), group_count(layer_sizes, rows)
-        self.tasks, self.bounds = task_table(layer_sizes, n_parts, rows)
+        n_groups, n_slices = group_count(layer_sizes, rows), slice_count(layer_sizes, rows)
+        wide = is_wide(layer_sizes) and not n_slices
+        self.tasks, self.bounds = task_table(layer_sizes, n_parts, rows, n_slices)
         task_rows = int((self.tasks[:, codes.ROW_1] - self.tasks[:, codes.ROW_0]).max())
-        largest_task = max((stop - row) * widths[layer] for layer, row, stop in self.tasks.tolist())
+        largest_task = max(
+            (task[codes.ROW_1] - task[codes.ROW_0]) * widths[task[codes.LAYER]]
+            for task in self.tasks.tolist()
+        )
         self.rows = rows
         self.n_parts = n_parts
         self.alone = np.array([0, len(self.tasks)], np.int64)
@@ -183,6 +224,7 @@ class Workspace:
         plan[codes.GATHER] = gather
         plan[codes.TOGETHER] = wide
         plan[codes.N_GROUPS] = n_groups
+        plan[codes.N_SLICES] = n_slices
         plan[codes.BLOCK_ROWS] = block
         plan[codes.LOSS_ROWS] = loss_rows
         plan[codes.BUFFER_ROWS] = buffer
@@ -195,11 +237,12 @@ class Workspace:
             size += -(-n // lanes) * lanes
             return start
 
-        plan[codes.INPUT] = reserve(buffer * layer_sizes[0] if gather else 0)
+        plan[codes.INPUT] = reserve(buffer * layer_sizes[0] if gather or n_slices else 0)
         plan[codes.TARGET] = reserve(buffer * n_target)
         plan[codes.OUTPUT] = reserve(buffer * sum(widths))
         plan[codes.DELTA] = reserve(buffer * sum(widths))
         plan[codes.SLOPE] = reserve(buffer * sum(widths)) if slopes else plan[codes.DELTA]
+        plan[codes.SLICE_PRODUCT] = reserve(n_slices * buffer * widths[0])
         plan[codes.SAMPLE_LOSS] = reserve(rows)
         plan[codes.GROUP_GRADIENT] = reserve(n_groups * n_params)
         plan[codes.SCRATCH] = size

@@ -70,11 +70,15 @@ FIRST = 3
 LAST = 4
 CHUNK_COLUMNS = 5
 
-# Columns of the task table: rows [ROW_0, ROW_1) of the (n_in + 1, n_out) matrix [W; b] of LAYER.
+# Columns of the task table: rows [ROW_0, ROW_1) of the (n_in + 1, n_out) matrix [W; b] of LAYER,
+# and the columns [INPUT_0, INPUT_1) of the layer's input in whose copy the task finds its own: a
+# slice's, or else all n_in.
 LAYER = 0
 ROW_0 = 1
 ROW_1 = 2
-TASK_COLUMNS = 3
+INPUT_0 = 3
+INPUT_1 = 4
+TASK_COLUMNS = 5
 
 # Entries of the plan: what to do, and where each part of the workspace begins, in elements.
 LOSS = 0
@@ -83,23 +87,25 @@ N_SLOTS = 2
 GATHER = 3  # 1: rows are taken in the given order and copied; 0: they are X's own, in place
 TOGETHER = 4  # 1: all parts take a block through the layers together; 0: each takes its own
 N_GROUPS = 5  # of rows whose gradients are summed apart, 0 where tasks form them from all rows
-BLOCK_ROWS = 6  # rows that go through all layers at a time, while they are in cache
-LOSS_ROWS = 7  # rows whose loss is taken at a time
-BUFFER_ROWS = 8  # rows that the next four hold
-N_TARGET = 9  # columns of the target
-INPUT = 10  # (buffer, n_in) gathered rows of X
-TARGET = 11  # (buffer, n_target)
-OUTPUT = 12  # (buffer, n_out) for each layer
-DELTA = 13  # (buffer, n_out) for each layer
-SLOPE = 14  # (buffer, n_out) for each layer: derivatives of gelu and silu; nobody else's
-SAMPLE_LOSS = 15  # (chunk,) weighted losses
-GROUP_GRADIENT = 16  # (n_groups, n_params)
-SCRATCH = 17  # SCRATCH_SIZE elements for each part, which begin with what products need
-SCRATCH_SIZE = 18
-LOSS_TERMS = 19  # offset in a part's scratch of (loss rows, n_out) addends of the loss
-TASK = 20  # offset in a part's scratch of the gradient of one task
-COEFFICIENTS = 21  # offset in a part's scratch of N_COEFFICIENTS coefficients of the update
-PLAN_SIZE = 22
+N_SLICES = 6  # of the input's columns, each some part's own, 0 where the input is not sliced
+BLOCK_ROWS = 7  # rows that go through all layers at a time, while they are in cache
+LOSS_ROWS = 8  # rows whose loss is taken at a time
+BUFFER_ROWS = 9  # rows that the next five hold
+N_TARGET = 10  # columns of the target
+INPUT = 11  # (buffer, n_in) copied rows of X, or slice by slice (buffer, columns of the slice)
+TARGET = 12  # (buffer, n_target)
+OUTPUT = 13  # (buffer, n_out) for each layer
+DELTA = 14  # (buffer, n_out) for each layer
+SLOPE = 15  # (buffer, n_out) for each layer: derivatives of gelu and silu; nobody else's
+SLICE_PRODUCT = 16  # (buffer, n_out) of the first layer, for each slice
+SAMPLE_LOSS = 17  # (chunk,) weighted losses
+GROUP_GRADIENT = 18  # (n_groups, n_params)
+SCRATCH = 19  # SCRATCH_SIZE elements for each part, which begin with what products need
+SCRATCH_SIZE = 20
+LOSS_TERMS = 21  # offset in a part's scratch of (loss rows, n_out) addends of the loss
+TASK = 22  # offset in a part's scratch of the gradient of one task
+COEFFICIENTS = 23  # offset in a part's scratch of N_COEFFICIENTS coefficients of the update
+PLAN_SIZE = 24
 
 # Entries of the constants, in theta's dtype; the layers' activation parameters follow.
 LOSS_PARAMETER = 0

@@ -43,6 +43,12 @@ def dense_forward_block(
     """
     depth = A.shape[1]
     multiply(A, a0, 0, W, j0, 0, FROM_ROW, b, output, i0, j0, rows, columns, depth, scratch)
+    activate_block(code, parameter, output, slope, saving, i0, rows, j0, columns)
+
+
+@inline
+def activate_block(code, parameter, output, slope, saving, i0, rows, j0, columns):
+    """Overwrite a block of pre-activations by their activation; see `dense_forward_block`."""
     if code == codes.IDENTITY:
         return
     if code == codes.SOFTMAX:

@@ -168,8 +168,10 @@ def sweep_part(
                 g = task_gradient(result, layout, tasks[i])
                 scale(g, factor)
                 update_task(theta, state, layout, plan, work, g, tasks[i], part)
-        # The next chunk overwrites the losses and deltas that others may still be reading.
-        barrier(sync, n_parts)
+        # The next chunk overwrites the losses and deltas that others may still be reading; where
+        # the input is sliced, only after a barrier of its own, and until then all is a part's own.
+        if not plan[codes.N_SLICES]:
+            barrier(sync, n_parts)
         c += 1
         if last and mode >= codes.UPDATE:
             batch += 1

@@ -1,11 +1,14 @@
 """A network's passes over a chunk of samples: forward, loss and back; gradients and update.
 
 All arrays are flat; the layout and the plan (columns and entries in `codes`) say where each
-matrix begins. There are three ways to share a chunk out to parts, chosen by sizes alone:
+matrix begins. There are four ways to share a chunk out to parts, chosen by sizes alone:
 
 - Narrow network, few rows: each part takes its own rows, in blocks that stay in its cache,
   through all layers and back (`chunk_pass`); then each forms the gradient of its own rows of the
   weight matrices from all rows of the chunk (`params_pass`).
+- The same with a wide input: the first layer is cut into slices of the input's columns, which
+  are rows of its weights. A part copies its slices' columns alone and multiplies them by its own
+  weights (`slice_pass`); the sum of these products, few numbers, is all that others read.
 - Narrow network, many rows: the chunk is cut into groups of rows. A part also forms the gradients
   of its groups, while the rows are in its cache; `params_pass` only adds groups up.
 - Wide network: the parts take the chunk together, layer by layer, each doing its own columns of
@@ -19,18 +22,33 @@ from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline, loop
 from fastmlp.kernels.activations import activation_backward, softmax_backward_rows
 from fastmlp.kernels.dense import (
+    activate_block,
     dense_backward_input_block,
     dense_backward_params_rows,
     dense_forward_block,
     part_bounds,
 )
+from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.losses import loss_cross_entropy, loss_elementwise, row_sums
-from fastmlp.kernels.simd import matrix, panel_width, vector
+from fastmlp.kernels.simd import (
+    FROM_ROW,
+    FROM_ZERO,
+    line_size,
+    matrix,
+    panel_width,
+    prefetch,
+    vector,
+)
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.updates import apply_update
 
 # Vectors of columns a member of a team should have, so that no member has much more than another.
 FEWEST_VECTORS = 4
+
+# Elements of X that are asked for before they are copied, and rows at least: random rows of a
+# large X are in no cache, and the processor cannot foresee them.
+ELEMENTS_AHEAD = 512
+ROWS_AHEAD = 2
 
 
 @inline
@@ -82,11 +100,56 @@ def copy_rows(source, n_columns, order, start, ordered, copied, rows):
         for i in range(rows * n_columns):
             copied[i] = original[i]
         return
+    ahead = max(ROWS_AHEAD, ELEMENTS_AHEAD // n_columns)
     for r in range(rows):
         copy = vector(copied, r * n_columns, n_columns)
         original = vector(source, order[start + r] * n_columns, n_columns)
+        if start + r + ahead < order.size:
+            prefetch_row(source, order[start + r + ahead] * n_columns, n_columns)
         for j in range(n_columns):
             copy[j] = original[j]
+
+
+@loop
+def copy_slices(source, n_columns, order, start, ordered, rows, room, width, k0, k1, copied):
+    """Overwrite slices of the flat matrix `copied` by columns ``k0 : k1`` of rows of `source`.
+
+    Rows are those of `copy_rows`. A slice is `width` columns, the last one what is left; that from
+    column k on becomes a matrix of its own, which begins at element ``room * k``.
+    """
+    for r in range(rows):
+        row = order[start + r] if ordered else start + r
+        if ordered and start + r + ROWS_AHEAD < order.size:
+            prefetch_row(source, order[start + r + ROWS_AHEAD] * n_columns + k0, k1 - k0)
+        for k in range(k0, k1, width):
+            size = min(width, k1 - k)
+            copy = vector(copied, room * k + r * size, size)
+            original = vector(source, row * n_columns + k, size)
+            for j in range(size):
+                copy[j] = original[j]
+
+
+@inline
+def prefetch_row(source, offset, size):
+    """Ask for the cache lines of `size` elements of a vector, from `offset` on."""
+    for j in range(0, size, line_size(source)):
+        prefetch(source, offset + j)
+
+
+@loop
+def add_slices(products, stride, n_slices, first, total):
+    """Overwrite the vector `total` by the sum of the slices' products, in the slices' order.
+
+    Those of a slice lie `stride` elements after those of the slice before, the first ones from
+    element `first` of the flat `products` on.
+    """
+    addend = vector(products, first, total.size)
+    for i in range(total.size):
+        total[i] = addend[i]
+    for s in range(1, n_slices):
+        addend = vector(products, first + s * stride, total.size)
+        for i in range(total.size):
+            total[i] += addend[i]
 
 
 @loop
@@ -146,6 +209,42 @@ def block_share(rows, columns, lanes, member, n_members):
 
 
 @inline
+def slice_width(n_in, n_slices):
+    """Columns of a slice of the input; the last one may have fewer."""
+    return (n_in + n_slices - 1) // n_slices
+
+
+@inline
+def slice_pass(theta, X, order, layout, plan, work, start, rows, part, n_parts):
+    """Copy a part's slices of a chunk's rows, and multiply them by their rows of the weights.
+
+    Overwrites the copies and the products of its own slices, of which the first starts from the
+    bias. May destroy the scratch of `part`.
+    """
+    n_in = layout[0, codes.N_IN]
+    n_out = layout[0, codes.N_OUT]
+    n_slices = plan[codes.N_SLICES]
+    room = plan[codes.BUFFER_ROWS]
+    width = slice_width(n_in, n_slices)
+    first, stop = part_bounds(n_slices, part, n_parts)
+    k0, k1 = first * width, min(stop * width, n_in)
+    if first == stop:
+        return
+    copied = vector(work, plan[codes.INPUT], room * n_in)
+    copy_slices(X, n_in, order, start, plan[codes.GATHER] == 1, rows, room, width, k0, k1, copied)
+    W, b = layer_weights(theta, layout, 0)
+    scratch = product_scratch(work, plan, part)
+    for s in range(first, stop):
+        k = s * width
+        depth = min(width, n_in - k)
+        A = matrix(copied, room * k, rows, depth)
+        B = matrix(W, k * n_out, depth, n_out)
+        product = matrix(work, plan[codes.SLICE_PRODUCT] + s * room * n_out, rows, n_out)
+        origin = FROM_ROW if s == 0 else FROM_ZERO
+        multiply(A, 0, 0, B, 0, 0, origin, b, product, 0, 0, rows, n_out, depth, scratch)
+
+
+@inline
 def chunk_pass(
     theta,
     X,
@@ -170,6 +269,9 @@ def chunk_pass(
     deltas, which carry sample weight / `batch`, or the gradients of the part's groups of rows.
     May destroy the scratch of `part`.
     """
+    if plan[codes.N_SLICES]:
+        slice_pass(theta, X, order, layout, plan, work, start, rows, part, n_parts)
+        barrier(sync, n_parts)
     n_groups = n_parts
     first, stop = part, part + 1
     member, n_members = 0, 1
@@ -249,10 +351,11 @@ def block_pass(
     n_out = layout[top, codes.N_OUT]
     n_target = plan[codes.N_TARGET]
     ordered = plan[codes.GATHER] == 1
+    n_slices = plan[codes.N_SLICES]
     scratch = product_scratch(work, plan, part)
 
     r0, r1 = part_bounds(rows, member, n_members)
-    if ordered:
+    if ordered and not n_slices:
         copied = vector(work, plan[codes.INPUT] + (at + r0) * n_in, (r1 - r0) * n_in)
         copy_rows(X, n_in, order, start + b0 + r0, True, copied, r1 - r0)
         barrier(sync, n_members)
@@ -270,22 +373,29 @@ def block_pass(
             code = codes.IDENTITY
         parameter = constants[codes.ACTIVATION_PARAMETERS + layer]
         s0, s1, j0, j1 = layer_share(rows, output.shape[1], code, lanes, member, n_members)
-        dense_forward_block(
-            below,
-            s0,
-            W,
-            b,
-            code,
-            parameter,
-            output,
-            slope,
-            backward,
-            s0,
-            s1 - s0,
-            j0,
-            j1 - j0,
-            scratch,
-        )
+        if n_slices and layer == 0:
+            width = output.shape[1]
+            stride = plan[codes.BUFFER_ROWS] * width
+            products = vector(work, plan[codes.SLICE_PRODUCT], n_slices * stride)
+            add_slices(products, stride, n_slices, at * width, vector(output, 0, rows * width))
+            activate_block(code, parameter, output, slope, backward, 0, rows, 0, width)
+        else:
+            dense_forward_block(
+                below,
+                s0,
+                W,
+                b,
+                code,
+                parameter,
+                output,
+                slope,
+                backward,
+                s0,
+                s1 - s0,
+                j0,
+                j1 - j0,
+                scratch,
+            )
         barrier(sync, n_members)
         below = output
 
@@ -433,11 +543,24 @@ def params_pass(
     else:
         delta = layer_rows(work, codes.DELTA, plan, layout, layer, 0, rows)
         below = input_rows(X, work, plan, layout, start, 0, rows)
+        first_column = 0
         if layer > 0:
             below = layer_rows(work, codes.OUTPUT, plan, layout, layer - 1, 0, rows)
+        elif plan[codes.N_SLICES]:
+            first_column = task[codes.INPUT_0]
+            at = plan[codes.INPUT] + plan[codes.BUFFER_ROWS] * first_column
+            below = matrix(work, at, rows, task[codes.INPUT_1] - first_column)
         rows_gradient = matrix(g, 0, k1 - k0, n_out)
         scratch = product_scratch(work, plan, part)
-        dense_backward_params_rows(below, delta, k0, k1, not first, rows_gradient, scratch)
+        dense_backward_params_rows(
+            below,
+            delta,
+            k0 - first_column,
+            k1 - first_column,
+            not first,
+            rows_gradient,
+            scratch,
+        )
     if last:
         n_weights = (min(k1, n_in) - k0) * n_out
         add_penalties(constants, vector(theta, offset, n_weights), vector(g, 0, n_weights))

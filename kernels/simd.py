@@ -104,6 +104,34 @@ def vector(typingctx, array, offset, size):
 
 
 @intrinsic
+def prefetch(typingctx, array, i):
+    """Ask for the cache line of an element of a contiguous array, and do not wait for it."""
+    signature = types.void(array, types.intp)
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), _I8.as_pointer())
+        function_type = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        read, keep, data_cache = _I32(0), _I32(2), _I32(1)
+        builder.call(function, [pointer, read, keep, data_cache])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def line_size(typingctx, A):
+    """Elements of A's dtype in a cache line of 64 bytes."""
+    size = 64 // (A.dtype.bitwidth // 8)
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.intp, size)
+
+    return types.intp(A), codegen
+
+
+@intrinsic
 def panel_width(typingctx, A):
     """Columns of the widest tile for matrices of A's dtype: two vectors."""
     width = 2 * VECTOR_BYTES // (A.dtype.bitwidth // 8)
@@ -528,6 +556,12 @@ if numba.config.DISABLE_JIT:
 
     def vector(array, offset, size):
         return array.reshape(-1)[offset : offset + size]
+
+    def prefetch(array, i):
+        pass
+
+    def line_size(A):
+        return 64 // A.itemsize
 
     def panel_width(A):
         return 2 * VECTOR_BYTES // A.itemsize

@@ -309,6 +309,11 @@ def dense_forward_block(A, a0, W, b, activation, rows, j0, columns):
     return dense_forward(A[a0 : a0 + rows], W, b, activation)[:, j0 : j0 + columns]
 
 
+def activate_block(z, activation, i0, rows, j0, columns):
+    """The activation of a block of pre-activations."""
+    return activation_forward(z[i0 : i0 + rows, j0 : j0 + columns], activation)
+
+
 def dense_backward_input(delta, W, z_below, activation):
     """Delta of the layer below, which has the pre-activations `z_below`."""
     return activation_backward(np.asarray(delta, np.float64) @ W.T, z_below, activation)
@@ -561,6 +566,44 @@ def copy_rows(source, order, start, rows):
 
 
 input_rows = copy_rows
+
+
+def prefetch(array, i):
+    """Nothing that shows: what is asked for comes sooner, and is the same."""
+
+
+def prefetch_row(source, offset, size):
+    """Nothing that shows, see `prefetch`."""
+
+
+def line_size(itemsize):
+    """Elements of so many bytes in 64."""
+    return 64 // itemsize
+
+
+def slice_width(n_in, n_slices):
+    """Columns of all slices but the last."""
+    return math.ceil(n_in / n_slices)
+
+
+def copy_slices(source, order, start, rows, n_slices):
+    """Columns of some rows of `source`, a list of one matrix for each slice."""
+    width = slice_width(source.shape[1], n_slices)
+    return np.split(copy_rows(source, order, start, rows), range(width, source.shape[1], width), 1)
+
+
+def slice_pass(slices, W, b):
+    """Products of slices of the input with their rows of W, the first with the bias."""
+    starts = np.cumsum([0, *(part.shape[1] for part in slices)])
+    products = [
+        part @ W[start : start + part.shape[1]] for part, start in zip(slices, starts, strict=False)
+    ]
+    return [products[0] + b, *products[1:]]
+
+
+def add_slices(products):
+    """Sum of the slices' products."""
+    return np.sum(products, axis=0)
 
 
 def weigh_losses(losses, weights):

@@ -45,7 +45,7 @@ from fastmlp.kernels import (
 )
 from fastmlp.kernels._jit import standalone
 from fastmlp.sweep import Tables, Update, run_sweep
-from fastmlp.workspace import Workspace, chunk_table
+from fastmlp.workspace import Workspace, chunk_table, task_table
 
 FEW = 8
 
@@ -79,6 +79,10 @@ output_backward = standalone(network.output_backward)
 total_params = standalone(network.total_params)
 add_groups = standalone(network.add_groups)
 copy_rows = standalone(network.copy_rows)
+copy_slices = standalone(network.copy_slices)
+add_slices = standalone(network.add_slices)
+slice_pass = standalone(network.slice_pass)
+activate_block = standalone(dense.activate_block)
 weigh_losses = standalone(network.weigh_losses)
 scale_rows = standalone(network.scale_rows)
 add_penalties = standalone(network.add_penalties)
@@ -993,6 +997,18 @@ def inside(block, matrix):
 
 
 @every_block
+@pytest.mark.parametrize("activation", ["identity", "tanh"])
+def test_activations_go_to_their_block_only(block, activation):
+    z = normal(np.random.default_rng(0), (N_ROWS, N_OUT), np.float64)
+    output, slope = z.copy(), np.full_like(z, np.nan)
+    activate_block(*code_and_parameter(activation, np.float64), output, slope, False, *block)
+    expected = z.copy()
+    i0, rows, j0, columns = block
+    expected[i0 : i0 + rows, j0 : j0 + columns] = reference.activate_block(z, activation, *block)
+    assert_allclose(output, expected, rtol=FEW * np.finfo(np.float64).eps)
+
+
+@every_block
 @pytest.mark.parametrize("saving", [False, True])
 def test_dense_forward_block_writes_its_block_only(block, saving):
     dtype = np.float32
@@ -1218,6 +1234,94 @@ def test_copy_rows_copies_the_named_rows():
         copy_rows(source.ravel(), 4, order, 2, ordered, copied.ravel(), 5)
         assert_array_equal(copied[:5], reference.copy_rows(source, rows, 2, 5))
         assert np.isnan(copied[5:]).all()
+
+
+@pytest.mark.parametrize("n_slices", [2, 3])
+def test_copy_slices_makes_a_matrix_of_each_slice(n_slices):
+    """Seven columns of rows in an order, in room for one row more; a slice alone, and all."""
+    rng = np.random.default_rng(0)
+    source, order, room = rng.standard_normal((9, 7)), rng.permutation(9), 6
+    width = reference.slice_width(7, n_slices)
+    for ordered, rows in ((True, order), (False, np.arange(9))):
+        expected = reference.copy_slices(source, rows, 2, 5, n_slices)
+        for k0, k1 in ((0, 7), (width, 7), (0, width)):
+            copied = np.full(room * 7, np.nan)
+            copy_slices(source.ravel(), 7, order, 2, ordered, 5, room, width, k0, k1, copied)
+            for k, matrix in zip(range(0, 7, width), expected, strict=True):
+                place = copied[room * k : room * k + matrix.size]
+                assert_array_equal(place, matrix.ravel() if k0 <= k < k1 else np.nan)
+
+
+@both_precisions
+@pytest.mark.parametrize("n_slices", [1, 2, 5])
+def test_products_of_slices_add_up_in_order(n_slices, dtype):
+    products = normal(np.random.default_rng(n_slices), (n_slices, 30), dtype)
+    total = np.full(12, np.nan, dtype)
+    add_slices(products.ravel(), 30, n_slices, 9, total)
+    addends = products[:, 9:21]
+    in_order = addends[0].copy()
+    for addend in addends[1:]:
+        in_order += addend
+    assert_array_equal(total, in_order)
+    eps = n_slices * np.finfo(dtype).eps
+    assert_allclose(total, reference.add_slices(widen(addends)), rtol=0, atol=10 * eps)
+
+
+@both_precisions
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 7])
+@pytest.mark.parametrize("gather", [False, True])
+def test_parts_multiply_their_slices(gather, n_parts, dtype, monkeypatch):
+    """Each slice once, by one part, whose tasks are its rows of W; three rows, from the second."""
+    case = share_out("slices of the input", monkeypatch, dtype, SHARED_NETWORKS[0])
+    n_in, n_out = case.sizes[:2]
+    order = np.random.default_rng(3).permutation(len(case.X)) if gather else np.empty(0, np.int64)
+    options = {"rows": 4, "n_parts": n_parts, "n_target": 1, "gather": gather}
+    workspace = Workspace(case.sizes, dtype, **options)
+    plan, work = workspace.plan, workspace.buffer
+    work[:] = np.nan
+    theta, n_slices = reference.pack(case.layers).astype(dtype), plan[codes.N_SLICES]
+    rows = order if gather else np.arange(len(case.X))
+    slices = reference.copy_slices(widen(case.X), rows, 1, 3, n_slices)
+    expected = reference.slice_pass(slices, *map(widen, case.layers[0]))
+    size = plan[codes.BUFFER_ROWS] * n_out
+    products = work[plan[codes.SLICE_PRODUCT] :][: n_slices * size].reshape(n_slices, size)
+    written = np.zeros(n_slices, bool)
+    for part in range(n_parts):
+        slice_pass(theta, case.X.ravel(), order, case.layout, plan, work, 1, 3, part, n_parts)
+        new = np.isfinite(products[:, : 3 * n_out]).all(axis=1) & ~written
+        written |= new
+        share = workspace.tasks[workspace.bounds[part] : workspace.bounds[part + 1]]
+        of_slices = share[(share[:, codes.LAYER] == 0) & (share[:, codes.ROW_1] <= n_in)]
+        width = reference.slice_width(n_in, n_slices)
+        assert set(of_slices[:, codes.INPUT_0] // width) == set(np.flatnonzero(new))
+    assert written.all()
+    eps = FEW * np.finfo(dtype).eps
+    for found, twin in zip(products, expected, strict=True):
+        assert_allclose(found[: 3 * n_out].reshape(3, n_out), twin, rtol=eps, atol=eps)
+    assert np.isnan(products[:, 3 * n_out :]).all()
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 7, 64])
+@pytest.mark.parametrize("n_slices", [0, 2, 3])
+def test_tasks_cover_every_parameter_once(n_slices, n_parts):
+    """Rows of a slice are told from where their slice begins, others from the first input on."""
+    sizes = (500, 9, 30, 4)
+    tasks, bounds = task_table(sizes, n_parts, 32, n_slices)
+    assert bounds[0] == 0
+    assert bounds[-1] == len(tasks)
+    assert len(bounds) == n_parts + 1
+    owners = [np.zeros(n_in + 1, np.int64) for n_in in sizes[:-1]]
+    for layer, row_0, row_1, input_0, input_1 in tasks:
+        owners[layer][row_0:row_1] += 1
+        assert input_0 <= row_0 < row_1 <= max(input_1, sizes[layer] + 1 if not input_0 else 0)
+    assert all((rows == 1).all() for rows in owners)
+
+
+def test_asking_for_memory_changes_nothing():
+    x = np.arange(40.0)
+    before = x.copy()
+    standalone(network.prefetch_row)(x, 3, 30)
+    assert_array_equal(x, before)
 
 
 def test_sample_weights_go_to_their_rows():
@@ -1685,14 +1789,21 @@ SMALL_BLOCKS = {"FEWEST_BLOCK_ROWS": 3, "BLOCK_BYTES": 1, "LOSS_ROWS": 4}
 WAYS = {
     "own rows": (SIZES, 29, SMALL_BLOCKS),
     "groups": (SIZES, 37, {**SMALL_BLOCKS, "FEWEST_GROUPED_ROWS": 8, "GROUP_ROWS": 4}),
+    "slices of the input": (
+        (13, 4, 5, 3),
+        29,
+        {**SMALL_BLOCKS, "SLICED_COLUMNS": 9, "SLICE_COLUMNS": 4},
+    ),
     "together": ((5, 37, 3, 18, 4), 29, {"LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
 }
 if not INTERPRETED:
     WAYS |= {
         "rows of real groups": (SIZES, 1600, {"BLOCK_BYTES": 1}),
+        "a really wide input": ((800, 17, 5), 37, {}),
+        "one row of a wide input": ((800, 17, 5), 1, {}),
         "a really wide network": (DEEP, 37, {}),
         "one row of a wide network": (DEEP, 1, {}),
-        "wide output alone": ((258, 257), 37, {}),
+        "a wide network of one layer": ((258, 257), 37, {}),
     }
 every_way = pytest.mark.parametrize("way", WAYS)
 
@@ -1720,7 +1831,8 @@ def test_the_ways_are_the_ones_they_are_called(way, monkeypatch):
     case = share_out(way, monkeypatch, np.float32, SHARED_NETWORKS[0])
     options = {"rows": len(case.X), "n_parts": 2, "n_target": 1, "gather": False}
     plan = Workspace(case.sizes, case.dtype, **options).plan
-    assert (plan[codes.TOGETHER] == 1) == (case.sizes != SIZES)
+    assert (plan[codes.TOGETHER] == 1) == ("wide network" in way or "together" in way)
+    assert (plan[codes.N_SLICES] > 1) == ("input" in way)
     assert (plan[codes.N_GROUPS] > 1) == ("group" in way)
     if case.sizes == SIZES:
         assert plan[codes.BLOCK_ROWS] < len(case.X) / max(1, plan[codes.N_GROUPS])
@@ -1740,7 +1852,7 @@ def test_products_have_the_scratch_that_they_may_destroy(way, n_parts, monkeypat
             products = [(rows, n_in, False), (rows, n_out, False)]
             if workspace.plan[codes.N_GROUPS]:
                 products.append((n_in, workspace.plan[codes.BLOCK_ROWS], True))
-            for task, k0, k1 in workspace.tasks:
+            for task, k0, k1, *_ in workspace.tasks:
                 if task == layer:
                     products.append((min(k1, n_in) - k0, rows, True))
             for n, depth, a_transposed in products:
@@ -1865,6 +1977,8 @@ def calls(dtype):
         dense.dense_backward_params_rows: (matrix, matrix, 0, 1, False, matrix.copy(), scratch),
         finite.all_finite: (x,),
         network.copy_rows: (x, 4, order, 0, True, x.copy(), 3),
+        network.copy_slices: (x, 4, order, 0, True, 3, 3, 2, 0, 4, x.copy()),
+        network.add_slices: (x, 4, 3, 0, x[:4].copy()),
         network.weigh_losses: (x, x, order, False, 0),
         network.scale_rows: (matrix, number, x, order, False, 0),
         network.add_penalties: (x, x, x),
