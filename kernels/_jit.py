@@ -15,10 +15,12 @@ miss: a cache may cost time, never a result.
 """
 
 import functools
+import gc
 import hashlib
 import os
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import llvmlite
@@ -52,7 +54,22 @@ PARALLEL = {
 prange = numba.prange
 
 
-class _PartLibrary(JITCodeLibrary):
+class _WholeLibrary(JITCodeLibrary):
+    """The code of a kernel, or of a loop, that is optimized as a whole, once.
+
+    Numba would optimize each function, then all of them cheaply, to find pairs of reference
+    counts to remove, which kernels have few of, and then all of them again.
+    """
+
+    def _optimize_functions(self, module):
+        pass
+
+    def _optimize_final_module(self):
+        manager, builder = self._codegen._module_pass_manager()
+        manager.run(self._final_module, builder)
+
+
+class _PartLibrary(_WholeLibrary):
     """The intermediate code of a function that only other kernels call.
 
     Numba would link the code of all callees into each function on the way to an entry, and
@@ -106,8 +123,8 @@ class _PartLowering(NativeLowering):
         state.flags.no_cpython_wrapper = True
         state.flags.no_cfunc_wrapper = True
         # Loops vectorize only in a function of their own, which is optimized right here.
-        if state.func_id.func not in _loops:
-            state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        library = _WholeLibrary if state.func_id.func in _loops else _PartLibrary
+        state.library = library(state.targetctx.codegen(), state.func_id.func_qualname)
         super().run_pass(state)
         if not state.flags.forceinline:
             # One huge function would take the compiler longer than its pieces.
@@ -121,16 +138,35 @@ class _PartLowering(NativeLowering):
         return True
 
 
-class _PartCompiler(Compiler):
-    """Numba's compiler, with `_PartLowering` for its last step."""
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _WholeLowering(NativeLowering):
+    """Lowers a kernel to a `_WholeLibrary`."""
+
+    _name = "fastmlp_whole_lowering"
+
+    def run_pass(self, state):
+        state.library = _WholeLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        return super().run_pass(state)
+
+
+class _WholeCompiler(Compiler):
+    """Numba's compiler, with `lowering` for its last step."""
+
+    lowering = _WholeLowering
 
     def define_pipelines(self):
         pipelines = super().define_pipelines()
         for pipeline in pipelines:
             for i, (step, description) in enumerate(pipeline.passes):
                 if step is NativeLowering:
-                    pipeline.passes[i] = (_PartLowering, description)
+                    pipeline.passes[i] = (self.lowering, description)
         return pipelines
+
+
+class _PartCompiler(_WholeCompiler):
+    """Numba's compiler, with `_PartLowering` for its last step."""
+
+    lowering = _PartLowering
 
 
 _loops = set()
@@ -214,8 +250,10 @@ class Worker:
             # One thread compiles; another dispatcher's code could be freed while it is in use.
             with global_compiler_lock:
                 if self._dispatcher is None:
-                    self._dispatcher = _cached(numba.njit(**FLAGS)(self.py_func), "worker")
-                self._dispatcher.compile(types)
+                    compiler = numba.njit(**FLAGS, pipeline_class=_WholeCompiler)
+                    self._dispatcher = _cached(compiler(self.py_func), "worker")
+                with _no_garbage_collection():
+                    self._dispatcher.compile(types)
                 compiled = self._dispatcher.overloads[types]
                 name = compiled.fndesc.llvm_func_name
                 self._addresses[types] = compiled.library.get_pointer_to_function(name)
@@ -223,6 +261,18 @@ class Worker:
 
 
 _workers = {}
+
+
+@contextmanager
+def _no_garbage_collection():
+    """Let the collector rest: in what the compiler builds up it finds little, and looks often."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _borrow(context, builder, type_, value):
