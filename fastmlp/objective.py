@@ -22,6 +22,7 @@ from fastmlp.validation import (
     check_count,
     check_finite,
     check_not_negative,
+    no_weights,
     read_only,
 )
 
@@ -325,6 +326,14 @@ def penalty(net, problem, theta):
     if not (problem.l1 or problem.l2):
         return 0.0
     return float(penalties.penalty.serial(theta, net._layout, problem.l1, problem.l2))
+
+
+def is_finite(theta):
+    """Whether no parameter is NaN or infinite, told in a fraction of NumPy's time."""
+    if _INTERPRETED:
+        return bool(np.isfinite(theta).all())
+    nothing = no_weights(theta.dtype)  # read-only, as `finite` is compiled for
+    return finite.serial(theta, nothing, nothing)
 
 
 def check_network(net):

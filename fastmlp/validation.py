@@ -172,7 +172,7 @@ def check_finite(name: str, array: np.ndarray) -> None:
 def as_weights(values: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
     """Check sample weights; return them with mean 1, or an empty array for None, read-only."""
     if values is None:
-        return _no_weights(dtype)
+        return no_weights(dtype)
     array = as_real("sample_weight", values)
     if array.shape != (n_rows,):
         raise ValueError(
@@ -190,7 +190,8 @@ def as_weights(values: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
 
 
 @functools.cache
-def _no_weights(dtype):
+def no_weights(dtype: np.dtype) -> np.ndarray:
+    """Weights of samples that have none: empty and read-only."""
     return read_only(np.empty(0, dtype))
 
 
