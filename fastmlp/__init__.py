@@ -1,6 +1,8 @@
 """Train multilayer perceptrons on the CPU with hand-written Numba kernels."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # In a source tree the kernels' folder is beside this one; installed, it is within. With this,
 # Python finds it also when it is started in the source tree, whose fastmlp/ then comes first.
@@ -8,18 +10,11 @@ _folder = Path(__file__).parent
 if not (_folder / "kernels").is_dir():
     __path__.append(str(_folder.parent))
 
-from fastmlp import datasets
 from fastmlp.compare import compare, compare_problems
-from fastmlp.comparison import Budget, Comparison, Run
-from fastmlp.gradcheck import GradientCheck, check_gradient
-from fastmlp.least_squares import LeastSquares
-from fastmlp.many import fit_many
 from fastmlp.monitor import Progress
 from fastmlp.network import MLP
 from fastmlp.objective import Objective
 from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, NAdam, RMSProp
-from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
-from fastmlp.profiles import Comparisons, Profile, performance_profile
 from fastmlp.result import FitResult, Record, Status, Trace
 from fastmlp.schedules import (
     CosineAnnealing,
@@ -30,26 +25,35 @@ from fastmlp.schedules import (
     StepDecay,
     WarmUp,
 )
-from fastmlp.solvers import (
-    BFGS,
-    DFP,
-    LBFGS,
-    OWLQN,
-    SPSA,
-    SR1,
-    Broyden,
-    ConjugateGradient,
-    GaussianProcessNewton,
-    GradientDescent,
-    KieferWolfowitz,
-    LeastSquaresNewton,
-    LevenbergMarquardt,
-    NoiseTolerantBFGS,
-    Scipy,
-    StochasticLBFGS,
-)
-from fastmlp.training import fit, minimize
-from fastmlp.warming import warmup
+
+if TYPE_CHECKING:
+    from fastmlp import datasets
+    from fastmlp.comparison import Budget, Comparison, Run
+    from fastmlp.gradcheck import GradientCheck, check_gradient
+    from fastmlp.least_squares import LeastSquares
+    from fastmlp.many import fit_many
+    from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
+    from fastmlp.profiles import Comparisons, Profile, performance_profile
+    from fastmlp.solvers import (
+        BFGS,
+        DFP,
+        LBFGS,
+        OWLQN,
+        SPSA,
+        SR1,
+        Broyden,
+        ConjugateGradient,
+        GaussianProcessNewton,
+        GradientDescent,
+        KieferWolfowitz,
+        LeastSquaresNewton,
+        LevenbergMarquardt,
+        NoiseTolerantBFGS,
+        Scipy,
+        StochasticLBFGS,
+    )
+    from fastmlp.training import fit, minimize
+    from fastmlp.warming import warmup
 
 __version__ = "0.1.0"
 
@@ -111,17 +115,56 @@ __all__ = [
     "warmup",
 ]
 
-# Of fastmlp.sklearn, loaded on first use: scikit-learn takes longer to import than all of this.
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+# Modules that are loaded when they, or a name of theirs, are first asked for: who builds a network
+# and predicts does without them.
+_LATER = {
+    "checkpoint": (),
+    "comparison": ("Budget", "Comparison", "Run"),
+    "datasets": (),
+    "files": (),
+    "functions": (),
+    "gradcheck": ("GradientCheck", "check_gradient"),
+    "least_squares": ("LeastSquares",),
+    "many": ("fit_many",),
+    "problems": ("FunctionProblem", "NetworkProblem", "load_problem"),
+    "profiles": ("Comparisons", "Profile", "performance_profile"),
+    "report": (),
+    "running": (),
+    "solvers": (
+        "BFGS",
+        "DFP",
+        "LBFGS",
+        "OWLQN",
+        "SPSA",
+        "SR1",
+        "Broyden",
+        "ConjugateGradient",
+        "GaussianProcessNewton",
+        "GradientDescent",
+        "KieferWolfowitz",
+        "LeastSquaresNewton",
+        "LevenbergMarquardt",
+        "NoiseTolerantBFGS",
+        "Scipy",
+        "StochasticLBFGS",
+    ),
+    "training": ("fit", "minimize"),
+    "warming": ("warmup",),
+}
+_MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
+# scikit-learn takes longer to import than all of this.
+_MODULE_OF |= dict.fromkeys(("MLPClassifier", "MLPRegressor"), "sklearn")
 
 
 def __getattr__(name):
-    if name not in _ESTIMATORS:
+    module = name if name in _LATER else _MODULE_OF.get(name)
+    if module is None:
         raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
-    import fastmlp.sklearn
-
-    return getattr(fastmlp.sklearn, name)
+    found = import_module(f"fastmlp.{module}")
+    if name != module:
+        found = globals()[name] = getattr(found, name)
+    return found
 
 
 def __dir__():
-    return sorted([*globals(), *_ESTIMATORS])
+    return sorted({*globals(), *_LATER, *_MODULE_OF})

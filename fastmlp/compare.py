@@ -1,43 +1,12 @@
 """compare: several optimizers on one objective, from one start, with one budget."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
-
 import numpy as np
 
-import fastmlp
-from fastmlp.comparison import Budget, Comparison, Run
-from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.losses import check_loss
-from fastmlp.monitor import Monitor, Stop
-from fastmlp.objective import Objective, check_network
-from fastmlp.optimizers import Stochastic
-from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
-from fastmlp.profiles import Comparisons
-from fastmlp.result import Record, Status, Trace
-from fastmlp.running import euclidean_norm, run_on_function, run_stages
-from fastmlp.solvers import Solver, check_solvers
-from fastmlp.training import (
-    check_batches,
-    check_optimizers,
-    check_run_options,
-    held_out_objective,
-)
-from fastmlp.validation import as_generator, as_rows, check_count, check_number
+from fastmlp.objective import check_network
 
 # Rows of a mini-batch where nothing else is asked for, as in `fit`.
-_BATCH_SIZE = 128
-
-# Data passes where no budget is asked for.
-_PASSES = 20
-
-# Budget of passes where time alone is to end a run: the largest count that SciPy's C code takes.
-_UNLIMITED = 2**31 - 1
-
-# Passes of a solver in a warm-up: enough for iterations with a history, whose kernels the first
-# one does not call.
-_WARM_UP = 8
+BATCH_SIZE = 128
 
 
 def compare(
@@ -56,7 +25,7 @@ def compare(
     l1=0.0,
     l2=0.0,
     sample_weight=None,
-    batch_size=_BATCH_SIZE,
+    batch_size=BATCH_SIZE,
     shuffle=True,
     clip_norm=None,
     validation_data=None,
@@ -140,26 +109,35 @@ def compare(
     >>> net = MLP([64, 32, 10], output="softmax", seed=0)
     >>> print(compare(net, X, y, {"sgd": SGD(0.1), "lbfgs": LBFGS()}, seeds=5))  # doctest: +SKIP
     """
+    # Here, because who only trains and predicts need not load all that it takes.
+    from fastmlp.contests import (
+        NetworkContest,
+        batch_sizes,
+        check_limits,
+        check_optimizers_by_name,
+        prepare,
+    )
+
     check_network(net)
-    stages = _check_optimizers_by_name(optimizers, net.n_params)
-    limits = _check_limits(
+    stages = check_optimizers_by_name(optimizers, net.n_params)
+    limits = check_limits(
         passes, time_limit, gradient_evaluations, seeds, target, target_loss, progress
     )
     first = limits.seeds[0]
-    contest = _NetworkContest(
+    contest = NetworkContest(
         lambda seed: net if seed == first else net.redrawn(seed),
         first,
         stages,
         X,
         y,
-        batch_sizes=_batch_sizes(batch_size, list(stages)),
+        batch_sizes=batch_sizes(batch_size, list(stages)),
         shuffle=shuffle,
         clip_norm=clip_norm,
         validation_data=validation_data,
         problem={"loss": loss, "l1": l1, "l2": l2, "n_threads": n_threads},
         sample_weight=sample_weight,
     )
-    return _prepare(contest, stages, limits)()
+    return prepare(contest, stages, limits)()
 
 
 def compare_problems(
@@ -199,11 +177,14 @@ def compare_problems(
     ValueError, TypeError
         For any argument that is not as above, before anything is trained.
     """
-    limits = _check_limits(passes, time_limit, gradient_evaluations, seeds, None, None, progress)
+    from fastmlp.contests import check_limits, check_problems, prepare_problem
+    from fastmlp.profiles import Comparisons
+
+    limits = check_limits(passes, time_limit, gradient_evaluations, seeds, None, None, progress)
     prepared = {}
-    for problem in _check_problems(problems):
+    for problem in check_problems(problems):
         try:
-            prepared[problem.name] = _prepare_problem(problem, optimizers, limits, n_threads)
+            prepared[problem.name] = prepare_problem(problem, optimizers, limits, n_threads)
         except (ValueError, TypeError) as error:
             raise type(error)(f"{problem.name}: {error}") from None
     comparisons = {}
@@ -212,350 +193,6 @@ def compare_problems(
         if comparisons[name].interrupted:
             break
     return Comparisons(comparisons)
-
-
-def _check_problems(problems):
-    if not isinstance(problems, Sequence) or isinstance(problems, str) or not problems:
-        raise TypeError(
-            f"problems must be a list with at least one problem or name of one, got {problems!r}"
-        )
-    loaded = [load_problem(p) if isinstance(p, str) else p for p in problems]
-    for problem in loaded:
-        if not isinstance(problem, NetworkProblem | FunctionProblem):
-            raise TypeError(
-                f"problems must be NetworkProblem or FunctionProblem or their names, "
-                f"got {problem!r}"
-            )
-        if problem.target is None:
-            raise ValueError(f"problems must have a target each, got None for {problem.name!r}")
-        if sum(other.name == problem.name for other in loaded) > 1:
-            raise ValueError(f"problems must differ by name, got {problem.name!r} more than once")
-    return loaded
-
-
-def _prepare_problem(problem, optimizers, limits, n_threads):
-    """Check all for one problem; return what then runs it."""
-    first = limits.seeds[0]
-    limits = replace(limits, target=problem.target, label=f"{problem.name}: ")
-    if isinstance(problem, FunctionProblem):
-        stages = _check_optimizers_by_name(optimizers, problem.make_start(first).size)
-        return _prepare(_FunctionContest(problem, first, stages), stages, limits)
-    stages = _check_optimizers_by_name(optimizers, problem.make_net(first).n_params)
-    contest = _NetworkContest(
-        problem.make_net,
-        first,
-        stages,
-        problem.X,
-        problem.y,
-        batch_sizes=dict.fromkeys(stages, problem.batch_size),
-        shuffle=True,
-        clip_norm=None,
-        validation_data=problem.validation_data,
-        problem={
-            "loss": problem.loss,
-            "l1": problem.l1,
-            "l2": problem.l2,
-            "n_threads": n_threads,
-        },
-        sample_weight=None,
-    )
-    contest.settings = {
-        "problem": problem.name,
-        "description": problem.description,
-        **contest.settings,
-    }
-    return _prepare(contest, stages, limits)
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """What all runs have in common, whatever the problem."""
-
-    budget: Budget
-    seeds: tuple[int, ...]
-    target: float | None
-    target_loss: float | None
-    progress: bool
-    label: str = ""  # before the optimizers' names at progress bars
-
-
-def _check_limits(passes, time_limit, gradient_evaluations, seeds, target, target_loss, progress):
-    check_run_options("passes", passes, (), time_limit, target_loss, progress)
-    if gradient_evaluations is not None:
-        check_count("gradient_evaluations", gradient_evaluations)
-    if target is not None:
-        check_number("target", target, "a finite number", lambda x: True)
-    if passes is None and time_limit is None and gradient_evaluations is None:
-        passes = _PASSES
-    return _Limits(
-        budget=Budget(passes, time_limit, gradient_evaluations),
-        seeds=_check_seeds(seeds),
-        target=target_loss if target is None else target,
-        target_loss=target_loss,
-        progress=progress,
-    )
-
-
-def _check_seeds(seeds):
-    """Seeds as a tuple of different integers."""
-    if not isinstance(seeds, Sequence | np.ndarray) or isinstance(seeds, str):
-        check_count("seeds", seeds)
-        return tuple(range(int(seeds)))
-    if len(seeds) == 0:
-        raise ValueError("seeds must be at least one, got none")
-    for seed in seeds:
-        check_count("seeds", seed, 0)
-        if sum(other == seed for other in seeds) > 1:
-            raise ValueError(f"seeds must differ, got {seed} more than once")
-    return tuple(int(seed) for seed in seeds)
-
-
-def _prepare(contest, stages, limits):
-    """Share the budget out and warm up; return what then runs everything.
-
-    Parameters
-    ----------
-    contest : _NetworkContest or _FunctionContest
-    stages : dict of str to list of Optimizer
-    limits : _Limits
-    """
-    shares = {name: _shares(name, s, limits.budget, contest) for name, s in stages.items()}
-    for name in stages:
-        contest.warm_up(name)
-    settings = {
-        "fastmlp": fastmlp.__version__,
-        **contest.settings,
-        "optimizers": {name: list(map(repr, members)) for name, members in stages.items()},
-    }
-
-    def run():
-        runs: dict[str, list[Run]] = {name: [] for name in stages}
-        with _Bars(limits, list(stages)) as bars:
-            for seed in limits.seeds:
-                start = contest.start(seed)
-                for name in stages:
-                    runs[name].append(
-                        contest.run(name, shares[name], seed, start, limits, bars.show(name))
-                    )
-                    if runs[name][-1].result.status is Status.INTERRUPTED:
-                        return compared(runs)
-        return compared(runs)
-
-    def compared(runs):
-        return Comparison(
-            {name: own for name, own in runs.items() if own},
-            limits.budget,
-            limits.target,
-            contest.score_name,
-            contest.scored_on,
-            settings,
-        )
-
-    return run
-
-
-class _NetworkContest:
-    """A network to train, with its data: what is the same for all optimizers.
-
-    Parameters
-    ----------
-    make_net : callable
-        Makes the network to start from for a seed.
-    first_seed : int
-    stages : dict of str to list of Optimizer
-    X, y, batch_sizes, shuffle, clip_norm, validation_data, sample_weight
-        As of `compare`, batch sizes by the optimizers' names.
-    problem : dict
-        Of loss, l1, l2 and n_threads.
-    """
-
-    def __init__(
-        self,
-        make_net,
-        first_seed,
-        stages,
-        X,
-        y,
-        *,
-        batch_sizes,
-        shuffle,
-        clip_norm,
-        validation_data,
-        problem,
-        sample_weight,
-    ):
-        self._make_net, self._stages, self._y = make_net, stages, y
-        self._sizes, self._shuffle, self._clip_norm = batch_sizes, shuffle, clip_norm
-        for name in stages:
-            self._batches(name, 0)  # a check
-        net = make_net(first_seed).copy()
-        self._X = X = as_rows("X", X, net.dtype, net.layer_sizes[0])
-        self._problem, self._net = problem, net
-        self._objective = Objective(net, X, y, sample_weight=sample_weight, **problem)
-        loss, n_threads = problem["loss"], problem["n_threads"]
-        self._held_out = held_out_objective(net, validation_data, loss, n_threads)
-        function = NetworkFunction(self._objective, None, as_generator(0))
-        check_solvers(chain.from_iterable(stages.values()), function)
-        self.scored_on, self._scored = "training", (X, y, sample_weight)
-        if self._held_out is not None:
-            self.scored_on, self._scored = "validation", (*validation_data, None)[:3]
-        self.score_name, _ = self._score()
-        self.settings = {
-            "network": net.architecture(),
-            "parameters": net.n_params,
-            "rows": self._objective.n_rows,
-            "validation rows": 0 if self._held_out is None else self._held_out.n_rows,
-            "loss": problem["loss"],
-            "l1": problem["l1"],
-            "l2": problem["l2"],
-            "weighted": sample_weight is not None,
-            "batch_size": batch_sizes,
-            "shuffle": shuffle,
-            "clip_norm": clip_norm,
-            "n_threads": n_threads,
-        }
-
-    def n_updates(self, name, stage):
-        """Gradients that an epoch, or an iteration, of an optimizer takes at least."""
-        rows = self._sizes[name] if isinstance(stage, Stochastic) else stage.batch_size
-        return 1 if rows is None else -(-self._objective.n_rows // rows)
-
-    def warm_up(self, name):
-        """Compile, or load, all that the runs will use, so that no run's clock pays for it."""
-        self._objective.value_and_grad()
-        size = self._sizes[name]
-        few = slice(_BATCH_SIZE if size is None else size)
-        part = Objective(self._net.copy(), self._X[few], np.asarray(self._y)[few], **self._problem)
-        stages = self._stages[name]
-        budgets = [_WARM_UP if isinstance(stage, Solver) else 1 for stage in stages]
-        for stage, amount in zip(stages, budgets, strict=True):
-            # One by one: some statuses do not hand over.
-            trial = self._batches(name, 0)
-            run_stages(part, [stage], [amount], Monitor(), trial, comparable=True)
-
-    def start(self, seed):
-        """The parameters that all optimizers start from."""
-        return self._make_net(seed).theta.copy()
-
-    def run(self, name, shares, seed, start, limits, callback):
-        """Run one optimizer."""
-        self._net.theta[:] = start
-        passes, evaluations = shares
-        with Monitor(
-            network=self._net,
-            callbacks=callback,
-            time_limit=limits.budget.time_limit,
-            target_loss=limits.target_loss,
-            validate=None if self._held_out is None else self._held_out.value,
-        ) as monitor:
-            result = run_stages(
-                self._objective,
-                self._stages[name],
-                passes,
-                monitor,
-                self._batches(name, seed),
-                comparable=True,
-                gradient_evaluations=evaluations,
-            )
-        return Run(seed, result, self._net.copy(), self._score()[1])
-
-    def _batches(self, name, seed):
-        return check_batches(self._sizes[name], self._shuffle, self._clip_norm, seed)
-
-    def _score(self):
-        X, y, sample_weight = self._scored
-        return score(
-            self._net,
-            X,
-            y,
-            loss=self._problem["loss"],
-            sample_weight=sample_weight,
-            n_threads=self._problem["n_threads"],
-        )
-
-
-class _FunctionContest:
-    """A function to minimize: what is the same for all optimizers.
-
-    Parameters
-    ----------
-    problem : FunctionProblem
-    first_seed : int
-    stages : dict of str to list of Optimizer
-    """
-
-    score_name = scored_on = None
-
-    def __init__(self, problem, first_seed, stages):
-        self._problem, self._first, self._stages = problem, first_seed, stages
-        x0 = problem.make_start(first_seed)
-        function = CallableFunction(
-            problem.make_function(first_seed), x0.size, None, as_generator(first_seed)
-        )
-        check_solvers(chain.from_iterable(stages.values()), function)
-        self.settings = {
-            "problem": problem.name,
-            "description": problem.description,
-            "variables": x0.size,
-        }
-
-    def n_updates(self, name, stage):
-        return 1
-
-    # What overflows on the way of an optimizer that diverges is in its status.
-    @np.errstate(over="ignore", invalid="ignore")
-    def warm_up(self, name):
-        x0 = self.start(self._first)
-        for stage in self._stages[name]:
-            function = self._problem.make_function(self._first)
-            run_on_function(function, x0.copy(), [stage], [_WARM_UP], Monitor(), as_generator(0))
-
-    def start(self, seed):
-        return self._problem.make_start(seed)
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def run(self, name, shares, seed, start, limits, callback):
-        passes, evaluations = shares
-        function = self._problem.make_function(seed)
-        exact = self._problem.exact or function
-        judged = []
-
-        def judge(progress):
-            value, gradient = exact(progress.theta.copy())
-            if not np.isfinite(value):
-                raise Stop(Status.NOT_FINITE, "the function is not finite")
-            record = replace(
-                progress.record, objective=float(value), gradient_norm=euclidean_norm(gradient)
-            )
-            judged.append(record)
-            for show in callback:
-                show(replace(progress, record=record))
-
-        with Monitor(callbacks=(judge,), time_limit=limits.budget.time_limit) as monitor:
-            result = run_on_function(
-                function,
-                start.copy(),
-                self._stages[name],
-                passes,
-                monitor,
-                as_generator(seed),
-                passes=passes,
-                gradient_evaluations=evaluations,
-            )
-        value, gradient = exact(result.theta.copy())
-        spent = judged[-1].data_passes if judged else -1
-        if np.isfinite(value) and spent < monitor.data_passes:
-            last = Record(
-                seconds=result.seconds,
-                epoch=result.n_iter,
-                data_passes=monitor.data_passes,
-                n_loss_evals=result.n_loss_evals,
-                n_grad_evals=result.n_grad_evals,
-                objective=float(value),
-                gradient_norm=euclidean_norm(gradient),
-            )
-            judged.append(last)
-        return Run(seed, replace(result, loss=float(value), trace=Trace(judged)))
 
 
 def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
@@ -596,133 +233,3 @@ def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
     if kind in ("cross_entropy", "binary_cross_entropy", "logistic", "hinge"):
         return "accuracy", mean
     return "rms error", mean**0.5
-
-
-def _check_optimizers_by_name(optimizers, n_params):
-    """Names to lists of optimizer objects."""
-    if isinstance(optimizers, list | tuple):
-        for text in optimizers:
-            if not isinstance(text, str):
-                raise TypeError(
-                    "optimizers must be a mapping of names to optimizers, or a list of written "
-                    f"forms such as 'adam', got {text!r} in a list"
-                )
-            if optimizers.count(text) > 1:
-                raise ValueError(f"optimizers must differ, got {text!r} more than once")
-        optimizers = {text: text for text in optimizers}
-    if not isinstance(optimizers, Mapping):
-        raise TypeError(
-            "optimizers must be a mapping of names to optimizers, or a list of written forms "
-            f"such as 'adam', got {optimizers!r}"
-        )
-    if not optimizers:
-        raise ValueError("optimizers must name at least one, got none")
-    for name in optimizers:
-        if not isinstance(name, str):
-            raise TypeError(f"optimizers must have strings for names, got {name!r}")
-    return {name: check_optimizers(given, n_params) for name, given in optimizers.items()}
-
-
-def _shares(name, stages, budget, contest):
-    """Data passes and gradient evaluations of each member of a list of optimizers."""
-    own = [stage.budget for stage in stages]
-    evaluations = budget.gradient_evaluations
-    passes = evaluations if budget.passes is None else budget.passes
-    if passes is None:
-        if None in own[:-1]:
-            raise ValueError(
-                f"passes or gradient_evaluations must be given for the members of {name!r} to "
-                "share, got None for both"
-            )
-        return [*own[:-1], _UNLIMITED], None
-    named = "gradient_evaluations" if budget.passes is None else "passes"
-    shared_passes = _share(named, name, min(passes, _UNLIMITED), own)
-    if evaluations is None:
-        return shared_passes, None
-    updates = [
-        None if amount is None else amount * contest.n_updates(name, stage)
-        for stage, amount in zip(stages, own, strict=True)
-    ]
-    return shared_passes, _share("gradient_evaluations", name, evaluations, updates)
-
-
-def _share(what, name, total, own):
-    """Split a total: own numbers for those who have one, the rest in equal parts for others."""
-    if None not in own:
-        own = [*own[:-1], None]
-    taken, n_others = sum(amount for amount in own if amount is not None), own.count(None)
-    if total < taken + n_others:
-        raise ValueError(
-            f"{what} must be at least {taken + n_others} for the {len(own)} members of {name!r}, "
-            f"got {total}"
-        )
-    share, left_over = divmod(int(total) - taken, n_others)
-    shares = []
-    for amount in own:
-        if amount is None:
-            amount, left_over = share + (left_over > 0), left_over - 1
-        shares.append(int(amount))
-    return shares
-
-
-def _batch_sizes(batch_size, names):
-    """Batch size of each optimizer, unchecked."""
-    if not isinstance(batch_size, Mapping):
-        return dict.fromkeys(names, batch_size)
-    for name in batch_size:
-        if name not in names:
-            raise ValueError(
-                f"batch_size must name optimizers out of {', '.join(names)}, got {name!r}"
-            )
-    return {name: batch_size.get(name, _BATCH_SIZE) for name in names}
-
-
-class _Bars:
-    """A progress bar for each optimizer, over all seeds; none if they are not wanted.
-
-    Parameters
-    ----------
-    limits : _Limits
-    names : list of str
-    """
-
-    def __init__(self, limits, names):
-        self._limits, self._names = limits, names
-        self._bars = {}
-        budget = limits.budget
-        by_passes = budget.passes is not None or budget.gradient_evaluations is None
-        self._column, self._unit, self._total = (
-            ("data_passes", "pass", budget.passes)
-            if by_passes
-            else ("n_grad_evals", "gradient", budget.gradient_evaluations)
-        )
-
-    def __enter__(self):
-        if self._limits.progress:
-            from tqdm.auto import tqdm
-
-            widest = max(map(len, self._names))
-            total = None if self._total is None else self._total * len(self._limits.seeds)
-            for i, name in enumerate(self._names):
-                title = self._limits.label + name.rjust(widest)
-                self._bars[name] = tqdm(total=total, desc=title, unit=self._unit, position=i)
-        return self
-
-    def __exit__(self, *exception):
-        # From the first to the last: each goes down one line.
-        for bar in self._bars.values():
-            bar.close()
-
-    def show(self, name):
-        """Callbacks for one more run of an optimizer."""
-        if name not in self._bars:
-            return ()
-        bar = self._bars[name]
-        before = bar.n
-
-        def update(progress):
-            record = progress.record
-            bar.set_postfix({"objective": f"{record.objective:.4g}"}, refresh=False)
-            bar.update(before + int(getattr(record, self._column)) - bar.n)
-
-        return (update,)

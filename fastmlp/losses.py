@@ -93,18 +93,20 @@ def as_targets(y, loss, n_rows, n_out, dtype):
     by_index : bool
         Whether Y holds class indices.
     """
-    given = as_real("y", y)
-    by_index = loss == "cross_entropy" and given.ndim == 1
+    ready = type(y) is np.ndarray and y.dtype is dtype and y.flags.c_contiguous
+    given = y if ready else as_real("y", y)
+    shape = given.shape
+    by_index = loss == "cross_entropy" and len(shape) == 1
     n_target = 1 if by_index else n_out
-    is_vector = given.ndim == 1 and n_target == 1
-    if given.shape != ((n_rows,) if is_vector else (n_rows, n_target)):
+    is_vector = n_target == 1 and len(shape) == 1
+    if shape != ((n_rows,) if is_vector else (n_rows, n_target)):
         shapes = f"({n_rows},)" if n_out == 1 else f"({n_rows}, {n_out})"
         if loss == "cross_entropy" and n_out > 1:
             shapes = f"({n_rows},) for class indices or {shapes} for probabilities"
         raise ValueError(
             f"y must have the shape {shapes}, to go with X and the outputs, got {np.shape(y)}"
         )
-    Y = rounded(given, dtype)
+    Y = given if ready else rounded(given, dtype)
     return given, Y if is_vector or n_target > 1 else Y[:, 0], by_index
 
 

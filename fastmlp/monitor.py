@@ -182,14 +182,14 @@ class Monitor:
         )
 
     def snapshot(self) -> dict:
-        """All that it has counted and recorded, for `restore`."""
+        """All that it has counted and recorded, for `restore`; to be copied before it goes on."""
         return {
             "seconds": self.seconds,
             "epoch": self.epoch,
             "n_loss_evals": self.n_loss_evals,
             "n_grad_evals": self.n_grad_evals,
             "data_passes": self.data_passes,
-            "trace": self.trace.as_array(),
+            "trace": self.trace._rows,
         }
 
     def restore(self, snapshot) -> None:
@@ -232,9 +232,12 @@ class Monitor:
 
         The clock stands still during validation and callbacks.
         """
-        now = self.seconds
-        with self.paused():
+        since = time.perf_counter()
+        try:
+            now = since - self._start - self._paused
             self._record(now, objective, theta, gradient_norm, first)
+        finally:
+            self._paused += time.perf_counter() - since
         if objective <= self._target:
             raise Stop(Status.TARGET_REACHED, f"the objective is at most {self._target:g}")
         self.check()
@@ -244,7 +247,7 @@ class Monitor:
             # Solvers keep theta to themselves; validation and callbacks look at the network.
             self._network.theta[:] = theta
         validation_loss = np.nan if self._validate is None else self._validate()
-        record = Record(
+        row = (
             now,
             self.epoch,
             self.data_passes,
@@ -254,16 +257,19 @@ class Monitor:
             validation_loss,
             float(gradient_norm),
         )
-        self.trace.append(record)
+        self.trace._rows.append(row)
         if self._bar is not None and not first:
             self._bar.update()
-            shown = {"objective": f"{record.objective:.4g}"}
+            shown = {"objective": f"{objective:.4g}"}
             if self._validate is not None:
                 shown["validation"] = f"{validation_loss:.4g}"
             self._bar.set_postfix(shown, refresh=False)
+        if not self._callbacks:
+            return
+        seen = Progress(Record(*row), self.trace, theta, self._network)
         try:
             for callback in self._callbacks:
-                callback(Progress(record, self.trace, theta, self._network))
+                callback(seen)
         except StopIteration as stop:
             raise Stop(Status.STOPPED, str(stop) or "a callback raised StopIteration") from None
         except KeyboardInterrupt:

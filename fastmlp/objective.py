@@ -22,6 +22,7 @@ from fastmlp.validation import (
     check_count,
     check_finite,
     check_not_negative,
+    no_weights,
     read_only,
 )
 
@@ -166,12 +167,12 @@ class Objective:
         return evaluate(self.net, self.problem, self.samples, theta, mode, self.spare, check)
 
     def _as_theta(self, theta):
-        net = self.net
+        own = self.net.theta
         if theta is None:
-            return net.theta
-        theta = np.ascontiguousarray(theta, net.dtype)
-        if theta.shape != net.theta.shape:
-            raise ValueError(f"theta must have the shape {net.theta.shape}, got {theta.shape}")
+            return own
+        theta = np.ascontiguousarray(theta, own.dtype)
+        if theta.shape != own.shape:
+            raise ValueError(f"theta must have the shape {own.shape}, got {theta.shape}")
         # It is only read, but for a read-only array Numba would compile the kernels anew.
         return theta if theta.flags.writeable else theta.copy()
 
@@ -191,8 +192,7 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads):
     check_not_negative("l2", l2)
     if n_threads is not None:
         check_count("n_threads", n_threads)
-    dtype, sizes = net.dtype, net.layer_sizes
-    theta = net.theta
+    theta, dtype, sizes = net._theta, net._dtype, net._layer_sizes
     X = as_matrix("X", X, dtype, sizes[0])
     n_rows = len(X)
     given, Y, by_index = as_targets(y, loss, n_rows, sizes[-1], dtype)
@@ -206,14 +206,17 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads):
     if by_index:
         loss_code = codes.FUSED_CROSS_ENTROPY_INDICES
     n_target = 1 if Y.ndim == 1 else Y.shape[1]
-    problem = Problem(n_rows, n_target, loss, loss_code, parameter, float(l1), float(l2), n_threads)
+    # Made of a tuple, which takes two thirds of the time that eight arguments do.
+    problem = Problem._make(
+        (n_rows, n_target, loss, loss_code, parameter, float(l1), float(l2), n_threads)
+    )
     return problem, (X_vector, Y_vector, weights)
 
 
 def as_vector(array):
     """Flat view of a contiguous array for kernels, read-only; see `read_only`."""
     vector = array.ravel()
-    vector.setflags(write=False)
+    vector.setflags(False)
     return vector
 
 
@@ -320,9 +323,17 @@ def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):
 
 def penalty(net, problem, theta):
     """The part of J that does not depend on the data."""
-    if problem.l1 == problem.l2 == 0:
+    if not (problem.l1 or problem.l2):
         return 0.0
     return float(penalties.penalty.serial(theta, net._layout, problem.l1, problem.l2))
+
+
+def is_finite(theta):
+    """Whether no parameter is NaN or infinite, told in a fraction of NumPy's time."""
+    if _INTERPRETED:
+        return bool(np.isfinite(theta).all())
+    nothing = no_weights(theta.dtype)  # read-only, as `finite` is compiled for
+    return finite.serial(theta, nothing, nothing)
 
 
 def check_network(net):

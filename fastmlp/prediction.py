@@ -15,11 +15,8 @@ def predict(net, X, n_threads=None):
     if n_threads is not None:
         check_count("n_threads", n_threads)
     theta = net.theta
-    n_in = net.layer_sizes[0]
-    ready = type(X) is np.ndarray and X.dtype == theta.dtype and X.flags.c_contiguous
-    if not ready or X.ndim != 2 or X.shape[1] != n_in or not X.size:
-        X = as_matrix("X", X, theta.dtype, n_in)
-    X, n_rows = read_only(X), len(X)
+    X = read_only(as_matrix("X", X, theta.dtype, net.layer_sizes[0]))
+    n_rows = len(X)
     n_parts = min(n_rows, choose_parts(n_rows * _row_flops(net), n_threads, REGION_SECONDS))
     result = np.empty((n_rows, net.layer_sizes[-1]), theta.dtype)
     if n_parts == 1:

@@ -2,8 +2,10 @@
 
 import csv
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from itertools import starmap
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -59,6 +61,7 @@ class Record:
 
 COLUMNS = tuple(f.name for f in fields(Record))
 _COUNTS = ("epoch", "n_loss_evals", "n_grad_evals")
+_values = attrgetter(*COLUMNS)
 
 
 class Trace:
@@ -70,29 +73,33 @@ class Trace:
     """
 
     def __init__(self, records=()):
-        self._records = list(records)
+        # The values of records, as `Monitor` appends them too. They become a `Record` where one is
+        # asked for: tuples of numbers are sooner made, and let be by the garbage collector.
+        self._rows = list(map(_values, records))
 
     def append(self, record: Record) -> None:
         """Add one record."""
-        self._records.append(record)
+        self._rows.append(_values(record))
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._rows)
 
     def __iter__(self) -> Iterator[Record]:
-        return iter(self._records)
+        return starmap(Record, self._rows)
 
     def __getitem__(self, key):
         """A record by index, or a column, ndarray (n_records,), by name."""
         if isinstance(key, str):
             if key not in COLUMNS:
                 raise KeyError(f"trace has the columns {', '.join(COLUMNS)}, got {key!r}")
-            return np.array([getattr(record, key) for record in self._records])
-        return self._records[key]
+            column = COLUMNS.index(key)
+            return np.array([row[column] for row in self._rows])
+        found = self._rows[key]
+        return [Record(*row) for row in found] if isinstance(key, slice) else Record(*found)
 
     def as_array(self) -> np.ndarray:
         """All records, float64 (n_records, n_columns)."""
-        return np.array([astuple(record) for record in self._records]).reshape(-1, len(COLUMNS))
+        return np.array(self._rows).reshape(-1, len(COLUMNS))
 
     @classmethod
     def from_array(cls, rows) -> "Trace":
@@ -110,7 +117,7 @@ class Trace:
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            writer.writerows(astuple(record) for record in self._records)
+            writer.writerows(self._rows)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.kernels import codes, vectors
 from fastmlp.monitor import Stop
+from fastmlp.objective import is_finite
 from fastmlp.result import FitResult, Status
 from fastmlp.schedules import Schedule
 from fastmlp.solvers import Solver, Updates, check_solvers
@@ -216,7 +217,8 @@ def run_stochastic(
     largest_norm = np.inf if clip_norm is None else float(clip_norm)
     start = theta.copy()
     finished, best, best_objective = start, start, np.inf
-    n_updates, rates = 0, None
+    n_updates, update = 0, None
+    changes_rate = isinstance(optimizer.learning_rate, Schedule)
     saved = keeper.saved
     if saved is not None:
         state[:] = saved["state"]
@@ -230,29 +232,28 @@ def run_stochastic(
             if gather:
                 replacement = shuffle == "replacement"
                 order = rng.integers(0, n_rows, n_rows) if replacement else rng.permutation(n_rows)
-            if rates is None or isinstance(optimizer.learning_rate, Schedule):
+            if update is None or changes_rate:
                 rates = optimizer.learning_rates(n_updates, sweep.n_updates, sweep.n_updates)
-            update = Update(state, rates, largest_norm)
+                update = Update(state, rates, largest_norm)
             left = monitor.evaluations_left()
             if left <= 0:
                 raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
             sweep.begin(order, n_updates, most_updates=left)
-            passes = monitor.data_passes
+            passes, done = monitor.data_passes, 0
             while not sweep.done:
-                before = sweep.updates_done
                 finite = sweep.advance(mode, theta, objective.samples, gradient, update)
-                done = sweep.updates_done - before
-                monitor.count(done, done, 0)
-                monitor.data_passes = passes + sweep.rows_done / n_rows
+                before, done, rows = done, sweep.updates_done, sweep.rows_done
+                monitor.count(done - before, done - before, 0)
+                monitor.data_passes = passes + rows / n_rows
                 if not finite:
                     raise Stop(Status.NOT_FINITE, "the objective or its gradient is not finite")
                 monitor.check()
             # A rectifier can hide infinite parameters from the objective.
-            if not np.isfinite(theta).all():
+            if not is_finite(theta):
                 raise Stop(Status.NOT_FINITE, "theta is not finite")
-            n_updates += sweep.updates_done
+            n_updates += done
             monitor.epoch += 1
-            estimate = sweep.total / sweep.rows_done + objective.penalty(theta)
+            estimate = sweep.total / rows + objective.penalty(theta)
             finished = theta.copy()
             if estimate < best_objective:
                 best, best_objective = finished, estimate

@@ -125,15 +125,17 @@ def as_rows(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarr
 
 def as_matrix(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarray:
     """Do what `as_rows` does, but for NaN and infinite values."""
-    array = as_real(name, values)
-    if array.ndim != 2 or array.shape[1] != n_columns:
+    # Most arrays are ready for kernels, which is told in a tenth of a microsecond.
+    ready = type(values) is np.ndarray and values.dtype is dtype and values.flags.c_contiguous
+    array = values if ready else as_real(name, values)
+    shape = array.shape
+    if len(shape) != 2 or shape[1] != n_columns:
         raise ValueError(
-            f"{name} must have the shape (n, {n_columns}), one column for each input, "
-            f"got {array.shape}"
+            f"{name} must have the shape (n, {n_columns}), one column for each input, got {shape}"
         )
-    if array.shape[0] == 0:
-        raise ValueError(f"{name} must have at least one row, got {array.shape}")
-    return rounded(array, dtype)
+    if shape[0] == 0:
+        raise ValueError(f"{name} must have at least one row, got {shape}")
+    return array if ready else rounded(array, dtype)
 
 
 def rounded(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -147,7 +149,7 @@ def rounded(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def read_only(array: np.ndarray) -> np.ndarray:
     """View that Numba types as read-only, whatever the caller's flags: one specialization."""
     view = array.view()
-    view.setflags(write=False)
+    view.setflags(False)  # by position, which takes half as long as by name
     return view
 
 
@@ -170,7 +172,7 @@ def check_finite(name: str, array: np.ndarray) -> None:
 def as_weights(values: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
     """Check sample weights; return them with mean 1, or an empty array for None, read-only."""
     if values is None:
-        return _no_weights(dtype)
+        return no_weights(dtype)
     array = as_real("sample_weight", values)
     if array.shape != (n_rows,):
         raise ValueError(
@@ -188,7 +190,8 @@ def as_weights(values: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
 
 
 @functools.cache
-def _no_weights(dtype):
+def no_weights(dtype: np.dtype) -> np.ndarray:
+    """Weights of samples that have none: empty and read-only."""
     return read_only(np.empty(0, dtype))
 
 

@@ -58,10 +58,10 @@ def test_quartiles_are_those_of_numpy():
 
 def test_a_target_counts_from_the_first_record_at_or_below_it():
     jumpy = JUMPY[0]  # 8, 1, 5, 3: above the target again later
-    assert jumpy.first_at(5.0) is jumpy.result.trace[1]
-    assert jumpy.first_at(1.0) is jumpy.result.trace[1]
+    assert jumpy.first_at(5.0) == jumpy.result.trace[1]
+    assert jumpy.first_at(1.0) == jumpy.result.trace[1]
     assert jumpy.first_at(0.999) is None
-    assert jumpy.first_at(8.0) is jumpy.result.trace[0]
+    assert jumpy.first_at(8.0) == jumpy.result.trace[0]
     assert [jumpy.cost(m, 2.0) for m in ("seconds", "passes", "gradient_evaluations")] == [
         0.5,
         1.0,
@@ -159,7 +159,7 @@ def test_runs_that_ended_badly_are_shown_as_they_are():
 
 def test_a_run_without_records_can_be_shown_too(tmp_path):
     empty = Run(0, run(0, [np.inf], status=Status.NOT_FINITE).result, None, np.nan)
-    empty.result.trace._records.clear()
+    empty.result.trace._rows.clear()
     nothing = comparison({"none": [empty]}, target=1.0)
     assert "not finite" in str(nothing)
     nothing.to_csv(tmp_path / "traces.csv")

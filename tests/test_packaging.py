@@ -50,6 +50,19 @@ def test_versions_agree():
 def test_every_public_name_is_there_and_documented():
     for name in fastmlp.__all__:
         assert getattr(fastmlp, name).__doc__, name
+    assert {*fastmlp.__all__, "MLPClassifier", "MLPRegressor"} <= set(dir(fastmlp))
+
+
+def test_a_module_that_is_loaded_late_is_an_attribute_as_any():
+    code = "import fastmlp; print(fastmlp.solvers.LBFGS is fastmlp.LBFGS, fastmlp.fit.__module__)"
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "fastmlp.training"]
+
+
+def test_an_unknown_name_is_refused_as_by_any_module():
+    with pytest.raises(AttributeError, match="module 'fastmlp' has no attribute 'MLQ'"):
+        fastmlp.MLQ  # noqa: B018
 
 
 def test_readme_has_its_two_commands():

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -26,11 +27,13 @@ from fastmlp import (
     Adam,
     AdamW,
     InverseTime,
+    Record,
     RMSProp,
     Schedule,
     Scipy,
     Status,
     StepDecay,
+    Trace,
     datasets,
     fit,
     monitor,
@@ -571,6 +574,23 @@ def test_trace_of_a_solver(dtype):
     assert result.n_grad_evals == trace["n_grad_evals"][-1]
 
 
+def test_a_trace_gives_back_the_records_it_was_given():
+    records = [Record(0.5 * i, i, float(i), 2 * i, i, 1 / (i + 1)) for i in range(4)]
+    trace = Trace(records[:3])
+    trace.append(records[3])
+    assert list(trace) == records
+    assert trace[-1] == trace[3] == records[3]
+    assert trace[1:3] == records[1:3]
+    assert all(type(record.epoch) is int for record in trace)
+    assert trace["epoch"].dtype == np.int64
+    assert trace["seconds"].dtype == np.float64
+    with pytest.raises(IndexError):
+        trace[4]
+    for other in (pickle.loads(pickle.dumps(trace)), Trace.from_array(trace.as_array())):
+        assert repr(list(other)) == repr(records)
+    assert Trace().as_array().shape == (0, trace.as_array().shape[1])
+
+
 def test_trace_as_a_sequence_and_as_a_file(tmp_path):
     X, y = classes(20)
     trace = small_net().fit(X, y, epochs=4, seed=0).trace
@@ -694,6 +714,7 @@ def test_callbacks_see_every_epoch():
         X, y, epochs=3, callbacks=[seen.append, lambda p: first.append(p.theta.copy())], seed=0
     )
     assert [progress.record.epoch for progress in seen] == [1, 2, 3]
+    assert [progress.record for progress in seen] == list(result.trace)
     assert seen[-1].trace is result.trace
     assert seen[-1].theta is net.theta
     assert (first[0] != first[1]).any()
