@@ -146,6 +146,7 @@ class _WholeLowering(NativeLowering):
 
     def run_pass(self, state):
         state.library = _WholeLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
         return super().run_pass(state)
 
 
