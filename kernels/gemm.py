@@ -20,6 +20,7 @@ from fastmlp.kernels.simd import (
     LOW,
     MIDDLE,
     TALL,
+    copy_run,
     matrix,
     panel_width,
     tile,
@@ -228,10 +229,7 @@ def tile_height(rows):
 def pack_panel(B, k, j, columns, panel):
     """Overwrite the first `columns` columns of `panel` by those of B from (k, j) on."""
     for t in range(panel.shape[0]):
-        source = vector(B, (k + t) * B.shape[1] + j, columns)
-        copied = vector(panel, t * panel.shape[1], columns)
-        for c in range(columns):
-            copied[c] = source[c]
+        copy_run(B, (k + t) * B.shape[1] + j, panel, t * panel.shape[1], columns)
 
 
 @inline
@@ -253,7 +251,4 @@ def pack_strips(A, i, k, rows, depth, strips):
     for r in range(0, rows, TALL):
         n = min(rows - r, TALL)
         for t in range(depth):
-            source = vector(A, (k + t) * A.shape[1] + i + r, n)
-            copied = vector(strips, r * depth + t * TALL, n)
-            for c in range(n):
-                copied[c] = source[c]
+            copy_run(A, (k + t) * A.shape[1] + i + r, strips, r * depth + t * TALL, n)

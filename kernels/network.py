@@ -33,6 +33,7 @@ from fastmlp.kernels.losses import loss_cross_entropy, loss_elementwise, row_sum
 from fastmlp.kernels.simd import (
     FROM_ROW,
     FROM_ZERO,
+    copy_run,
     line_size,
     matrix,
     panel_width,
@@ -96,18 +97,13 @@ def copy_rows(source, n_columns, order, start, ordered, copied, rows):
     Row r comes from row ``order[start + r]`` if `ordered`, else from row ``start + r``.
     """
     if not ordered:
-        original = vector(source, start * n_columns, rows * n_columns)
-        for i in range(rows * n_columns):
-            copied[i] = original[i]
+        copy_run(source, start * n_columns, copied, 0, rows * n_columns)
         return
     ahead = max(ROWS_AHEAD, ELEMENTS_AHEAD // n_columns)
     for r in range(rows):
-        copy = vector(copied, r * n_columns, n_columns)
-        original = vector(source, order[start + r] * n_columns, n_columns)
         if start + r + ahead < order.size:
             prefetch_row(source, order[start + r + ahead] * n_columns, n_columns)
-        for j in range(n_columns):
-            copy[j] = original[j]
+        copy_run(source, order[start + r] * n_columns, copied, r * n_columns, n_columns)
 
 
 @loop
@@ -123,10 +119,7 @@ def copy_slices(source, n_columns, order, start, ordered, rows, room, width, k0,
             prefetch_row(source, order[start + r + ROWS_AHEAD] * n_columns + k0, k1 - k0)
         for k in range(k0, k1, width):
             size = min(width, k1 - k)
-            copy = vector(copied, room * k + r * size, size)
-            original = vector(source, row * n_columns + k, size)
-            for j in range(size):
-                copy[j] = original[j]
+            copy_run(source, row * n_columns + k, copied, room * k + r * size, size)
 
 
 @inline

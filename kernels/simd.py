@@ -121,6 +121,72 @@ def prefetch(typingctx, array, i):
 
 
 @intrinsic
+def copy_run(typingctx, source, i, target, j, size):
+    """Copy `size` elements of a contiguous array to another: ``target[j + t] = source[i + t]``.
+
+    For runs too short for a compiled loop, which first finds out whether its arrays overlap. They
+    must not.
+    """
+    n = types.intp
+    signature = types.void(source, n, target, n, n)
+
+    def codegen(context, builder, signature, args):
+        source, i, target, j, size = args
+        n_lanes = VECTOR_BYTES // (signature.args[0].dtype.bitwidth // 8)
+        pointers = [
+            builder.gep(context.make_array(kind)(context, builder, array).data, [start])
+            for kind, array, start in ((signature.args[0], source, i), (signature.args[2], target, j))
+        ]
+        element = pointers[0].type.pointee
+        builder.call(_copy_function(builder.module, element, n_lanes), [*pointers, size])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _copy_function(module, element, n_lanes):
+    """Define the copy of a run once per LLVM module."""
+    suffix = "f64" if isinstance(element, ir.DoubleType) else "f32"
+    name = f"fastmlp_copy_{suffix}_{n_lanes}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = element.as_pointer()
+    function = ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [pointer, pointer, _I64]), name
+    )
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    source, target, size = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    vectors = _Vectors(builder, element, n_lanes)
+    entry = builder.block
+    loop = function.append_basic_block("loop")
+    rest = function.append_basic_block("rest")
+    lanes = _I64(n_lanes)
+    builder.cbranch(builder.icmp_signed(">=", size, lanes), loop, rest)
+
+    builder.position_at_end(loop)
+    start = builder.phi(_I64)
+    value = vectors.load(builder.gep(source, [start]))
+    vectors.store(value, builder.gep(target, [start]))
+    stop = builder.add(start, lanes)
+    start.add_incoming(_I64(0), entry)
+    start.add_incoming(stop, loop)
+    more = builder.icmp_signed("<=", builder.add(stop, lanes), size)
+    builder.cbranch(more, loop, rest)
+
+    builder.position_at_end(rest)
+    done = builder.phi(_I64)
+    done.add_incoming(_I64(0), entry)
+    done.add_incoming(stop, loop)
+    mask = vectors.first_lanes(builder.sub(size, done))
+    value = vectors.load(builder.gep(source, [done]), mask)
+    vectors.store(value, builder.gep(target, [done]), mask)
+    builder.ret_void()
+    return function
+
+
+@intrinsic
 def line_size(typingctx, A):
     """Elements of A's dtype in a cache line of 64 bytes."""
     size = 64 // (A.dtype.bitwidth // 8)
@@ -559,6 +625,9 @@ if numba.config.DISABLE_JIT:
 
     def prefetch(array, i):
         pass
+
+    def copy_run(source, i, target, j, size):
+        target[j : j + size] = source[i : i + size]
 
     def line_size(A):
         return 64 // A.itemsize

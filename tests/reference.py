@@ -568,6 +568,11 @@ def copy_rows(source, order, start, rows):
 input_rows = copy_rows
 
 
+def copy_run(source, i, size):
+    """So many elements of a vector."""
+    return source[i : i + size]
+
+
 def prefetch(array, i):
     """Nothing that shows: what is asked for comes sooner, and is the same."""
 

@@ -107,6 +107,11 @@ def transpose_block(A, i, j, B, bi, bj, rows, columns):
 
 
 @standalone
+def copy_run(source, i, target, j, size):
+    simd.copy_run(source, i, target, j, size)
+
+
+@standalone
 def panel_width(A):
     return simd.panel_width(A)
 
@@ -1315,6 +1320,16 @@ def test_tasks_cover_every_parameter_once(n_slices, n_parts):
         owners[layer][row_0:row_1] += 1
         assert input_0 <= row_0 < row_1 <= max(input_1, sizes[layer] + 1 if not input_0 else 0)
     assert all((rows == 1).all() for rows in owners)
+
+
+@both_precisions
+@pytest.mark.parametrize("size", [0, 1, 7, 15, 16, 17, 32, 49])
+def test_a_run_is_copied_and_no_more(size, dtype):
+    source, target = np.arange(60, dtype=dtype), np.full(60, np.nan, dtype)
+    copy_run(source, 3, target, 5, size)
+    assert_array_equal(target[5 : 5 + size], reference.copy_run(source, 3, size))
+    assert np.isnan(target[:5]).all()
+    assert np.isnan(target[5 + size :]).all()
 
 
 def test_asking_for_memory_changes_nothing():
