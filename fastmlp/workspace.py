@@ -39,7 +39,7 @@ LOSS_ROWS = 32 * TALL
 # A mini-batch of a wide network of up to so many rows is one chunk, whose gradient never leaves
 # the cache, unless its activations and deltas take more than these bytes.
 LARGEST_CHUNK = 4096
-LARGEST_CHUNK_BYTES = 1 << 26
+LARGEST_CHUNK_BYTES = 1 << 24
 
 # Bytes of activations and deltas that a larger batch is streamed through.
 CHUNK_BYTES = 1 << 21

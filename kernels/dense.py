@@ -154,6 +154,8 @@ def dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, scratch):
 @inline
 def part_bounds(n, part, n_parts):
     """First and last + 1 of `n` items that fall to `part` of `n_parts` equal parts."""
+    if n_parts == 1:  # a division takes longer than much of what a small network does
+        return 0, n
     return n * part // n_parts, n * (part + 1) // n_parts
 
 

@@ -135,7 +135,10 @@ def copy_run(typingctx, source, i, target, j, size):
         n_lanes = VECTOR_BYTES // (signature.args[0].dtype.bitwidth // 8)
         pointers = [
             builder.gep(context.make_array(kind)(context, builder, array).data, [start])
-            for kind, array, start in ((signature.args[0], source, i), (signature.args[2], target, j))
+            for kind, array, start in (
+                (signature.args[0], source, i),
+                (signature.args[2], target, j),
+            )
         ]
         element = pointers[0].type.pointee
         builder.call(_copy_function(builder.module, element, n_lanes), [*pointers, size])
@@ -151,9 +154,7 @@ def _copy_function(module, element, n_lanes):
     if name in module.globals:
         return module.globals[name]
     pointer = element.as_pointer()
-    function = ir.Function(
-        module, ir.FunctionType(ir.VoidType(), [pointer, pointer, _I64]), name
-    )
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, _I64]), name)
     function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
     source, target, size = function.args

@@ -188,6 +188,15 @@ def momentum_product(beta, decay, t):
 
 
 @inline
+def complement(beta, t):
+    """Return 1 - beta^t for 0 <= beta < 1; no power is taken where it no longer shows.
+
+    beta^t <= exp(-(1 - beta) t), and exp(-40) is less than half of what float64 tells from 1.
+    """
+    return 1.0 if (1.0 - beta) * t > 40.0 else 1.0 - beta**t
+
+
+@inline
 def update_coefficients(code, hyper, learning_rate, t, coefficients):
     """Overwrite `coefficients` by what update number `t` (from 1) of the optimizer needs.
 
@@ -208,13 +217,13 @@ def update_coefficients(code, hyper, learning_rate, t, coefficients):
         coefficients[3] = hyper[5]
         coefficients[4] = hyper[0]
     elif code == codes.ADAM or code == codes.AMSGRAD:
-        coefficients[0] = learning_rate / (1.0 - hyper[3] ** t)
+        coefficients[0] = learning_rate / complement(hyper[3], t)
         coefficients[1] = hyper[3]
         coefficients[2] = 1.0 - hyper[3]
         coefficients[3] = hyper[4]
         coefficients[4] = 1.0 - hyper[4]
         coefficients[5] = hyper[5]
-        coefficients[6] = np.sqrt(1.0 - hyper[4] ** t)
+        coefficients[6] = np.sqrt(complement(hyper[4], t))
         coefficients[7] = 1.0 - learning_rate * hyper[6]
     elif code == codes.NADAM:
         mu = hyper[3] * (1.0 - 0.5 * 0.96 ** (t * hyper[7]))
@@ -227,7 +236,7 @@ def update_coefficients(code, hyper, learning_rate, t, coefficients):
         coefficients[4] = hyper[4]
         coefficients[5] = 1.0 - hyper[4]
         coefficients[6] = hyper[5]
-        coefficients[7] = np.sqrt(1.0 - hyper[4] ** t)
+        coefficients[7] = np.sqrt(complement(hyper[4], t))
 
 
 @inline

@@ -439,6 +439,11 @@ def nadam_update(
     return theta - learning_rate * step, mean, square
 
 
+def complement(beta, t):
+    """1 - beta^t, through its logarithm."""
+    return -math.expm1(t * math.log(beta)) if beta else 1.0
+
+
 def update_coefficients(optimizer, hyper, learning_rate, t):
     """The numbers that update t (from 1) needs, by name.
 

@@ -72,6 +72,7 @@ new_scratch = standalone(dense.new_scratch)
 part_bounds = standalone(dense.part_bounds)
 adam_update = standalone(updates.adam_update)
 update_coefficients = standalone(updates.update_coefficients)
+complement = standalone(updates.complement)
 apply_update = standalone(updates.apply_update)
 block_share = standalone(network.block_share)
 layer_share = standalone(network.layer_share)
@@ -1163,6 +1164,17 @@ def test_coefficients_of_updates_equal_their_twin(optimizer, hyper, t, dtype):
     eps = np.finfo(dtype).eps + 10_000 * np.finfo(np.float64).eps
     assert_allclose(coefficients[: len(expected)], expected, rtol=eps)
     assert np.isnan(coefficients[len(expected) :]).all()
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999, 1 - 1e-6])
+def test_powers_that_do_not_show_are_not_taken(beta):
+    """On both sides of where they do, and far from there."""
+    last = int(40 / (1 - beta))
+    for t in (1, 2, last - 1, last, last + 1, last + 2, 10**9):
+        # What a beta near 1 loses when it is subtracted from 1.
+        eps = 2 * np.finfo(np.float64).eps / (1 - beta)
+        assert_allclose(complement(beta, t), reference.complement(beta, t), rtol=eps)
+    assert complement(beta, last + 2) == 1
 
 
 @every_optimizer
