@@ -22,6 +22,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import llvmlite
 import numba
@@ -61,12 +62,20 @@ class _WholeLibrary(JITCodeLibrary):
     counts to remove, which kernels have few of, and then all of them again.
     """
 
+    effort: ClassVar[dict] = {}
+
     def _optimize_functions(self, module):
         pass
 
     def _optimize_final_module(self):
-        manager, builder = self._codegen._module_pass_manager()
+        manager, builder = self._codegen._module_pass_manager(**self.effort)
         manager.run(self._final_module, builder)
+
+
+class _WorkerLibrary(_WholeLibrary):
+    """The code of a worker, whose loops and tiles are optimized already: the rest calls them."""
+
+    effort: ClassVar[dict] = {"opt": 1, "loop_vectorize": False}
 
 
 class _PartLibrary(_WholeLibrary):
@@ -143,14 +152,23 @@ class _WholeLowering(NativeLowering):
     """Lowers a kernel to a `_WholeLibrary`."""
 
     _name = "fastmlp_whole_lowering"
+    library = _WholeLibrary
 
     def run_pass(self, state):
-        state.library = _WholeLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
         return super().run_pass(state)
 
 
-class _WholeCompiler(Compiler):
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _WorkerLowering(_WholeLowering):
+    """Lowers a worker to a `_WorkerLibrary`."""
+
+    _name = "fastmlp_worker_lowering"
+    library = _WorkerLibrary
+
+
+class _EntryCompiler(Compiler):
     """Numba's compiler, with `lowering` for its last step."""
 
     lowering = _WholeLowering
@@ -164,7 +182,13 @@ class _WholeCompiler(Compiler):
         return pipelines
 
 
-class _PartCompiler(_WholeCompiler):
+class _WorkerCompiler(_EntryCompiler):
+    """Numba's compiler, with `_WorkerLowering` for its last step."""
+
+    lowering = _WorkerLowering
+
+
+class _PartCompiler(_EntryCompiler):
     """Numba's compiler, with `_PartLowering` for its last step."""
 
     lowering = _PartLowering
@@ -251,7 +275,7 @@ class Worker:
             # One thread compiles; another dispatcher's code could be freed while it is in use.
             with global_compiler_lock:
                 if self._dispatcher is None:
-                    compiler = numba.njit(**FLAGS, pipeline_class=_WholeCompiler)
+                    compiler = numba.njit(**FLAGS, pipeline_class=_WorkerCompiler)
                     self._dispatcher = _cached(compiler(self.py_func), "worker")
                 with _no_garbage_collection():
                     self._dispatcher.compile(types)
@@ -361,6 +385,8 @@ class Twin:
         if dispatcher is None:
             # Numba empties the dictionary of parallel options it is given.
             options = {key: dict(value) for key, value in options.items()}
+            if not options and not numba.config.DISABLE_JIT:
+                options = {"pipeline_class": _EntryCompiler}
             dispatcher = numba.njit(**FLAGS, **options)(self.py_func)
             if not numba.config.DISABLE_JIT:
                 dispatcher = _cached(dispatcher, name)
