@@ -628,7 +628,7 @@ if numba.config.DISABLE_JIT:
         pass
 
     def copy_run(source, i, target, j, size):
-        target[j : j + size] = source[i : i + size]
+        target.reshape(-1)[j : j + size] = source.reshape(-1)[i : i + size]
 
     def line_size(A):
         return 64 // A.itemsize
