@@ -130,22 +130,6 @@ def prefetch_row(source, offset, size):
 
 
 @loop
-def add_slices(products, stride, n_slices, first, total):
-    """Overwrite the vector `total` by the sum of the slices' products, in the slices' order.
-
-    Those of a slice lie `stride` elements after those of the slice before, the first ones from
-    element `first` of the flat `products` on.
-    """
-    addend = vector(products, first, total.size)
-    for i in range(total.size):
-        total[i] = addend[i]
-    for s in range(1, n_slices):
-        addend = vector(products, first + s * stride, total.size)
-        for i in range(total.size):
-            total[i] += addend[i]
-
-
-@loop
 def weigh_losses(sample_loss, weights, order, ordered, start):
     """Multiply each of `sample_loss` by its row's weight; rows count as in `copy_rows`."""
     for r in range(sample_loss.size):
@@ -368,9 +352,9 @@ def block_pass(
         s0, s1, j0, j1 = layer_share(rows, output.shape[1], code, lanes, member, n_members)
         if n_slices and layer == 0:
             width = output.shape[1]
-            stride = plan[codes.BUFFER_ROWS] * width
-            products = vector(work, plan[codes.SLICE_PRODUCT], n_slices * stride)
-            add_slices(products, stride, n_slices, at * width, vector(output, 0, rows * width))
+            room = plan[codes.BUFFER_ROWS] * width
+            products = matrix(work, plan[codes.SLICE_PRODUCT], n_slices, room)
+            add_terms(products, at * width, False, vector(output, 0, rows * width))
             activate_block(code, parameter, output, slope, backward, 0, rows, 0, width)
         else:
             dense_forward_block(
@@ -532,7 +516,7 @@ def params_pass(
         n_groups = min(plan[codes.N_GROUPS], rows)
         n_params = total_params(layout)
         terms = matrix(work, plan[codes.GROUP_GRADIENT], n_groups, n_params)
-        add_groups(terms, offset, not first, g)
+        add_terms(terms, offset, not first, g)
     else:
         delta = layer_rows(work, codes.DELTA, plan, layout, layer, 0, rows)
         below = input_rows(X, work, plan, layout, start, 0, rows)
@@ -562,19 +546,22 @@ def params_pass(
 
 
 @loop
-def add_groups(terms, offset, accumulate, gradient):
-    """Overwrite `gradient` by the sum over rows of `terms`, from column `offset` on, or add it."""
-    size = gradient.size
+def add_terms(terms, offset, accumulate, total):
+    """Overwrite `total` by the sum over rows of `terms`, from column `offset` on, or add it.
+
+    The rows are the gradients of groups, or the products of slices; they are added in their order.
+    """
+    size = total.size
     first = 0
     if not accumulate:
         original = vector(terms, offset, size)
         for i in range(size):
-            gradient[i] = original[i]
+            total[i] = original[i]
         first = 1
-    for group in range(first, terms.shape[0]):
-        addend = vector(terms, group * terms.shape[1] + offset, size)
+    for term in range(first, terms.shape[0]):
+        addend = vector(terms, term * terms.shape[1] + offset, size)
         for i in range(size):
-            gradient[i] += addend[i]
+            total[i] += addend[i]
 
 
 @loop

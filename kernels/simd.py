@@ -105,16 +105,19 @@ def vector(typingctx, array, offset, size):
 
 @intrinsic
 def prefetch(typingctx, array, i):
-    """Ask for the cache line of an element of a contiguous array, and do not wait for it."""
+    """Ask for the cache line of an element of a contiguous array, and do not wait for it.
+
+    It comes to the second level of the cache. Asked for in the first, it takes as long as a load.
+    """
     signature = types.void(array, types.intp)
 
     def codegen(context, builder, signature, args):
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        pointer = builder.bitcast(builder.gep(data, [args[1]]), _I8.as_pointer())
+        element = _element(context, builder, signature.args[0], *args)
+        pointer = builder.bitcast(element, _I8.as_pointer())
         function_type = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
-        read, keep, data_cache = _I32(0), _I32(2), _I32(1)
-        builder.call(function, [pointer, read, keep, data_cache])
+        read, second_level, data_cache = _I32(0), _I32(2), _I32(1)
+        builder.call(function, [pointer, read, second_level, data_cache])
         return context.get_dummy_value()
 
     return signature, codegen
@@ -131,17 +134,11 @@ def copy_run(typingctx, source, i, target, j, size):
     signature = types.void(source, n, target, n, n)
 
     def codegen(context, builder, signature, args):
-        source, i, target, j, size = args
-        n_lanes = VECTOR_BYTES // (signature.args[0].dtype.bitwidth // 8)
-        pointers = [
-            builder.gep(context.make_array(kind)(context, builder, array).data, [start])
-            for kind, array, start in (
-                (signature.args[0], source, i),
-                (signature.args[2], target, j),
-            )
-        ]
-        element = pointers[0].type.pointee
-        builder.call(_copy_function(builder.module, element, n_lanes), [*pointers, size])
+        a, i, b, j, size = args
+        n_lanes = VECTOR_BYTES // (source.dtype.bitwidth // 8)
+        a = _element(context, builder, signature.args[0], a, i)
+        b = _element(context, builder, signature.args[2], b, j)
+        builder.call(_copy_function(builder.module, a.type.pointee, n_lanes), [a, b, size])
         return context.get_dummy_value()
 
     return signature, codegen
@@ -369,6 +366,11 @@ def _sums_function(module, element, n_vectors, n_lanes):
         vectors.store(result, builder.gep(c, [offset]), mask)
     builder.ret_void()
     return function
+
+
+def _element(context, builder, array_type, value, i):
+    """Pointer to an element of a contiguous array."""
+    return builder.gep(context.make_array(array_type)(context, builder, value).data, [i])
 
 
 def _block(context, builder, array_type, value, row, column):

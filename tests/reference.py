@@ -611,11 +611,6 @@ def slice_pass(slices, W, b):
     return [products[0] + b, *products[1:]]
 
 
-def add_slices(products):
-    """Sum of the slices' products."""
-    return np.sum(products, axis=0)
-
-
 def weigh_losses(losses, weights):
     """Each sample's loss times its weight."""
     return losses * weights
@@ -700,7 +695,7 @@ def group_pass(X, outputs, deltas):
     ]
 
 
-def add_groups(terms, start):
+def add_terms(terms, start):
     """Start plus the sum of the rows of a matrix."""
     return start + np.sum(np.asarray(terms, np.float64), axis=0)
 

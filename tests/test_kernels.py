@@ -78,10 +78,9 @@ block_share = standalone(network.block_share)
 layer_share = standalone(network.layer_share)
 output_backward = standalone(network.output_backward)
 total_params = standalone(network.total_params)
-add_groups = standalone(network.add_groups)
+add_terms = standalone(network.add_terms)
 copy_rows = standalone(network.copy_rows)
 copy_slices = standalone(network.copy_slices)
-add_slices = standalone(network.add_slices)
 slice_pass = standalone(network.slice_pass)
 activate_block = standalone(dense.activate_block)
 weigh_losses = standalone(network.weigh_losses)
@@ -1270,21 +1269,6 @@ def test_copy_slices_makes_a_matrix_of_each_slice(n_slices):
 
 
 @both_precisions
-@pytest.mark.parametrize("n_slices", [1, 2, 5])
-def test_products_of_slices_add_up_in_order(n_slices, dtype):
-    products = normal(np.random.default_rng(n_slices), (n_slices, 30), dtype)
-    total = np.full(12, np.nan, dtype)
-    add_slices(products.ravel(), 30, n_slices, 9, total)
-    addends = products[:, 9:21]
-    in_order = addends[0].copy()
-    for addend in addends[1:]:
-        in_order += addend
-    assert_array_equal(total, in_order)
-    eps = n_slices * np.finfo(dtype).eps
-    assert_allclose(total, reference.add_slices(widen(addends)), rtol=0, atol=10 * eps)
-
-
-@both_precisions
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 7])
 @pytest.mark.parametrize("gather", [False, True])
 def test_parts_multiply_their_slices(gather, n_parts, dtype, monkeypatch):
@@ -1385,14 +1369,14 @@ def test_going_back_through_the_output_equals_its_twin(activation, dtype):
 @both_precisions
 @pytest.mark.parametrize("accumulate", [False, True])
 @pytest.mark.parametrize("n_groups", [1, 2, 5])
-def test_gradients_of_groups_add_up_in_order(n_groups, accumulate, dtype):
+def test_terms_add_up_in_order(n_groups, accumulate, dtype):
     rng = np.random.default_rng(n_groups)
     terms, start = normal(rng, (n_groups, 40), dtype), normal(rng, 23, dtype)
     gradient = start.copy() if accumulate else np.full(23, np.nan, dtype)
-    add_groups(terms, 9, accumulate, gradient)
+    add_terms(terms, 9, accumulate, gradient)
     start = start if accumulate else np.zeros(23, dtype)
     addends = terms[:, 9:32]
-    expected = reference.add_groups(addends, widen(start))
+    expected = reference.add_terms(addends, widen(start))
     bound = chain_bound(np.ones((1, n_groups), dtype), addends, start)
     assert (np.abs(gradient - expected) <= bound).all()
     for addend in addends:
@@ -2005,11 +1989,10 @@ def calls(dtype):
         finite.all_finite: (x,),
         network.copy_rows: (x, 4, order, 0, True, x.copy(), 3),
         network.copy_slices: (x, 4, order, 0, True, 3, 3, 2, 0, 4, x.copy()),
-        network.add_slices: (x, 4, 3, 0, x[:4].copy()),
         network.weigh_losses: (x, x, order, False, 0),
         network.scale_rows: (matrix, number, x, order, False, 0),
         network.add_penalties: (x, x, x),
-        network.add_groups: (matrix, 0, True, x[:4]),
+        network.add_terms: (matrix, 0, True, x[:4]),
     }
 
 
