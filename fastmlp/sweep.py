@@ -245,7 +245,7 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
     """
     workspace, cursor = tables.workspace, tables.cursor
     address, sync = epoch.sweep_part_address(theta.dtype), workspace.sync
-    before_bounds = (
+    before_tasks = (
         mode,
         theta,
         update.state,
@@ -253,9 +253,8 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
         order,
         tables.chunks,
         stop,
-        workspace.tasks,
     )
-    after_bounds = (
+    after_tasks = (
         tables.layout,
         workspace.plan,
         tables.constants,
@@ -273,9 +272,9 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
             if entered:
                 sync[:] = 0
                 kernel = epoch.sweep.parallel
-                kernel(address, sync, *before_bounds, workspace.bounds, *after_bounds)
+                kernel(address, sync, *before_tasks, *workspace.team, *after_tasks)
         if cursor[codes.OUTCOME] != codes.NOT_STARTED:
             return
         if entered:
             no_teams()
-    epoch.sweep.serial(address, sync, *before_bounds, workspace.alone, *after_bounds)
+    epoch.sweep.serial(address, sync, *before_tasks, *workspace.alone, *after_tasks)

@@ -1,6 +1,7 @@
 """The buffers and tables that the kernels work with, sized once for a network and its data."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,12 +27,15 @@ GROUP_ROWS = 96
 MOST_GROUPS = 64
 LARGEST_GROUPED_CHUNK = 1 << 14
 
-# An input of so many columns is sliced where the first layer is narrow and has most of the weights:
-# parts exchange a few sums then, instead of rows of X and weights. The most slices, and so parts
-# that share them, and the columns of a slice at least, so that adding up their products is little.
-SLICED_COLUMNS = 192
-SLICE_COLUMNS = 192
-MOST_SLICES = 8
+# The input of the first or the second layer is sliced where a model of two parts says that a row
+# takes the least time that way. Multiply-adds that pass while one number comes from another core,
+# or from memory (measured: 0.2 to 0.3 ns a number); the most slices, and so parts that have any;
+# and a slice's columns at least, so that adding products up is little: of X, and in vectors of a
+# hidden layer.
+EXCHANGE_COST = 16
+MOST_SLICES = 4
+SLICE_COLUMNS = 128
+SLICE_VECTORS = 2
 
 # Rows whose loss is taken at a time.
 LOSS_ROWS = 32 * TALL
@@ -53,9 +57,18 @@ DEEP_ROWS = 64
 TASK_ROWS = 4 * TALL
 
 
+# Parameters above the slices that one part updates for all: theirs would share cache lines.
+FEWEST_SHARED = 1 << 10
+
+
 def count_weights(layer_sizes):
     """Number of weights of a network, without biases."""
     return sum(n_in * n_out for n_in, n_out in pairwise(layer_sizes))
+
+
+def count_params(layer_sizes):
+    """Number of weights and biases of a network."""
+    return count_weights(layer_sizes) + sum(layer_sizes[1:])
 
 
 def aligned_empty(size, dtype):
@@ -92,16 +105,67 @@ def group_count(layer_sizes, rows):
     return min(MOST_GROUPS, rows // GROUP_ROWS)
 
 
-def slice_count(layer_sizes, rows):
-    """Slices that the input is cut into for chunks of `rows` rows, 0 if it is not."""
-    n_in, n_out = layer_sizes[:2]
-    above = count_weights(layer_sizes) - n_in * n_out
-    if n_in < max(SLICED_COLUMNS, 2 * n_out) or rows >= FEWEST_GROUPED_ROWS:
-        return 0
-    if above > min(n_in * n_out, WIDE_WEIGHTS - 1):
-        return 0
-    n_slices = min(MOST_SLICES, max(2, n_in // SLICE_COLUMNS))
-    return -(-n_in // -(-n_in // n_slices))  # none without a column
+class Slices(NamedTuple):
+    """Which layer's input is sliced, into how many slices of how many columns; none by default."""
+
+    layer: int = 0
+    count: int = 0
+    width: int = 0
+
+    def columns(self, n_in, part, n_parts):
+        """First and last + 1 of the columns that are one part's of `n_parts`."""
+        first, stop = self.count * part // n_parts, self.count * (part + 1) // n_parts
+        return min(first * self.width, n_in), min(stop * self.width, n_in)
+
+
+NO_SLICES = Slices()
+
+
+def choose_slices(layer_sizes, itemsize, rows):
+    """Slices for chunks of `rows` rows of a network, see `kernels.network`.
+
+    A matter of sizes alone, so that bits never depend on threads.
+    """
+    if rows >= FEWEST_GROUPED_ROWS:
+        return NO_SLICES
+    lanes = VECTOR_BYTES // itemsize
+    costs = [(_shared_cost(layer_sizes, rows), NO_SLICES)]
+    for layer, least in enumerate((SLICE_COLUMNS, SLICE_VECTORS * lanes)[: len(layer_sizes) - 1]):
+        if layer > 0 and is_wide(layer_sizes):
+            break
+        n_in, count = layer_sizes[layer], 1
+        while count < MOST_SLICES and n_in >= 2 * count * least:
+            count *= 2
+        if count > 1:
+            # Columns of the layer below are whole vectors, so that none is cut in two.
+            unit = lanes if layer > 0 else 1
+            width = -(-n_in // (count * unit)) * unit
+            slices = Slices(layer, -(-n_in // width), width)
+            costs.append((_sliced_cost(layer_sizes, layer), slices))
+    return min(costs)[1]
+
+
+def _shared_cost(layer_sizes, rows):
+    """Multiply-adds, or their time, of one of two parts that share rows (or columns) of all layers.
+
+    Of a row: half of the products; half of X comes from memory and half from the other part, as
+    does half of all outputs and deltas, and of the weights, unless these are shared out too, by
+    columns.
+    """
+    weights = count_weights(layer_sizes)
+    work = 3 * weights - layer_sizes[0] * layer_sizes[1]
+    numbers = 2 * layer_sizes[0] + 2 * sum(layer_sizes[1:])
+    if not is_wide(layer_sizes):
+        numbers += weights / rows
+    return (work + EXCHANGE_COST * numbers) / 2
+
+
+def _sliced_cost(layer_sizes, layer):
+    """What `_shared_cost` says of sharing all rows, with the input of `layer` in slices."""
+    split = 3 * count_weights(layer_sizes[: layer + 2]) - layer_sizes[0] * layer_sizes[1]
+    repeated = 3 * count_weights(layer_sizes[layer + 1 :])
+    numbers = layer_sizes[0] / (2 if layer == 0 else 1) + layer_sizes[layer + 1]
+    return split / 2 + repeated + EXCHANGE_COST * numbers
 
 
 def chunk_table(n_rows, batch_rows, largest):
@@ -125,11 +189,11 @@ def chunk_table(n_rows, batch_rows, largest):
     return table
 
 
-def task_table(layer_sizes, n_parts, depth, n_slices=0):
+def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES):
     """Share the rows of every layer's [W; b] out to `n_parts` parts of about equal work.
 
-    Each task sums over `depth` samples. If the input is cut into `n_slices`, a part gets its own
-    slices' rows of the first layer, see `kernels.network`, and the first part the bias too.
+    Each task sums over `depth` samples. A part gets what belongs to its own slices: their rows of
+    the sliced layer's W and their columns of the layer below.
 
     Returns
     -------
@@ -140,26 +204,35 @@ def task_table(layer_sizes, n_parts, depth, n_slices=0):
     elements = DEEP_TASK_ELEMENTS if depth >= DEEP_ROWS else TASK_ELEMENTS
     layers = list(enumerate(pairwise(layer_sizes)))
     shares: list[list[tuple[int, ...]]] = [[] for _ in range(n_parts)]
-    if n_slices:
-        _, (n_in, n_out) = layers.pop(0)
+    if slices.count:
+        n_in, n_out = layers[slices.layer][1]
         most = _task_rows(elements, n_in, n_out)
-        width = -(-n_in // n_slices)
         for part, share in enumerate(shares):
-            first, stop = n_slices * part // n_parts, n_slices * (part + 1) // n_parts
-            for k0 in range(first * width, min(stop * width, n_in), width):
-                k1 = min(k0 + width, n_in)
-                share += [(0, row, min(row + most, k1), k0, k1) for row in range(k0, k1, most)]
-        # The product of the first slice starts from it.
-        owner = next(share for share in shares if share)
-        owner.append((0, n_in, n_in + 1, 0, n_in))
+            k0, k1 = slices.columns(n_in, part, n_parts)
+            if k0 == k1:
+                continue
+            # The bias goes with the last slice.
+            step = slices.width if slices.layer == 0 else k1 - k0
+            for k in range(k0, k1, step):
+                stop = min(k + step, k1)
+                end = stop + 1 if stop == n_in else stop
+                for row in range(k, end, most):
+                    share.append((slices.layer, row, min(row + most, end), k, stop))
+            if slices.layer > 0:
+                end = layer_sizes[0] + 1
+                most_below = _task_rows(elements, end - 1, k1 - k0)
+                for row in range(0, end, most_below):
+                    share.append((0, row, min(row + most_below, end), k0, k1))
+        layers = layers[slices.layer + 1 :]
     total = sum((n_in + 1) * n_out for _, (n_in, n_out) in layers)
+    n_sharing = 1 if slices.count and total < FEWEST_SHARED else n_parts
     done = part = 0
     for layer, (n_in, n_out) in layers:
         most = _task_rows(elements, n_in, n_out)
         row = 0
         while row <= n_in:
-            quota = total * (part + 1) / n_parts - done
-            if quota <= 0 and part < n_parts - 1:
+            quota = total * (part + 1) / n_sharing - done
+            if quota <= 0 and part < n_sharing - 1:
                 part += 1
                 continue
             # Whole tiles, but never short of a row of progress.
@@ -200,18 +273,20 @@ class Workspace:
         dtype = np.dtype(dtype)
         widths = layer_sizes[1:]
         lanes = 2 * VECTOR_BYTES // dtype.itemsize
-        n_params = count_weights(layer_sizes) + sum(widths)
-        n_groups, n_slices = group_count(layer_sizes, rows), slice_count(layer_sizes, rows)
-        wide = is_wide(layer_sizes) and not n_slices
-        self.tasks, self.bounds = task_table(layer_sizes, n_parts, rows, n_slices)
-        task_rows = int((self.tasks[:, codes.ROW_1] - self.tasks[:, codes.ROW_0]).max())
+        n_params = count_params(layer_sizes)
+        n_groups = group_count(layer_sizes, rows)
+        slices = choose_slices(layer_sizes, dtype.itemsize, rows)
+        wide = is_wide(layer_sizes) and not slices.count
+        self.team = task_table(layer_sizes, n_parts, rows, slices)
+        self.alone = task_table(layer_sizes, 1, rows, slices)
+        tasks = [*self.team[0].tolist(), *self.alone[0].tolist()]
+        task_rows = max(row_1 - row_0 for _, row_0, row_1, *_ in tasks)
         largest_task = max(
-            (task[codes.ROW_1] - task[codes.ROW_0]) * widths[task[codes.LAYER]]
-            for task in self.tasks.tolist()
+            (row_1 - row_0) * (k1 - k0 if layer < slices.layer else widths[layer])
+            for layer, row_0, row_1, k0, k1 in tasks
         )
         self.rows = rows
         self.n_parts = n_parts
-        self.alone = np.array([0, len(self.tasks)], np.int64)
         self.sync = np.zeros(SYNC_SIZE, np.int64)
         block = rows
         if not wide:
@@ -224,11 +299,19 @@ class Workspace:
         plan[codes.GATHER] = gather
         plan[codes.TOGETHER] = wide
         plan[codes.N_GROUPS] = n_groups
-        plan[codes.N_SLICES] = n_slices
+        plan[codes.N_SLICES] = slices.count
+        plan[codes.SLICE_WIDTH] = slices.width
+        plan[codes.SLICED_LAYER] = slices.layer
+        n_upper = 0
+        if slices.count:
+            n_upper = count_params(layer_sizes[slices.layer + 1 :])
+            plan[codes.UPPER_START] = n_params - n_upper
         plan[codes.BLOCK_ROWS] = block
         plan[codes.LOSS_ROWS] = loss_rows
         plan[codes.BUFFER_ROWS] = buffer
         plan[codes.N_TARGET] = n_target
+        # A page apart, so that no two parts share a cache line or its prefetched neighbour.
+        page = 4096 // dtype.itemsize
         size = 0
 
         def reserve(n):
@@ -237,13 +320,22 @@ class Workspace:
             size += -(-n // lanes) * lanes
             return start
 
-        plan[codes.INPUT] = reserve(buffer * layer_sizes[0] if gather or n_slices else 0)
+        copies = gather or (slices.count and slices.layer == 0)
+        plan[codes.INPUT] = reserve(buffer * layer_sizes[0] if copies else 0)
         plan[codes.TARGET] = reserve(buffer * n_target)
         plan[codes.OUTPUT] = reserve(buffer * sum(widths))
         plan[codes.DELTA] = reserve(buffer * sum(widths))
         plan[codes.SLOPE] = reserve(buffer * sum(widths)) if slopes else plan[codes.DELTA]
-        plan[codes.SLICE_PRODUCT] = reserve(n_slices * buffer * widths[0])
         plan[codes.SAMPLE_LOSS] = reserve(rows)
+        if slices.count:
+            if slices.layer > 0:
+                plan[codes.OWN_COLUMNS] = reserve(5 * count_params(layer_sizes[:2]))
+            reserve(page)
+            plan[codes.OWN_SIZE] = size
+            reserve((n_parts - 1) * size)
+            n_product = buffer * layer_sizes[slices.layer + 1]
+            plan[codes.SLICE_PRODUCT] = reserve(2 * slices.count * n_product)
+            plan[codes.UPPER] = reserve(2 * n_upper)
         plan[codes.GROUP_GRADIENT] = reserve(n_groups * n_params)
         plan[codes.SCRATCH] = size
         # Of `gemm.multiply`: a panel, strips of as many rows as a product has at most, a transpose.
@@ -256,8 +348,7 @@ class Workspace:
         reserve(largest_task)
         plan[codes.COEFFICIENTS] = size - plan[codes.SCRATCH]
         reserve(codes.N_COEFFICIENTS)
-        # A page apart, so that no two parts share a cache line or its prefetched neighbour.
-        plan[codes.SCRATCH_SIZE] = size - plan[codes.SCRATCH] + 4096 // dtype.itemsize
+        plan[codes.SCRATCH_SIZE] = size - plan[codes.SCRATCH] + page
         self.plan = plan
         self.buffer = aligned_empty(
             int(plan[codes.SCRATCH] + n_parts * plan[codes.SCRATCH_SIZE]), dtype

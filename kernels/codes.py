@@ -71,13 +71,13 @@ LAST = 4
 CHUNK_COLUMNS = 5
 
 # Columns of the task table: rows [ROW_0, ROW_1) of the (n_in + 1, n_out) matrix [W; b] of LAYER,
-# and the columns [INPUT_0, INPUT_1) of the layer's input in whose copy the task finds its own: a
-# slice's, or else all n_in.
+# and the columns [SLICE_0, SLICE_1) of the sliced layer's input that its part has: the task's rows
+# are among them in the sliced layer, and in the layer below they are the columns of its block.
 LAYER = 0
 ROW_0 = 1
 ROW_1 = 2
-INPUT_0 = 3
-INPUT_1 = 4
+SLICE_0 = 3
+SLICE_1 = 4
 TASK_COLUMNS = 5
 
 # Entries of the plan: what to do, and where each part of the workspace begins, in elements.
@@ -87,25 +87,31 @@ N_SLOTS = 2
 GATHER = 3  # 1: rows are taken in the given order and copied; 0: they are X's own, in place
 TOGETHER = 4  # 1: all parts take a block through the layers together; 0: each takes its own
 N_GROUPS = 5  # of rows whose gradients are summed apart, 0 where tasks form them from all rows
-N_SLICES = 6  # of the input's columns, each some part's own, 0 where the input is not sliced
-BLOCK_ROWS = 7  # rows that go through all layers at a time, while they are in cache
-LOSS_ROWS = 8  # rows whose loss is taken at a time
-BUFFER_ROWS = 9  # rows that the next five hold
-N_TARGET = 10  # columns of the target
-INPUT = 11  # (buffer, n_in) copied rows of X, or slice by slice (buffer, columns of the slice)
-TARGET = 12  # (buffer, n_target)
-OUTPUT = 13  # (buffer, n_out) for each layer
-DELTA = 14  # (buffer, n_out) for each layer
-SLOPE = 15  # (buffer, n_out) for each layer: derivatives of gelu and silu; nobody else's
-SLICE_PRODUCT = 16  # (buffer, n_out) of the first layer, for each slice
-SAMPLE_LOSS = 17  # (chunk,) weighted losses
-GROUP_GRADIENT = 18  # (n_groups, n_params)
-SCRATCH = 19  # SCRATCH_SIZE elements for each part, which begin with what products need
-SCRATCH_SIZE = 20
-LOSS_TERMS = 21  # offset in a part's scratch of (loss rows, n_out) addends of the loss
-TASK = 22  # offset in a part's scratch of the gradient of one task
-COEFFICIENTS = 23  # offset in a part's scratch of N_COEFFICIENTS coefficients of the update
-PLAN_SIZE = 24
+N_SLICES = 6  # of a layer's input, each some part's own, 0 where no layer's input is sliced
+SLICE_WIDTH = 7  # columns of a slice; the last one may have fewer
+SLICED_LAYER = 8  # 0 or 1
+UPPER_START = 9  # element of theta with which the weights above the slices begin, 0 without slices
+BLOCK_ROWS = 10  # rows that go through all layers at a time, while they are in cache
+LOSS_ROWS = 11  # rows whose loss is taken at a time
+BUFFER_ROWS = 12  # rows that the next five hold
+N_TARGET = 13  # columns of the target
+OWN_SIZE = 14  # elements of which each part has its own, the next seven; 0 where all share them
+INPUT = 15  # (buffer, n_in) copied rows of X, or slice by slice (buffer, columns of the slice)
+TARGET = 16  # (buffer, n_target)
+OUTPUT = 17  # (buffer, n_out) for each layer, below a sliced one slice by slice
+DELTA = 18  # like OUTPUT
+SLOPE = 19  # like OUTPUT: derivatives of gelu and silu; nobody else's
+SAMPLE_LOSS = 20  # (chunk,) weighted losses
+OWN_COLUMNS = 21  # see `network.own_columns`, where the second layer is sliced
+SLICE_PRODUCT = 22  # (buffer, n_out) of the sliced layer, for each slice, twice
+UPPER = 23  # the weights above the slices, twice
+GROUP_GRADIENT = 24  # (n_groups, n_params)
+SCRATCH = 25  # SCRATCH_SIZE elements for each part, which begin with what products need
+SCRATCH_SIZE = 26
+LOSS_TERMS = 27  # offset in a part's scratch of (loss rows, n_out) addends of the loss
+TASK = 28  # offset in a part's scratch of the gradient of one task
+COEFFICIENTS = 29  # offset in a part's scratch of N_COEFFICIENTS coefficients of the update
+PLAN_SIZE = 30
 
 # Entries of the constants, in theta's dtype; the layers' activation parameters follow.
 LOSS_PARAMETER = 0

@@ -16,16 +16,13 @@ from numba import types
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
-from fastmlp.kernels.network import (
-    chunk_pass,
-    params_pass,
-    part_scratch,
-    update_task,
-)
+from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_task
 from fastmlp.kernels.penalties import sum_of_squares
 from fastmlp.kernels.simd import vector
+from fastmlp.kernels.slices import move_own, publish, take_own
 from fastmlp.kernels.team import barrier, roll_call
 from fastmlp.kernels.updates import update_coefficients
+from fastmlp.kernels.views import part_scratch
 
 
 @worker
@@ -102,6 +99,11 @@ def sweep_part(
     t = cursor[2]
     if not roll_call(sync, n_parts):
         return
+    sliced = plan[codes.N_SLICES] > 0
+    n_slots = plan[codes.N_SLOTS] if mode >= codes.UPDATE else 0
+    own = vector(work, part * plan[codes.OWN_SIZE], work.size - part * plan[codes.OWN_SIZE])
+    if sliced:
+        take_own(theta, state, n_slots, layout, plan, work, own, t, part, n_parts)
     outcome = codes.FINISHED
     while c < stop:
         start = chunks[c, codes.START]
@@ -117,6 +119,9 @@ def sweep_part(
             plan,
             constants,
             work,
+            own,
+            c % 2 if n_parts > 1 else 0,
+            t,
             start,
             chunks[c, codes.BATCH],
             rows,
@@ -125,9 +130,10 @@ def sweep_part(
             sync,
             mode != codes.EVALUATE,
         )
-        barrier(sync, n_parts)
+        if not sliced:
+            barrier(sync, n_parts)
         # Every part sums all losses, so that all come to the same end without a word.
-        loss = sum_in_order(vector(work, plan[codes.SAMPLE_LOSS], rows))
+        loss = sum_in_order(vector(own, plan[codes.SAMPLE_LOSS], rows))
         if not np.isfinite(loss):
             outcome = codes.LOSS_NOT_FINITE
             break
@@ -147,6 +153,7 @@ def sweep_part(
                     plan,
                     constants,
                     work,
+                    own,
                     result,
                     start,
                     rows,
@@ -165,32 +172,34 @@ def sweep_part(
             barrier(sync, n_parts)
             factor = clip_norm / norm if norm > clip_norm else 1.0
             for i in range(bounds[part], bounds[part + 1]):
-                g = task_gradient(result, layout, tasks[i])
+                task = tasks[i]
+                values, slots, gradient, offset, columns = task_place(
+                    theta, state, result, layout, plan, own, task
+                )
+                size = (task[codes.ROW_1] - task[codes.ROW_0]) * columns
+                g = vector(gradient, offset, size)
                 scale(g, factor)
-                update_task(theta, state, layout, plan, work, g, tasks[i], part)
-        # The next chunk overwrites the losses and deltas that others may still be reading; where
-        # the input is sliced, only after a barrier of its own, and until then all is a part's own.
-        if not plan[codes.N_SLICES]:
+                update_task(values, slots, layout, plan, work, g, offset, columns, task, part)
+        # The next chunk overwrites the losses and deltas that others may still be reading; with
+        # slices all is a part's own, but for what chunks and updates take turns with.
+        if not sliced:
             barrier(sync, n_parts)
+        elif last and mode >= codes.UPDATE:
+            for i in range(bounds[part], bounds[part + 1]):
+                publish(theta, layout, plan, work, t + 1, tasks[i])
         c += 1
         if last and mode >= codes.UPDATE:
             batch += 1
             t += 1
         if part == 0:
             totals[0] += loss
+    if plan[codes.SLICED_LAYER] and mode >= codes.UPDATE:
+        move_own(theta, state, n_slots, layout, plan, own, part, n_parts, True)
     if part == 0:
         cursor[0] = c
         cursor[1] = batch
         cursor[2] = t
         cursor[codes.OUTCOME] = outcome
-
-
-@inline
-def task_gradient(gradient, layout, task):
-    """View of the rows of the whole gradient that belong to a task."""
-    n_out = layout[task[codes.LAYER], codes.N_OUT]
-    offset = layout[task[codes.LAYER], codes.W_OFFSET] + task[codes.ROW_0] * n_out
-    return vector(gradient, offset, (task[codes.ROW_1] - task[codes.ROW_0]) * n_out)
 
 
 @loop

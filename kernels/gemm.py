@@ -43,6 +43,9 @@ STREAM_BYTES = 1 << 20
 STREAM_ROWS = 16
 STREAM_PANELS = 8
 
+# Rows of a product of one column from which its transpose is formed, with A packed transposed.
+COLUMN_ROWS = 8
+
 # Vector operations that the transposition of a square of vectors is worth, there and back.
 SWAP_COST = 400
 
@@ -74,6 +77,16 @@ def multiply(
         _blocks(B, j, b_down, A, i, 0, origin, row, result, 0, 0, columns, rows, depth, rest)
         if columns > 1 or C.shape[1] > 1:
             transpose_matrix(result, 0, 0, columns, rows, C, ci, cj)
+        return
+    if columns == C.shape[1] == 1 and not a_transposed and rows >= COLUMN_ROWS:
+        # A column would fill one lane of a vector: form it as a row, from A's transpose.
+        result = matrix(C, ci, 1, rows)
+        if origin == FROM_ROW:
+            for r in range(rows):
+                result[0, r] = row[cj]
+            origin = FROM_C
+        b_down = 1 - b_transposed
+        _blocks(B, j, b_down, A, i, 1, origin, row, result, 0, 0, 1, rows, depth, scratch)
         return
     if not (a_transposed or b_transposed) and streaming_pays(rows, columns, B):
         multiply_streaming(A, i, B, j, origin, row, C, ci, cj, rows, columns, depth)

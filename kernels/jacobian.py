@@ -23,8 +23,9 @@ from fastmlp.kernels.dense import (
     part_bounds,
 )
 from fastmlp.kernels.gemm import DEPTH, multiply, transpose_matrix
-from fastmlp.kernels.network import layer_weights, output_backward
+from fastmlp.kernels.network import output_backward
 from fastmlp.kernels.simd import FROM_C, FROM_ZERO, TALL, matrix, panel_width, vector
+from fastmlp.kernels.views import layer_weights
 
 # Rows of J^T J that one product forms: many enough to make good use of a packed panel.
 TASK_ROWS = 8 * TALL
@@ -147,7 +148,7 @@ def jacobian_part(
 
     below = matrix(X, (start + r0) * n_in, n, n_in)
     for layer in range(top + 1):
-        W, b = layer_weights(theta, layout, layer)
+        W, b = layer_weights(theta, 0, layout, layer)
         width = layout[layer, codes.N_OUT]
         output = matrix(outputs, n * layout[layer, codes.WIDTH_OFFSET], n, width)
         slope = matrix(slopes, n * layout[layer, codes.WIDTH_OFFSET], n, width)
@@ -187,7 +188,7 @@ def jacobian_part(
             below = matrix(outputs, at, n, width)
             outer_rows(below, delta, roots, jacobian, r0 * n_out + k, n_out, offset)
             delta_below = matrix(deltas, at, n, width)
-            W, _ = layer_weights(theta, layout, layer)
+            W, _ = layer_weights(theta, 0, layout, layer)
             dense_backward_input_block(
                 delta,
                 W,

@@ -6,9 +6,12 @@ matrix begins. There are four ways to share a chunk out to parts, chosen by size
 - Narrow network, few rows: each part takes its own rows, in blocks that stay in its cache,
   through all layers and back (`chunk_pass`); then each forms the gradient of its own rows of the
   weight matrices from all rows of the chunk (`params_pass`).
-- The same with a wide input: the first layer is cut into slices of the input's columns, which
-  are rows of its weights. A part copies its slices' columns alone and multiplies them by its own
-  weights (`slice_pass`); the sum of these products, few numbers, is all that others read.
+- The same where nearly all of the work lies in the first layer or the first two: the input of
+  one of them is cut into slices, columns of the input and rows of the weights. A part has some
+  slices to itself, copied from X or computed from all of it by columns of the layer below, and
+  multiplies them by its own weights (`slice_pass`). The sums of these products are all that
+  others read; from there on each part does all rows, the same work as the others, so that they
+  meet once a chunk.
 - Narrow network, many rows: the chunk is cut into groups of rows. A part also forms the gradients
   of its groups, while the rows are in its cache; `params_pass` only adds groups up.
 - Wide network: the parts take the chunk together, layer by layer, each doing its own columns of
@@ -28,105 +31,29 @@ from fastmlp.kernels.dense import (
     dense_forward_block,
     part_bounds,
 )
-from fastmlp.kernels.gemm import multiply
+from fastmlp.kernels.gather import copy_rows
 from fastmlp.kernels.losses import loss_cross_entropy, loss_elementwise, row_sums
-from fastmlp.kernels.simd import (
-    FROM_ROW,
-    FROM_ZERO,
-    copy_run,
-    line_size,
-    matrix,
-    panel_width,
-    prefetch,
-    vector,
+from fastmlp.kernels.simd import copy_run, matrix, panel_width, vector
+from fastmlp.kernels.slices import (
+    own_columns,
+    slice_back,
+    slice_matrix,
+    slice_pass,
+    slice_products,
+    upper_weights,
 )
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.updates import apply_update
+from fastmlp.kernels.views import (
+    input_rows,
+    layer_rows,
+    layer_weights,
+    part_scratch,
+    product_scratch,
+)
 
 # Vectors of columns a member of a team should have, so that no member has much more than another.
 FEWEST_VECTORS = 4
-
-# Elements of X that are asked for before they are copied, and rows at least: random rows of a
-# large X are in no cache, and the processor cannot foresee them.
-ELEMENTS_AHEAD = 512
-ROWS_AHEAD = 2
-
-
-@inline
-def layer_weights(theta, layout, layer):
-    """Views of W and b of one layer in `theta`."""
-    n_in = layout[layer, codes.N_IN]
-    n_out = layout[layer, codes.N_OUT]
-    offset = layout[layer, codes.W_OFFSET]
-    return matrix(theta, offset, n_in, n_out), vector(theta, offset + n_in * n_out, n_out)
-
-
-@inline
-def layer_rows(work, base, plan, layout, layer, first, rows):
-    """View of rows of a layer's outputs, deltas or slopes, by `base` of the plan."""
-    n_out = layout[layer, codes.N_OUT]
-    offset = plan[base] + plan[codes.BUFFER_ROWS] * layout[layer, codes.WIDTH_OFFSET]
-    return matrix(work, offset + first * n_out, rows, n_out)
-
-
-@inline
-def input_rows(X, work, plan, layout, start, at, rows):
-    """View of rows of the input: of X, in place, or of where `copy_rows` has copied them."""
-    n_in = layout[0, codes.N_IN]
-    if plan[codes.GATHER]:
-        return matrix(work, plan[codes.INPUT] + at * n_in, rows, n_in)
-    return matrix(X, start * n_in, rows, n_in)
-
-
-@inline
-def part_scratch(work, plan, part, offset, size):
-    """View of a piece of a part's scratch."""
-    return vector(work, plan[codes.SCRATCH] + part * plan[codes.SCRATCH_SIZE] + offset, size)
-
-
-@inline
-def product_scratch(work, plan, part):
-    """View of what the products of a part may destroy."""
-    return part_scratch(work, plan, part, 0, plan[codes.LOSS_TERMS])
-
-
-@loop
-def copy_rows(source, n_columns, order, start, ordered, copied, rows):
-    """Overwrite the first `rows` rows of the flat matrix `copied` by rows of the flat `source`.
-
-    Row r comes from row ``order[start + r]`` if `ordered`, else from row ``start + r``.
-    """
-    if not ordered:
-        copy_run(source, start * n_columns, copied, 0, rows * n_columns)
-        return
-    ahead = max(ROWS_AHEAD, ELEMENTS_AHEAD // n_columns)
-    for r in range(rows):
-        if start + r + ahead < order.size:
-            prefetch_row(source, order[start + r + ahead] * n_columns, n_columns)
-        copy_run(source, order[start + r] * n_columns, copied, r * n_columns, n_columns)
-
-
-@loop
-def copy_slices(source, n_columns, order, start, ordered, rows, room, width, k0, k1, copied):
-    """Overwrite slices of the flat matrix `copied` by columns ``k0 : k1`` of rows of `source`.
-
-    Rows are those of `copy_rows`. A slice is `width` columns, the last one what is left; that from
-    column k on becomes a matrix of its own, which begins at element ``room * k``.
-    """
-    for r in range(rows):
-        row = order[start + r] if ordered else start + r
-        if ordered and start + r + ROWS_AHEAD < order.size:
-            prefetch_row(source, order[start + r + ROWS_AHEAD] * n_columns + k0, k1 - k0)
-        for k in range(k0, k1, width):
-            size = min(width, k1 - k)
-            copy_run(source, row * n_columns + k, copied, room * k + r * size, size)
-
-
-@inline
-def prefetch_row(source, offset, size):
-    """Ask for the cache lines of `size` elements of a vector, from `offset` on."""
-    for j in range(0, size, line_size(source)):
-        prefetch(source, offset + j)
 
 
 @loop
@@ -186,42 +113,6 @@ def block_share(rows, columns, lanes, member, n_members):
 
 
 @inline
-def slice_width(n_in, n_slices):
-    """Columns of a slice of the input; the last one may have fewer."""
-    return (n_in + n_slices - 1) // n_slices
-
-
-@inline
-def slice_pass(theta, X, order, layout, plan, work, start, rows, part, n_parts):
-    """Copy a part's slices of a chunk's rows, and multiply them by their rows of the weights.
-
-    Overwrites the copies and the products of its own slices, of which the first starts from the
-    bias. May destroy the scratch of `part`.
-    """
-    n_in = layout[0, codes.N_IN]
-    n_out = layout[0, codes.N_OUT]
-    n_slices = plan[codes.N_SLICES]
-    room = plan[codes.BUFFER_ROWS]
-    width = slice_width(n_in, n_slices)
-    first, stop = part_bounds(n_slices, part, n_parts)
-    k0, k1 = first * width, min(stop * width, n_in)
-    if first == stop:
-        return
-    copied = vector(work, plan[codes.INPUT], room * n_in)
-    copy_slices(X, n_in, order, start, plan[codes.GATHER] == 1, rows, room, width, k0, k1, copied)
-    W, b = layer_weights(theta, layout, 0)
-    scratch = product_scratch(work, plan, part)
-    for s in range(first, stop):
-        k = s * width
-        depth = min(width, n_in - k)
-        A = matrix(copied, room * k, rows, depth)
-        B = matrix(W, k * n_out, depth, n_out)
-        product = matrix(work, plan[codes.SLICE_PRODUCT] + s * room * n_out, rows, n_out)
-        origin = FROM_ROW if s == 0 else FROM_ZERO
-        multiply(A, 0, 0, B, 0, 0, origin, b, product, 0, 0, rows, n_out, depth, scratch)
-
-
-@inline
 def chunk_pass(
     theta,
     X,
@@ -232,6 +123,9 @@ def chunk_pass(
     plan,
     constants,
     work,
+    own,
+    turn,
+    t,
     start,
     batch,
     rows,
@@ -242,12 +136,28 @@ def chunk_pass(
 ):
     """Take one part's share of the chunk at `start` of `rows` rows forward, and back if `backward`.
 
-    Reads theta and the samples; overwrites the outputs, sample losses and, if `backward`, the
-    deltas, which carry sample weight / `batch`, or the gradients of the part's groups of rows.
-    May destroy the scratch of `part`.
+    Reads theta, after t updates, and the samples; overwrites the outputs, sample losses and, if
+    `backward`, the deltas, which carry sample weight / `batch`, or the gradients of the part's
+    groups of rows. May destroy the scratch of `part`.
     """
-    if plan[codes.N_SLICES]:
-        slice_pass(theta, X, order, layout, plan, work, start, rows, part, n_parts)
+    n_slices = plan[codes.N_SLICES]
+    if n_slices:
+        slice_pass(
+            theta,
+            X,
+            order,
+            layout,
+            plan,
+            constants,
+            work,
+            own,
+            turn,
+            start,
+            rows,
+            part,
+            n_parts,
+            backward,
+        )
         barrier(sync, n_parts)
     n_groups = n_parts
     first, stop = part, part + 1
@@ -256,10 +166,14 @@ def chunk_pass(
     if grouped:
         n_groups = min(plan[codes.N_GROUPS], rows)
         first, stop = part_bounds(n_groups, part, n_parts)
+    elif n_slices:
+        n_groups = 1
+        first, stop = 0, 1
     elif plan[codes.TOGETHER]:
         n_groups = 1
         first, stop = 0, 1
         member, n_members = part, n_parts
+    upper = upper_weights(theta, plan, work, t)
     block = plan[codes.BLOCK_ROWS]
     for group in range(first, stop):
         r0, r1 = part_bounds(rows, group, n_groups)
@@ -268,7 +182,7 @@ def chunk_pass(
             at = part * block if grouped else b0
             n = min(r1 - b0, block)
             block_pass(
-                theta,
+                upper,
                 X,
                 Y,
                 weights,
@@ -277,6 +191,8 @@ def chunk_pass(
                 plan,
                 constants,
                 work,
+                own,
+                turn,
                 start,
                 batch,
                 b0,
@@ -290,11 +206,13 @@ def chunk_pass(
             )
             if grouped and backward:
                 group_pass(X, layout, plan, work, start + b0, n, at, part, group, b0 > r0)
+    if n_slices and backward and plan[codes.SLICED_LAYER] > 0:
+        slice_back(theta, layout, plan, constants, work, own, rows, part, n_parts)
 
 
 @inline
 def block_pass(
-    theta,
+    upper,
     X,
     Y,
     weights,
@@ -303,6 +221,8 @@ def block_pass(
     plan,
     constants,
     work,
+    own,
+    turn,
     start,
     batch,
     b0,
@@ -316,12 +236,14 @@ def block_pass(
 ):
     """Take rows ``b0 : b0+rows`` of the chunk at `start` through all layers, and back again.
 
+    If the input of a layer is sliced, only from there on up. `upper` is the weights it takes.
+
     The first of them is row `at` of the buffers. `n_members` parts do this together, of which this
     is number `member`: each does its share of every layer, then waits for the others.
     """
     n_layers = layout.shape[0]
     top = n_layers - 1
-    lanes = panel_width(theta) // 2
+    lanes = panel_width(upper) // 2
     loss = plan[codes.LOSS]
     fused = loss >= codes.FUSED_BINARY_CROSS_ENTROPY
     n_in = layout[0, codes.N_IN]
@@ -329,34 +251,34 @@ def block_pass(
     n_target = plan[codes.N_TARGET]
     ordered = plan[codes.GATHER] == 1
     n_slices = plan[codes.N_SLICES]
+    bottom = plan[codes.SLICED_LAYER]
     scratch = product_scratch(work, plan, part)
 
     r0, r1 = part_bounds(rows, member, n_members)
     if ordered and not n_slices:
-        copied = vector(work, plan[codes.INPUT] + (at + r0) * n_in, (r1 - r0) * n_in)
+        copied = vector(own, plan[codes.INPUT] + (at + r0) * n_in, (r1 - r0) * n_in)
         copy_rows(X, n_in, order, start + b0 + r0, True, copied, r1 - r0)
         barrier(sync, n_members)
-    target = matrix(work, plan[codes.TARGET] + at * n_target, rows, n_target)
+    target = matrix(own, plan[codes.TARGET] + at * n_target, rows, n_target)
     copied = vector(target, r0 * n_target, (r1 - r0) * n_target)
     copy_rows(Y, n_target, order, start + b0 + r0, ordered, copied, r1 - r0)
 
-    below = input_rows(X, work, plan, layout, start + b0, at, rows)
-    for layer in range(n_layers):
-        W, b = layer_weights(theta, layout, layer)
-        output = layer_rows(work, codes.OUTPUT, plan, layout, layer, at, rows)
-        slope = layer_rows(work, codes.SLOPE, plan, layout, layer, at, rows)
+    below = input_rows(X, own, plan, layout, start + b0, at, rows)
+    for layer in range(bottom, n_layers):
+        output = layer_rows(own, codes.OUTPUT, plan, layout, layer, at, rows)
+        slope = layer_rows(own, codes.SLOPE, plan, layout, layer, at, rows)
         code = layout[layer, codes.ACTIVATION]
         if fused and layer == top:
             code = codes.IDENTITY
         parameter = constants[codes.ACTIVATION_PARAMETERS + layer]
         s0, s1, j0, j1 = layer_share(rows, output.shape[1], code, lanes, member, n_members)
-        if n_slices and layer == 0:
-            width = output.shape[1]
-            room = plan[codes.BUFFER_ROWS] * width
-            products = matrix(work, plan[codes.SLICE_PRODUCT], n_slices, room)
-            add_terms(products, at * width, False, vector(output, 0, rows * width))
-            activate_block(code, parameter, output, slope, backward, 0, rows, 0, width)
+        if n_slices and layer == bottom:
+            n = rows * output.shape[1]
+            products = slice_products(work, plan, output.shape[1], turn)
+            add_terms(products, at * output.shape[1], False, vector(output, 0, n))
+            activate_block(code, parameter, output, slope, backward, 0, rows, 0, output.shape[1])
         else:
+            W, b = layer_weights(upper, plan[codes.UPPER_START], layout, layer)
             dense_forward_block(
                 below,
                 s0,
@@ -376,12 +298,12 @@ def block_pass(
         barrier(sync, n_members)
         below = output
 
-    scale = theta.dtype.type(1.0) / theta.dtype.type(batch)
+    scale = upper.dtype.type(1.0) / upper.dtype.type(batch)
     for l0 in range(r0, r1, plan[codes.LOSS_ROWS]):
         n = min(r1 - l0, plan[codes.LOSS_ROWS])
         output = matrix(below, l0 * n_out, n, n_out)
-        delta = layer_rows(work, codes.DELTA, plan, layout, top, at + l0, n)
-        sample_loss = vector(work, plan[codes.SAMPLE_LOSS] + b0 + l0, n)
+        delta = layer_rows(own, codes.DELTA, plan, layout, top, at + l0, n)
+        sample_loss = vector(own, plan[codes.SAMPLE_LOSS] + b0 + l0, n)
         block_losses(
             loss,
             constants[codes.LOSS_PARAMETER],
@@ -396,7 +318,7 @@ def block_pass(
         if backward:
             # The fused losses give the delta itself, the others the gradient of the output.
             if not fused:
-                slope = layer_rows(work, codes.SLOPE, plan, layout, top, at + l0, n)
+                slope = layer_rows(own, codes.SLOPE, plan, layout, top, at + l0, n)
                 output_backward(
                     delta,
                     output,
@@ -408,13 +330,13 @@ def block_pass(
     if not backward:
         return
 
-    delta = layer_rows(work, codes.DELTA, plan, layout, top, at, rows)
-    for layer in range(top, 0, -1):
+    delta = layer_rows(own, codes.DELTA, plan, layout, top, at, rows)
+    for layer in range(top, bottom, -1):
         barrier(sync, n_members)
-        W, _ = layer_weights(theta, layout, layer)
-        output = layer_rows(work, codes.OUTPUT, plan, layout, layer - 1, at, rows)
-        slope = layer_rows(work, codes.SLOPE, plan, layout, layer - 1, at, rows)
-        delta_below = layer_rows(work, codes.DELTA, plan, layout, layer - 1, at, rows)
+        W, _ = layer_weights(upper, plan[codes.UPPER_START], layout, layer)
+        output = layer_rows(own, codes.OUTPUT, plan, layout, layer - 1, at, rows)
+        slope = layer_rows(own, codes.SLOPE, plan, layout, layer - 1, at, rows)
+        delta_below = layer_rows(own, codes.DELTA, plan, layout, layer - 1, at, rows)
         s0, s1, j0, j1 = block_share(rows, output.shape[1], lanes, member, n_members)
         dense_backward_input_block(
             delta,
@@ -478,6 +400,34 @@ def total_params(layout):
 
 
 @inline
+def task_place(theta, state, gradient, layout, plan, own, task):
+    """Vectors of the parameters, slots and gradient that a task is part of, and where in them.
+
+    Namely the offset of its first row of [W; b], in all three of them, and the columns of a row.
+    One slot comes as far after the other as the parameters are long.
+    """
+    layer = task[codes.LAYER]
+    columns = layout[layer, codes.N_OUT]
+    if layer < plan[codes.SLICED_LAYER]:
+        columns = task[codes.SLICE_1] - task[codes.SLICE_0]
+        return (
+            own_columns(own, layout, plan, 0, 1, columns),
+            own_columns(own, layout, plan, 1, 3, columns),
+            own_columns(own, layout, plan, 4, 1, columns),
+            task[codes.ROW_0] * columns,
+            columns,
+        )
+    offset = layout[layer, codes.W_OFFSET] + task[codes.ROW_0] * columns
+    return (
+        vector(theta, 0, theta.size),
+        vector(state, 0, state.size),
+        vector(gradient, 0, gradient.size),
+        offset,
+        columns,
+    )
+
+
+@inline
 def params_pass(
     theta,
     state,
@@ -486,6 +436,7 @@ def params_pass(
     plan,
     constants,
     work,
+    own,
     gradient,
     start,
     rows,
@@ -505,44 +456,51 @@ def params_pass(
     k0 = task[codes.ROW_0]
     k1 = task[codes.ROW_1]
     n_in = layout[layer, codes.N_IN]
-    n_out = layout[layer, codes.N_OUT]
-    offset = layout[layer, codes.W_OFFSET] + k0 * n_out
-    size = (k1 - k0) * n_out
+    theta, state, g, offset, columns = task_place(theta, state, gradient, layout, plan, own, task)
+    size = (k1 - k0) * columns
     if update and first and last:
         g = part_scratch(work, plan, part, plan[codes.TASK], size)
     else:
-        g = vector(gradient, offset, size)
+        g = vector(g, offset, size)
     if plan[codes.N_GROUPS]:
         n_groups = min(plan[codes.N_GROUPS], rows)
         n_params = total_params(layout)
         terms = matrix(work, plan[codes.GROUP_GRADIENT], n_groups, n_params)
         add_terms(terms, offset, not first, g)
     else:
-        delta = layer_rows(work, codes.DELTA, plan, layout, layer, 0, rows)
-        below = input_rows(X, work, plan, layout, start, 0, rows)
-        first_column = 0
+        delta = layer_rows(own, codes.DELTA, plan, layout, layer, 0, rows)
+        below = input_rows(X, own, plan, layout, start, 0, rows)
+        first_row = 0
         if layer > 0:
-            below = layer_rows(work, codes.OUTPUT, plan, layout, layer - 1, 0, rows)
-        elif plan[codes.N_SLICES]:
-            first_column = task[codes.INPUT_0]
-            at = plan[codes.INPUT] + plan[codes.BUFFER_ROWS] * first_column
-            below = matrix(work, at, rows, task[codes.INPUT_1] - first_column)
-        rows_gradient = matrix(g, 0, k1 - k0, n_out)
+            below = layer_rows(own, codes.OUTPUT, plan, layout, layer - 1, 0, rows)
+        if plan[codes.N_SLICES]:
+            k = task[codes.SLICE_0]
+            width = task[codes.SLICE_1] - k
+            if layer == plan[codes.SLICED_LAYER]:
+                base = codes.OUTPUT if layer > 0 else codes.INPUT
+                below = slice_matrix(own, base, plan, rows, k, width)
+                first_row = k
+            elif layer < plan[codes.SLICED_LAYER]:
+                delta = slice_matrix(own, codes.DELTA, plan, rows, k, width)
         scratch = product_scratch(work, plan, part)
         dense_backward_params_rows(
             below,
             delta,
-            k0 - first_column,
-            k1 - first_column,
+            k0 - first_row,
+            k1 - first_row,
             not first,
-            rows_gradient,
+            matrix(g, 0, k1 - k0, columns),
             scratch,
         )
     if last:
-        n_weights = (min(k1, n_in) - k0) * n_out
+        n_weights = (min(k1, n_in) - k0) * columns
         add_penalties(constants, vector(theta, offset, n_weights), vector(g, 0, n_weights))
-    if update and last:
-        update_task(theta, state, layout, plan, work, g, task, part)
+    if last and update:
+        update_task(theta, state, layout, plan, work, g, offset, columns, task, part)
+    elif last and layer < plan[codes.SLICED_LAYER]:
+        for r in range(k1 - k0):
+            at = layout[layer, codes.W_OFFSET] + (k0 + r) * layout[layer, codes.N_OUT]
+            copy_run(g, r * columns, gradient, at + task[codes.SLICE_0], columns)
 
 
 @loop
@@ -555,9 +513,14 @@ def add_terms(terms, offset, accumulate, total):
     first = 0
     if not accumulate:
         original = vector(terms, offset, size)
+        if terms.shape[0] == 1:
+            for i in range(size):
+                total[i] = original[i]
+            return
+        addend = vector(terms, terms.shape[1] + offset, size)
         for i in range(size):
-            total[i] = original[i]
-        first = 1
+            total[i] = original[i] + addend[i]
+        first = 2
     for term in range(first, terms.shape[0]):
         addend = vector(terms, term * terms.shape[1] + offset, size)
         for i in range(size):
@@ -579,29 +542,26 @@ def add_penalties(constants, weights, gradient):
 
 
 @inline
-def update_task(theta, state, layout, plan, work, g, task, part):
-    """Apply the gradient `g` of one task's rows of [W; b]."""
-    layer = task[codes.LAYER]
+def update_task(theta, state, layout, plan, work, g, offset, columns, task, part):
+    """Apply the gradient `g` of one task's rows of [W; b], which are where `task_place` says."""
     k0 = task[codes.ROW_0]
     k1 = task[codes.ROW_1]
-    n_in = layout[layer, codes.N_IN]
-    n_out = layout[layer, codes.N_OUT]
-    weight_rows = max(min(k1, n_in) - k0, 0)
+    weight_rows = max(min(k1, layout[task[codes.LAYER], codes.N_IN]) - k0, 0)
     coefficients = part_scratch(work, plan, part, plan[codes.COEFFICIENTS], codes.N_COEFFICIENTS)
     # Weights first, then the bias, which no decay touches.
     for is_weight in range(1, -1, -1):
         r0 = 0 if is_weight else weight_rows
         r1 = weight_rows if is_weight else k1 - k0
         if r0 < r1:
-            offset = layout[layer, codes.W_OFFSET] + (k0 + r0) * n_out
-            size = (r1 - r0) * n_out
+            first = offset + r0 * columns
+            size = (r1 - r0) * columns
             apply_update(
                 plan[codes.OPTIMIZER],
-                vector(theta, offset, size),
-                vector(g, r0 * n_out, size),
-                vector(state, offset if plan[codes.N_SLOTS] > 0 else 0, size),
-                vector(state, theta.size + offset if plan[codes.N_SLOTS] > 1 else 0, size),
-                vector(state, 2 * theta.size + offset if plan[codes.N_SLOTS] > 2 else 0, size),
+                vector(theta, first, size),
+                vector(g, r0 * columns, size),
+                vector(state, first if plan[codes.N_SLOTS] > 0 else 0, size),
+                vector(state, theta.size + first if plan[codes.N_SLOTS] > 1 else 0, size),
+                vector(state, 2 * theta.size + first if plan[codes.N_SLOTS] > 2 else 0, size),
                 coefficients,
                 is_weight,
             )

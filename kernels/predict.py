@@ -14,8 +14,8 @@ from fastmlp.kernels.activations import activation_forward, softmax_rows
 from fastmlp.kernels.dense import new_scratch, part_bounds
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.gemm import multiply
-from fastmlp.kernels.network import layer_weights
 from fastmlp.kernels.simd import FROM_ROW, TALL, matrix, vector
+from fastmlp.kernels.views import layer_weights
 
 # Rows that go through all layers together. Enough to reuse a wide layer's weights while they
 # stream through the cache, few enough for their activations to stay in it.
@@ -44,7 +44,7 @@ def predict_part(part, n_parts, theta, X, layout, parameters, result, finite):
         rows = min(r1 - b0, BLOCK_ROWS)
         below = matrix(X, b0 * X.shape[1], rows, X.shape[1])
         for layer in range(top + 1):
-            W, b = layer_weights(theta, layout, layer)
+            W, b = layer_weights(theta, 0, layout, layer)
             n_out = layout[layer, codes.N_OUT]
             if layer == top:
                 output = matrix(result, b0 * n_out, rows, n_out)

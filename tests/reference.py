@@ -602,13 +602,71 @@ def copy_slices(source, order, start, rows, n_slices):
     return np.split(copy_rows(source, order, start, rows), range(width, source.shape[1], width), 1)
 
 
+def slice_bounds(n_in, width, n_slices, part, n_parts):
+    """First and last + 1 of a part's slices, and of their columns."""
+    first, stop = part_bounds(n_slices, part, n_parts)
+    columns = np.arange(n_in)[first * width : stop * width]
+    return (first, stop, columns[0], columns[-1] + 1) if len(columns) else (first, stop, 0, 0)
+
+
+def slice_matrix(matrices, k, columns):
+    """The one of the matrices of slices, by their first columns, with its columns checked."""
+    assert matrices[k].shape[1] == columns
+    return matrices[k]
+
+
+def slice_products(places, turn):
+    """Products of all slices, at one of two places."""
+    return places[turn]
+
+
+def own_columns(matrices, k0, k1):
+    """Columns of the parameters, slots and gradient of one layer's [W; b]."""
+    return [matrix[:, k0:k1] for matrix in matrices]
+
+
+def move_own(matrices, blocks, k0):
+    """The matrices with a part's columns replaced, from k0 on."""
+    return [
+        np.hstack([matrix[:, :k0], block, matrix[:, k0 + block.shape[1] :]])
+        for matrix, block in zip(matrices, blocks, strict=True)
+    ]
+
+
+def take_own(matrices, k0, k1, layers, sliced):
+    """A part's columns of the layer below the sliced one, and the parameters above it."""
+    return own_columns(matrices, k0, k1), pack(layers[sliced + 1 :])
+
+
+def upper_offset(size, t):
+    """Where the weights above the slices are after t updates, of two places of a size."""
+    return [0, size][t % 2]
+
+
+def upper_weights(places, t):
+    """The weights above the slices after t updates, of two places."""
+    return places[t % 2]
+
+
+def publish(places, t, first, parameters):
+    """The two places, after a task's parameters were copied for the time after t updates."""
+    published = [np.array(place) for place in places]
+    upper_weights(published, t)[first : first + len(parameters)] = parameters
+    return published
+
+
+def slice_back(delta, W, z_below, activation, k0, k1):
+    """Deltas of columns of the layer below the sliced one."""
+    return dense_backward_input(delta, W, z_below, activation)[:, k0:k1]
+
+
 def slice_pass(slices, W, b):
-    """Products of slices of the input with their rows of W, the first with the bias."""
+    """Products of slices of the input with their rows of W, the last with the bias."""
     starts = np.cumsum([0, *(part.shape[1] for part in slices)])
     products = [
         part @ W[start : start + part.shape[1]] for part, start in zip(slices, starts, strict=False)
     ]
-    return [products[0] + b, *products[1:]]
+    return [*products[:-1], products[-1] + b]
 
 
 def weigh_losses(losses, weights):
@@ -834,9 +892,16 @@ def diagonalize(A):
     return eigenvalues, vectors.T
 
 
-def task_gradient(gradients, layer, k0, k1):
-    """Rows ``k0 : k1`` of the gradient of one layer's [W; b]."""
-    return np.vstack(gradients[layer])[k0:k1]
+def task_place(layers, layer, row, own, sliced):
+    """Flat parameters that hold a task's rows of [W; b], where these begin, and their columns.
+
+    `own` is the part's columns of the layer below the `sliced` one.
+    """
+    if layer < sliced:
+        return own.ravel(), row * own.shape[1], own.shape[1]
+    columns = len(layers[layer][1])
+    before = sum(W.size + b.size for W, b in layers[:layer])
+    return pack(layers), before + row * columns, columns
 
 
 def update_task(optimizer, layer, gradient, slots, hyper, learning_rate, t):

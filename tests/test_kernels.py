@@ -34,18 +34,29 @@ from fastmlp.kernels import (
     elementwise,
     epoch,
     finite,
+    gather,
     gemm,
     losses,
     network,
     penalties,
     predict,
     simd,
+    slices,
     threads,
     updates,
+    views,
 )
 from fastmlp.kernels._jit import standalone
 from fastmlp.sweep import Tables, Update, run_sweep
-from fastmlp.workspace import Workspace, chunk_table, task_table
+from fastmlp.workspace import (
+    NO_SLICES,
+    Slices,
+    Workspace,
+    choose_slices,
+    chunk_table,
+    count_params,
+    task_table,
+)
 
 FEW = 8
 
@@ -79,9 +90,15 @@ layer_share = standalone(network.layer_share)
 output_backward = standalone(network.output_backward)
 total_params = standalone(network.total_params)
 add_terms = standalone(network.add_terms)
-copy_rows = standalone(network.copy_rows)
-copy_slices = standalone(network.copy_slices)
-slice_pass = standalone(network.slice_pass)
+copy_rows = standalone(gather.copy_rows)
+copy_slices = standalone(gather.copy_slices)
+slice_pass = standalone(slices.slice_pass)
+take_own = standalone(slices.take_own)
+move_own = standalone(slices.move_own)
+slice_back = standalone(slices.slice_back)
+slice_bounds = standalone(slices.slice_bounds)
+upper_offset = standalone(slices.upper_offset)
+publish = standalone(slices.publish)
 activate_block = standalone(dense.activate_block)
 weigh_losses = standalone(network.weigh_losses)
 scale_rows = standalone(network.scale_rows)
@@ -127,15 +144,34 @@ def block_run(matrix, i0, rows, j0, columns, run):
 
 
 @standalone
+def slice_views(work, plan, layout, rows, k, columns, turn, number, count):
+    slice_matrix = slices.slice_matrix(work, codes.OUTPUT, plan, rows, k, columns)
+    products = slices.slice_products(work, plan, layout[plan[codes.SLICED_LAYER], 1], turn)
+    own_columns = slices.own_columns(work, layout, plan, number, count, columns)
+    return slice_matrix.copy(), products.copy(), own_columns.copy()
+
+
+@standalone
+def upper_weights(theta, plan, work, t):
+    return slices.upper_weights(theta, plan, work, t).copy()
+
+
+@standalone
+def task_place(theta, state, gradient, layout, plan, own, task):
+    place = network.task_place(theta, state, gradient, layout, plan, own, task)
+    return place[0].copy(), place[1].copy(), place[2].copy(), place[3], place[4]
+
+
+@standalone
 def scratch_views(work, plan, part, offset, size):
-    piece = network.part_scratch(work, plan, part, offset, size)
-    return piece.copy(), network.product_scratch(work, plan, part).copy()
+    piece = views.part_scratch(work, plan, part, offset, size)
+    return piece.copy(), views.product_scratch(work, plan, part).copy()
 
 
 @standalone
 def layer_views(X, work, plan, layout, layer, start, first, rows):
-    below = network.input_rows(X, work, plan, layout, start, first, rows)
-    outputs = network.layer_rows(work, codes.OUTPUT, plan, layout, layer, first, rows)
+    below = views.input_rows(X, work, plan, layout, start, first, rows)
+    outputs = views.layer_rows(work, codes.OUTPUT, plan, layout, layer, first, rows)
     return below.copy(), outputs.copy()
 
 
@@ -1270,52 +1306,251 @@ def test_copy_slices_makes_a_matrix_of_each_slice(n_slices):
 
 @both_precisions
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 7])
-@pytest.mark.parametrize("gather", [False, True])
-def test_parts_multiply_their_slices(gather, n_parts, dtype, monkeypatch):
-    """Each slice once, by one part, whose tasks are its rows of W; three rows, from the second."""
-    case = share_out("slices of the input", monkeypatch, dtype, SHARED_NETWORKS[0])
-    n_in, n_out = case.sizes[:2]
-    order = np.random.default_rng(3).permutation(len(case.X)) if gather else np.empty(0, np.int64)
-    options = {"rows": 4, "n_parts": n_parts, "n_target": 1, "gather": gather}
+@pytest.mark.parametrize("by_order", [False, True])
+@pytest.mark.parametrize("way", ["slices of the input", "slices of the second layer"])
+def test_parts_multiply_their_slices(way, by_order, n_parts, dtype, monkeypatch):
+    """Each slice once, by the part that updates its weights; three rows, from the second on."""
+    case = share_out(way, monkeypatch, dtype, SHARED_NETWORKS[0])
+    order = np.random.default_rng(3).permutation(len(case.X)) if by_order else np.empty(0, np.int64)
+    options = {"rows": 4, "n_parts": n_parts, "n_target": 1, "gather": by_order, "slopes": True}
     workspace = Workspace(case.sizes, dtype, **options)
     plan, work = workspace.plan, workspace.buffer
     work[:] = np.nan
-    theta, n_slices = reference.pack(case.layers).astype(dtype), plan[codes.N_SLICES]
-    rows = order if gather else np.arange(len(case.X))
-    slices = reference.copy_slices(widen(case.X), rows, 1, 3, n_slices)
-    expected = reference.slice_pass(slices, *map(widen, case.layers[0]))
+    theta = reference.pack(case.layers).astype(dtype)
+    layer, n_slices, width = choose_slices(case.sizes, np.dtype(dtype).itemsize, 4)
+    n_out = case.sizes[layer + 1]
+    X = reference.copy_rows(widen(case.X), order if by_order else np.arange(len(case.X)), 1, 3)
+    if layer > 0:
+        X = reference.dense_forward(X, *map(widen, case.layers[0]), SHARED_NETWORKS[0][0][0])
+    inputs = np.split(X, range(width, X.shape[1], width), axis=1)
+    expected = reference.slice_pass(inputs, *map(widen, case.layers[layer]))
     size = plan[codes.BUFFER_ROWS] * n_out
-    products = work[plan[codes.SLICE_PRODUCT] :][: n_slices * size].reshape(n_slices, size)
-    written = np.zeros(n_slices, bool)
+    for turn in (0, 1):
+        place = work[plan[codes.SLICE_PRODUCT] + turn * n_slices * size :]
+        products = place[: n_slices * size].reshape(n_slices, size)
+        written = np.zeros(n_slices, bool)
+        for part in range(n_parts):
+            own = work[part * plan[codes.OWN_SIZE] :]
+            tables = case.layout, plan
+            take_own(theta, theta, 0, *tables, work, own, 0, part, n_parts)
+            slice_pass(
+                theta,
+                case.X.ravel(),
+                order,
+                *tables,
+                case.constants,
+                work,
+                own,
+                turn,
+                1,
+                3,
+                part,
+                n_parts,
+                True,
+            )
+            new = np.isfinite(products[:, : 3 * n_out]).all(axis=1) & ~written
+            written |= new
+            tasks, bounds = workspace.team
+            share = tasks[bounds[part] : bounds[part + 1]]
+            rows = share[share[:, codes.LAYER] == layer][:, codes.ROW_0]
+            assert set(rows // width) <= set(np.flatnonzero(new))
+        assert written.all()
+        eps = FEW * np.finfo(dtype).eps
+        for found, twin in zip(products, expected, strict=True):
+            assert_allclose(found[: 3 * n_out].reshape(3, n_out), twin, rtol=eps, atol=eps)
+        assert np.isnan(products[:, 3 * n_out :]).all()
+
+
+TWO_LAYERS = 3, 70, 5, 4  # of which the second is sliced
+
+
+def sliced_case(n_parts):
+    """A case, its tables, theta as a vector, and the matrices of its first layer and two slots."""
+    case = Case(np.float32, ("tanh", "relu"), "identity", "squared_error", sizes=TWO_LAYERS)
+    workspace = Workspace(TWO_LAYERS, np.float32, rows=4, n_parts=n_parts, n_target=4)
+    theta = reference.pack(case.layers).astype(np.float32)
+    state = np.arange(2 * theta.size, dtype=np.float32)
+    vectors = [theta, *state.reshape(2, -1)]
+    return case, workspace, theta, state, [x[: 4 * 70].reshape(4, 70) for x in vectors]
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 7])
+@pytest.mark.parametrize(("n_in", "width", "n_slices"), [(70, 32, 3), (64, 32, 2), (7, 2, 4)])
+def test_slices_fall_to_parts(n_in, width, n_slices, n_parts):
+    """Kernel, Python and twin give a part the same columns, and all columns to some part."""
+    layout = np.full((1, codes.LAYOUT_COLUMNS), n_in)
+    plan = np.zeros(codes.PLAN_SIZE, np.int64)
+    plan[[codes.N_SLICES, codes.SLICE_WIDTH]] = n_slices, width
+    columns = []
     for part in range(n_parts):
-        slice_pass(theta, case.X.ravel(), order, case.layout, plan, work, 1, 3, part, n_parts)
-        new = np.isfinite(products[:, : 3 * n_out]).all(axis=1) & ~written
-        written |= new
-        share = workspace.tasks[workspace.bounds[part] : workspace.bounds[part + 1]]
-        of_slices = share[(share[:, codes.LAYER] == 0) & (share[:, codes.ROW_1] <= n_in)]
-        width = reference.slice_width(n_in, n_slices)
-        assert set(of_slices[:, codes.INPUT_0] // width) == set(np.flatnonzero(new))
-    assert written.all()
-    eps = FEW * np.finfo(dtype).eps
-    for found, twin in zip(products, expected, strict=True):
-        assert_allclose(found[: 3 * n_out].reshape(3, n_out), twin, rtol=eps, atol=eps)
-    assert np.isnan(products[:, 3 * n_out :]).all()
+        first, stop, k0, k1 = slice_bounds(layout, plan, part, n_parts)
+        assert Slices(0, n_slices, width).columns(n_in, part, n_parts) == (k0, k1)
+        if first < stop:
+            assert (first, stop, k0, k1) == reference.slice_bounds(
+                n_in, width, n_slices, part, n_parts
+            )
+        columns.extend(range(k0, k1))
+    assert columns == list(range(n_in))
+
+
+def test_views_of_slices_equal_their_twins():
+    case, workspace, theta, *_ = sliced_case(1)
+    plan = workspace.plan
+    work = np.arange(workspace.buffer.size, dtype=np.float32)
+    columns, room, n_slices = 38, plan[codes.BUFFER_ROWS], plan[codes.N_SLICES]
+    size = n_slices * room * 5
+    products = work[plan[codes.SLICE_PRODUCT] :][: 2 * size].reshape(2, n_slices, room * 5)
+    blocks = work[plan[codes.OWN_COLUMNS] :][: 5 * 4 * columns].reshape(5, 4, columns)
+    outputs = work[plan[codes.OUTPUT] + 32 * room :][: 3 * columns].reshape(3, columns)
+    for turn in (0, 1):
+        found = slice_views(work, plan, case.layout, 3, 32, columns, turn, 1, 3)
+        assert_array_equal(found[0], reference.slice_matrix({32: outputs}, 32, columns))
+        assert_array_equal(found[1], reference.slice_products(products, turn))
+        assert_array_equal(found[2], np.ravel(reference.own_columns(blocks[1:4], 0, columns)))
+    n_upper = count_params(TWO_LAYERS[2:])
+    places = work[plan[codes.UPPER] :][: 2 * n_upper].reshape(2, n_upper)
+    for t in (0, 1, 4):
+        assert upper_offset(theta, plan, t) - plan[codes.UPPER] == reference.upper_offset(
+            n_upper, t
+        )
+        assert_array_equal(upper_weights(theta, plan, work, t), reference.upper_weights(places, t))
+    plan[[codes.N_SLICES, codes.UPPER_START]] = 0
+    assert_array_equal(upper_weights(theta, plan, work, 1), theta)
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3])
+def test_a_part_takes_its_columns_and_gives_them_back(n_parts):
+    """What parts do to their own copies in between is what theta and the slots are then."""
+    case, workspace, theta, state, matrices = sliced_case(n_parts)
+    plan, work = workspace.plan, workspace.buffer
+    expected = [matrix.copy() for matrix in matrices]
+    above = theta[4 * 70 :].copy()
+    for part in range(n_parts):
+        own = work[part * plan[codes.OWN_SIZE] :]
+        take_own(theta, state, 2, case.layout, plan, work, own, 0, part, n_parts)
+    for part in range(n_parts):
+        own = work[part * plan[codes.OWN_SIZE] :]
+        k0, k1 = choose_slices(TWO_LAYERS, 4, 4).columns(70, part, n_parts)
+        columns, upper = reference.take_own(matrices, k0, k1, case.layers, 1)
+        blocks = own[plan[codes.OWN_COLUMNS] :][: 3 * 4 * (k1 - k0)].reshape(3, 4, -1)
+        assert_array_equal(blocks, columns)
+        assert_array_equal(upper_weights(theta, plan, work, 0), upper.astype(np.float32))
+        blocks += np.array([1, 2, 3], np.float32).reshape(3, 1, 1)
+        expected = reference.move_own(expected, blocks, k0)
+        move_own(theta, state, 2, case.layout, plan, own, part, n_parts, True)
+    for number, (found, twin) in enumerate(zip(matrices, expected, strict=True), start=1):
+        assert_array_equal(found, twin)
+        assert (twin != found - number).all()
+    assert_array_equal(theta[4 * 70 :], above)
+
+
+@pytest.mark.parametrize("updates", [0, 1, 5])
+def test_weights_above_the_slices_are_published_for_the_next_step(updates):
+    """By tasks, to one of two copies; the other stays as it is while others may read it."""
+    case, workspace, theta, *_ = sliced_case(2)
+    plan, work = workspace.plan, workspace.buffer
+    n_upper = count_params(TWO_LAYERS[2:])
+    copies = work[plan[codes.UPPER] :][: 2 * n_upper].reshape(2, n_upper)
+    copies[:] = np.nan
+    take_own(theta, theta, 0, case.layout, plan, work, work, updates, 0, 2)
+    expected = copies.copy()
+    before = theta[-n_upper:].copy()
+    theta += 1
+    for task in workspace.team[0]:
+        publish(theta, case.layout, plan, work, updates + 1, task)
+    expected = reference.publish(expected, updates + 1, 0, theta[-n_upper:])
+    assert_array_equal(copies, expected)
+    assert_array_equal(copies[updates % 2], before)
+
+
+def test_tasks_find_their_parameters():
+    """In the layer below the slices a part's own columns, else theta itself; slots follow."""
+    case, workspace, theta, state, _ = sliced_case(2)
+    plan, work = workspace.plan, np.arange(workspace.buffer.size, dtype=np.float32)
+    gradient = -theta
+    for part in (0, 1):
+        own = work[part * plan[codes.OWN_SIZE] :]
+        tasks, bounds = workspace.team
+        for task in tasks[bounds[part] : bounds[part + 1]]:
+            layer, row, _, k0, k1 = task
+            size = 4 * (k1 - k0)
+            blocks = own[plan[codes.OWN_COLUMNS] :][: 5 * size].reshape(5, 4, -1)
+            twin, first, columns = reference.task_place(case.layers, layer, row, blocks[0], 1)
+            place = task_place(theta, state, gradient, case.layout, plan, own, task)
+            assert place[3:] == (first, columns)
+            assert_array_equal(place[0], twin.astype(np.float32))
+            assert_array_equal(place[1], blocks[1:4].ravel() if layer == 0 else state)
+            assert_array_equal(place[2], blocks[4].ravel() if layer == 0 else gradient)
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3])
+def test_deltas_of_slices_equal_their_twin(n_parts):
+    case, workspace, theta, *_ = sliced_case(n_parts)
+    plan, work = workspace.plan, workspace.buffer
+    rng, rows, eps = np.random.default_rng(5), 3, FEW * np.finfo(np.float32).eps
+    delta, z = normal(rng, (rows, 5), np.float32), normal(rng, (rows, 70), np.float32)
+    for part in range(n_parts):
+        own = work[part * plan[codes.OWN_SIZE] :]
+        k0, k1 = choose_slices(TWO_LAYERS, 4, 4).columns(70, part, n_parts)
+        room, size = plan[codes.BUFFER_ROWS], rows * (k1 - k0)
+        at = room * case.layout[1, codes.WIDTH_OFFSET]
+        own[plan[codes.DELTA] + at :][: delta.size] = delta.ravel()
+        own[plan[codes.OUTPUT] + room * k0 :][:size] = np.tanh(z[:, k0:k1]).ravel()
+        slice_back(theta, case.layout, plan, case.constants, work, own, rows, part, n_parts)
+        found = own[plan[codes.DELTA] + room * k0 :][:size].reshape(rows, -1)
+        W = widen(case.layers[1][0])
+        twin = reference.slice_back(widen(delta), W, widen(z), "tanh", k0, k1)
+        assert_allclose(found, twin, rtol=0, atol=eps * np.abs(W).sum(1).max())
 
 
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 7, 64])
-@pytest.mark.parametrize("n_slices", [0, 2, 3])
-def test_tasks_cover_every_parameter_once(n_slices, n_parts):
-    """Rows of a slice are told from where their slice begins, others from the first input on."""
+@pytest.mark.parametrize("cut", [NO_SLICES, Slices(0, 2, 250), Slices(0, 3, 167), Slices(1, 2, 5)])
+def test_tasks_cover_every_parameter_once(cut, n_parts):
+    """Above and in the sliced layer whole rows, in the layer below rows of its slices' columns."""
     sizes = (500, 9, 30, 4)
-    tasks, bounds = task_table(sizes, n_parts, 32, n_slices)
+    tasks, bounds = task_table(sizes, n_parts, 32, cut)
     assert bounds[0] == 0
     assert bounds[-1] == len(tasks)
     assert len(bounds) == n_parts + 1
-    owners = [np.zeros(n_in + 1, np.int64) for n_in in sizes[:-1]]
-    for layer, row_0, row_1, input_0, input_1 in tasks:
-        owners[layer][row_0:row_1] += 1
-        assert input_0 <= row_0 < row_1 <= max(input_1, sizes[layer] + 1 if not input_0 else 0)
-    assert all((rows == 1).all() for rows in owners)
+    owners = [np.zeros((n_in + 1, n_out), np.int64) for n_in, n_out in pairwise(sizes)]
+    for layer, row_0, row_1, k0, k1 in tasks:
+        block = owners[layer][row_0:row_1]
+        if layer < cut.layer:
+            block = block[:, k0:k1]
+        elif cut.count and layer == cut.layer:
+            assert k0 <= row_0 < row_1 <= k1 + (k1 == sizes[layer])
+        assert block.size
+        block += 1
+    assert all((block == 1).all() for block in owners)
+
+
+SLICED = [
+    ((784, 16, 16, 10), 32, 0),  # a wide input
+    ((784, 100, 10), 128, 0),
+    ((20, 64, 64, 1), 64, 1),  # the first two layers have most of the work
+    ((30, 100, 2), 32, 1),
+    ((64, 100, 10), 200, 1),
+]
+WHOLE = [
+    ((20, 64, 64, 64, 1), 64),  # the layers above would be too much to do twice
+    ((784, 512, 512, 10), 128),
+    ((30, 16, 2), 32),  # too narrow
+    ((20, 64, 64, 1), 512),  # gradients of groups need less
+    ((8, 8), 4),
+]
+
+
+@pytest.mark.parametrize(("sizes", "rows", "layer"), SLICED)
+def test_a_layer_with_most_of_the_work_is_sliced(sizes, rows, layer):
+    slices = choose_slices(sizes, 4, rows)
+    assert slices.layer == layer
+    assert slices.count in (2, 4)
+    assert (slices.count - 1) * slices.width < sizes[layer] <= slices.count * slices.width
+
+
+@pytest.mark.parametrize(("sizes", "rows"), WHOLE)
+def test_layers_are_left_whole_where_slices_would_not_pay(sizes, rows):
+    assert choose_slices(sizes, 4, rows) == NO_SLICES
 
 
 @both_precisions
@@ -1331,7 +1566,7 @@ def test_a_run_is_copied_and_no_more(size, dtype):
 def test_asking_for_memory_changes_nothing():
     x = np.arange(40.0)
     before = x.copy()
-    standalone(network.prefetch_row)(x, 3, 30)
+    standalone(gather.prefetch_row)(x, 3, 30)
     assert_array_equal(x, before)
 
 
@@ -1800,21 +2035,20 @@ SMALL_BLOCKS = {"FEWEST_BLOCK_ROWS": 3, "BLOCK_BYTES": 1, "LOSS_ROWS": 4}
 WAYS = {
     "own rows": (SIZES, 29, SMALL_BLOCKS),
     "groups": (SIZES, 37, {**SMALL_BLOCKS, "FEWEST_GROUPED_ROWS": 8, "GROUP_ROWS": 4}),
-    "slices of the input": (
-        (13, 4, 5, 3),
-        29,
-        {**SMALL_BLOCKS, "SLICED_COLUMNS": 9, "SLICE_COLUMNS": 4},
-    ),
+    "slices of the input": ((13, 4, 5, 3), 29, {**SMALL_BLOCKS, "SLICE_COLUMNS": 4}),
+    "slices of the second layer": ((5, 40, 4, 3), 29, {**SMALL_BLOCKS, "SLICE_VECTORS": 1}),
     "together": ((5, 37, 3, 18, 4), 29, {"LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
 }
 if not INTERPRETED:
     WAYS |= {
         "rows of real groups": (SIZES, 1600, {"BLOCK_BYTES": 1}),
         "a really wide input": ((800, 17, 5), 37, {}),
+        "slices of two real layers": ((20, 130, 64, 3), 37, {}),
+        "slices of the last layer, one row": ((20, 130, 3), 1, {}),
         "one row of a wide input": ((800, 17, 5), 1, {}),
         "a really wide network": (DEEP, 37, {}),
         "one row of a wide network": (DEEP, 1, {}),
-        "a wide network of one layer": ((258, 257), 37, {}),
+        "a wide network of one layer": ((130, 520), 37, {}),
     }
 every_way = pytest.mark.parametrize("way", WAYS)
 
@@ -1843,7 +2077,8 @@ def test_the_ways_are_the_ones_they_are_called(way, monkeypatch):
     options = {"rows": len(case.X), "n_parts": 2, "n_target": 1, "gather": False}
     plan = Workspace(case.sizes, case.dtype, **options).plan
     assert (plan[codes.TOGETHER] == 1) == ("wide network" in way or "together" in way)
-    assert (plan[codes.N_SLICES] > 1) == ("input" in way)
+    assert (plan[codes.N_SLICES] > 1) == ("input" in way or "slices" in way)
+    assert (plan[codes.SLICED_LAYER] == 1) == ("layer" in way and "slices" in way)
     assert (plan[codes.N_GROUPS] > 1) == ("group" in way)
     if case.sizes == SIZES:
         assert plan[codes.BLOCK_ROWS] < len(case.X) / max(1, plan[codes.N_GROUPS])
@@ -1863,7 +2098,7 @@ def test_products_have_the_scratch_that_they_may_destroy(way, n_parts, monkeypat
             products = [(rows, n_in, False), (rows, n_out, False)]
             if workspace.plan[codes.N_GROUPS]:
                 products.append((n_in, workspace.plan[codes.BLOCK_ROWS], True))
-            for task, k0, k1, *_ in workspace.tasks:
+            for task, k0, k1, *_ in (*workspace.team[0], *workspace.alone[0]):
                 if task == layer:
                     products.append((min(k1, n_in) - k0, rows, True))
             for n, depth, a_transposed in products:
@@ -1987,8 +2222,8 @@ def calls(dtype):
         updates.apply_update: (codes.ADAM, x, x, x, x, x, x, True),
         dense.dense_backward_params_rows: (matrix, matrix, 0, 1, False, matrix.copy(), scratch),
         finite.all_finite: (x,),
-        network.copy_rows: (x, 4, order, 0, True, x.copy(), 3),
-        network.copy_slices: (x, 4, order, 0, True, 3, 3, 2, 0, 4, x.copy()),
+        gather.copy_rows: (x, 4, order, 0, True, x.copy(), 3),
+        gather.copy_slices: (x, 4, order, 0, True, 3, 3, 2, 0, 4, x.copy()),
         network.weigh_losses: (x, x, order, False, 0),
         network.scale_rows: (matrix, number, x, order, False, 0),
         network.add_penalties: (x, x, x),

@@ -1,0 +1,48 @@
+"""Copies of a mini-batch's rows, which lie here and there in X."""
+
+from fastmlp.kernels._jit import inline, loop
+from fastmlp.kernels.simd import copy_run, line_size, prefetch
+
+# Elements of X that are asked for before they are copied, and rows at least: random rows of a
+# large X are in no cache, and the processor cannot foresee them.
+ELEMENTS_AHEAD = 512
+ROWS_AHEAD = 2
+
+
+@loop
+def copy_rows(source, n_columns, order, start, ordered, copied, rows):
+    """Overwrite the first `rows` rows of the flat matrix `copied` by rows of the flat `source`.
+
+    Row r comes from row ``order[start + r]`` if `ordered`, else from row ``start + r``.
+    """
+    if not ordered:
+        copy_run(source, start * n_columns, copied, 0, rows * n_columns)
+        return
+    ahead = max(ROWS_AHEAD, ELEMENTS_AHEAD // n_columns)
+    for r in range(rows):
+        if start + r + ahead < order.size:
+            prefetch_row(source, order[start + r + ahead] * n_columns, n_columns)
+        copy_run(source, order[start + r] * n_columns, copied, r * n_columns, n_columns)
+
+
+@loop
+def copy_slices(source, n_columns, order, start, ordered, rows, room, width, k0, k1, copied):
+    """Overwrite slices of the flat matrix `copied` by columns ``k0 : k1`` of rows of `source`.
+
+    Rows are those of `copy_rows`. A slice is `width` columns, the last one what is left; that from
+    column k on becomes a matrix of its own, which begins at element ``room * k``.
+    """
+    for r in range(rows):
+        row = order[start + r] if ordered else start + r
+        if ordered and start + r + ROWS_AHEAD < order.size:
+            prefetch_row(source, order[start + r + ROWS_AHEAD] * n_columns + k0, k1 - k0)
+        for k in range(k0, k1, width):
+            size = min(width, k1 - k)
+            copy_run(source, row * n_columns + k, copied, room * k + r * size, size)
+
+
+@inline
+def prefetch_row(source, offset, size):
+    """Ask for the cache lines of `size` elements of a vector, from `offset` on."""
+    for j in range(0, size, line_size(source)):
+        prefetch(source, offset + j)

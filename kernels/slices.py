@@ -1,0 +1,214 @@
+"""Where a layer's input is cut into slices: what each part of a team has to itself.
+
+Of the sliced layer, the first or the second, a part has its slices' columns of the input and rows
+of the weights. Are they outputs of a layer below, it has the columns of that layer's parameters
+too, in a copy of its own while the sweep lasts (`move_own`). Others read only the products.
+
+Layers above are computed by every part for all rows, which is little. One part updates each of
+their weights and hands them to all (`publish`).
+"""
+
+from fastmlp.kernels import codes
+from fastmlp.kernels._jit import inline
+from fastmlp.kernels.dense import dense_backward_input_block, dense_forward_block, part_bounds
+from fastmlp.kernels.gather import copy_rows, copy_slices
+from fastmlp.kernels.gemm import multiply
+from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, copy_run, matrix, vector
+from fastmlp.kernels.views import input_rows, layer_rows, layer_weights, product_scratch
+
+
+@inline
+def slice_bounds(layout, plan, part, n_parts):
+    """First and last + 1 of a part's slices, then of their columns."""
+    first, stop = part_bounds(plan[codes.N_SLICES], part, n_parts)
+    n_in = layout[plan[codes.SLICED_LAYER], codes.N_IN]
+    width = plan[codes.SLICE_WIDTH]
+    return first, stop, min(first * width, n_in), min(stop * width, n_in)
+
+
+@inline
+def slice_matrix(own, base, plan, rows, k, columns):
+    """View of columns of slices, from `k` on: inputs, outputs, deltas or slopes, by `base`."""
+    return matrix(own, plan[base] + plan[codes.BUFFER_ROWS] * k, rows, columns)
+
+
+@inline
+def slice_products(work, plan, n_out, turn):
+    """View of the products of all slices, a row each.
+
+    There are two places for them, which the chunks of a team take in `turn`, 0 or 1: a part may
+    begin the next chunk while others still read.
+    """
+    n_slices = plan[codes.N_SLICES]
+    size = plan[codes.BUFFER_ROWS] * n_out
+    return matrix(work, plan[codes.SLICE_PRODUCT] + turn * n_slices * size, n_slices, size)
+
+
+@inline
+def own_columns(own, layout, plan, first, count, columns):
+    """View of `count` matrices like a part's own columns of [W; b] of the layer below the slices.
+
+    Number 0 holds the parameters, 1 to 3 the optimizer's slots and 4 the gradient.
+    """
+    size = (layout[0, codes.N_IN] + 1) * columns
+    return vector(own, plan[codes.OWN_COLUMNS] + first * size, count * size)
+
+
+@inline
+def move_own(theta, state, n_slots, layout, plan, own, part, n_parts, back):
+    """Copy a part's columns of the layer below the slices, and their slots, to itself, or back.
+
+    In theta other parts' columns are next to them in every row, so that cores would take cache
+    lines from each other at every update.
+    """
+    _, _, k0, k1 = slice_bounds(layout, plan, part, n_parts)
+    columns = k1 - k0
+    n_out = layout[0, codes.N_OUT]
+    for number in range(1 + n_slots):
+        block = own_columns(own, layout, plan, number, 1, columns)
+        x = vector(theta, 0, theta.size)
+        if number > 0:
+            x = vector(state, (number - 1) * theta.size, theta.size)
+        for r in range(layout[0, codes.N_IN] + 1):
+            if back:
+                copy_run(block, r * columns, x, r * n_out + k0, columns)
+            else:
+                copy_run(x, r * n_out + k0, block, r * columns, columns)
+
+
+@inline
+def take_own(theta, state, n_slots, layout, plan, work, own, t, part, n_parts):
+    """Begin a sweep after t updates: copy what a part has to itself, and part 0 what all read."""
+    if part == 0:
+        start = plan[codes.UPPER_START]
+        copy_run(theta, start, work, upper_offset(theta, plan, t), theta.size - start)
+    if plan[codes.SLICED_LAYER]:
+        move_own(theta, state, n_slots, layout, plan, own, part, n_parts, False)
+
+
+@inline
+def slice_pass(
+    theta,
+    X,
+    order,
+    layout,
+    plan,
+    constants,
+    work,
+    own,
+    turn,
+    start,
+    rows,
+    part,
+    n_parts,
+    saving,
+):
+    """Make a part's slices of the sliced layer's input, and multiply them by their weights.
+
+    Overwrites the part's own slices and their products, of which the last starts from the bias.
+    May destroy the scratch of `part`.
+    """
+    layer = plan[codes.SLICED_LAYER]
+    n_out = layout[layer, codes.N_OUT]
+    n_columns = layout[0, codes.N_IN]
+    ordered = plan[codes.GATHER] == 1
+    first, stop, k0, k1 = slice_bounds(layout, plan, part, n_parts)
+    if first == stop:
+        return
+    columns = k1 - k0
+    room = plan[codes.BUFFER_ROWS]
+    width = plan[codes.SLICE_WIDTH]
+    scratch = product_scratch(work, plan, part)
+    if layer == 0:
+        copied = vector(own, plan[codes.INPUT], room * n_columns)
+        copy_slices(X, n_columns, order, start, ordered, rows, room, width, k0, k1, copied)
+    else:
+        if ordered:
+            copied = vector(own, plan[codes.INPUT], rows * n_columns)
+            copy_rows(X, n_columns, order, start, True, copied, rows)
+        below = own_columns(own, layout, plan, 0, 1, columns)
+        dense_forward_block(
+            input_rows(X, own, plan, layout, start, 0, rows),
+            0,
+            matrix(below, 0, n_columns, columns),
+            vector(below, n_columns * columns, columns),
+            layout[0, codes.ACTIVATION],
+            constants[codes.ACTIVATION_PARAMETERS],
+            slice_matrix(own, codes.OUTPUT, plan, rows, k0, columns),
+            slice_matrix(own, codes.SLOPE, plan, rows, k0, columns),
+            saving,
+            0,
+            rows,
+            0,
+            columns,
+            scratch,
+        )
+    W, b = layer_weights(theta, 0, layout, layer)
+    products = slice_products(work, plan, n_out, turn)
+    for s in range(first, stop):
+        k = s * width
+        depth = min(width, k1 - k)
+        if layer == 0:
+            A = slice_matrix(own, codes.INPUT, plan, rows, k, depth)
+        else:
+            A = matrix(own, plan[codes.OUTPUT] + room * k0 + k - k0, rows, columns)
+        B = matrix(W, k * n_out, depth, n_out)
+        product = matrix(products, s * products.shape[1], rows, n_out)
+        origin = FROM_ROW if s == plan[codes.N_SLICES] - 1 else FROM_ZERO
+        multiply(A, 0, 0, B, 0, 0, origin, b, product, 0, 0, rows, n_out, depth, scratch)
+
+
+@inline
+def slice_back(theta, layout, plan, constants, work, own, rows, part, n_parts):
+    """Take the deltas of a sliced second layer back to a part's own slices of its input."""
+    n_out = layout[1, codes.N_OUT]
+    first, stop, k0, k1 = slice_bounds(layout, plan, part, n_parts)
+    if first == stop:
+        return
+    columns = k1 - k0
+    W, _ = layer_weights(theta, 0, layout, 1)
+    dense_backward_input_block(
+        layer_rows(own, codes.DELTA, plan, layout, 1, 0, rows),
+        matrix(W, k0 * n_out, columns, n_out),
+        slice_matrix(own, codes.OUTPUT, plan, rows, k0, columns),
+        slice_matrix(own, codes.SLOPE, plan, rows, k0, columns),
+        layout[0, codes.ACTIVATION],
+        constants[codes.ACTIVATION_PARAMETERS],
+        slice_matrix(own, codes.DELTA, plan, rows, k0, columns),
+        0,
+        rows,
+        0,
+        columns,
+        product_scratch(work, plan, part),
+    )
+
+
+@inline
+def upper_offset(theta, plan, t):
+    """Where parts that repeat the layers above the slices find their weights after t updates.
+
+    Two copies in the workspace take turns: whoever updates the weights, those that others may
+    still be reading stay as they are.
+    """
+    return plan[codes.UPPER] + t % 2 * (theta.size - plan[codes.UPPER_START])
+
+
+@inline
+def upper_weights(theta, plan, work, t):
+    """View of theta from `codes.UPPER_START` on; with slices, of the copy after t updates."""
+    size = theta.size - plan[codes.UPPER_START]
+    if plan[codes.N_SLICES]:
+        return vector(work, upper_offset(theta, plan, t), size)
+    return vector(theta, 0, size)
+
+
+@inline
+def publish(theta, layout, plan, work, t, task):
+    """Copy a task's part of the weights above the slices to where they are looked for next."""
+    start = plan[codes.UPPER_START]
+    offset = layout[task[codes.LAYER], codes.W_OFFSET]
+    n_out = layout[task[codes.LAYER], codes.N_OUT]
+    if offset >= start:
+        offset += task[codes.ROW_0] * n_out
+        size = (task[codes.ROW_1] - task[codes.ROW_0]) * n_out
+        copy_run(theta, offset, work, upper_offset(theta, plan, t) + offset - start, size)

@@ -1,0 +1,43 @@
+"""Views of a layer's parameters, and of the pieces of the workspace, by layout and plan."""
+
+from fastmlp.kernels import codes
+from fastmlp.kernels._jit import inline
+from fastmlp.kernels.simd import matrix, vector
+
+
+@inline
+def layer_weights(theta, start, layout, layer):
+    """Views of W and b of one layer in a vector that holds theta from element `start` on."""
+    n_in = layout[layer, codes.N_IN]
+    n_out = layout[layer, codes.N_OUT]
+    offset = layout[layer, codes.W_OFFSET] - start
+    return matrix(theta, offset, n_in, n_out), vector(theta, offset + n_in * n_out, n_out)
+
+
+@inline
+def layer_rows(work, base, plan, layout, layer, first, rows):
+    """View of rows of a layer's outputs, deltas or slopes, by `base` of the plan."""
+    n_out = layout[layer, codes.N_OUT]
+    offset = plan[base] + plan[codes.BUFFER_ROWS] * layout[layer, codes.WIDTH_OFFSET]
+    return matrix(work, offset + first * n_out, rows, n_out)
+
+
+@inline
+def input_rows(X, work, plan, layout, start, at, rows):
+    """View of rows of the input: of X, in place, or of where `copy_rows` has copied them."""
+    n_in = layout[0, codes.N_IN]
+    if plan[codes.GATHER]:
+        return matrix(work, plan[codes.INPUT] + at * n_in, rows, n_in)
+    return matrix(X, start * n_in, rows, n_in)
+
+
+@inline
+def part_scratch(work, plan, part, offset, size):
+    """View of a piece of a part's scratch."""
+    return vector(work, plan[codes.SCRATCH] + part * plan[codes.SCRATCH_SIZE] + offset, size)
+
+
+@inline
+def product_scratch(work, plan, part):
+    """View of what the products of a part may destroy."""
+    return part_scratch(work, plan, part, 0, plan[codes.LOSS_TERMS])
