@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmlp.kernels import codes, epoch
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
+from fastmlp.kernels.updates import update_address
 from fastmlp.pace import SECONDS_ALONE, Pace, first_flops
 from fastmlp.workspace import Workspace, chunk_rows, chunk_table, count_weights
 
@@ -97,6 +98,7 @@ class Sweep:
         hyper = np.zeros(len(codes.HYPERPARAMETERS))
         if optimizer is not None:
             workspace.plan[codes.OPTIMIZER] = optimizer.code
+            workspace.plan[codes.UPDATE_AT] = update_address(optimizer.code, dtype)
             workspace.plan[codes.N_SLOTS] = optimizer.n_slots
             hyper = optimizer.hyperparameters()
         constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(sizes) - 1, dtype)

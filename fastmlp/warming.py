@@ -6,6 +6,7 @@ import numpy as np
 
 from fastmlp.kernels._jit import cache_directory
 from fastmlp.kernels.threads import available_cores
+from fastmlp.kernels.updates import UPDATES, update_address
 from fastmlp.network import MLP
 from fastmlp.result import Status
 from fastmlp.solvers import LBFGS
@@ -49,6 +50,8 @@ def warmup(dtypes=("float32",)) -> Path | None:
     nets = [MLP([1, 1], dtype=dtype) for dtype in dtypes]
     X, y = np.zeros((2, 1)), np.zeros(2)
     for net in nets:
+        for code in UPDATES:
+            update_address(code, net.dtype)
         for n_threads in (1, 2)[: available_cores()]:
             result = net.fit(X, y, epochs=1, l2=1e-4, n_threads=n_threads)
             if result.status is Status.INTERRUPTED:

@@ -33,7 +33,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import NativeLowering, NopythonRewrites
 from numba.core.types import Array, Integer, StarArgTuple, Type, int64, none, unliteral, void
 from numba.extending import intrinsic
 
@@ -76,6 +76,13 @@ class _WorkerLibrary(_WholeLibrary):
     """The code of a worker, whose loops and tiles are optimized already: the rest calls them."""
 
     effort: ClassVar[dict] = {"opt": 1, "loop_vectorize": False}
+
+
+class _LoopLibrary(_WholeLibrary):
+    """The code of a loop: it becomes machine code as part of the kernels that call it."""
+
+    def _finalize_final_module(self):
+        self._finalized = True
 
 
 class _PartLibrary(_WholeLibrary):
@@ -132,7 +139,7 @@ class _PartLowering(NativeLowering):
         state.flags.no_cpython_wrapper = True
         state.flags.no_cfunc_wrapper = True
         # Loops vectorize only in a function of their own, which is optimized right here.
-        library = _WholeLibrary if state.func_id.func in _loops else _PartLibrary
+        library = _LoopLibrary if state.func_id.func in _loops else _PartLibrary
         state.library = library(state.targetctx.codegen(), state.func_id.func_qualname)
         super().run_pass(state)
         if not state.flags.forceinline:
@@ -169,16 +176,21 @@ class _WorkerLowering(_WholeLowering):
 
 
 class _EntryCompiler(Compiler):
-    """Numba's compiler, with `lowering` for its last step."""
+    """Numba's compiler, with `lowering` for its last step.
+
+    Without its search for whole-array expressions, of which kernels have none.
+    """
 
     lowering = _WholeLowering
 
     def define_pipelines(self):
         pipelines = super().define_pipelines()
         for pipeline in pipelines:
-            for i, (step, description) in enumerate(pipeline.passes):
-                if step is NativeLowering:
-                    pipeline.passes[i] = (self.lowering, description)
+            pipeline.passes = [
+                (self.lowering if step is NativeLowering else step, description)
+                for step, description in pipeline.passes
+                if step is not NopythonRewrites
+            ]
         return pipelines
 
 

@@ -22,7 +22,7 @@ so the number of parts never changes a bit of the result.
 """
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import inline, loop
+from fastmlp.kernels._jit import call_worker, inline, loop
 from fastmlp.kernels.activations import activation_backward, softmax_backward_rows
 from fastmlp.kernels.dense import (
     activate_block,
@@ -43,7 +43,6 @@ from fastmlp.kernels.slices import (
     upper_weights,
 )
 from fastmlp.kernels.team import barrier
-from fastmlp.kernels.updates import apply_update
 from fastmlp.kernels.views import (
     input_rows,
     layer_rows,
@@ -555,8 +554,8 @@ def update_task(theta, state, layout, plan, work, g, offset, columns, task, part
         if r0 < r1:
             first = offset + r0 * columns
             size = (r1 - r0) * columns
-            apply_update(
-                plan[codes.OPTIMIZER],
+            call_worker(
+                plan[codes.UPDATE_AT],
                 vector(theta, first, size),
                 vector(g, r0 * columns, size),
                 vector(state, first if plan[codes.N_SLOTS] > 0 else 0, size),

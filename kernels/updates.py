@@ -8,10 +8,13 @@ that it would read an element anew, and waiting for a store across two cache lin
 longer than the rest of an update.
 """
 
+import functools
+
 import numpy as np
+from numba import types
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import entry, inline, loop
+from fastmlp.kernels._jit import call_worker, entry, inline, loop, worker
 from fastmlp.kernels.simd import vector
 
 
@@ -239,44 +242,80 @@ def update_coefficients(code, hyper, learning_rate, t, coefficients):
         coefficients[7] = np.sqrt(complement(hyper[4], t))
 
 
-@inline
-def apply_update(code, theta, gradient, slot_1, slot_2, slot_3, coefficients, is_weight):
-    """Do one update of the optimizer `code` on one part of theta.
+# An update of each optimizer on one part of theta, all with the same arguments, so that the
+# training loop calls it by address and a fit compiles its own optimizer alone. `c` are the
+# coefficients of `update_coefficients`; the slots are the optimizer's state, of which it neither
+# reads nor writes more than it has. Weight decay applies where `is_weight`, not to biases.
 
-    `coefficients` are those of `update_coefficients`; the slots are the optimizer's state, of
-    which it neither reads nor writes more than it has. Weight decay applies where `is_weight`,
-    not to biases.
-    """
-    c = coefficients
-    if code == codes.SGD:
-        sgd_update(theta, gradient, slot_1, c[0], c[1], c[2])
-    elif code == codes.ADAGRAD:
-        adagrad_update(theta, gradient, slot_1, c[0], c[1])
-    elif code == codes.RMSPROP:
-        rmsprop_update(theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4])
-    elif code == codes.ADAM:
-        decay = c[7] if is_weight else theta.dtype.type(1.0)
-        adam_update(
-            theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay
-        )
-    elif code == codes.AMSGRAD:
-        decay = c[7] if is_weight else theta.dtype.type(1.0)
-        amsgrad_update(
-            theta, gradient, slot_1, slot_2, slot_3, c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay
-        )
-    elif code == codes.NADAM:
-        nadam_update(
-            theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
-        )
+
+@worker
+def sgd(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
+    """Do `sgd_update`."""
+    sgd_update(theta, gradient, slot_1, c[0], c[1], c[2])
+
+
+@worker
+def adagrad(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
+    """Do `adagrad_update`."""
+    adagrad_update(theta, gradient, slot_1, c[0], c[1])
+
+
+@worker
+def rmsprop(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
+    """Do `rmsprop_update`."""
+    rmsprop_update(theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4])
+
+
+@worker
+def adam(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
+    """Do `adam_update`."""
+    decay = c[7] if is_weight else theta.dtype.type(1.0)
+    adam_update(theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay)
+
+
+@worker
+def amsgrad(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
+    """Do `amsgrad_update`."""
+    decay = c[7] if is_weight else theta.dtype.type(1.0)
+    amsgrad_update(
+        theta, gradient, slot_1, slot_2, slot_3, c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay
+    )
+
+
+@worker
+def nadam(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
+    """Do `nadam_update`."""
+    nadam_update(theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+
+
+UPDATES = {
+    codes.SGD: sgd,
+    codes.ADAGRAD: adagrad,
+    codes.RMSPROP: rmsprop,
+    codes.ADAM: adam,
+    codes.AMSGRAD: amsgrad,
+    codes.NADAM: nadam,
+}
+
+
+@functools.cache
+def update_address(code, dtype):
+    """Address of the update of the optimizer `code` in `dtype`, compiled or loaded on first use."""
+    number = types.float32 if np.dtype(dtype) == np.float32 else types.float64
+    vectors = [types.Array(number, 1, "C")] * 6
+    return UPDATES[code].address(*vectors, types.int64)
 
 
 @entry
-def update_vector(code, theta, gradient, state, hyper, learning_rate, t):
-    """Do update number `t` on a whole vector of weights; `state` holds its slots, one by one."""
+def update_vector(update_at, code, theta, gradient, state, hyper, learning_rate, t):
+    """Do update number `t` on a whole vector of weights; `state` holds its slots, one by one.
+
+    `update_at` is the `update_address` of the optimizer `code`.
+    """
     n = theta.size
     slot_1 = vector(state, 0, n)
     slot_2 = vector(state, n if state.size > n else 0, n)
     slot_3 = vector(state, 2 * n if state.size > 2 * n else 0, n)
     coefficients = np.empty(codes.N_COEFFICIENTS, theta.dtype)
     update_coefficients(code, hyper, learning_rate, t, coefficients)
-    apply_update(code, theta, gradient, slot_1, slot_2, slot_3, coefficients, True)
+    call_worker(update_at, theta, vector(gradient, 0, n), slot_1, slot_2, slot_3, coefficients, 1)

@@ -46,7 +46,7 @@ from fastmlp.kernels import (
     updates,
     views,
 )
-from fastmlp.kernels._jit import standalone
+from fastmlp.kernels._jit import call_worker, standalone
 from fastmlp.sweep import Tables, Update, run_sweep
 from fastmlp.workspace import (
     NO_SLICES,
@@ -84,7 +84,6 @@ part_bounds = standalone(dense.part_bounds)
 adam_update = standalone(updates.adam_update)
 update_coefficients = standalone(updates.update_coefficients)
 complement = standalone(updates.complement)
-apply_update = standalone(updates.apply_update)
 block_share = standalone(network.block_share)
 layer_share = standalone(network.layer_share)
 output_backward = standalone(network.output_backward)
@@ -141,6 +140,11 @@ def sums_width(A):
 @standalone
 def block_run(matrix, i0, rows, j0, columns, run):
     return dense.block_run(matrix, i0, rows, j0, columns, run).copy()
+
+
+@standalone
+def apply_update(at, theta, gradient, slot_1, slot_2, slot_3, coefficients, is_weight):
+    call_worker(at, theta, gradient, slot_1, slot_2, slot_3, coefficients, is_weight)
 
 
 @standalone
@@ -1183,7 +1187,8 @@ def run_updates(optimizer, hyper, theta, gradients, is_weight, learning_rate):
     code, coefficients = code_of(optimizer), np.full(codes.N_COEFFICIENTS, np.nan, theta.dtype)
     for t, gradient in enumerate(gradients, start=1):
         update_coefficients(code, hyper_vector(hyper), learning_rate, t, coefficients)
-        apply_update(code, theta, gradient, *slots, coefficients, is_weight)
+        at = updates.update_address(code, theta.dtype)
+        apply_update(at, theta, gradient, *slots, coefficients, is_weight)
     return theta
 
 
@@ -1247,7 +1252,8 @@ def test_update_vector_equals_its_twin(optimizer, hyper):
             optimizer, expected, gradient, slots, hyper, 0.01, t
         )
         code, numbers = code_of(optimizer), hyper_vector(hyper)
-        updates.update_vector.serial(code, theta, gradient, state, numbers, 0.01, t)
+        at = updates.update_address(code, theta.dtype)
+        updates.update_vector.serial(at, code, theta, gradient, state, numbers, 0.01, t)
     assert_allclose(theta, expected, rtol=0, atol=1e-14)
     # Momentum and squares alike: some ten roundings of numbers of a few units.
     assert_allclose(state, np.concatenate(slots)[: state.size], rtol=0, atol=1e-13)
@@ -1824,6 +1830,7 @@ class Case:
         workspace.buffer[:] = np.nan
         workspace.plan[codes.LOSS] = self.loss_code
         workspace.plan[codes.OPTIMIZER] = code_of(optimizer)
+        workspace.plan[codes.UPDATE_AT] = updates.update_address(code_of(optimizer), dtype)
         workspace.plan[codes.N_SLOTS] = n_slots(optimizer, hyper)
         chunks = chunk_table(n_rows, batch_rows, chunk_rows)
         weights = np.empty(0)
@@ -2219,7 +2226,6 @@ def calls(dtype):
         updates.adam_update: (x, x, x, x, *[number] * 8),
         updates.amsgrad_update: (x, x, x, x, x, *[number] * 8),
         updates.nadam_update: (x, x, x, x, *[number] * 8),
-        updates.apply_update: (codes.ADAM, x, x, x, x, x, x, True),
         dense.dense_backward_params_rows: (matrix, matrix, 0, 1, False, matrix.copy(), scratch),
         finite.all_finite: (x,),
         gather.copy_rows: (x, 4, order, 0, True, x.copy(), 3),

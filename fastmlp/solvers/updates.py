@@ -31,6 +31,7 @@ class Updates(Solver):
         threads.run(
             updates.update_vector,
             1,
+            updates.update_address(optimizer.code, x.dtype),
             optimizer.code,
             x,
             state["gradient"],
