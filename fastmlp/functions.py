@@ -7,6 +7,7 @@ import numpy as np
 from fastmlp.kernels import codes
 from fastmlp.least_squares import LeastSquares
 from fastmlp.objective import evaluate
+from fastmlp.order import random_order
 from fastmlp.solvers.function import Function
 from fastmlp.sweep import SpareSweep
 from fastmlp.validation import as_real
@@ -79,7 +80,7 @@ class NetworkFunction(Function):
         if self._batch_rows == self._n_rows:
             return self
         if self._next >= self._order.size:
-            self._order, self._next = self.rng.permutation(self._n_rows), 0
+            self._order, self._next = random_order(self.rng, self._n_rows), 0
         rows = self._order[self._next : self._next + self._batch_rows]
         self._next += self._batch_rows
         return _Batch(self, rows)

@@ -9,6 +9,7 @@ from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.kernels import codes, vectors
 from fastmlp.monitor import Stop
 from fastmlp.objective import is_finite
+from fastmlp.order import random_order
 from fastmlp.result import FitResult, Status
 from fastmlp.schedules import Schedule
 from fastmlp.solvers import Solver, Updates, check_solvers
@@ -230,8 +231,10 @@ def run_stochastic(
         for _ in range(n_epochs - keeper.done):
             order = None
             if gather:
-                replacement = shuffle == "replacement"
-                order = rng.integers(0, n_rows, n_rows) if replacement else rng.permutation(n_rows)
+                if shuffle == "replacement":
+                    order = rng.integers(0, n_rows, n_rows)
+                else:
+                    order = random_order(rng, n_rows)
             if update is None or changes_rate:
                 rates = optimizer.learning_rates(n_updates, sweep.n_updates, sweep.n_updates)
                 update = Update(state, rates, largest_norm)

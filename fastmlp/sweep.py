@@ -95,12 +95,15 @@ class Sweep:
             slopes=any(code in KEPT_SLOPES for code in net._layout[:, codes.ACTIVATION]),
         )
         workspace.plan[codes.LOSS] = problem.loss_code
+        workspace.plan[codes.PENALIZED] = problem.l1 > 0 or problem.l2 > 0
         hyper = np.zeros(len(codes.HYPERPARAMETERS))
         if optimizer is not None:
             workspace.plan[codes.OPTIMIZER] = optimizer.code
             workspace.plan[codes.UPDATE_AT] = update_address(optimizer.code, dtype)
             workspace.plan[codes.N_SLOTS] = optimizer.n_slots
             hyper = optimizer.hyperparameters()
+            decay = hyper[codes.HYPERPARAMETERS.index("weight_decay")]
+            workspace.plan[codes.DECAYS] = decay > 0
         constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(sizes) - 1, dtype)
         constants[codes.LOSS_PARAMETER] = problem.loss_parameter
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2

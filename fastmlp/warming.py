@@ -53,7 +53,7 @@ def warmup(dtypes=("float32",)) -> Path | None:
         for code in UPDATES:
             update_address(code, net.dtype)
         for n_threads in (1, 2)[: available_cores()]:
-            result = net.fit(X, y, epochs=1, l2=1e-4, n_threads=n_threads)
+            result = net.fit(X, y, epochs=1, batch_size=1, l2=1e-4, n_threads=n_threads)
             if result.status is Status.INTERRUPTED:
                 raise KeyboardInterrupt
             net.predict(X, n_threads=n_threads)

@@ -1,12 +1,28 @@
-"""Copies of a mini-batch's rows, which lie here and there in X."""
+"""The order of an epoch's rows, and copies of a mini-batch of them, here and there in X."""
 
-from fastmlp.kernels._jit import inline, loop
+import numpy as np
+
+from fastmlp.kernels._jit import entry, inline, loop
 from fastmlp.kernels.simd import copy_run, line_size, prefetch
 
 # Elements of X that are asked for before they are copied, and rows at least: random rows of a
 # large X are in no cache, and the processor cannot foresee them.
 ELEMENTS_AHEAD = 512
 ROWS_AHEAD = 2
+
+
+@entry
+def shuffle(uniform, order):
+    """Overwrite `order` by a random permutation of 0, 1, ..., one of all with equal chances.
+
+    Reads as many numbers of the uniform distribution on [0, 1) as there are rows, in float64.
+    Element i goes to a random place of the first i + 1, and what was there to place i: Fisher and
+    Yates's shuffle, inside out (Knuth, The Art of Computer Programming 2, section 3.4.2).
+    """
+    for i in range(order.size):
+        j = np.int64(uniform[i] * (i + 1))
+        order[i] = order[j]
+        order[j] = i
 
 
 @loop

@@ -491,7 +491,7 @@ def params_pass(
             matrix(g, 0, k1 - k0, columns),
             scratch,
         )
-    if last:
+    if last and plan[codes.PENALIZED]:
         n_weights = (min(k1, n_in) - k0) * columns
         add_penalties(constants, vector(theta, offset, n_weights), vector(g, 0, n_weights))
     if last and update:
@@ -545,9 +545,11 @@ def update_task(theta, state, layout, plan, work, g, offset, columns, task, part
     """Apply the gradient `g` of one task's rows of [W; b], which are where `task_place` says."""
     k0 = task[codes.ROW_0]
     k1 = task[codes.ROW_1]
-    weight_rows = max(min(k1, layout[task[codes.LAYER], codes.N_IN]) - k0, 0)
+    weight_rows = k1 - k0
+    if plan[codes.DECAYS]:
+        weight_rows = min(k1, layout[task[codes.LAYER], codes.N_IN]) - k0
     coefficients = part_scratch(work, plan, part, plan[codes.COEFFICIENTS], codes.N_COEFFICIENTS)
-    # Weights first, then the bias, which no decay touches.
+    # Weights first, then the bias, which no decay touches; all at once where there is none.
     for is_weight in range(1, -1, -1):
         r0 = 0 if is_weight else weight_rows
         r1 = weight_rows if is_weight else k1 - k0

@@ -565,6 +565,16 @@ def product_scratch(scratch, part, size):
     return part_scratch(scratch, part, 0, size)
 
 
+def shuffle(uniform):
+    """Permutation: element i goes to place floor(u (i + 1)), what was there to place i."""
+    order = []
+    for i, u in enumerate(uniform):
+        order.append(i)
+        j = math.floor(u * (i + 1))
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
 def copy_rows(source, order, start, rows):
     """So many rows of `source` that an order names from `start` on."""
     return source[order[start : start + rows]]

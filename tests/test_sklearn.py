@@ -240,13 +240,13 @@ def test_partial_fit_goes_on_as_if_fit_had_not_been_interrupted(kind, solver, le
 def test_a_schedule_counts_epochs_of_any_length():
     """Batches of other sizes in between do not change how far a schedule in epochs has come."""
     X, y = numbers()
-    schedule = fastmlp.StepDecay(0.1, factor=0.5, every=2)
+    schedule = fastmlp.StepDecay(0.02, factor=0.5, every=2)
     regressor = small(MLPRegressor, learning_rate=schedule, solver="sgd", batch_size=2)
     rates = []
     for rows in (50, 3, 120 if len(X) >= 120 else 40, 11, 8):
         regressor.partial_fit(X[:rows], y[:rows])
         rates.append(regressor.learning_rate_)
-    assert rates == [0.1, 0.05, 0.05, 0.025, 0.025]
+    assert rates == [0.02, 0.01, 0.01, 0.005, 0.005]
 
 
 @pytest.mark.parametrize("kind", KINDS)
