@@ -29,12 +29,13 @@ LARGEST_GROUPED_CHUNK = 1 << 14
 
 # The input of the first or the second layer is sliced where a model of two parts says that a row
 # takes the least time that way. Multiply-adds that pass while one number comes from another core,
-# or from memory (measured: 0.2 to 0.3 ns a number); the most slices, and so parts that have any;
-# and a slice's columns at least, so that adding products up is little: of X, and in vectors of a
-# hidden layer.
+# or from memory (measured: 0.2 to 0.3 ns a number), and while a number of a product is stored and
+# added; the most slices, and so parts that have any; and a slice's columns at least: of X, and in
+# vectors of a hidden layer.
 EXCHANGE_COST = 16
+SUM_COST = 2
 MOST_SLICES = 4
-SLICE_COLUMNS = 128
+SLICE_COLUMNS = 96
 SLICE_VECTORS = 2
 
 # Rows whose loss is taken at a time.
@@ -117,6 +118,12 @@ class Slices(NamedTuple):
         first, stop = self.count * part // n_parts, self.count * (part + 1) // n_parts
         return min(first * self.width, n_in), min(stop * self.width, n_in)
 
+    def larger_share(self, n_in, unit):
+        """Share of the larger of two parts, where columns take as long as whole units of them."""
+        middle = self.columns(n_in, 0, 2)[1] // unit
+        units = -(-n_in // unit)
+        return max(middle, units - middle) / units
+
 
 NO_SLICES = Slices()
 
@@ -130,18 +137,19 @@ def choose_slices(layer_sizes, itemsize, rows):
         return NO_SLICES
     lanes = VECTOR_BYTES // itemsize
     costs = [(_shared_cost(layer_sizes, rows), NO_SLICES)]
-    for layer, least in enumerate((SLICE_COLUMNS, SLICE_VECTORS * lanes)[: len(layer_sizes) - 1]):
-        if layer > 0 and is_wide(layer_sizes):
+    # Columns of a layer below are whole vectors, so that none is cut in two.
+    for layer, (unit, least) in enumerate([(1, SLICE_COLUMNS), (lanes, SLICE_VECTORS * lanes)]):
+        if layer + 1 == len(layer_sizes) or (layer > 0 and is_wide(layer_sizes)):
             break
-        n_in, count = layer_sizes[layer], 1
-        while count < MOST_SLICES and n_in >= 2 * count * least:
-            count *= 2
-        if count > 1:
-            # Columns of the layer below are whole vectors, so that none is cut in two.
-            unit = lanes if layer > 0 else 1
+        n_in = layer_sizes[layer]
+        cuts = []
+        for count in range(2, min(MOST_SLICES, n_in // least) + 1, 2):
             width = -(-n_in // (count * unit)) * unit
-            slices = Slices(layer, -(-n_in // width), width)
-            costs.append((_sliced_cost(layer_sizes, layer), slices))
+            cuts.append(Slices(layer, -(-n_in // width), width))
+        if cuts:
+            # Even shares first, then the most parts that may have one.
+            slices = min(cuts, key=lambda cut: (cut.larger_share(n_in, unit), -cut.count))
+            costs.append((_sliced_cost(layer_sizes, slices, unit), slices))
     return min(costs)[1]
 
 
@@ -160,12 +168,20 @@ def _shared_cost(layer_sizes, rows):
     return (work + EXCHANGE_COST * numbers) / 2
 
 
-def _sliced_cost(layer_sizes, layer):
-    """What `_shared_cost` says of sharing all rows, with the input of `layer` in slices."""
+def _sliced_cost(layer_sizes, slices, unit):
+    """What `_shared_cost` says of sharing rows, of slices whose columns come in whole units.
+
+    Of a row: the larger share of the products below and of the slices; all above; X, or the
+    larger share of it, from memory; half of the slices' products from the other part.
+    """
+    layer = slices.layer
+    n_in, n_out = layer_sizes[layer : layer + 2]
+    share = slices.larger_share(n_in, unit)
     split = 3 * count_weights(layer_sizes[: layer + 2]) - layer_sizes[0] * layer_sizes[1]
     repeated = 3 * count_weights(layer_sizes[layer + 1 :])
-    numbers = layer_sizes[0] / (2 if layer == 0 else 1) + layer_sizes[layer + 1]
-    return split / 2 + repeated + EXCHANGE_COST * numbers
+    numbers = layer_sizes[0] * (share if layer == 0 else 1) + n_out * slices.count / 2
+    sums = SUM_COST * slices.count * n_out
+    return share * split + repeated + EXCHANGE_COST * numbers + sums
 
 
 def chunk_table(n_rows, batch_rows, largest):

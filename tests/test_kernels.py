@@ -1562,10 +1562,14 @@ SLICED = [
     ((20, 64, 64, 1), 64, 1),  # the first two layers have most of the work
     ((30, 100, 2), 32, 1),
     ((64, 100, 10), 200, 1),
+    ((300, 64, 64, 10), 64, 1),
+    ((200, 50, 3), 64, 0),
 ]
 WHOLE = [
     ((20, 64, 64, 64, 1), 64),  # the layers above would be too much to do twice
     ((784, 512, 512, 10), 128),
+    ((20, 128, 128, 1), 400),  # the sums would be too much
+    ((100, 100, 100, 10), 100),  # columns make uneven shares
     ((30, 16, 2), 32),  # too narrow
     ((20, 64, 64, 1), 512),  # gradients of groups need less
     ((8, 8), 4),
@@ -2078,7 +2082,7 @@ if not INTERPRETED:
     WAYS |= {
         "rows of real groups": (SIZES, 1600, {"BLOCK_BYTES": 1}),
         "a really wide input": ((800, 17, 5), 37, {}),
-        "slices of two real layers": ((20, 130, 64, 3), 37, {}),
+        "slices of two real layers": ((20, 128, 64, 3), 37, {}),
         "slices of the last layer, one row": ((20, 130, 3), 1, {}),
         "one row of a wide input": ((800, 17, 5), 1, {}),
         "a really wide network": (DEEP, 37, {}),
