@@ -110,12 +110,12 @@ class Slices(NamedTuple):
     """Which layer's input is sliced, into how many slices of how many columns; none by default."""
 
     layer: int = 0
-    count: int = 0
+    n_slices: int = 0
     width: int = 0
 
     def columns(self, n_in, part, n_parts):
         """First and last + 1 of the columns that are one part's of `n_parts`."""
-        first, stop = self.count * part // n_parts, self.count * (part + 1) // n_parts
+        first, stop = self.n_slices * part // n_parts, self.n_slices * (part + 1) // n_parts
         return min(first * self.width, n_in), min(stop * self.width, n_in)
 
     def larger_share(self, n_in, unit):
@@ -148,7 +148,7 @@ def choose_slices(layer_sizes, itemsize, rows):
             cuts.append(Slices(layer, -(-n_in // width), width))
         if cuts:
             # Even shares first, then the most parts that may have one.
-            slices = min(cuts, key=lambda cut: (cut.larger_share(n_in, unit), -cut.count))
+            slices = min(cuts, key=lambda cut: (cut.larger_share(n_in, unit), -cut.n_slices))
             costs.append((_sliced_cost(layer_sizes, slices, unit), slices))
     return min(costs)[1]
 
@@ -179,8 +179,8 @@ def _sliced_cost(layer_sizes, slices, unit):
     share = slices.larger_share(n_in, unit)
     split = 3 * count_weights(layer_sizes[: layer + 2]) - layer_sizes[0] * layer_sizes[1]
     repeated = 3 * count_weights(layer_sizes[layer + 1 :])
-    numbers = layer_sizes[0] * (share if layer == 0 else 1) + n_out * slices.count / 2
-    sums = SUM_COST * slices.count * n_out
+    numbers = layer_sizes[0] * (share if layer == 0 else 1) + n_out * slices.n_slices / 2
+    sums = SUM_COST * slices.n_slices * n_out
     return share * split + repeated + EXCHANGE_COST * numbers + sums
 
 
@@ -220,7 +220,7 @@ def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES):
     elements = DEEP_TASK_ELEMENTS if depth >= DEEP_ROWS else TASK_ELEMENTS
     layers = list(enumerate(pairwise(layer_sizes)))
     shares: list[list[tuple[int, ...]]] = [[] for _ in range(n_parts)]
-    if slices.count:
+    if slices.n_slices:
         n_in, n_out = layers[slices.layer][1]
         most = _task_rows(elements, n_in, n_out)
         for part, share in enumerate(shares):
@@ -241,7 +241,7 @@ def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES):
                     share.append((0, row, min(row + most_below, end), k0, k1))
         layers = layers[slices.layer + 1 :]
     total = sum((n_in + 1) * n_out for _, (n_in, n_out) in layers)
-    n_sharing = 1 if slices.count and total < FEWEST_SHARED else n_parts
+    n_sharing = 1 if slices.n_slices and total < FEWEST_SHARED else n_parts
     done = part = 0
     for layer, (n_in, n_out) in layers:
         most = _task_rows(elements, n_in, n_out)
@@ -292,7 +292,7 @@ class Workspace:
         n_params = count_params(layer_sizes)
         n_groups = group_count(layer_sizes, rows)
         slices = choose_slices(layer_sizes, dtype.itemsize, rows)
-        wide = is_wide(layer_sizes) and not slices.count
+        wide = is_wide(layer_sizes) and not slices.n_slices
         self.team = task_table(layer_sizes, n_parts, rows, slices)
         self.alone = task_table(layer_sizes, 1, rows, slices)
         tasks = [*self.team[0].tolist(), *self.alone[0].tolist()]
@@ -315,11 +315,11 @@ class Workspace:
         plan[codes.GATHER] = gather
         plan[codes.TOGETHER] = wide
         plan[codes.N_GROUPS] = n_groups
-        plan[codes.N_SLICES] = slices.count
+        plan[codes.N_SLICES] = slices.n_slices
         plan[codes.SLICE_WIDTH] = slices.width
         plan[codes.SLICED_LAYER] = slices.layer
         n_upper = 0
-        if slices.count:
+        if slices.n_slices:
             n_upper = count_params(layer_sizes[slices.layer + 1 :])
             plan[codes.UPPER_START] = n_params - n_upper
         plan[codes.BLOCK_ROWS] = block
@@ -336,21 +336,21 @@ class Workspace:
             size += -(-n // lanes) * lanes
             return start
 
-        copies = gather or (slices.count and slices.layer == 0)
+        copies = gather or (slices.n_slices and slices.layer == 0)
         plan[codes.INPUT] = reserve(buffer * layer_sizes[0] if copies else 0)
         plan[codes.TARGET] = reserve(buffer * n_target)
         plan[codes.OUTPUT] = reserve(buffer * sum(widths))
         plan[codes.DELTA] = reserve(buffer * sum(widths))
         plan[codes.SLOPE] = reserve(buffer * sum(widths)) if slopes else plan[codes.DELTA]
         plan[codes.SAMPLE_LOSS] = reserve(rows)
-        if slices.count:
+        if slices.n_slices:
             if slices.layer > 0:
                 plan[codes.OWN_COLUMNS] = reserve(5 * count_params(layer_sizes[:2]))
             reserve(page)
             plan[codes.OWN_SIZE] = size
             reserve((n_parts - 1) * size)
             n_product = buffer * layer_sizes[slices.layer + 1]
-            plan[codes.SLICE_PRODUCT] = reserve(2 * slices.count * n_product)
+            plan[codes.SLICE_PRODUCT] = reserve(2 * slices.n_slices * n_product)
             plan[codes.UPPER] = reserve(2 * n_upper)
         plan[codes.GROUP_GRADIENT] = reserve(n_groups * n_params)
         plan[codes.SCRATCH] = size

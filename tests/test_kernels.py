@@ -1549,7 +1549,7 @@ def test_tasks_cover_every_parameter_once(cut, n_parts):
         block = owners[layer][row_0:row_1]
         if layer < cut.layer:
             block = block[:, k0:k1]
-        elif cut.count and layer == cut.layer:
+        elif cut.n_slices and layer == cut.layer:
             assert k0 <= row_0 < row_1 <= k1 + (k1 == sizes[layer])
         assert block.size
         block += 1
@@ -1580,8 +1580,8 @@ WHOLE = [
 def test_a_layer_with_most_of_the_work_is_sliced(sizes, rows, layer):
     slices = choose_slices(sizes, 4, rows)
     assert slices.layer == layer
-    assert slices.count in (2, 4)
-    assert (slices.count - 1) * slices.width < sizes[layer] <= slices.count * slices.width
+    assert slices.n_slices in (2, 4)
+    assert (slices.n_slices - 1) * slices.width < sizes[layer] <= slices.n_slices * slices.width
 
 
 @pytest.mark.parametrize(("sizes", "rows"), WHOLE)
