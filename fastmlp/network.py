@@ -20,7 +20,7 @@ from fastmlp.validation import (
     check_number,
     parse_name,
 )
-from fastmlp.workspace import aligned_empty
+from fastmlp.workspace import aligned_empty, count_params
 
 if TYPE_CHECKING:
     from fastmlp.result import FitResult
@@ -133,7 +133,7 @@ class MLP:
     def _allocate(self):
         """Lay theta out, as zeros, and make the views and the table that kernels read."""
         sizes = self._layer_sizes
-        n_params = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+        n_params = count_params(sizes)
         self._theta = aligned_empty(n_params, self._dtype)
         self._theta[:] = 0
         layout = np.zeros((len(sizes) - 1, codes.LAYOUT_COLUMNS), np.int64)

@@ -95,7 +95,6 @@ class Sweep:
             slopes=any(code in KEPT_SLOPES for code in net._layout[:, codes.ACTIVATION]),
         )
         workspace.plan[codes.LOSS] = problem.loss_code
-        workspace.plan[codes.PENALIZED] = problem.l1 > 0 or problem.l2 > 0
         hyper = np.zeros(len(codes.HYPERPARAMETERS))
         if optimizer is not None:
             workspace.plan[codes.OPTIMIZER] = optimizer.code

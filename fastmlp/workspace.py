@@ -57,7 +57,6 @@ DEEP_TASK_ELEMENTS = 1 << 18
 DEEP_ROWS = 64
 TASK_ROWS = 4 * TALL
 
-
 # Parameters above the slices that one part updates for all: theirs would share cache lines.
 FEWEST_SHARED = 1 << 10
 
@@ -220,30 +219,16 @@ def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES):
     elements = DEEP_TASK_ELEMENTS if depth >= DEEP_ROWS else TASK_ELEMENTS
     layers = list(enumerate(pairwise(layer_sizes)))
     shares: list[list[tuple[int, ...]]] = [[] for _ in range(n_parts)]
+    above = 0
     if slices.n_slices:
-        n_in, n_out = layers[slices.layer][1]
-        most = _task_rows(elements, n_in, n_out)
+        above = slices.layer + 1
         for part, share in enumerate(shares):
-            k0, k1 = slices.columns(n_in, part, n_parts)
-            if k0 == k1:
-                continue
-            # The bias goes with the last slice.
-            step = slices.width if slices.layer == 0 else k1 - k0
-            for k in range(k0, k1, step):
-                stop = min(k + step, k1)
-                end = stop + 1 if stop == n_in else stop
-                for row in range(k, end, most):
-                    share.append((slices.layer, row, min(row + most, end), k, stop))
-            if slices.layer > 0:
-                end = layer_sizes[0] + 1
-                most_below = _task_rows(elements, end - 1, k1 - k0)
-                for row in range(0, end, most_below):
-                    share.append((0, row, min(row + most_below, end), k0, k1))
-        layers = layers[slices.layer + 1 :]
-    total = sum((n_in + 1) * n_out for _, (n_in, n_out) in layers)
+            k0, k1 = slices.columns(layer_sizes[slices.layer], part, n_parts)
+            share += _slice_tasks(layer_sizes, elements, slices, k0, k1)
+    total = count_params(layer_sizes[above:])
     n_sharing = 1 if slices.n_slices and total < FEWEST_SHARED else n_parts
     done = part = 0
-    for layer, (n_in, n_out) in layers:
+    for layer, (n_in, n_out) in layers[above:]:
         most = _task_rows(elements, n_in, n_out)
         row = 0
         while row <= n_in:
@@ -259,6 +244,26 @@ def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES):
             row = stop
     bounds = np.cumsum([0, *map(len, shares)], dtype=np.int64)
     return np.array([task for share in shares for task in share], np.int64), bounds
+
+
+def _slice_tasks(layer_sizes, elements, slices, k0, k1):
+    """Tasks of a part whose slices have columns ``k0 : k1``; the bias goes with the last slice."""
+    tasks: list[tuple[int, ...]] = []
+    if k0 == k1:
+        return tasks
+    n_in, n_out = layer_sizes[slices.layer : slices.layer + 2]
+    most = _task_rows(elements, n_in, n_out)
+    # Slices of X are copied each to a matrix of its own, those of a layer below to one of the part.
+    step = slices.width if slices.layer == 0 else k1 - k0
+    for k in range(k0, k1, step):
+        stop = min(k + step, k1)
+        end = stop + 1 if stop == n_in else stop
+        tasks += [(slices.layer, r, min(r + most, end), k, stop) for r in range(k, end, most)]
+    if slices.layer > 0:
+        end = layer_sizes[0] + 1
+        most = _task_rows(elements, end - 1, k1 - k0)
+        tasks += [(0, r, min(r + most, end), k0, k1) for r in range(0, end, most)]
+    return tasks
 
 
 def _task_rows(elements, n_in, n_out):

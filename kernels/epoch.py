@@ -12,7 +12,7 @@ that starts the team.
 import functools
 
 import numpy as np
-from numba import types
+from numba import from_dtype, types
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
@@ -228,7 +228,7 @@ def euclidean_norm(x):
 @functools.cache
 def sweep_part_address(dtype):
     """Address of `sweep_part` for networks of `dtype`, compiled or loaded on first use."""
-    number = types.float32 if np.dtype(dtype) == np.float32 else types.float64
+    number = from_dtype(np.dtype(dtype))
     index = types.int64
 
     def array(element, ndim=1, readonly=False):

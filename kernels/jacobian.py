@@ -12,7 +12,7 @@ part they are in.
 import functools
 
 import numpy as np
-from numba import types
+from numba import from_dtype, types
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, loop, prange, worker
@@ -244,7 +244,7 @@ def products_part(part, n_parts, jacobian, residuals, depth, origin, gradient, h
 @functools.cache
 def addresses(dtype):
     """Addresses of both workers for networks of `dtype`, compiled or loaded on first use."""
-    number = types.float32 if np.dtype(dtype) == np.float32 else types.float64
+    number = from_dtype(np.dtype(dtype))
     index = types.int64
     numbers, sample = types.Array(number, 1, "C"), types.Array(number, 1, "C", readonly=True)
     sums, table = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")

@@ -33,8 +33,9 @@ from fastmlp.kernels.dense import (
 )
 from fastmlp.kernels.gather import copy_rows
 from fastmlp.kernels.losses import loss_cross_entropy, loss_elementwise, row_sums
-from fastmlp.kernels.simd import copy_run, matrix, panel_width, vector
+from fastmlp.kernels.simd import matrix, panel_width, vector
 from fastmlp.kernels.slices import (
+    move_columns,
     own_columns,
     slice_back,
     slice_matrix,
@@ -491,15 +492,13 @@ def params_pass(
             matrix(g, 0, k1 - k0, columns),
             scratch,
         )
-    if last and plan[codes.PENALIZED]:
+    if last and (constants[codes.L1] != 0.0 or constants[codes.L2] != 0.0):
         n_weights = (min(k1, n_in) - k0) * columns
         add_penalties(constants, vector(theta, offset, n_weights), vector(g, 0, n_weights))
     if last and update:
         update_task(theta, state, layout, plan, work, g, offset, columns, task, part)
     elif last and layer < plan[codes.SLICED_LAYER]:
-        for r in range(k1 - k0):
-            at = layout[layer, codes.W_OFFSET] + (k0 + r) * layout[layer, codes.N_OUT]
-            copy_run(g, r * columns, gradient, at + task[codes.SLICE_0], columns)
+        move_columns(gradient, layout, k0, k1, g, task[codes.SLICE_0], columns, True)
 
 
 @loop

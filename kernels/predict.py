@@ -6,7 +6,7 @@
 import functools
 
 import numpy as np
-from numba import types
+from numba import from_dtype, types
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, prange, worker
@@ -67,7 +67,7 @@ def predict_part(part, n_parts, theta, X, layout, parameters, result, finite):
 @functools.cache
 def predict_part_address(dtype):
     """Address of `predict_part` for networks of `dtype`, compiled or loaded on first use."""
-    number = types.float32 if np.dtype(dtype) == np.float32 else types.float64
+    number = from_dtype(np.dtype(dtype))
     index = types.int64
     return predict_part.address(
         index,  # part

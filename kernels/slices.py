@@ -55,6 +55,21 @@ def own_columns(own, layout, plan, first, count, columns):
 
 
 @inline
+def move_columns(x, layout, r0, r1, block, k0, columns, back):
+    """Copy rows ``r0 : r1`` of the first layer's [W; b] from a vector like theta to `block`.
+
+    Of each row `columns` columns, from `k0` on; if `back`, from `block` to the vector.
+    """
+    n_out = layout[0, codes.N_OUT]
+    for r in range(r0, r1):
+        offset = layout[0, codes.W_OFFSET] + r * n_out + k0
+        if back:
+            copy_run(block, (r - r0) * columns, x, offset, columns)
+        else:
+            copy_run(x, offset, block, (r - r0) * columns, columns)
+
+
+@inline
 def move_own(theta, state, n_slots, layout, plan, own, part, n_parts, back):
     """Copy a part's columns of the layer below the slices, and their slots, to itself, or back.
 
@@ -62,18 +77,13 @@ def move_own(theta, state, n_slots, layout, plan, own, part, n_parts, back):
     lines from each other at every update.
     """
     _, _, k0, k1 = slice_bounds(layout, plan, part, n_parts)
-    columns = k1 - k0
-    n_out = layout[0, codes.N_OUT]
+    rows = layout[0, codes.N_IN] + 1
     for number in range(1 + n_slots):
-        block = own_columns(own, layout, plan, number, 1, columns)
+        block = own_columns(own, layout, plan, number, 1, k1 - k0)
         x = vector(theta, 0, theta.size)
         if number > 0:
             x = vector(state, (number - 1) * theta.size, theta.size)
-        for r in range(layout[0, codes.N_IN] + 1):
-            if back:
-                copy_run(block, r * columns, x, r * n_out + k0, columns)
-            else:
-                copy_run(x, r * n_out + k0, block, r * columns, columns)
+        move_columns(x, layout, 0, rows, block, k0, k1 - k0, back)
 
 
 @inline

@@ -11,7 +11,7 @@ longer than the rest of an update.
 import functools
 
 import numpy as np
-from numba import types
+from numba import from_dtype, types
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, worker
@@ -301,7 +301,7 @@ UPDATES = {
 @functools.cache
 def update_address(code, dtype):
     """Address of the update of the optimizer `code` in `dtype`, compiled or loaded on first use."""
-    number = types.float32 if np.dtype(dtype) == np.float32 else types.float64
+    number = from_dtype(np.dtype(dtype))
     vectors = [types.Array(number, 1, "C")] * 6
     return UPDATES[code].address(*vectors, types.int64)
 

@@ -635,12 +635,14 @@ def own_columns(matrices, k0, k1):
     return [matrix[:, k0:k1] for matrix in matrices]
 
 
+def move_columns(matrix, block, k0):
+    """The matrix with columns replaced, from k0 on."""
+    return np.hstack([matrix[:, :k0], block, matrix[:, k0 + block.shape[1] :]])
+
+
 def move_own(matrices, blocks, k0):
     """The matrices with a part's columns replaced, from k0 on."""
-    return [
-        np.hstack([matrix[:, :k0], block, matrix[:, k0 + block.shape[1] :]])
-        for matrix, block in zip(matrices, blocks, strict=True)
-    ]
+    return [move_columns(*pair, k0) for pair in zip(matrices, blocks, strict=True)]
 
 
 def take_own(matrices, k0, k1, layers, sliced):

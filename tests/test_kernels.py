@@ -1863,7 +1863,6 @@ class Case:
         workspace.plan[codes.UPDATE_AT] = updates.update_address(code_of(optimizer), dtype)
         workspace.plan[codes.N_SLOTS] = n_slots(optimizer, hyper)
         workspace.plan[codes.DECAYS] = hyper.get("weight_decay", 0) > 0
-        workspace.plan[codes.PENALIZED] = any(self.penalties.values())
         chunks = chunk_table(n_rows, batch_rows, chunk_rows)
         weights = np.empty(0)
         if self.weights is not None:
