@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels import codes
-from fastmlp.kernels.gemm import DEPTH
+from fastmlp.kernels.gemm import packs_a, scratch_size
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
 from fastmlp.kernels.team import SYNC_SIZE
 
@@ -53,7 +53,7 @@ SMALLEST_CHUNK = 256
 # Elements of the gradient that one task forms, and the fewest rows that make good use of the
 # deltas it reads. With many samples larger tasks read the deltas less often.
 TASK_ELEMENTS = 1 << 14
-DEEP_TASK_ELEMENTS = 1 << 18
+DEEP_TASK_ELEMENTS = 1 << 19
 DEEP_ROWS = 64
 TASK_ROWS = 4 * TALL
 
@@ -359,10 +359,15 @@ class Workspace:
             plan[codes.UPPER] = reserve(2 * n_upper)
         plan[codes.GROUP_GRADIENT] = reserve(n_groups * n_params)
         plan[codes.SCRATCH] = size
-        # Of `gemm.multiply`: a panel, strips of as many rows as a product has at most, a transpose.
-        depth = min(DEPTH, max(*layer_sizes, rows))
+        # Rows of a product at most: of gradients, and of the passes if they copy their rows.
         product_rows = max(layer_sizes) if n_groups else task_rows
-        reserve(depth * (lanes + -(-product_rows // TALL) * TALL) + product_rows * lanes)
+        if any(
+            packs_a(columns, row * dtype.itemsize, lanes)
+            for n_in, n_out in pairwise(layer_sizes)
+            for columns, row in ((n_in, n_out), (n_out, n_in))
+        ):
+            product_rows = max(product_rows, block)
+        reserve(scratch_size(product_rows, max(*layer_sizes, rows), lanes))
         plan[codes.LOSS_TERMS] = size - plan[codes.SCRATCH]
         reserve(loss_rows * widths[-1])
         plan[codes.TASK] = size - plan[codes.SCRATCH]

@@ -19,12 +19,11 @@ from fastmlp.kernels.activations import (
     activation_forward_saving,
     softmax_rows,
 )
-from fastmlp.kernels.gemm import DEPTH, multiply
+from fastmlp.kernels.gemm import DEPTH, multiply, scratch_size
 from fastmlp.kernels.simd import (
     FROM_C,
     FROM_ROW,
     FROM_ZERO,
-    TALL,
     column_sums,
     panel_width,
     sums_width,
@@ -159,11 +158,13 @@ def part_bounds(n, part, n_parts):
     return n * part // n_parts, n * (part + 1) // n_parts
 
 
+_scratch_size = inline(scratch_size)
+
+
 @inline
 def new_scratch(A, rows):
     """Scratch for a product with `rows` rows of C, of A's dtype."""
-    width = panel_width(A)
-    return np.empty(DEPTH * (width + rows + TALL) + rows * width, A.dtype)
+    return np.empty(_scratch_size(rows, DEPTH, panel_width(A)), A.dtype)
 
 
 @entry

@@ -4,9 +4,9 @@
 is zero, a row that is the same for all rows (a bias), or what C holds (an earlier chunk's sums).
 Forward, delta-propagation and weight gradients are this product with other operands, see `dense`.
 
-Tiles walk down a panel of B, two vectors wide, and along rows (or columns) of A. Where either
-walk would touch a new memory page at every step, or run across B's rows, the operand is first
-copied ("packed") into the order of the walk, `DEPTH` steps at a time so that the copies stay in
+Tiles walk down a panel of B, two vectors wide, and along rows (or columns) of A. Where B's rows
+or A's are as long as a memory page, or the walk would run across B's rows, the operand is first
+copied ("packed") to where its rows lie closer, `DEPTH` steps at a time so that the copies stay in
 the first two levels of the cache: Goto and van de Geijn (2008), Anatomy of high-performance
 matrix multiplication, https://doi.org/10.1145/1356052.1356053.
 """
@@ -28,11 +28,16 @@ from fastmlp.kernels.simd import (
     vector,
 )
 
-# Steps of the summation index that packed operands hold: a panel of B takes 32 KB.
-DEPTH = 256
+# Steps of the summation index that packed operands hold: enough for reading and writing C, whose
+# rows crowd the same cache sets, to be a small part of a tile's time. A panel of B takes 64 KB,
+# which the second level of the cache hands on as fast as the tiles use it.
+DEPTH = 512
 
-# Bytes of a row from which walking down a column is a new page, or the same few cache sets, at
-# every step; and the rows (columns) of C from which a copy of B (A) is reused often enough.
+# The most rows of A that are packed at a time, which bounds the memory.
+BLOCK_ROWS = 1024
+
+# Bytes of a row from which the same column of several rows is in as many pages, and in the same few
+# cache sets; and the rows (columns) of C from which a copy of B (A) is reused often enough.
 PACK_BYTES = 4096
 PACK_ROWS = 5 * TALL
 PACK_PANELS = 4
@@ -60,9 +65,7 @@ def multiply(
     ``B[t, j + c]``, or ``B[j + c, t]`` if `b_transposed`; t runs up to `depth`. The start is 0,
     ``row[cj + c]`` or C itself by `origin`. Sums run in ascending order of t, one chain an element.
 
-    `depth` is at least 1. May destroy `scratch`, a vector of at least min(`depth`, `DEPTH`) *
-    `panel_width` elements and, if `a_transposed`, min(`depth`, `DEPTH`) * (`rows` rounded up to a
-    multiple of `TALL`) + `rows` * `panel_width` more.
+    `depth` is at least 1. May destroy `scratch`, a vector of at least `scratch_size` elements.
     """
     swappable = a_transposed and origin != FROM_ROW
     if swappable and swap_pays(rows, columns, depth, panel_width(A) // 2):
@@ -108,6 +111,25 @@ def multiply(
         depth,
         scratch,
     )
+
+
+def scratch_size(rows, depth, width):
+    """Elements of scratch that a product of so many rows and steps may destroy.
+
+    A panel of B of `width` columns, packed rows of A and a narrow result. Where A is neither
+    transposed nor packed, see `packs_a`, that of a single row is enough.
+    """
+    depth, block = min(depth, DEPTH), min(rows, BLOCK_ROWS)
+    gaps = max(block, depth) * (width // 2)
+    return depth * width + block * depth + gaps + rows * width
+
+
+def packs_a(columns, row_bytes, width):
+    """Whether a product of so many columns copies an A whose rows have so many bytes."""
+    return columns >= PACK_PANELS * width and row_bytes >= PACK_BYTES
+
+
+_packs_a = inline(packs_a)
 
 
 @inline
@@ -171,59 +193,69 @@ def swap_pays(rows, columns, depth, lanes):
 def _blocks(
     A, i, a_transposed, B, j, b_transposed, origin, row, C, ci, cj, rows, columns, depth, scratch
 ):
-    """Do `multiply` block by block of `depth`, panel by panel of columns, tile by tile of rows."""
+    """Do `multiply` block by block of `depth` and of rows, panel by panel, tile by tile of rows."""
     width = panel_width(A)
     pack_b = b_transposed or (rows >= PACK_ROWS and B.shape[1] * B.itemsize >= PACK_BYTES)
-    pack_a = (
-        a_transposed and columns >= PACK_PANELS * width and A.shape[1] * A.itemsize >= PACK_BYTES
-    )
+    pack_a = _packs_a(columns, A.shape[1] * A.itemsize, width)
     step = min(depth, DEPTH) if pack_a or pack_b else depth
-    n_panel = step * width
+    n_blocks = max(1, (rows + BLOCK_ROWS - 1) // BLOCK_ROWS) if pack_a else 1
+    most = max(1, (rows + n_blocks - 1) // n_blocks)
+    packed = vector(scratch, step * width, scratch.size - step * width)
     for t in range(0, depth, step):
         n = min(depth - t, step)
         start = origin if t == 0 else FROM_C
-        if pack_a:
-            pack_strips(A, i, t, rows, n, vector(scratch, n_panel, scratch.size - n_panel))
-        # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
-        for c in range(0, columns, width):
-            n_columns = min(columns - c, width)
-            if pack_b:
-                panel, pj = matrix(scratch, 0, n, width), 0
-                if b_transposed:
-                    transpose_matrix(B, j + c, t, n_columns, n, panel, 0, 0)
+        for r0 in range(0, rows, most):
+            n_rows = min(rows - r0, most)
+            if pack_a and a_transposed:
+                pack_block(A, t, i + r0, n_rows, packed_matrix(packed, n, n_rows))
+            elif pack_a:
+                pack_block(A, i + r0, t, n, packed_matrix(packed, n_rows, n))
+            # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
+            for c in range(0, columns, width):
+                n_columns = min(columns - c, width)
+                if pack_b:
+                    panel, pj = matrix(scratch, 0, n, width), 0
+                    if b_transposed:
+                        transpose_matrix(B, j + c, t, n_columns, n, panel, 0, 0)
+                    else:
+                        pack_block(B, t, j + c, n_columns, panel)
                 else:
-                    pack_panel(B, t, j + c, n_columns, panel)
-            else:
-                panel, pj = matrix(B, t * B.shape[1], n, B.shape[1]), j + c
-            r = 0
-            while r < rows:
-                n_rows = tile_height(rows - r)
-                to = ci + r
-                if pack_a:
-                    first = r // TALL * TALL
-                    strip = matrix(scratch, n_panel + first * n, n, TALL)
-                    at = r - first
-                    tile(
-                        strip, at, 0, 1, panel, pj, start, row, C, to, cj + c, n_rows, n_columns, n
-                    )
-                else:
-                    tile(
-                        A,
-                        i + r,
-                        t,
-                        a_transposed,
-                        panel,
-                        pj,
-                        start,
-                        row,
-                        C,
-                        to,
-                        cj + c,
-                        n_rows,
-                        n_columns,
-                        n,
-                    )
-                r += n_rows
+                    panel, pj = matrix(B, t * B.shape[1], n, B.shape[1]), j + c
+                to = cj + c
+                r = 0
+                while r < n_rows:
+                    h = tile_height(n_rows - r)
+                    down = r0 + r
+                    if pack_a and a_transposed:
+                        a = packed_matrix(packed, n, n_rows)
+                        tile(a, r, 0, 1, panel, pj, start, row, C, ci + down, to, h, n_columns, n)
+                    elif pack_a:
+                        a = packed_matrix(packed, n_rows, n)
+                        tile(a, r, 0, 0, panel, pj, start, row, C, ci + down, to, h, n_columns, n)
+                    else:
+                        tile(
+                            A,
+                            i + down,
+                            t,
+                            a_transposed,
+                            panel,
+                            pj,
+                            start,
+                            row,
+                            C,
+                            ci + down,
+                            to,
+                            h,
+                            n_columns,
+                            n,
+                        )
+                    r += h
+
+
+@inline
+def packed_matrix(packed, rows, columns):
+    """View of packed rows, a vector apart: a power of two would crowd a few sets of the cache."""
+    return matrix(packed, 0, rows, columns + panel_width(packed) // 2)
 
 
 @inline
@@ -239,10 +271,10 @@ def tile_height(rows):
 
 
 @loop
-def pack_panel(B, k, j, columns, panel):
-    """Overwrite the first `columns` columns of `panel` by those of B from (k, j) on."""
-    for t in range(panel.shape[0]):
-        copy_run(B, (k + t) * B.shape[1] + j, panel, t * panel.shape[1], columns)
+def pack_block(A, i, j, columns, packed):
+    """Overwrite the first `columns` columns of `packed` by a block of A, from (i, j) on."""
+    for r in range(packed.shape[0]):
+        copy_run(A, (i + r) * A.shape[1] + j, packed, r * packed.shape[1], columns)
 
 
 @inline
@@ -253,15 +285,3 @@ def transpose_matrix(A, i, j, rows, columns, B, bi, bj):
         for c in range(0, columns, side):
             n_rows, n_columns = min(rows - r, side), min(columns - c, side)
             transpose_block(A, i + r, j + c, B, bi + c, bj + r, n_rows, n_columns)
-
-
-@loop
-def pack_strips(A, i, k, rows, depth, strips):
-    """Overwrite `strips` by columns ``i : i+rows`` of A, `TALL` of them at a time.
-
-    Strip s holds ``A[k + t, i + s * TALL + r]`` at ``(s * depth + t) * TALL + r``.
-    """
-    for r in range(0, rows, TALL):
-        n = min(rows - r, TALL)
-        for t in range(depth):
-            copy_run(A, (k + t) * A.shape[1] + i + r, strips, r * depth + t * TALL, n)

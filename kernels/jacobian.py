@@ -22,9 +22,9 @@ from fastmlp.kernels.dense import (
     new_scratch,
     part_bounds,
 )
-from fastmlp.kernels.gemm import DEPTH, multiply, transpose_matrix
+from fastmlp.kernels.gemm import multiply, transpose_matrix
 from fastmlp.kernels.network import output_backward
-from fastmlp.kernels.simd import FROM_C, FROM_ZERO, TALL, matrix, panel_width, vector
+from fastmlp.kernels.simd import FROM_C, FROM_ZERO, TALL, matrix, vector
 from fastmlp.kernels.views import layer_weights
 
 # Rows of J^T J that one product forms: many enough to make good use of a packed panel.
@@ -143,7 +143,7 @@ def jacobian_part(
     outputs = np.empty(buffer, theta.dtype)
     slopes = np.empty(buffer, theta.dtype)
     deltas = np.empty(buffer, theta.dtype)
-    scratch = np.empty(DEPTH * panel_width(theta), theta.dtype)
+    scratch = new_scratch(theta, n)
     roots = np.empty(n, np.float64)
 
     below = matrix(X, (start + r0) * n_in, n, n_in)

@@ -238,10 +238,16 @@ def multiply(A, i, a_transposed, B, j, b_transposed, start, rows, columns, depth
     return tile(A, i, 0, a_transposed, B, j, start, rows, columns, depth)
 
 
-def scratch_size(rows, depth, width, height, a_transposed):
-    """Elements that a product may destroy: a panel, strips of A^T and a narrow result."""
-    strips = math.ceil(rows / height) * height
-    return depth * width + (depth * strips + rows * width if a_transposed else 0)
+def packs_a(columns, row_bytes, width, limits):
+    """Whether a product copies A: its rows are pages long, and C has a few panels of columns."""
+    return row_bytes >= limits.PACK_BYTES and columns / width >= limits.PACK_PANELS
+
+
+def scratch_size(rows, depth, width, limits):
+    """Elements that a product may destroy: a panel; rows or columns of A, apart; the result."""
+    a, b = min(depth, limits.DEPTH), min(rows, limits.BLOCK_ROWS)
+    copy = max((a + width // 2) * b, (b + width // 2) * a)
+    return a * width + copy + rows * width
 
 
 def multiply_streaming(A, i, B, j, start, rows, columns, depth):
@@ -274,18 +280,9 @@ def column_sums(B, j, start, columns, depth):
     return start + np.sum(np.asarray(B, np.float64)[:depth, j : j + columns], axis=0)
 
 
-def pack_panel(B, k, j, columns, depth):
-    """Some columns of some rows of B."""
-    return B[k : k + depth, j : j + columns]
-
-
-def pack_strips(A, i, k, rows, depth, height):
-    """Columns of some rows of A, `height` of them at a time; nothing beyond them.
-
-    A list of matrices (depth, height), of which the last may be narrower.
-    """
-    block = A[k : k + depth, i : i + rows]
-    return [block[:, r : r + height] for r in range(0, rows, height)]
+def pack_block(A, i, j, rows, columns):
+    """A block of A."""
+    return A[i : i + rows, j : j + columns]
 
 
 def transpose_matrix(A, i, j, rows, columns):
@@ -352,9 +349,9 @@ def part_bounds(n, part, n_parts):
     return math.floor(n * part / n_parts), math.floor(n * (part + 1) / n_parts)
 
 
-def new_scratch(A, rows, depth, width, height):
-    """Memory for products with so many rows, that sum over up to `depth` packed numbers."""
-    return np.empty(scratch_size(rows, depth, width, height, True), A.dtype)
+def new_scratch(A, rows, width, limits):
+    """Memory for products with so many rows, of any depth."""
+    return np.empty(scratch_size(rows, math.inf, width, limits), A.dtype)
 
 
 # --- updates of one array of parameters at a time ---

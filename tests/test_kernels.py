@@ -72,8 +72,7 @@ multiply = standalone(gemm.multiply)
 swap_pays = standalone(gemm.swap_pays)
 streaming_pays = standalone(gemm.streaming_pays)
 tile_height = standalone(gemm.tile_height)
-pack_panel = standalone(gemm.pack_panel)
-pack_strips = standalone(gemm.pack_strips)
+pack_block = standalone(gemm.pack_block)
 transpose_matrix = standalone(gemm.transpose_matrix)
 dense_forward_block = standalone(dense.dense_forward_block)
 dense_backward_input_block = standalone(dense.dense_backward_input_block)
@@ -643,9 +642,10 @@ class Product:
 
     def run(self):
         """The block of C, checked to be all that was written."""
-        rows, _, depth = self.sizes
-        packing = panel_width(self.A), simd.TALL, self.operands[2]
-        size = reference.scratch_size(rows, min(depth, gemm.DEPTH), *packing)
+        rows, columns, depth = self.sizes
+        width, row_bytes = panel_width(self.A), self.A.shape[1] * self.A.itemsize
+        copies_a = self.operands[2] or reference.packs_a(columns, row_bytes, width, gemm)
+        size = reference.scratch_size(rows if copies_a else 1, depth, width, gemm)
         memory = np.full(size + 2 * self.GUARD, np.nan, self.A.dtype)
         scratch = memory[self.GUARD : -self.GUARD]
         multiply(*self.operands, self.origin, self.row, self.C, *self.place, *self.sizes, scratch)
@@ -726,13 +726,22 @@ def test_narrow_products_that_are_formed_transposed_equal_their_twin(b_transpose
 @pytest.mark.parametrize("depth", [gemm.DEPTH - 1, gemm.DEPTH, 2 * gemm.DEPTH + 3])
 @every_transposition
 def test_products_of_matrices_with_rows_of_a_page_equal_their_twin(depth, transposed, dtype):
-    """From this width, and so many rows and columns, on, strips of A and panels of B are packed."""
+    """From this width, and so many rows and columns, on, A and panels of B are packed."""
     page = gemm.PACK_BYTES // np.dtype(dtype).itemsize
     enough = gemm.PACK_PANELS * panel_width(np.empty((1, 1), dtype))
     wider = (page, page, 3)
     for rows in (simd.TALL - 1, gemm.PACK_ROWS, gemm.PACK_ROWS + simd.TALL + 5):
         for columns in (3, enough + 3):
             Product(rows, columns, depth, dtype, **transposed, wider=wider, i=1, j=2).check()
+
+
+@both_precisions
+@every_transposition
+def test_products_of_many_rows_of_a_page_equal_their_twin(transposed, dtype):
+    """More rows than are packed at a time."""
+    page = gemm.PACK_BYTES // np.dtype(dtype).itemsize
+    enough = gemm.PACK_PANELS * panel_width(np.empty((1, 1), dtype))
+    Product(gemm.BLOCK_ROWS + 2, enough, 5, dtype, **transposed, wider=(page, 0, 0)).check()
 
 
 @both_precisions
@@ -905,24 +914,11 @@ def test_transposed_matrices_equal_their_twin(size, dtype):
 
 @both_precisions
 @pytest.mark.parametrize("columns", [1, 8, 13])
-def test_packed_panels_equal_their_twin(columns, dtype):
-    B, panel = numbered(12, 20, dtype), np.zeros((7, 16), dtype)
-    pack_panel(B, 2, 3, columns, panel)
-    assert_array_equal(panel[:, :columns], reference.pack_panel(B, 2, 3, columns, 7))
-    assert not panel[:, columns:].any()
-
-
-@both_precisions
-@pytest.mark.parametrize("rows", [1, simd.TALL, 2 * simd.TALL + 1])
-def test_packed_strips_equal_their_twin(rows, dtype):
-    A = numbered(12, rows + 5, dtype)
-    expected = reference.pack_strips(A, 3, 2, rows, 7, simd.TALL)
-    strips = np.zeros((len(expected) + 1, 7, simd.TALL), dtype)
-    pack_strips(A, 3, 2, rows, 7, strips.reshape(-1))
-    for strip, columns in zip(strips, expected, strict=False):
-        assert_array_equal(strip[:, : columns.shape[1]], columns)
-        assert not strip[:, columns.shape[1] :].any()
-    assert not strips[-1].any()
+def test_packed_blocks_equal_their_twin(columns, dtype):
+    A, packed = numbered(12, 20, dtype), np.zeros((7, 16), dtype)
+    pack_block(A, 2, 3, columns, packed)
+    assert_array_equal(packed[:, :columns], reference.pack_block(A, 2, 3, 7, columns))
+    assert not packed[:, columns:].any()
 
 
 @both_precisions
@@ -1133,8 +1129,7 @@ def test_the_runs_of_a_block_are_its_contiguous_pieces(block):
 def test_scratch_for_a_layer_suffices_for_products_of_any_depth(rows, dtype):
     A = np.empty((1, 1), dtype)
     scratch = new_scratch(A, rows)
-    sizes = gemm.DEPTH, panel_width(A), simd.TALL
-    assert scratch.size >= reference.new_scratch(A, rows, *sizes).size
+    assert scratch.size >= reference.new_scratch(A, rows, panel_width(A), gemm).size
     assert scratch.dtype == dtype
 
 
@@ -2130,18 +2125,22 @@ def test_products_have_the_scratch_that_they_may_destroy(way, n_parts, monkeypat
         options = {"rows": rows, "n_parts": n_parts, "n_target": 1}
         workspace = Workspace(case.sizes, case.dtype, **options)
         scratch = workspace.plan[codes.LOSS_TERMS]
+        block = workspace.plan[codes.BLOCK_ROWS]
         width = panel_width(case.X)
         for layer, (n_in, n_out) in enumerate(pairwise(case.sizes)):
             # Forward and back; the gradient of a group, or of a task.
-            products = [(rows, n_in, False), (rows, n_out, False)]
+            products = []
+            for depth, columns in ((n_in, n_out), (n_out, n_in)):
+                row_bytes = depth * case.X.itemsize
+                copies_a = reference.packs_a(columns, row_bytes, width, gemm)
+                products.append((block if copies_a else 1, depth))
             if workspace.plan[codes.N_GROUPS]:
-                products.append((n_in, workspace.plan[codes.BLOCK_ROWS], True))
+                products.append((n_in, block))
             for task, k0, k1, *_ in (*workspace.team[0], *workspace.alone[0]):
                 if task == layer:
-                    products.append((min(k1, n_in) - k0, rows, True))
-            for n, depth, a_transposed in products:
-                sizes = n, min(depth, gemm.DEPTH), width, simd.TALL, a_transposed
-                assert scratch >= reference.scratch_size(*sizes)
+                    products.append((min(k1, n_in) - k0, rows))
+            for n, depth in products:
+                assert scratch >= reference.scratch_size(n, depth, width, gemm)
 
 
 def same_sweep_for_any_parts(case, *arguments, **options):
@@ -2248,8 +2247,7 @@ def calls(dtype):
         losses.loss_cross_entropy: (matrix, matrix, False, matrix, x),
         losses.row_sums: (matrix, x),
         gemm.multiply: (matrix, 0, 0, matrix, 0, 0, *from_row, matrix, 0, 0, 1, 1, 1, scratch),
-        gemm.pack_panel: (matrix, 0, 0, 4, matrix),
-        gemm.pack_strips: (matrix, 0, 0, 4, 3, scratch),
+        gemm.pack_block: (matrix, 0, 0, 4, matrix),
         gemm.transpose_matrix: (matrix, 0, 0, 3, 3, matrix.copy(), 0, 0),
         updates.sgd_update: (x, x, x, *[number] * 3),
         updates.adagrad_update: (x, x, x, *[number] * 2),
