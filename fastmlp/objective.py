@@ -5,13 +5,14 @@ J(theta) = (1 / sum w) sum_i w_i loss(y_i, net(x_i)) + l2/2 sum W^2 + l1 sum |W|
 over the weights, never the biases, and independent of the batch size; a mini-batch estimates it.
 """
 
+import functools
 import math
 
 import numba
 import numpy as np
 
 from fastmlp.kernels import codes, jacobian, penalties
-from fastmlp.kernels.finite import finite
+from fastmlp.kernels.finite import serial_finite
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import as_targets, check_loss, check_values
 from fastmlp.network import MLP
@@ -84,6 +85,7 @@ class Objective:
     def __init__(
         self, net, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
     ):
+        check_is_network(net)
         self._keep(net, *check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads))
 
     def _keep(self, net, problem, samples):
@@ -186,18 +188,17 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads):
     samples : tuple of ndarray
         X, y and the weights as kernels take them: flat, of net's dtype and read-only.
     """
-    check_is_network(net)
-    loss, loss_code, parameter = check_loss(loss, net._activations[-1])
-    check_not_negative("l1", l1)
-    check_not_negative("l2", l2)
-    if n_threads is not None:
-        check_count("n_threads", n_threads)
+    settings = loss, net._activations[-1], l1, l2, n_threads
+    try:
+        loss, loss_code, parameter, l1, l2 = _check_settings(*settings)
+    except TypeError:  # perhaps of the cache: what cannot be hashed is no setting, and told so
+        loss, loss_code, parameter, l1, l2 = _check_settings.__wrapped__(*settings)
     theta, dtype, sizes = net._theta, net._dtype, net._layer_sizes
     X = as_matrix("X", X, dtype, sizes[0])
     n_rows = len(X)
     given, Y, by_index = as_targets(y, loss, n_rows, sizes[-1], dtype)
     X_vector, Y_vector = as_vector(X), as_vector(Y)
-    if _INTERPRETED or not finite.serial(theta, X_vector, Y_vector):
+    if _INTERPRETED or not serial_finite(dtype)(theta, X_vector, Y_vector):
         # NumPy takes microseconds, but can tell where the bad element is.
         for name, array in (("theta", theta), ("X", X), ("y", Y)):
             check_finite(name, array)
@@ -207,10 +208,19 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads):
         loss_code = codes.FUSED_CROSS_ENTROPY_INDICES
     n_target = 1 if Y.ndim == 1 else Y.shape[1]
     # Made of a tuple, which takes two thirds of the time that eight arguments do.
-    problem = Problem._make(
-        (n_rows, n_target, loss, loss_code, parameter, float(l1), float(l2), n_threads)
-    )
+    problem = Problem._make((n_rows, n_target, loss, loss_code, parameter, l1, l2, n_threads))
     return problem, (X_vector, Y_vector, weights)
+
+
+@functools.lru_cache(typed=True)
+def _check_settings(loss, output, l1, l2, n_threads):
+    """Check all arguments but the samples: the loss's name, code and parameter, l1 and l2."""
+    named = check_loss(loss, output)
+    check_not_negative("l1", l1)
+    check_not_negative("l2", l2)
+    if n_threads is not None:
+        check_count("n_threads", n_threads)
+    return *named, float(l1), float(l2)
 
 
 def as_vector(array):
@@ -239,16 +249,10 @@ def evaluate(net, problem, samples, theta, mode, spare, check=None):
         return samples.evaluate(net, problem, theta, mode, spare, check)
     gradient = np.empty(theta.size if mode == codes.DIFFERENTIATE else 0, theta.dtype)
     sweep = spare.take(net, problem)
-    sweep.begin()
-    while finite := sweep.advance(mode, theta, samples, gradient):
-        if check is not None:
-            check()
-        if sweep.done:
-            break
-    total = sweep.total
+    total = sweep.evaluate(mode, theta, samples, gradient, check)
     spare.put_back(sweep)
-    if not finite:
-        return np.nan, np.full_like(gradient, np.nan)
+    if math.isnan(total):
+        return math.nan, np.full_like(gradient, np.nan)
     return total / problem.n_rows + penalty(net, problem, theta), gradient
 
 
@@ -332,8 +336,8 @@ def is_finite(theta):
     """Whether no parameter is NaN or infinite, told in a fraction of NumPy's time."""
     if _INTERPRETED:
         return bool(np.isfinite(theta).all())
-    nothing = no_weights(theta.dtype)  # read-only, as `finite` is compiled for
-    return finite.serial(theta, nothing, nothing)
+    nothing = no_weights(theta.dtype)
+    return serial_finite(theta.dtype)(theta, nothing, nothing)
 
 
 def check_network(net):

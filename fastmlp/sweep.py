@@ -1,8 +1,8 @@
 """Runs the compiled loop over mini-batches of an objective, a slice of time at a call."""
 
+import math
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -41,21 +41,41 @@ class Update(NamedTuple):
     clip_norm: float
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class Tables:
     """What the compiled loop works with and that stays the same all through a sweep.
 
-    `workspace` is scratch; `cursor` and `totals` tell how far the sweep has come. The arrays
-    are described with `epoch.sweep_part`.
+    Parameters
+    ----------
+    workspace : Workspace
+    chunks, layout, constants, hyper : ndarray
+        See `epoch.sweep_part`.
+
+    Attributes
+    ----------
+    cursor, totals : ndarray
+        How far the sweep has come; see there as well.
+    for_team, for_one : tuple
+        The last arguments of `epoch.sweep`, for a team and for a thread alone.
     """
 
-    workspace: Workspace
-    chunks: np.ndarray
-    layout: np.ndarray
-    constants: np.ndarray
-    hyper: np.ndarray
-    cursor: np.ndarray = field(default_factory=lambda: np.zeros(codes.CURSOR_SIZE, np.int64))
-    totals: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    def __init__(self, workspace, chunks, layout, constants, hyper):
+        self.workspace, self.chunks = workspace, chunks
+        self.cursor, self.totals = np.zeros(codes.CURSOR_SIZE, np.int64), np.zeros(1)
+        self.for_team, self.for_one = (
+            (
+                workspace.sync,
+                chunks,
+                *tasks,
+                layout,
+                workspace.plan,
+                constants,
+                hyper,
+                self.cursor,
+                self.totals,
+                workspace.buffer,
+            )
+            for tasks in (workspace.team, workspace.alone)
+        )
 
 
 class Sweep:
@@ -108,10 +128,12 @@ class Sweep:
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
         constants[codes.ACTIVATION_PARAMETERS :] = net._activation_parameters
         self._tables = Tables(workspace, chunks, net._layout, constants, hyper)
+        self._cursor, self._totals = self._tables.cursor, self._tables.totals
         self._n_chunks = self._end = len(chunks)
         self._chunk_flops = 6.0 * rows * n_weights
         self._no_update = Update(np.empty(0, dtype), np.empty(0), np.inf)
         self._order = _AS_THEY_LIE
+        self._in_one_call = (_AS_THEY_LIE, *self._no_update, *self._tables.for_one)
         # Who names a number of threads may count on them from the start.
         seconds_alone = SECONDS_ALONE if problem.n_threads is None else 0.0
         self._pace = Pace([True, False], seconds_alone) if n_parts > 1 else Pace([False])
@@ -128,23 +150,23 @@ class Sweep:
     @property
     def done(self) -> bool:
         """Whether the sweep has been through all that `begin` set it."""
-        return self._tables.cursor[codes.CHUNK] == self._end
+        return self._cursor[codes.CHUNK] == self._end
 
     @property
     def total(self) -> float:
         """Sum of the weighted sample losses so far."""
-        return float(self._tables.totals[0])
+        return float(self._totals[0])
 
     @property
     def rows_done(self) -> int:
         """Rows that the sweep has been through."""
-        done = int(self._tables.cursor[codes.CHUNK])
+        done = int(self._cursor[codes.CHUNK])
         return int(self._tables.chunks[done - 1, codes.STOP]) if done else 0
 
     @property
     def updates_done(self) -> int:
         """Updates since `begin`."""
-        return int(self._tables.cursor[codes.MINI_BATCH])
+        return int(self._cursor[codes.MINI_BATCH])
 
     def begin(self, order=None, updates_before=0, most_updates=np.inf):
         """Start over, with rows in the given order (int64) if the sweep gathers.
@@ -156,10 +178,10 @@ class Sweep:
             last = np.flatnonzero(self._tables.chunks[:, codes.LAST])
             self._end = int(last[int(most_updates) - 1]) + 1
         self._order = _AS_THEY_LIE if order is None else order
-        cursor = self._tables.cursor
+        cursor = self._cursor
         cursor.fill(0)
         cursor[codes.UPDATES] = updates_before
-        self._tables.totals.fill(0)
+        self._totals[0] = 0.0
 
     def advance(self, mode, theta, samples, gradient, update=None):
         """Go on for about `pace.CALL_SECONDS`; return whether all losses were finite.
@@ -182,11 +204,43 @@ class Sweep:
             run_sweep(self._tables, False, self._end, *arguments)
         else:
             self._run_slice(arguments)
-        return self._tables.cursor[codes.OUTCOME] == codes.FINISHED
+        return self._cursor[codes.OUTCOME] == codes.FINISHED
+
+    def evaluate(self, mode, theta, samples, gradient, check=None):
+        """Go through all rows as they lie; return the sum of their losses, or NaN.
+
+        It is NaN if a loss is not finite. Arguments are those of `advance`; `check` is called after
+        each of its slices of time.
+        """
+        if self._calls_without_clock > 0:
+            self._calls_without_clock -= 1
+            # All that `begin` and `advance` do, in the least time: small networks wait for Python.
+            self._cursor.fill(0)
+            self._totals[0] = 0.0
+            epoch.serial_sweep(theta.dtype)(
+                epoch.sweep_part_address(theta.dtype),
+                mode,
+                self._n_chunks,
+                theta,
+                *samples,
+                gradient,
+                *self._in_one_call,
+            )
+            finite = self._cursor[codes.OUTCOME] == codes.FINISHED
+            if check is not None:
+                check()
+        else:
+            self.begin()
+            while finite := self.advance(mode, theta, samples, gradient):
+                if check is not None:
+                    check()
+                if self.done:
+                    break
+        return self.total if finite else math.nan
 
     def _run_slice(self, arguments):
         """Run as many chunks, and that way, as the pace says; tell it how long it took."""
-        cursor = self._tables.cursor
+        cursor = self._cursor
         start = int(cursor[codes.CHUNK])
         as_team, flops = self._pace.next()
         if self._pace.is_new(as_team):
@@ -247,38 +301,26 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
     stop, mode, theta, result, order
         See `epoch.sweep_part`.
     """
-    workspace, cursor = tables.workspace, tables.cursor
-    address, sync = epoch.sweep_part_address(theta.dtype), workspace.sync
-    before_tasks = (
+    dtype = theta.dtype
+    arguments = (
+        epoch.sweep_part_address(dtype),
         mode,
-        theta,
-        update.state,
-        *samples,
-        order,
-        tables.chunks,
         stop,
-    )
-    after_tasks = (
-        tables.layout,
-        workspace.plan,
-        tables.constants,
-        tables.hyper,
-        update.learning_rates,
-        update.clip_norm,
-        cursor,
-        tables.totals,
+        theta,
+        *samples,
         result,
-        workspace.buffer,
+        order,
+        *update,
     )
-    cursor[codes.OUTCOME] = codes.NOT_STARTED
     if as_team:
-        with parallel_region(workspace.n_parts) as entered:
+        cursor, sync = tables.cursor, tables.workspace.sync
+        cursor[codes.OUTCOME] = codes.NOT_STARTED
+        with parallel_region(tables.workspace.n_parts) as entered:
             if entered:
                 sync[:] = 0
-                kernel = epoch.sweep.parallel
-                kernel(address, sync, *before_tasks, *workspace.team, *after_tasks)
+                epoch.sweep.parallel(*arguments, *tables.for_team)
         if cursor[codes.OUTCOME] != codes.NOT_STARTED:
             return
         if entered:
             no_teams()
-    epoch.sweep.serial(address, sync, *before_tasks, *workspace.alone, *after_tasks)
+    epoch.serial_sweep(dtype)(*arguments, *tables.for_one)

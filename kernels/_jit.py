@@ -388,6 +388,13 @@ class Twin:
         """The kernel whose `prange` loops run on Numba's thread team."""
         return self._get("parallel", {"parallel": PARALLEL})
 
+    def exactly(self, *types):
+        """The serial kernel for arguments of these Numba types, which it does not look at again.
+
+        Half of the time of a small call is Numba's asking each argument for its type.
+        """
+        return self.py_func if numba.config.DISABLE_JIT else self.serial.compile(types)
+
     def n_compiled(self):
         """Number of specializations compiled or loaded so far, over both kernels."""
         return sum(len(d.signatures) for d in self._compiled.values() if hasattr(d, "signatures"))

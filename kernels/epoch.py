@@ -28,27 +28,27 @@ from fastmlp.kernels.views import part_scratch
 @worker
 def sweep_part(
     part,
-    sync,
     mode,
+    stop,
     theta,
-    state,
     X,
     Y,
     weights,
+    result,
     order,
+    state,
+    learning_rates,
+    clip_norm,
+    sync,
     chunks,
-    stop,
     tasks,
     bounds,
     layout,
     plan,
     constants,
     hyper,
-    learning_rates,
-    clip_norm,
     cursor,
     totals,
-    result,
     work,
 ):
     """Process chunks ``cursor[0] : stop`` of the table as one `part` of a team.
@@ -56,37 +56,37 @@ def sweep_part(
     Parameters
     ----------
     part : int
-    sync : (team.SYNC_SIZE,) int64
-        The team's counters, zero at first.
     mode : int
         ``codes.EVALUATE``, ``DIFFERENTIATE``, ``UPDATE`` or ``UPDATE_CLIPPED``.
-    theta : (n_params,)
-        Read; overwritten by the updates.
-    state : (n_slots * n_params,)
-        The optimizer's state, read and overwritten by the updates.
-    X, Y, weights : (n * n_in,), (n * n_target,), (n,) or (0,)
-        Samples, read. `weights` have mean 1.
-    order : (n_rows,) int64
-        The epoch's rows of X, read if the plan says gather; chunks count along it.
-    chunks : (n_chunks, codes.CHUNK_COLUMNS) int64
     stop : int
         Return before this chunk.
-    tasks, bounds : (n_tasks, codes.TASK_COLUMNS), (n_parts + 1,) int64
-        Part p owns tasks ``bounds[p] : bounds[p + 1]``.
-    layout, plan, constants, hyper
-        See `codes`.
+    theta : (n_params,)
+        Read; overwritten by the updates.
+    X, Y, weights : (n * n_in,), (n * n_target,), (n,) or (0,)
+        Samples, read. `weights` have mean 1.
+    result : (n_params,) or (0,)
+        The gradient, summed over the chunks of each mini-batch, except by ``UPDATE`` of
+        one-chunk mini-batches, which leave it alone; not touched by ``EVALUATE``.
+    order : (n_rows,) int64
+        The epoch's rows of X, read if the plan says gather; chunks count along it.
+    state : (n_slots * n_params,)
+        The optimizer's state, read and overwritten by the updates.
     learning_rates : (n_updates,) float64
         One for each mini-batch of the table.
     clip_norm : float
         Largest norm of a gradient that is applied, with ``UPDATE_CLIPPED``.
+    sync : (team.SYNC_SIZE,) int64
+        The team's counters, zero at first.
+    chunks : (n_chunks, codes.CHUNK_COLUMNS) int64
+    tasks, bounds : (n_tasks, codes.TASK_COLUMNS), (n_parts + 1,) int64
+        Part p owns tasks ``bounds[p] : bounds[p + 1]``.
+    layout, plan, constants, hyper
+        See `codes`.
     cursor : (codes.CURSOR_SIZE,) int64
         Next chunk, next mini-batch of the table, updates done in the whole fit: advanced by
         part 0. The outcome, overwritten: `codes.NOT_STARTED` leaves all as it was.
     totals : (1,) float64
         Sum of the weighted losses of all chunks so far, accumulated.
-    result : (n_params,) or (0,)
-        The gradient, summed over the chunks of each mini-batch, except by ``UPDATE`` of
-        one-chunk mini-batches, which leave it alone; not touched by ``EVALUATE``.
     work
         The workspace; may be destroyed.
 
@@ -228,37 +228,44 @@ def euclidean_norm(x):
 @functools.cache
 def sweep_part_address(dtype):
     """Address of `sweep_part` for networks of `dtype`, compiled or loaded on first use."""
+    return sweep_part.address(types.int64, *_argument_types(dtype))
+
+
+@functools.cache
+def serial_sweep(dtype):
+    """`sweep.serial` for networks of `dtype`, which trusts its arguments; see `Twin.exactly`."""
+    return sweep.exactly(types.int64, *_argument_types(dtype))
+
+
+def _argument_types(dtype):
+    """Numba's types of the arguments that `sweep_part` and `sweep` share."""
     number = from_dtype(np.dtype(dtype))
-    index = types.int64
-
-    def array(element, ndim=1, readonly=False):
-        return types.Array(element, ndim, "C", readonly=readonly)
-
-    numbers, table = array(number), array(index, 2)
-    sample = array(number, readonly=True)
-    return sweep_part.address(
-        index,  # part
-        array(index),  # sync
+    index, real = types.int64, types.float64
+    numbers, indices = types.Array(number, 1, "C"), types.Array(index, 1, "C")
+    reals, table = types.Array(real, 1, "C"), types.Array(index, 2, "C")
+    sample = types.Array(number, 1, "C", readonly=True)
+    return (
         index,  # mode
+        index,  # stop
         numbers,  # theta
-        numbers,  # state
         sample,  # X
         sample,  # Y
         sample,  # weights
-        array(index),  # order
-        table,  # chunks
-        index,  # stop
-        table,  # tasks
-        array(index),  # bounds
-        table,  # layout
-        array(index),  # plan
-        numbers,  # constants
-        array(types.float64),  # hyper
-        array(types.float64),  # learning_rates
-        types.float64,  # clip_norm
-        array(index),  # cursor
-        array(types.float64),  # totals
         numbers,  # result
+        indices,  # order
+        numbers,  # state
+        reals,  # learning_rates
+        real,  # clip_norm
+        indices,  # sync
+        table,  # chunks
+        table,  # tasks
+        indices,  # bounds
+        table,  # layout
+        indices,  # plan
+        numbers,  # constants
+        reals,  # hyper
+        indices,  # cursor
+        reals,  # totals
         numbers,  # work
     )
 
@@ -266,27 +273,27 @@ def sweep_part_address(dtype):
 @entry
 def sweep(
     sweep_part_at,
-    sync,
     mode,
+    stop,
     theta,
-    state,
     X,
     Y,
     weights,
+    result,
     order,
+    state,
+    learning_rates,
+    clip_norm,
+    sync,
     chunks,
-    stop,
     tasks,
     bounds,
     layout,
     plan,
     constants,
     hyper,
-    learning_rates,
-    clip_norm,
     cursor,
     totals,
-    result,
     work,
 ):
     """Run the worker at `sweep_part_at` as a team with a thread for each part of `bounds`.
@@ -297,26 +304,26 @@ def sweep(
         call_worker(
             sweep_part_at,
             part,
-            sync,
             mode,
+            stop,
             theta,
-            state,
             X,
             Y,
             weights,
+            result,
             order,
+            state,
+            learning_rates,
+            clip_norm,
+            sync,
             chunks,
-            stop,
             tasks,
             bounds,
             layout,
             plan,
             constants,
             hyper,
-            learning_rates,
-            clip_norm,
             cursor,
             totals,
-            result,
             work,
         )

@@ -1,5 +1,10 @@
 """Whether all of an array is finite: a pass over it that costs no memory and little time."""
 
+import functools
+
+import numpy as np
+from numba import from_dtype, types
+
 from fastmlp.kernels._jit import entry, loop
 
 
@@ -21,3 +26,11 @@ def finite(theta, X, Y):
     Three, because for small ones the call takes longer than the look at them.
     """
     return all_finite(theta) and all_finite(X) and all_finite(Y)
+
+
+@functools.cache
+def serial_finite(dtype):
+    """`finite.serial` for a vector and two read-only ones of `dtype`; see `Twin.exactly`."""
+    number = from_dtype(np.dtype(dtype))
+    sample = types.Array(number, 1, "C", readonly=True)
+    return finite.exactly(types.Array(number, 1, "C"), sample, sample)

@@ -285,6 +285,12 @@ def pack_block(A, i, j, rows, columns):
     return A[i : i + rows, j : j + columns]
 
 
+def packed_matrix(packed, rows, columns, width):
+    """Rows of so many columns, each half a panel's width after the other."""
+    row = columns + width // 2
+    return packed[: rows * row].reshape(rows, row)
+
+
 def transpose_matrix(A, i, j, rows, columns):
     """A block of A, transposed."""
     return A[i : i + rows, j : j + columns].T

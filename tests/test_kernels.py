@@ -73,6 +73,7 @@ swap_pays = standalone(gemm.swap_pays)
 streaming_pays = standalone(gemm.streaming_pays)
 tile_height = standalone(gemm.tile_height)
 pack_block = standalone(gemm.pack_block)
+packed_matrix = standalone(gemm.packed_matrix)
 transpose_matrix = standalone(gemm.transpose_matrix)
 dense_forward_block = standalone(dense.dense_forward_block)
 dense_backward_input_block = standalone(dense.dense_backward_input_block)
@@ -919,6 +920,13 @@ def test_packed_blocks_equal_their_twin(columns, dtype):
     pack_block(A, 2, 3, columns, packed)
     assert_array_equal(packed[:, :columns], reference.pack_block(A, 2, 3, 7, columns))
     assert not packed[:, columns:].any()
+
+
+@both_precisions
+def test_packed_rows_lie_a_vector_apart(dtype):
+    packed = np.arange(300, dtype=dtype)
+    expected = reference.packed_matrix(packed, 5, 12, panel_width(packed))
+    assert_array_equal(packed_matrix(packed, 5, 12), expected)
 
 
 @both_precisions
