@@ -148,6 +148,7 @@ class MLP:
             start += n_out
             width += n_out
         self._layout = layout
+        self._activation_codes = tuple(layout[:, codes.ACTIVATION].tolist())
         self._activation_parameters = np.array(self._parameters, self._dtype)
         self._pace = Pace([True, False])
         self._spare = SpareSweep(LARGEST_SPARE)

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from fastmlp.kernels import codes, jacobian, penalties
+from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.finite import serial_finite
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import as_targets, check_loss, check_values
@@ -283,7 +284,14 @@ class NormalEquations:
         self._problem = problem
         self._n_parts = n_parts
         self._addresses = jacobian.addresses(net.dtype)
-        self._constants = (*samples, net._layout, net._activation_parameters, problem.l2)
+        rare_at = rare_addresses(net._activation_codes, net.dtype)
+        self._constants = (
+            *samples,
+            net._layout,
+            net._activation_parameters,
+            rare_at,
+            problem.l2,
+        )
         self._calls = [
             (start, min(start + rows_in_call, n_rows), n_rows)
             for start in range(0, n_rows, rows_in_call)

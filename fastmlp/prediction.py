@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.predict import predict as predict_kernel
 from fastmlp.kernels.predict import predict_part_address
 from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
@@ -37,8 +38,9 @@ def _row_flops(net):
 def _forward(net, X, result, n_parts):
     """Overwrite `result` by the outputs; return whether all pre-activations are finite."""
     address = predict_part_address(net.dtype)
-    layout, parameters = net._layout, net._activation_parameters
-    return run(predict_kernel, n_parts, address, net.theta, X, layout, parameters, result, n_parts)
+    rare_at, _ = rare_addresses(net._activation_codes, net.dtype)
+    arguments = address, net.theta, X, net._layout, net._activation_parameters, rare_at, result
+    return run(predict_kernel, n_parts, *arguments, n_parts)
 
 
 def _forward_at_pace(net, X, result, n_parts):

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels import codes, epoch
+from fastmlp.kernels.activations import rare_addresses
+from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
 from fastmlp.pace import SECONDS_ALONE, Pace, first_flops
@@ -112,17 +114,23 @@ class Sweep:
             n_parts=n_parts,
             n_target=problem.n_target,
             gather=gather,
-            slopes=any(code in KEPT_SLOPES for code in net._layout[:, codes.ACTIVATION]),
+            slopes=any(code in KEPT_SLOPES for code in net._activation_codes),
         )
-        workspace.plan[codes.LOSS] = problem.loss_code
+        plan = workspace.plan
+        plan[codes.LOSS] = problem.loss_code
+        plan[codes.RARE_LOSS_AT] = rare_address(problem.loss_code, dtype)
+        # A fused loss stands for the output activation as well.
+        fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
+        used = net._activation_codes[: -1 if fused else None]
+        plan[[codes.RARE_FORWARD_AT, codes.RARE_BACKWARD_AT]] = rare_addresses(used, dtype)
         hyper = np.zeros(len(codes.HYPERPARAMETERS))
         if optimizer is not None:
-            workspace.plan[codes.OPTIMIZER] = optimizer.code
-            workspace.plan[codes.UPDATE_AT] = update_address(optimizer.code, dtype)
-            workspace.plan[codes.N_SLOTS] = optimizer.n_slots
+            plan[codes.OPTIMIZER] = optimizer.code
+            plan[codes.UPDATE_AT] = update_address(optimizer.code, dtype)
+            plan[codes.N_SLOTS] = optimizer.n_slots
             hyper = optimizer.hyperparameters()
             decay = hyper[codes.HYPERPARAMETERS.index("weight_decay")]
-            workspace.plan[codes.DECAYS] = decay > 0
+            plan[codes.DECAYS] = decay > 0
         constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(sizes) - 1, dtype)
         constants[codes.LOSS_PARAMETER] = problem.loss_parameter
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fastmlp.kernels import codes
 from fastmlp.kernels._jit import cache_directory
+from fastmlp.kernels.activations import rare_addresses
+from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.threads import available_cores
 from fastmlp.kernels.updates import UPDATES, update_address
 from fastmlp.network import MLP
@@ -50,6 +53,9 @@ def warmup(dtypes=("float32",)) -> Path | None:
     nets = [MLP([1, 1], dtype=dtype) for dtype in dtypes]
     X, y = np.zeros((2, 1)), np.zeros(2)
     for net in nets:
+        # Whatever the network, the loss and the optimizer: what is called by address.
+        rare_addresses((codes.GELU,), net.dtype)
+        rare_address(codes.HUBER, net.dtype)
         for code in UPDATES:
             update_address(code, net.dtype)
         for n_threads in (1, 2)[: available_cores()]:

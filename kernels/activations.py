@@ -2,10 +2,19 @@
 
 Most derivatives follow from the output alone. Those of gelu and silu do not; their forward pass
 keeps the derivative for the backward pass.
+
+A kernel takes an activation as a tuple (code, forward_at, backward_at, parameter): `codes`' number,
+the two `rare_addresses`, and the slope of leaky_relu in the arrays' dtype, which others ignore.
+The rare ones are workers, called by address: a network without them need not compile them.
 """
 
+import functools
+
+import numpy as np
+from numba import from_dtype, types
+
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import loop
+from fastmlp.kernels._jit import call_worker, loop, worker
 from fastmlp.kernels.elementwise import (
     exp,
     expm1,
@@ -21,14 +30,14 @@ SELU_SCALE = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
 
 
-@loop
-def activation_forward(z, code, parameter):
-    """Overwrite the pre-activations `z` by the activation `code` of them.
+# Activations that are compiled with the passes; softmax has functions of its own.
+COMMON = (codes.IDENTITY, codes.RELU, codes.LEAKY_RELU, codes.TANH, codes.SOFTMAX)
 
-    `parameter` is the slope of leaky_relu, in z's dtype; others ignore it. Softmax needs whole
-    rows, see `softmax_rows`.
-    """
-    one = z.dtype.type(1.0)
+
+@loop
+def activation_forward(z, activation):
+    """Overwrite the pre-activations `z` by the activation of them; softmax: see `softmax_rows`."""
+    code, forward_at, _, parameter = activation
     zero = z.dtype.type(0.0)
     if code == codes.RELU:
         # The comparison keeps NaN: a fit must notice a broken network.
@@ -37,12 +46,58 @@ def activation_forward(z, code, parameter):
     elif code == codes.LEAKY_RELU:
         for i in range(z.size):
             z[i] = z[i] * parameter if z[i] <= zero else z[i]
-    elif code == codes.SIGMOID:
-        for i in range(z.size):
-            z[i] = sigmoid(z[i])
     elif code == codes.TANH:
         for i in range(z.size):
             z[i] = tanh(z[i])
+    elif code != codes.IDENTITY:
+        call_worker(forward_at, code, z, z, 0)
+
+
+@loop
+def activation_forward_saving(z, activation, slope):
+    """Do `activation_forward`, and for gelu and silu overwrite `slope` by their derivatives.
+
+    `z` and `slope` are vectors of one length; other activations leave `slope` alone.
+    """
+    code, forward_at, _, _ = activation
+    if code == codes.GELU or code == codes.SILU:
+        call_worker(forward_at, code, z, slope, 1)
+    else:
+        activation_forward(z, activation)
+
+
+@loop
+def activation_backward(delta, output, slope, activation):
+    """Multiply `delta` by the derivative of the activation, in place.
+
+    On entry `delta` is the gradient with respect to the activation's `output`. `slope` holds the
+    derivative for gelu and silu (`activation_forward_saving`), others do not read it. All are
+    vectors of one length.
+    """
+    code, _, backward_at, parameter = activation
+    one = output.dtype.type(1.0)
+    zero = output.dtype.type(0.0)
+    if code == codes.RELU:
+        for i in range(delta.size):
+            delta[i] = zero if output[i] <= zero else delta[i]
+    elif code == codes.LEAKY_RELU:
+        for i in range(delta.size):
+            delta[i] = delta[i] * parameter if output[i] <= zero else delta[i]
+    elif code == codes.TANH:
+        for i in range(delta.size):
+            delta[i] *= one - output[i] * output[i]
+    elif code != codes.IDENTITY:
+        call_worker(backward_at, code, delta, output, slope)
+
+
+@loop
+def rare_forward(code, z):
+    """Do `activation_forward` for the activations that are not `COMMON`."""
+    one = z.dtype.type(1.0)
+    zero = z.dtype.type(0.0)
+    if code == codes.SIGMOID:
+        for i in range(z.size):
+            z[i] = sigmoid(z[i])
     elif code == codes.ELU or code == codes.SELU:
         scale = one
         alpha = one
@@ -68,11 +123,8 @@ def activation_forward(z, code, parameter):
 
 
 @loop
-def activation_forward_saving(z, code, parameter, slope):
-    """Do `activation_forward`, and for gelu and silu overwrite `slope` by their derivatives.
-
-    `z` and `slope` are vectors of one length; other activations leave `slope` alone.
-    """
+def rare_forward_saving(code, z, slope):
+    """Do `activation_forward_saving` for gelu and silu."""
     one = z.dtype.type(1.0)
     if code == codes.GELU:
         for i in range(z.size):
@@ -86,32 +138,16 @@ def activation_forward_saving(z, code, parameter, slope):
             s = sigmoid(x)
             slope[i] = s * (one + x * (one - s))
             z[i] = x * s
-    else:
-        activation_forward(z, code, parameter)
 
 
 @loop
-def activation_backward(delta, output, slope, code, parameter):
-    """Multiply `delta` by the derivative of the activation, in place.
-
-    On entry `delta` is the gradient with respect to the activation's `output`. `slope` holds the
-    derivative for gelu and silu (`activation_forward_saving`), others do not read it. All are
-    vectors of one length.
-    """
+def rare_backward(code, delta, output, slope):
+    """Do `activation_backward` for the activations that are not `COMMON`."""
     one = output.dtype.type(1.0)
     zero = output.dtype.type(0.0)
-    if code == codes.RELU:
-        for i in range(delta.size):
-            delta[i] = zero if output[i] <= zero else delta[i]
-    elif code == codes.LEAKY_RELU:
-        for i in range(delta.size):
-            delta[i] = delta[i] * parameter if output[i] <= zero else delta[i]
-    elif code == codes.SIGMOID:
+    if code == codes.SIGMOID:
         for i in range(delta.size):
             delta[i] *= output[i] * (one - output[i])
-    elif code == codes.TANH:
-        for i in range(delta.size):
-            delta[i] *= one - output[i] * output[i]
     elif code == codes.ELU or code == codes.SELU:
         scale = one
         alpha = one
@@ -129,6 +165,36 @@ def activation_backward(delta, output, slope, code, parameter):
     elif code == codes.EXPONENTIAL:
         for i in range(delta.size):
             delta[i] *= output[i]
+
+
+@worker
+def rare_forward_part(code, z, slope, saving):
+    """Do `rare_forward_saving` if `saving`, else `rare_forward`."""
+    if saving:
+        rare_forward_saving(code, z, slope)
+    else:
+        rare_forward(code, z)
+
+
+@worker
+def rare_backward_part(code, delta, output, slope):
+    """Do `rare_backward`."""
+    rare_backward(code, delta, output, slope)
+
+
+@functools.cache
+def rare_addresses(activations, dtype):
+    """Addresses of the rare activations, forward and back, compiled or loaded on first use.
+
+    They are 0 unless one of a network's `activations`, a tuple of codes, is not `COMMON`.
+    """
+    if set(activations) <= set(COMMON):
+        return 0, 0
+    vector = types.Array(from_dtype(np.dtype(dtype)), 1, "C")
+    return (
+        rare_forward_part.address(types.int64, vector, vector, types.int64),
+        rare_backward_part.address(types.int64, vector, vector, vector),
+    )
 
 
 @loop

@@ -33,7 +33,7 @@ from fastmlp.kernels.simd import (
 
 @inline
 def dense_forward_block(
-    A, a0, W, b, code, parameter, output, slope, saving, i0, rows, j0, columns, scratch
+    A, a0, W, b, activation, output, slope, saving, i0, rows, j0, columns, scratch
 ):
     """Overwrite a block of `output`, from (i0, j0) on, by the activation of A W + b.
 
@@ -42,12 +42,13 @@ def dense_forward_block(
     """
     depth = A.shape[1]
     multiply(A, a0, 0, W, j0, 0, FROM_ROW, b, output, i0, j0, rows, columns, depth, scratch)
-    activate_block(code, parameter, output, slope, saving, i0, rows, j0, columns)
+    activate_block(activation, output, slope, saving, i0, rows, j0, columns)
 
 
 @inline
-def activate_block(code, parameter, output, slope, saving, i0, rows, j0, columns):
+def activate_block(activation, output, slope, saving, i0, rows, j0, columns):
     """Overwrite a block of pre-activations by their activation; see `dense_forward_block`."""
+    code = activation[0]
     if code == codes.IDENTITY:
         return
     if code == codes.SOFTMAX:
@@ -57,19 +58,19 @@ def activate_block(code, parameter, output, slope, saving, i0, rows, j0, columns
         z = block_run(output, i0, rows, j0, columns, run)
         if saving:
             slopes = block_run(slope, i0, rows, j0, columns, run)
-            activation_forward_saving(z, code, parameter, slopes)
+            activation_forward_saving(z, activation, slopes)
         else:
-            activation_forward(z, code, parameter)
+            activation_forward(z, activation)
 
 
 @inline
 def dense_backward_input_block(
-    delta, W, output, slope, code, parameter, delta_below, i0, rows, k0, columns, scratch
+    delta, W, output, slope, activation, delta_below, i0, rows, k0, columns, scratch
 ):
     """Overwrite a block of `delta_below`, from (i0, k0) on, by (delta W^T) * activation'.
 
-    `output`, `code` and `parameter` are those of the layer below, `slope` its gelu or silu
-    derivatives, and W (n_in, n_out) is the weights between. May destroy `scratch`.
+    `output` and `activation` are those of the layer below, `slope` its gelu or silu derivatives,
+    and W (n_in, n_out) is the weights between. May destroy `scratch`.
     """
     depth = delta.shape[1]
     multiply(
@@ -89,15 +90,14 @@ def dense_backward_input_block(
         depth,
         scratch,
     )
-    if code == codes.IDENTITY:
+    if activation[0] == codes.IDENTITY:
         return
     for run in range(n_runs(output, rows, columns)):
         activation_backward(
             block_run(delta_below, i0, rows, k0, columns, run),
             block_run(output, i0, rows, k0, columns, run),
             block_run(slope, i0, rows, k0, columns, run),
-            code,
-            parameter,
+            activation,
         )
 
 
@@ -168,8 +168,8 @@ def new_scratch(A, rows):
 
 
 @entry
-def dense_forward(A, W, b, code, parameter, output, slope, n_parts):
-    """Overwrite `output` (rows, n_out) by the activation `code` of A W + b.
+def dense_forward(A, W, b, activation, output, slope, n_parts):
+    """Overwrite `output` (rows, n_out) by the activation of A W + b.
 
     A (rows, n_in), W (n_in, n_out) and b (n_out,) are read. `slope`, a matrix like `output`, is
     overwritten for gelu and silu only. Rows are shared out to `n_parts` parts.
@@ -179,13 +179,11 @@ def dense_forward(A, W, b, code, parameter, output, slope, n_parts):
         n = i1 - i0
         scratch = new_scratch(A, n)
         n_out = output.shape[1]
-        dense_forward_block(
-            A, i0, W, b, code, parameter, output, slope, True, i0, n, 0, n_out, scratch
-        )
+        dense_forward_block(A, i0, W, b, activation, output, slope, True, i0, n, 0, n_out, scratch)
 
 
 @entry
-def dense_backward_input(delta, W, output, slope, code, parameter, delta_below, n_parts):
+def dense_backward_input(delta, W, output, slope, activation, delta_below, n_parts):
     """Overwrite `delta_below` (rows, n_in) by (delta W^T) * activation', see the ``_block``."""
     for part in prange(n_parts):
         i0, i1 = part_bounds(delta.shape[0], part, n_parts)
@@ -193,7 +191,7 @@ def dense_backward_input(delta, W, output, slope, code, parameter, delta_below, 
         scratch = new_scratch(delta, n)
         n_in = delta_below.shape[1]
         dense_backward_input_block(
-            delta, W, output, slope, code, parameter, delta_below, i0, n, 0, n_in, scratch
+            delta, W, output, slope, activation, delta_below, i0, n, 0, n_in, scratch
         )
 
 

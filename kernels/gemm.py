@@ -94,6 +94,25 @@ def multiply(
     if not (a_transposed or b_transposed) and streaming_pays(rows, columns, B):
         multiply_streaming(A, i, B, j, origin, row, C, ci, cj, rows, columns, depth)
         return
+    if _packs_a(columns, A.shape[1] * A.itemsize, panel_width(A)):
+        _packed_blocks(
+            A,
+            i,
+            a_transposed,
+            B,
+            j,
+            b_transposed,
+            origin,
+            row,
+            C,
+            ci,
+            cj,
+            rows,
+            columns,
+            depth,
+            scratch,
+        )
+        return
     _blocks(
         A,
         i,
@@ -193,12 +212,67 @@ def swap_pays(rows, columns, depth, lanes):
 def _blocks(
     A, i, a_transposed, B, j, b_transposed, origin, row, C, ci, cj, rows, columns, depth, scratch
 ):
-    """Do `multiply` block by block of `depth` and of rows, panel by panel, tile by tile of rows."""
+    """Do `multiply` block by block of `depth`, panel by panel of columns, tile by tile of rows."""
     width = panel_width(A)
-    pack_b = b_transposed or (rows >= PACK_ROWS and B.shape[1] * B.itemsize >= PACK_BYTES)
-    pack_a = _packs_a(columns, A.shape[1] * A.itemsize, width)
-    step = min(depth, DEPTH) if pack_a or pack_b else depth
-    n_blocks = max(1, (rows + BLOCK_ROWS - 1) // BLOCK_ROWS) if pack_a else 1
+    pack_b = packs_b(rows, B, b_transposed)
+    step = min(depth, DEPTH) if pack_b else depth
+    for t in range(0, depth, step):
+        n = min(depth - t, step)
+        start = origin if t == 0 else FROM_C
+        # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
+        for c in range(0, columns, width):
+            n_columns = min(columns - c, width)
+            panel, pj = panel_of(B, t, j + c, b_transposed, pack_b, n, n_columns, scratch)
+            r = 0
+            while r < rows:
+                h = tile_height(rows - r)
+                a, to = i + r, ci + r
+                tile(A, a, t, a_transposed, panel, pj, start, row, C, to, cj + c, h, n_columns, n)
+                r += h
+
+
+@inline
+def packs_b(rows, B, transposed):
+    """Whether panels of B are copied."""
+    return transposed or (rows >= PACK_ROWS and B.shape[1] * B.itemsize >= PACK_BYTES)
+
+
+@inline
+def panel_of(B, t, j, transposed, packed, depth, columns, scratch):
+    """Matrix that has a panel of B, from step `t` on, and the first of its columns there."""
+    if not packed:
+        return matrix(B, t * B.shape[1], depth, B.shape[1]), j
+    panel = matrix(scratch, 0, depth, panel_width(B))
+    if transposed:
+        transpose_matrix(B, j, t, columns, depth, panel, 0, 0)
+    else:
+        pack_block(B, t, j, columns, panel)
+    return panel, 0
+
+
+@part
+def _packed_blocks(
+    A,
+    i,
+    a_transposed,
+    B,
+    j,
+    b_transposed,
+    origin,
+    row,
+    C,
+    ci,
+    cj,
+    rows,
+    columns,
+    depth,
+    scratch,
+):
+    """Do `_blocks` from copies of A, a block of so many rows and so much `depth` at a time."""
+    width = panel_width(A)
+    pack_b = packs_b(rows, B, b_transposed)
+    step = min(depth, DEPTH)
+    n_blocks = max(1, (rows + BLOCK_ROWS - 1) // BLOCK_ROWS)
     most = max(1, (rows + n_blocks - 1) // n_blocks)
     packed = vector(scratch, step * width, scratch.size - step * width)
     for t in range(0, depth, step):
@@ -206,49 +280,22 @@ def _blocks(
         start = origin if t == 0 else FROM_C
         for r0 in range(0, rows, most):
             n_rows = min(rows - r0, most)
-            if pack_a and a_transposed:
-                pack_block(A, t, i + r0, n_rows, packed_matrix(packed, n, n_rows))
-            elif pack_a:
-                pack_block(A, i + r0, t, n, packed_matrix(packed, n_rows, n))
-            # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
+            if a_transposed:
+                a = packed_matrix(packed, n, n_rows)
+                pack_block(A, t, i + r0, n_rows, a)
+            else:
+                a = packed_matrix(packed, n_rows, n)
+                pack_block(A, i + r0, t, n, a)
             for c in range(0, columns, width):
                 n_columns = min(columns - c, width)
-                if pack_b:
-                    panel, pj = matrix(scratch, 0, n, width), 0
-                    if b_transposed:
-                        transpose_matrix(B, j + c, t, n_columns, n, panel, 0, 0)
-                    else:
-                        pack_block(B, t, j + c, n_columns, panel)
-                else:
-                    panel, pj = matrix(B, t * B.shape[1], n, B.shape[1]), j + c
-                to = cj + c
+                panel, pj = panel_of(B, t, j + c, b_transposed, pack_b, n, n_columns, scratch)
                 r = 0
                 while r < n_rows:
                     h = tile_height(n_rows - r)
-                    down = r0 + r
-                    if pack_a and a_transposed:
-                        a = packed_matrix(packed, n, n_rows)
-                        tile(a, r, 0, 1, panel, pj, start, row, C, ci + down, to, h, n_columns, n)
-                    elif pack_a:
-                        a = packed_matrix(packed, n_rows, n)
-                        tile(a, r, 0, 0, panel, pj, start, row, C, ci + down, to, h, n_columns, n)
-                    else:
-                        tile(
-                            A,
-                            i + down,
-                            t,
-                            a_transposed,
-                            panel,
-                            pj,
-                            start,
-                            row,
-                            C,
-                            ci + down,
-                            to,
-                            h,
-                            n_columns,
-                            n,
-                        )
+                    to = ci + r0 + r
+                    tile(
+                        a, r, 0, a_transposed, panel, pj, start, row, C, to, cj + c, h, n_columns, n
+                    )
                     r += h
 
 

@@ -120,6 +120,7 @@ def jacobian_part(
     weights,
     layout,
     parameters,
+    rare_at,
     start,
     rows,
     jacobian,
@@ -152,9 +153,9 @@ def jacobian_part(
         width = layout[layer, codes.N_OUT]
         output = matrix(outputs, n * layout[layer, codes.WIDTH_OFFSET], n, width)
         slope = matrix(slopes, n * layout[layer, codes.WIDTH_OFFSET], n, width)
-        code = layout[layer, codes.ACTIVATION]
+        activation = (layout[layer, codes.ACTIVATION], *rare_at, parameters[layer])
         dense_forward_block(
-            below, 0, W, b, code, parameters[layer], output, slope, True, 0, n, 0, width, scratch
+            below, 0, W, b, activation, output, slope, True, 0, n, 0, width, scratch
         )
         below = output
 
@@ -175,8 +176,7 @@ def jacobian_part(
             delta,
             matrix(outputs, at, n, n_out),
             matrix(slopes, at, n, n_out),
-            layout[top, codes.ACTIVATION],
-            parameters[top],
+            (layout[top, codes.ACTIVATION], *rare_at, parameters[top]),
         )
         for layer in range(top, -1, -1):
             offset = layout[layer, codes.W_OFFSET]
@@ -194,8 +194,7 @@ def jacobian_part(
                 W,
                 below,
                 matrix(slopes, at, n, width),
-                layout[layer - 1, codes.ACTIVATION],
-                parameters[layer - 1],
+                (layout[layer - 1, codes.ACTIVATION], *rare_at, parameters[layer - 1]),
                 delta_below,
                 0,
                 n,
@@ -259,6 +258,7 @@ def addresses(dtype):
             sample,  # weights
             layout,
             numbers,  # parameters
+            types.UniTuple(index, 2),  # rare_at
             index,  # start
             index,  # rows
             table,  # jacobian
@@ -288,6 +288,7 @@ def gauss_newton(
     weights,
     layout,
     parameters,
+    rare_at,
     l2,
     start,
     stop,
@@ -312,6 +313,8 @@ def gauss_newton(
     layout : (n_layers, codes.LAYOUT_COLUMNS) int64
     parameters : (n_layers,)
         Of the layers' activations.
+    rare_at : (int, int)
+        See `activations.rare_addresses`.
     l2 : float
         Penalty on the weights.
     start, stop, n_rows : int
@@ -342,6 +345,7 @@ def gauss_newton(
                 weights,
                 layout,
                 parameters,
+                rare_at,
                 first,
                 rows,
                 jacobian,

@@ -5,17 +5,33 @@ d loss_i / d output_ij and `terms` by addends whose row sums are the samples' lo
 losses take logits, where softmax or sigmoid and logarithm cancel, and never overflow.
 """
 
+import functools
+
 import numpy as np
+from numba import from_dtype, types
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import loop
+from fastmlp.kernels._jit import call_worker, inline, loop, worker
 from fastmlp.kernels.elementwise import exp, sigmoid, softplus
-from fastmlp.kernels.simd import vector
+from fastmlp.kernels.simd import matrix, vector
+
+# Losses that are compiled with the passes; the rest is a worker, called by address.
+COMMON = (codes.SQUARED_ERROR, codes.FUSED_CROSS_ENTROPY_INDICES, codes.FUSED_CROSS_ENTROPY)
+
+
+@loop
+def squared_error(output, target, gradient, terms):
+    """Half the squared error of each output; all arguments are vectors."""
+    half = output.dtype.type(0.5)
+    for i in range(output.size):
+        error = output[i] - target[i]
+        gradient[i] = error
+        terms[i] = half * error * error
 
 
 @loop
 def loss_elementwise(code, parameter, output, target, gradient, terms):
-    """Losses that are a sum over the outputs; all arguments but the first two are vectors.
+    """Other losses that are a sum over the outputs; all arguments but two are vectors.
 
     `parameter` is delta of huber and q of quantile, in the arrays' dtype. Where a loss has a
     kink, the gradient is the one of its flat side, or 0.
@@ -23,12 +39,7 @@ def loss_elementwise(code, parameter, output, target, gradient, terms):
     one = output.dtype.type(1.0)
     half = output.dtype.type(0.5)
     zero = output.dtype.type(0.0)
-    if code == codes.SQUARED_ERROR:
-        for i in range(output.size):
-            error = output[i] - target[i]
-            gradient[i] = error
-            terms[i] = half * error * error
-    elif code == codes.ABSOLUTE_ERROR:
+    if code == codes.ABSOLUTE_ERROR:
         for i in range(output.size):
             error = output[i] - target[i]
             gradient[i] = one if error > zero else (-one if error < zero else error)
@@ -121,3 +132,39 @@ def row_sums(terms, sums):
         for j in range(1, terms.shape[1]):
             total += terms[i, j]
         sums[i] = total
+
+
+@inline
+def block_losses(code, rare_at, parameter, output, target, gradient, terms, losses):
+    """Overwrite `losses` by the samples' losses, and `gradient` by the loss's gradient.
+
+    `output`, `target` and `gradient` are matrices. May destroy `terms`, a vector of output's size.
+    `rare_at` is the `rare_address` of `code`.
+    """
+    rows, n_out = output.shape
+    if code == codes.FUSED_CROSS_ENTROPY_INDICES or code == codes.FUSED_CROSS_ENTROPY:
+        by_index = code == codes.FUSED_CROSS_ENTROPY_INDICES
+        loss_cross_entropy(output, target, by_index, gradient, losses)
+        return
+    size = rows * n_out
+    y, t, g = vector(output, 0, size), vector(target, 0, size), vector(gradient, 0, size)
+    if code == codes.SQUARED_ERROR:
+        squared_error(y, t, g, terms)
+    else:
+        call_worker(rare_at, code, parameter, y, t, g, terms)
+    row_sums(matrix(terms, 0, rows, n_out), losses)
+
+
+@worker
+def rare_loss(code, parameter, output, target, gradient, terms):
+    """Do `loss_elementwise`: a worker, so that fits with other losses need not compile it."""
+    loss_elementwise(code, parameter, output, target, gradient, terms)
+
+
+@functools.cache
+def rare_address(code, dtype):
+    """Address of the loss `code`, compiled or loaded on first use; 0 if all fits have it."""
+    if code in COMMON:
+        return 0
+    number = from_dtype(np.dtype(dtype))
+    return rare_loss.address(types.int64, number, *[types.Array(number, 1, "C")] * 4)

@@ -32,7 +32,7 @@ from fastmlp.kernels.dense import (
     part_bounds,
 )
 from fastmlp.kernels.gather import copy_rows
-from fastmlp.kernels.losses import loss_cross_entropy, loss_elementwise, row_sums
+from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.simd import matrix, panel_width, vector
 from fastmlp.kernels.slices import (
     move_columns,
@@ -46,6 +46,7 @@ from fastmlp.kernels.slices import (
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.views import (
     input_rows,
+    layer_activation,
     layer_rows,
     layer_weights,
     part_scratch,
@@ -75,25 +76,6 @@ def scale_rows(delta, scale, weights, order, ordered, start):
         factor = scale * weights[order[start + r] if ordered else start + r]
         for j in range(delta.shape[1]):
             delta[r, j] *= factor
-
-
-@inline
-def block_losses(code, parameter, output, target, gradient, terms, sample_loss):
-    """Overwrite `sample_loss` by the losses of a block and `gradient` by the loss's gradient.
-
-    `output`, `target` and `gradient` are matrices. May destroy `terms`, a vector of output's size.
-    """
-    rows, n_out = output.shape
-    if code == codes.FUSED_CROSS_ENTROPY_INDICES or code == codes.FUSED_CROSS_ENTROPY:
-        by_index = code == codes.FUSED_CROSS_ENTROPY_INDICES
-        loss_cross_entropy(output, target, by_index, gradient, sample_loss)
-    else:
-        size = rows * n_out
-        flat_output, flat_target = vector(output, 0, size), vector(target, 0, size)
-        loss_elementwise(
-            code, parameter, flat_output, flat_target, vector(gradient, 0, size), terms
-        )
-        row_sums(matrix(terms, 0, rows, n_out), sample_loss)
 
 
 @inline
@@ -267,16 +249,15 @@ def block_pass(
     for layer in range(bottom, n_layers):
         output = layer_rows(own, codes.OUTPUT, plan, layout, layer, at, rows)
         slope = layer_rows(own, codes.SLOPE, plan, layout, layer, at, rows)
-        code = layout[layer, codes.ACTIVATION]
+        activation = layer_activation(layout, plan, constants, layer)
         if fused and layer == top:
-            code = codes.IDENTITY
-        parameter = constants[codes.ACTIVATION_PARAMETERS + layer]
-        s0, s1, j0, j1 = layer_share(rows, output.shape[1], code, lanes, member, n_members)
+            activation = (codes.IDENTITY, 0, 0, activation[3])
+        s0, s1, j0, j1 = layer_share(rows, output.shape[1], activation[0], lanes, member, n_members)
         if n_slices and layer == bottom:
             n = rows * output.shape[1]
             products = slice_products(work, plan, output.shape[1], turn)
             add_terms(products, at * output.shape[1], False, vector(output, 0, n))
-            activate_block(code, parameter, output, slope, backward, 0, rows, 0, output.shape[1])
+            activate_block(activation, output, slope, backward, 0, rows, 0, output.shape[1])
         else:
             W, b = layer_weights(upper, plan[codes.UPPER_START], layout, layer)
             dense_forward_block(
@@ -284,8 +265,7 @@ def block_pass(
                 s0,
                 W,
                 b,
-                code,
-                parameter,
+                activation,
                 output,
                 slope,
                 backward,
@@ -306,6 +286,7 @@ def block_pass(
         sample_loss = vector(own, plan[codes.SAMPLE_LOSS] + b0 + l0, n)
         block_losses(
             loss,
+            plan[codes.RARE_LOSS_AT],
             constants[codes.LOSS_PARAMETER],
             output,
             matrix(target, l0 * n_target, n, n_target),
@@ -323,8 +304,7 @@ def block_pass(
                     delta,
                     output,
                     slope,
-                    layout[top, codes.ACTIVATION],
-                    constants[codes.ACTIVATION_PARAMETERS + top],
+                    layer_activation(layout, plan, constants, top),
                 )
             scale_rows(delta, scale, weights, order, ordered, start + b0 + l0)
     if not backward:
@@ -343,8 +323,7 @@ def block_pass(
             W,
             output,
             slope,
-            layout[layer - 1, codes.ACTIVATION],
-            constants[codes.ACTIVATION_PARAMETERS + layer - 1],
+            layer_activation(layout, plan, constants, layer - 1),
             delta_below,
             s0,
             s1 - s0,
@@ -362,14 +341,14 @@ def layer_share(rows, n_out, code, lanes, member, n_members):
 
 
 @inline
-def output_backward(delta, output, slope, code, parameter):
+def output_backward(delta, output, slope, activation):
     """Multiply `delta` by the derivative of the output activation, in place."""
-    if code == codes.SOFTMAX:
+    if activation[0] == codes.SOFTMAX:
         softmax_backward_rows(delta, output)
     else:
         size = delta.size
         activation_backward(
-            vector(delta, 0, size), vector(output, 0, size), vector(slope, 0, size), code, parameter
+            vector(delta, 0, size), vector(output, 0, size), vector(slope, 0, size), activation
         )
 
 

@@ -23,7 +23,7 @@ BLOCK_ROWS = 16 * TALL
 
 
 @worker
-def predict_part(part, n_parts, theta, X, layout, parameters, result, finite):
+def predict_part(part, n_parts, theta, X, layout, parameters, rare_forward_at, result, finite):
     """Overwrite the rows of `result` that belong to `part` by the outputs for those of X.
 
     Overwrites ``finite[part]`` as well: whether all of the part's pre-activations are finite.
@@ -59,7 +59,7 @@ def predict_part(part, n_parts, theta, X, layout, parameters, result, finite):
             if code == codes.SOFTMAX:
                 softmax_rows(output, 0, rows)
             else:
-                activation_forward(z, code, parameters[layer])
+                activation_forward(z, (code, rare_forward_at, 0, parameters[layer]))
             below = output
     finite[part] = is_finite
 
@@ -76,13 +76,14 @@ def predict_part_address(dtype):
         types.Array(number, 2, "C", readonly=True),  # X
         types.Array(index, 2, "C"),  # layout
         types.Array(number, 1, "C"),  # parameters
+        index,  # rare_forward_at
         types.Array(number, 2, "C"),  # result
         types.Array(types.boolean, 1, "C"),  # finite
     )
 
 
 @entry
-def predict(predict_part_at, theta, X, layout, parameters, result, n_parts):
+def predict(predict_part_at, theta, X, layout, parameters, rare_forward_at, result, n_parts):
     """Overwrite `result` by the outputs for X, and return whether no pre-activation is bad.
 
     The same bits as in the forward pass of training, for any number of parts.
@@ -98,6 +99,8 @@ def predict(predict_part_at, theta, X, layout, parameters, result, n_parts):
     layout : (n_layers, codes.LAYOUT_COLUMNS) int64
     parameters : (n_layers,)
         Of the layers' activations.
+    rare_forward_at : int
+        See `activations.rare_addresses`.
     result : (n, n_out)
         Overwritten.
     n_parts : int
@@ -114,5 +117,16 @@ def predict(predict_part_at, theta, X, layout, parameters, result, n_parts):
     """
     finite = np.empty(n_parts, np.bool_)
     for part in prange(n_parts):
-        call_worker(predict_part_at, part, n_parts, theta, X, layout, parameters, result, finite)
+        call_worker(
+            predict_part_at,
+            part,
+            n_parts,
+            theta,
+            X,
+            layout,
+            parameters,
+            rare_forward_at,
+            result,
+            finite,
+        )
     return finite.all()

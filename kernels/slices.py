@@ -14,7 +14,13 @@ from fastmlp.kernels.dense import dense_backward_input_block, dense_forward_bloc
 from fastmlp.kernels.gather import copy_rows, copy_slices
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, copy_run, matrix, vector
-from fastmlp.kernels.views import input_rows, layer_rows, layer_weights, product_scratch
+from fastmlp.kernels.views import (
+    input_rows,
+    layer_activation,
+    layer_rows,
+    layer_weights,
+    product_scratch,
+)
 
 
 @inline
@@ -142,8 +148,7 @@ def slice_pass(
             0,
             matrix(below, 0, n_columns, columns),
             vector(below, n_columns * columns, columns),
-            layout[0, codes.ACTIVATION],
-            constants[codes.ACTIVATION_PARAMETERS],
+            layer_activation(layout, plan, constants, 0),
             slice_matrix(own, codes.OUTPUT, plan, rows, k0, columns),
             slice_matrix(own, codes.SLOPE, plan, rows, k0, columns),
             saving,
@@ -182,8 +187,7 @@ def slice_back(theta, layout, plan, constants, work, own, rows, part, n_parts):
         matrix(W, k0 * n_out, columns, n_out),
         slice_matrix(own, codes.OUTPUT, plan, rows, k0, columns),
         slice_matrix(own, codes.SLOPE, plan, rows, k0, columns),
-        layout[0, codes.ACTIVATION],
-        constants[codes.ACTIVATION_PARAMETERS],
+        layer_activation(layout, plan, constants, 0),
         slice_matrix(own, codes.DELTA, plan, rows, k0, columns),
         0,
         rows,

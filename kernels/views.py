@@ -41,3 +41,14 @@ def part_scratch(work, plan, part, offset, size):
 def product_scratch(work, plan, part):
     """View of what the products of a part may destroy."""
     return part_scratch(work, plan, part, 0, plan[codes.LOSS_TERMS])
+
+
+@inline
+def layer_activation(layout, plan, constants, layer):
+    """Activation of one layer, as `activations` takes it."""
+    return (
+        layout[layer, codes.ACTIVATION],
+        plan[codes.RARE_FORWARD_AT],
+        plan[codes.RARE_BACKWARD_AT],
+        constants[codes.ACTIVATION_PARAMETERS + layer],
+    )

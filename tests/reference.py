@@ -15,6 +15,7 @@ hidden layer), `output` (the last layer's activation), `loss`, `l1` and `l2`.
 """
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -26,6 +27,9 @@ def name_and_parameter(text):
     """Split "huber(1.5)" or "huber" into the name and its parameter, 0 if it has none."""
     name, _, parameter = text.rstrip(")").partition("(")
     return name, float(parameter) if parameter else PARAMETERS.get(name, 0.0)
+
+
+layer_activation = name_and_parameter
 
 
 # --- elementwise ---
@@ -112,6 +116,12 @@ def activation_backward(gradient, z, activation):
     return gradient * ACTIVATIONS[name][1](z, parameter)
 
 
+# Kernels compile the rare activations apart, on the same terms.
+rare_forward = rare_forward_part = activation_forward
+rare_forward_saving = activation_forward_saving
+rare_backward = rare_backward_part = activation_backward
+
+
 def softmax_rows(z):
     """Softmax of each row."""
     z = np.asarray(z, np.float64)
@@ -170,6 +180,11 @@ def loss_elementwise(loss, output, target):
     output = np.asarray(output, np.float64)
     target = np.asarray(target, np.float64)
     return tuple(function(output, target, parameter) for function in LOSSES[name])
+
+
+# Kernels compile these apart, on the same terms.
+rare_loss = loss_elementwise
+squared_error = partial(loss_elementwise, "squared_error")
 
 
 def loss_cross_entropy(logits, target):
@@ -243,6 +258,11 @@ def packs_a(columns, row_bytes, width, limits):
     return row_bytes >= limits.PACK_BYTES and columns / width >= limits.PACK_PANELS
 
 
+def packs_b(rows, row_bytes, transposed, limits):
+    """Whether a product copies panels of B: across its rows, or of many long ones."""
+    return transposed or (rows >= limits.PACK_ROWS and row_bytes >= limits.PACK_BYTES)
+
+
 def scratch_size(rows, depth, width, limits):
     """Elements that a product may destroy: a panel; rows or columns of A, apart; the result."""
     a, b = min(depth, limits.DEPTH), min(rows, limits.BLOCK_ROWS)
@@ -283,6 +303,11 @@ def column_sums(B, j, start, columns, depth):
 def pack_block(A, i, j, rows, columns):
     """A block of A."""
     return A[i : i + rows, j : j + columns]
+
+
+def panel_of(B, t, j, transposed, depth, columns):
+    """Columns of B, from step t on."""
+    return (B.T if transposed else B)[t : t + depth, j : j + columns]
 
 
 def packed_matrix(packed, rows, columns, width):

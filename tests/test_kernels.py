@@ -65,6 +65,7 @@ activation_forward_saving = standalone(activations.activation_forward_saving)
 activation_backward = standalone(activations.activation_backward)
 softmax_rows = standalone(activations.softmax_rows)
 softmax_backward_rows = standalone(activations.softmax_backward_rows)
+squared_error = standalone(losses.squared_error)
 loss_elementwise = standalone(losses.loss_elementwise)
 loss_cross_entropy = standalone(losses.loss_cross_entropy)
 row_sums = standalone(losses.row_sums)
@@ -74,6 +75,8 @@ streaming_pays = standalone(gemm.streaming_pays)
 tile_height = standalone(gemm.tile_height)
 pack_block = standalone(gemm.pack_block)
 packed_matrix = standalone(gemm.packed_matrix)
+packs_b = standalone(gemm.packs_b)
+panel_of = standalone(gemm.panel_of)
 transpose_matrix = standalone(gemm.transpose_matrix)
 dense_forward_block = standalone(dense.dense_forward_block)
 dense_backward_input_block = standalone(dense.dense_backward_input_block)
@@ -249,6 +252,19 @@ def code_and_parameter(choice, dtype):
     return code_of(name), dtype(parameter)
 
 
+def activation_of(choice, dtype):
+    """An activation as kernels take it."""
+    code, parameter = code_and_parameter(choice, dtype)
+    addresses = activations.rare_addresses((code,), dtype)
+    return code, *addresses, parameter
+
+
+def plan_rare_activations(plan, dtype):
+    """Let a plan know the activations that are not compiled with the passes."""
+    addresses = activations.rare_addresses((codes.GELU,), dtype)
+    plan[[codes.RARE_FORWARD_AT, codes.RARE_BACKWARD_AT]] = addresses
+
+
 def normal(rng, shape, dtype, scale=1.0):
     return (scale * rng.standard_normal(shape)).astype(dtype)
 
@@ -276,7 +292,7 @@ def points(dtype):
 def test_activation_forward_equals_its_twin(activation, dtype):
     z = points(dtype)
     expected = reference.activation_forward(z, activation)
-    activation_forward(z, *code_and_parameter(activation, dtype))
+    activation_forward(z, activation_of(activation, dtype))
     eps = FEW * np.finfo(dtype).eps
     assert_allclose(z, expected, rtol=eps, atol=eps)
 
@@ -287,7 +303,7 @@ def test_saving_keeps_derivatives_for_gelu_and_silu_only(activation, dtype):
     z = points(dtype)
     derivative = np.full_like(z, 7)
     expected = reference.activation_forward_saving(z, activation)
-    activation_forward_saving(z, *code_and_parameter(activation, dtype), derivative)
+    activation_forward_saving(z, activation_of(activation, dtype), derivative)
     eps = FEW * np.finfo(dtype).eps
     assert_allclose(z, expected[0], rtol=eps, atol=eps)
     if activation in ("gelu", "silu"):
@@ -298,10 +314,10 @@ def test_saving_keeps_derivatives_for_gelu_and_silu_only(activation, dtype):
 
 def backward_of(activation, z, gradient):
     """Delta by the two kernels, forward and back."""
-    parameters = code_and_parameter(activation, z.dtype.type)
+    how = activation_of(activation, z.dtype.type)
     output, slope, delta = z.copy(), np.full_like(z, np.nan), gradient.copy()
-    activation_forward_saving(output, *parameters, slope)
-    activation_backward(delta, output, slope, *parameters)
+    activation_forward_saving(output, how, slope)
+    activation_backward(delta, output, slope, how)
     return delta
 
 
@@ -334,7 +350,7 @@ def test_activation_backward_is_the_slope_of_the_activation(activation, dtype):
 def test_activations_survive_extreme_values(activation, dtype):
     z = np.array([-1e4, -100, 100, 1e4, 0], dtype)
     output = z.copy()
-    activation_forward(output, *code_and_parameter(activation, dtype))
+    activation_forward(output, activation_of(activation, dtype))
     eps = FEW * np.finfo(dtype).eps
     expected = reference.activation_forward(z, activation).astype(dtype)
     assert_allclose(output, expected, rtol=eps, atol=eps)
@@ -349,9 +365,9 @@ def test_nan_passes_through_activations(activation, dtype):
     z[[5, -1]] = np.nan
     derivative = np.zeros_like(z)
     for output in (z.copy(), z.copy()):
-        activation_forward_saving(output, *code_and_parameter(activation, dtype), derivative)
+        activation_forward_saving(output, activation_of(activation, dtype), derivative)
         assert_array_equal(np.isnan(output), np.isnan(z))
-    activation_forward(output := z.copy(), *code_and_parameter(activation, dtype))
+    activation_forward(output := z.copy(), activation_of(activation, dtype))
     assert_array_equal(np.isnan(output), np.isnan(z))
 
 
@@ -361,7 +377,7 @@ def test_activations_touch_only_their_vector(activation, dtype):
     for size in (0, 1, 3, 7, 8, 9, 15, 16, 17, 31, 33):
         buffer = np.full(size + 40, -2, dtype)
         z = buffer[20 : 20 + size]
-        activation_forward(z, *code_and_parameter(activation, dtype))
+        activation_forward(z, activation_of(activation, dtype))
         assert (buffer[:20] == -2).all()
         assert (buffer[20 + size :] == -2).all()
 
@@ -426,8 +442,11 @@ def outputs_and_targets(loss, dtype, n=200):
 
 def run_elementwise_loss(loss, output, target):
     gradient, terms = np.full_like(output, np.nan), np.full_like(output, np.nan)
-    parameters = code_and_parameter(loss, output.dtype.type)
-    loss_elementwise(*parameters, output, target, gradient, terms)
+    if loss == "squared_error":
+        squared_error(output, target, gradient, terms)
+    else:
+        parameters = code_and_parameter(loss, output.dtype.type)
+        loss_elementwise(*parameters, output, target, gradient, terms)
     return terms, gradient
 
 
@@ -923,6 +942,32 @@ def test_packed_blocks_equal_their_twin(columns, dtype):
 
 
 @both_precisions
+def test_long_rows_are_copied_where_they_are_used_often(dtype):
+    page = gemm.PACK_BYTES // np.dtype(dtype).itemsize
+    width = panel_width(np.empty((1, 1), dtype))
+    for length, often in product([page - 1, page], [False, True]):
+        B, rows = np.empty((2, length), dtype), gemm.PACK_ROWS - 1 + often
+        for transposed in (False, True):
+            expected = reference.packs_b(rows, B[0].nbytes, transposed, gemm)
+            assert packs_b(rows, B, transposed) == expected
+        columns = gemm.PACK_PANELS * width - 1 + often
+        expected = reference.packs_a(columns, B[0].nbytes, width, gemm)
+        assert gemm.packs_a(columns, B[0].nbytes, width) == expected
+
+
+@both_precisions
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_panels_of_b_equal_their_twin(packed, transposed, dtype):
+    width = panel_width(np.empty((1, 1), dtype))
+    shape = (9, width + 3) if not transposed else (width + 3, 9)
+    B, scratch = numbered(*shape, dtype), np.zeros(7 * width, dtype)
+    panel, j = panel_of(B, 2, 1, transposed, packed or transposed, 7, width, scratch)
+    expected = reference.panel_of(B, 2, 1, transposed, 7, width)
+    assert_array_equal(panel[:, j : j + width], expected)
+
+
+@both_precisions
 def test_packed_rows_lie_a_vector_apart(dtype):
     packed = np.arange(300, dtype=dtype)
     expected = reference.packed_matrix(packed, 5, 12, panel_width(packed))
@@ -966,12 +1011,12 @@ def same_for_any_parts(kernel, run):
 @both_precisions
 def test_dense_forward_equals_its_twin(activation, dtype):
     A, W, b, _ = layer_data(dtype)
-    parameters = code_and_parameter(activation, dtype)
+    how = activation_of(activation, dtype)
 
     def run(kernel, n_parts):
         output = np.full((N_ROWS, N_OUT), np.nan, dtype)
         derivative = np.full((N_ROWS, N_OUT), np.nan, dtype)
-        kernel(A, W, b, *parameters, output, derivative, n_parts)
+        kernel(A, W, b, how, output, derivative, n_parts)
         return np.stack([output, derivative])
 
     output, derivative = same_for_any_parts(dense.dense_forward, run)
@@ -991,13 +1036,13 @@ def test_dense_forward_equals_its_twin(activation, dtype):
 @both_precisions
 def test_dense_backward_input_equals_its_twin(activation, dtype):
     z_below, W, _, delta = layer_data(dtype)
-    parameters = code_and_parameter(activation, dtype)
+    how = activation_of(activation, dtype)
     output, slope = z_below.copy(), np.full_like(z_below, np.nan)
-    activation_forward_saving(output.ravel(), *parameters, slope.ravel())
+    activation_forward_saving(output.ravel(), how, slope.ravel())
 
     def run(kernel, n_parts):
         delta_below = np.full_like(z_below, np.nan)
-        kernel(delta, W, output, slope, *parameters, delta_below, n_parts)
+        kernel(delta, W, output, slope, how, delta_below, n_parts)
         return delta_below
 
     delta_below = same_for_any_parts(dense.dense_backward_input, run)
@@ -1050,7 +1095,7 @@ def inside(block, matrix):
 def test_activations_go_to_their_block_only(block, activation):
     z = normal(np.random.default_rng(0), (N_ROWS, N_OUT), np.float64)
     output, slope = z.copy(), np.full_like(z, np.nan)
-    activate_block(*code_and_parameter(activation, np.float64), output, slope, False, *block)
+    activate_block(activation_of(activation, np.float64), output, slope, False, *block)
     expected = z.copy()
     i0, rows, j0, columns = block
     expected[i0 : i0 + rows, j0 : j0 + columns] = reference.activate_block(z, activation, *block)
@@ -1066,9 +1111,9 @@ def test_dense_forward_block_writes_its_block_only(block, saving):
     _, rows, j0, columns = block
     a0 = N_ROWS - rows
     output, slope = np.full((2, N_ROWS, N_OUT), np.nan, dtype)
-    parameters = code_and_parameter("gelu", dtype)
+    how = activation_of("gelu", dtype)
     scratch = new_scratch(A, rows)
-    dense_forward_block(A, a0, W, b, *parameters, output, slope, saving, *block, scratch)
+    dense_forward_block(A, a0, W, b, how, output, slope, saving, *block, scratch)
     where = inside(block, output)
     expected = reference.dense_forward_block(A, a0, W, b, "gelu", rows, j0, columns)
     eps, start = np.finfo(dtype).eps, np.broadcast_to(b, (rows, N_OUT))
@@ -1092,8 +1137,8 @@ def test_dense_backward_input_block_writes_its_block_only(block):
     output = np.tanh(z_below).astype(dtype)
     delta_below = np.full((N_ROWS, N_OUT), np.nan, dtype)
     scratch = new_scratch(A, rows)
-    parameters = code_and_parameter("tanh", dtype)
-    dense_backward_input_block(delta, W, output, output, *parameters, delta_below, *block, scratch)
+    how = activation_of("tanh", dtype)
+    dense_backward_input_block(delta, W, output, output, how, delta_below, *block, scratch)
     where = inside(block, delta_below)
     expected = reference.dense_backward_input_block(
         delta, W, np.arctanh(widen(output)), "tanh", i0, rows, j0, columns
@@ -1350,6 +1395,7 @@ def test_parts_multiply_their_slices(way, by_order, n_parts, dtype, monkeypatch)
     options = {"rows": 4, "n_parts": n_parts, "n_target": 1, "gather": by_order, "slopes": True}
     workspace = Workspace(case.sizes, dtype, **options)
     plan, work = workspace.plan, workspace.buffer
+    plan_rare_activations(plan, dtype)
     work[:] = np.nan
     theta = reference.pack(case.layers).astype(dtype)
     layer, n_slices, width = choose_slices(case.sizes, np.dtype(dtype).itemsize, 4)
@@ -1629,13 +1675,13 @@ def test_sample_weights_go_to_their_rows():
 def test_going_back_through_the_output_equals_its_twin(activation, dtype):
     rng = np.random.default_rng(2)
     z, gradient = normal(rng, (6, 5), dtype), normal(rng, (6, 5), dtype)
-    parameters = code_and_parameter(activation, dtype)
+    how = activation_of(activation, dtype)
     output, slope, delta = z.copy(), np.full_like(z, np.nan), gradient.copy()
     if activation == "softmax":
         softmax_rows(output, 0, 6)
     else:
-        activation_forward_saving(output.ravel(), *parameters, slope.ravel())
-    output_backward(delta, output, slope, *parameters)
+        activation_forward_saving(output.ravel(), how, slope.ravel())
+    output_backward(delta, output, slope, how)
     eps = 2 * FEW * np.finfo(dtype).eps
     assert_allclose(delta, reference.output_backward(gradient, z, activation), rtol=eps, atol=eps)
 
@@ -1862,6 +1908,8 @@ class Case:
         # Nothing may depend on what the workspace held before.
         workspace.buffer[:] = np.nan
         workspace.plan[codes.LOSS] = self.loss_code
+        workspace.plan[codes.RARE_LOSS_AT] = losses.rare_address(self.loss_code, dtype)
+        plan_rare_activations(workspace.plan, dtype)
         workspace.plan[codes.OPTIMIZER] = code_of(optimizer)
         workspace.plan[codes.UPDATE_AT] = updates.update_address(code_of(optimizer), dtype)
         workspace.plan[codes.N_SLOTS] = n_slots(optimizer, hyper)
@@ -1890,7 +1938,8 @@ class Case:
         result = np.full((len(X), self.sizes[-1]), np.nan, self.dtype)
         parameters = self.constants[codes.ACTIVATION_PARAMETERS :]
         address = predict.predict_part_address(np.dtype(self.dtype))
-        finite = kernel(address, theta, X, self.layout, parameters, result, n_parts)
+        rare_at, _ = activations.rare_addresses((codes.GELU,), self.dtype)
+        finite = kernel(address, theta, X, self.layout, parameters, rare_at, result, n_parts)
         return finite, result
 
 
@@ -2246,11 +2295,15 @@ def calls(dtype):
     x, matrix, number = np.ones(12, dtype), np.ones((3, 4), dtype), dtype(0.5)
     order, scratch, from_row = np.arange(12), np.empty(10_000, dtype), (simd.FROM_ROW, x)
     return {
-        activations.activation_forward: (x, codes.GELU, number),
-        activations.activation_forward_saving: (x, codes.GELU, number, x),
-        activations.activation_backward: (x, x, x, codes.TANH, number),
+        activations.activation_forward: (x, activation_of("tanh", dtype)),
+        activations.activation_forward_saving: (x, activation_of("tanh", dtype), x),
+        activations.activation_backward: (x, x, x, activation_of("tanh", dtype)),
+        activations.rare_forward: (codes.GELU, x),
+        activations.rare_forward_saving: (codes.GELU, x, x),
+        activations.rare_backward: (codes.GELU, x, x, x),
         activations.softmax_rows: (matrix, 0, 3),
         activations.softmax_backward_rows: (matrix, matrix),
+        losses.squared_error: (x, x, x, x),
         losses.loss_elementwise: (codes.HUBER, number, x, x, x, x),
         losses.loss_cross_entropy: (matrix, matrix, False, matrix, x),
         losses.row_sums: (matrix, x),

@@ -52,6 +52,9 @@ for dtype in ("float32", "float64"):
         for n_rows in (1, 7, 5000):
             net.predict(X[:n_rows], n_threads=n_threads)
     fastmlp.fit_many([net, net.copy()], X, y, epochs=1)
+    net = fastmlp.MLP([6, 9, 1], activation="gelu", output="softplus", dtype=dtype)
+    net.fit(X, rng.random(5000), loss="poisson", epochs=1)
+    net.predict(X)
 print(json.dumps([before, compiled()]))
 """
 

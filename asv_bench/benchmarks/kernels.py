@@ -32,16 +32,16 @@ class Products:
         self.delta = rng.standard_normal((rows, n_out)).astype(dtype)
         self.below = np.empty((rows, n_in), dtype)
         self.gradient = np.empty((n_in + 1, n_out), dtype)
-        self.parameter = self.b.dtype.type(0)
+        self.relu = codes.RELU, 0, 0, self.b.dtype.type(0)
         self.calls = range(max(1, 10**9 // (2 * rows * n_in * n_out)))
 
     def time_forward(self, shape, dtype):
-        arguments = (self.A, self.W, self.b, codes.RELU, self.parameter, self.output, self.output)
+        arguments = (self.A, self.W, self.b, self.relu, self.output, self.output)
         for _ in self.calls:
             threads.run(dense.dense_forward, 1, *arguments, 1)
 
     def time_backward_input(self, shape, dtype):
-        layer_below = (self.A, self.A, codes.RELU, self.parameter)
+        layer_below = (self.A, self.A, self.relu)
         arguments = (self.delta, self.W, *layer_below, self.below)
         for _ in self.calls:
             threads.run(dense.dense_backward_input, 1, *arguments, 1)
