@@ -150,7 +150,7 @@ def test_figures_are_calls_beside_peers_that_have_them_and_others_alone():
     peers = {task.name: names for task, names in timed}
     assert peers["predict1"] == list(libraries.LIBRARIES)
     assert peers["loss_and_grad"] == ["fastmlp", "jax", "torch"]
-    assert {"lbfgs_share", "import", "memory-gradient"} <= set(figures)
+    assert {"lbfgs_share", "scipy_share", "import", "memory-gradient"} <= set(figures)
     assert choose("--figures", "import") == ([], ["import"], [])
 
 

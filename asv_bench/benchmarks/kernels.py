@@ -6,6 +6,8 @@ asv may set up anew before every sample, so a sample is many calls, always as ma
 import numpy as np
 
 from fastmlp.kernels import codes, dense, threads
+from fastmlp.kernels._jit import standalone
+from fastmlp.kernels.simd import FROM_C, TALL, VECTOR_BYTES, tile
 
 # (rows, n_in, n_out): a narrow first layer, small square layers, and wide ones.
 SHAPES = [(32, 784, 16), (64, 64, 64), (200, 784, 100), (128, 512, 512), (512, 1024, 1024)]
@@ -54,6 +56,35 @@ class Products:
     def time_numpy_dot(self, shape, dtype):
         for _ in self.calls:
             np.dot(self.A, self.W, out=self.output)
+
+
+@standalone
+def repeat_tile(A, B, C, row, times):
+    for _ in range(times):
+        tile(A, 0, 0, 0, B, 0, FROM_C, row, C, 0, 0, TALL, B.shape[1], B.shape[0])
+
+
+class Tile:
+    """One register tile on operands that stay in the first level of the cache.
+
+    About 10^9 floating-point operations, so that a time is one over a rate in GFLOP/s: the most
+    that a product can have, and close to what the processor can.
+    """
+
+    params = (DTYPES,)
+    param_names = ("dtype",)
+
+    def setup(self, dtype):
+        rng = np.random.default_rng(0)
+        depth, width = 128, 2 * VECTOR_BYTES // np.dtype(dtype).itemsize
+        self.A = rng.standard_normal((TALL, depth)).astype(dtype)
+        self.B = rng.standard_normal((depth, width)).astype(dtype)
+        self.C, self.row = np.zeros((TALL, width), dtype), np.zeros(width, dtype)
+        self.times = 10**9 // (2 * TALL * depth * width)
+        repeat_tile(self.A, self.B, self.C, self.row, 1)
+
+    def time_tile(self, dtype):
+        repeat_tile(self.A, self.B, self.C, self.row, self.times)
 
 
 class Launch:

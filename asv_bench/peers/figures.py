@@ -128,6 +128,14 @@ FIGURES = {
         threaded=True,
         best=max,
     ),
+    "scipy_share": Figure(
+        "share of the time of SciPy's L-BFGS on 60,000 x 784 rows, 784-16-16-10, "
+        "that is spent in the kernels",
+        "%",
+        lambda n_threads: 100 * measure_apart("lbfgs_share", "digits13k", n_threads),
+        threaded=True,
+        best=max,
+    ),
     "lbfgs_evaluations": Figure(
         "evaluations of L-BFGS on the functions of Moré, Garbow & Hillstrom, of those of SciPy's",
         "%",

@@ -55,7 +55,7 @@ def measure(what, name, n_threads):
     what : str
         One of LIBRARIES, or "peak", or "lbfgs_share".
     name : str
-        Of a task; of a dtype for "peak".
+        Of a task; of a dtype for "peak"; see there for "lbfgs_share".
     n_threads : int
 
     Returns
@@ -70,7 +70,7 @@ def measure(what, name, n_threads):
     if what == "lbfgs_share":
         from asv_bench.peers.time_fastmlp import lbfgs_share
 
-        return lbfgs_share(n_threads)
+        return lbfgs_share(name, n_threads)
     compiled = {"compiled": True} if what == "torch-compiled" else {}
     module = importlib.import_module(f"asv_bench.peers.time_{LIBRARIES[what].package}")
     return module.measure(tasks.find(name), n_threads, **compiled)
