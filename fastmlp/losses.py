@@ -48,11 +48,6 @@ def check_loss(loss, output):
     """
     if not isinstance(loss, str):
         check_known("loss", loss, _NAMES)
-    return _parse_loss(loss, output)
-
-
-@functools.lru_cache
-def _parse_loss(loss, output):
     output = output.partition("(")[0]
     if loss == "auto":
         loss = _AUTO_LOSS.get(output, "squared_error")

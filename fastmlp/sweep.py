@@ -225,15 +225,8 @@ class Sweep:
             # All that `begin` and `advance` do, in the least time: small networks wait for Python.
             self._cursor.fill(0)
             self._totals[0] = 0.0
-            epoch.serial_sweep(theta.dtype)(
-                epoch.sweep_part_address(theta.dtype),
-                mode,
-                self._n_chunks,
-                theta,
-                *samples,
-                gradient,
-                *self._in_one_call,
-            )
+            kernel = epoch.serial_sweep(theta.dtype)
+            kernel(mode, self._n_chunks, theta, *samples, gradient, *self._in_one_call)
             finite = self._cursor[codes.OUTCOME] == codes.FINISHED
             if check is not None:
                 check()
@@ -310,23 +303,15 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
         See `epoch.sweep_part`.
     """
     dtype = theta.dtype
-    arguments = (
-        epoch.sweep_part_address(dtype),
-        mode,
-        stop,
-        theta,
-        *samples,
-        result,
-        order,
-        *update,
-    )
+    arguments = mode, stop, theta, *samples, result, order, *update
     if as_team:
         cursor, sync = tables.cursor, tables.workspace.sync
         cursor[codes.OUTCOME] = codes.NOT_STARTED
         with parallel_region(tables.workspace.n_parts) as entered:
             if entered:
                 sync[:] = 0
-                epoch.sweep.parallel(*arguments, *tables.for_team)
+                address = epoch.sweep_part_address(dtype)
+                epoch.sweep.parallel(address, *arguments, *tables.for_team)
         if cursor[codes.OUTCOME] != codes.NOT_STARTED:
             return
         if entered:

@@ -29,7 +29,6 @@ from fastmlp.kernels.elementwise import (
 SELU_SCALE = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
 
-
 # Activations that are compiled with the passes; softmax has functions of its own.
 COMMON = (codes.IDENTITY, codes.RELU, codes.LEAKY_RELU, codes.TANH, codes.SOFTMAX)
 

@@ -233,8 +233,12 @@ def sweep_part_address(dtype):
 
 @functools.cache
 def serial_sweep(dtype):
-    """`sweep.serial` for networks of `dtype`, which trusts its arguments; see `Twin.exactly`."""
-    return sweep.exactly(types.int64, *_argument_types(dtype))
+    """`sweep.serial` with its worker for networks of `dtype`; it trusts its other arguments.
+
+    See `Twin.exactly`.
+    """
+    kernel = sweep.exactly(types.int64, *_argument_types(dtype))
+    return functools.partial(kernel, sweep_part_address(dtype))
 
 
 def _argument_types(dtype):

@@ -94,25 +94,6 @@ def multiply(
     if not (a_transposed or b_transposed) and streaming_pays(rows, columns, B):
         multiply_streaming(A, i, B, j, origin, row, C, ci, cj, rows, columns, depth)
         return
-    if _packs_a(columns, A.shape[1] * A.itemsize, panel_width(A)):
-        _packed_blocks(
-            A,
-            i,
-            a_transposed,
-            B,
-            j,
-            b_transposed,
-            origin,
-            row,
-            C,
-            ci,
-            cj,
-            rows,
-            columns,
-            depth,
-            scratch,
-        )
-        return
     _blocks(
         A,
         i,
@@ -212,23 +193,44 @@ def swap_pays(rows, columns, depth, lanes):
 def _blocks(
     A, i, a_transposed, B, j, b_transposed, origin, row, C, ci, cj, rows, columns, depth, scratch
 ):
-    """Do `multiply` block by block of `depth`, panel by panel of columns, tile by tile of rows."""
+    """Do `multiply` block by block of `depth` and of rows, panel by panel, tile by tile of rows."""
     width = panel_width(A)
+    pack_a = _packs_a(columns, A.shape[1] * A.itemsize, width)
     pack_b = packs_b(rows, B, b_transposed)
-    step = min(depth, DEPTH) if pack_b else depth
-    for t in range(0, depth, step):
+    step = min(depth, DEPTH) if pack_a or pack_b else depth
+    most = rows
+    if pack_a and rows > BLOCK_ROWS:
+        n_blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
+        most = (rows + n_blocks - 1) // n_blocks
+    packed = vector(scratch, step * width, scratch.size - step * width)
+    # Not ranges, which divide by their step: small products have no time for that.
+    t = 0
+    while t < depth:
         n = min(depth - t, step)
         start = origin if t == 0 else FROM_C
-        # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
-        for c in range(0, columns, width):
-            n_columns = min(columns - c, width)
-            panel, pj = panel_of(B, t, j + c, b_transposed, pack_b, n, n_columns, scratch)
-            r = 0
-            while r < rows:
-                h = tile_height(rows - r)
-                a, to = i + r, ci + r
-                tile(A, a, t, a_transposed, panel, pj, start, row, C, to, cj + c, h, n_columns, n)
-                r += h
+        r0 = 0
+        while r0 < rows:
+            n_rows = min(rows - r0, most)
+            a, ai, ak = matrix(A, 0, A.shape[0], A.shape[1]), i + r0, t
+            if pack_a and a_transposed:
+                a, ai, ak = packed_matrix(packed, n, n_rows), 0, 0
+                pack_block(A, t, i + r0, n_rows, a)
+            elif pack_a:
+                a, ai, ak = packed_matrix(packed, n_rows, n), 0, 0
+                pack_block(A, i + r0, t, n, a)
+            to = ci + r0
+            # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
+            for c in range(0, columns, width):
+                m = min(columns - c, width)
+                panel, pj = panel_of(B, t, j + c, b_transposed, pack_b, n, m, scratch)
+                r = 0
+                while r < n_rows:
+                    h = tile_height(n_rows - r)
+                    at = ai + r
+                    tile(a, at, ak, a_transposed, panel, pj, start, row, C, to + r, cj + c, h, m, n)
+                    r += h
+            r0 += n_rows
+        t += n
 
 
 @inline
@@ -248,55 +250,6 @@ def panel_of(B, t, j, transposed, packed, depth, columns, scratch):
     else:
         pack_block(B, t, j, columns, panel)
     return panel, 0
-
-
-@part
-def _packed_blocks(
-    A,
-    i,
-    a_transposed,
-    B,
-    j,
-    b_transposed,
-    origin,
-    row,
-    C,
-    ci,
-    cj,
-    rows,
-    columns,
-    depth,
-    scratch,
-):
-    """Do `_blocks` from copies of A, a block of so many rows and so much `depth` at a time."""
-    width = panel_width(A)
-    pack_b = packs_b(rows, B, b_transposed)
-    step = min(depth, DEPTH)
-    n_blocks = max(1, (rows + BLOCK_ROWS - 1) // BLOCK_ROWS)
-    most = max(1, (rows + n_blocks - 1) // n_blocks)
-    packed = vector(scratch, step * width, scratch.size - step * width)
-    for t in range(0, depth, step):
-        n = min(depth - t, step)
-        start = origin if t == 0 else FROM_C
-        for r0 in range(0, rows, most):
-            n_rows = min(rows - r0, most)
-            if a_transposed:
-                a = packed_matrix(packed, n, n_rows)
-                pack_block(A, t, i + r0, n_rows, a)
-            else:
-                a = packed_matrix(packed, n_rows, n)
-                pack_block(A, i + r0, t, n, a)
-            for c in range(0, columns, width):
-                n_columns = min(columns - c, width)
-                panel, pj = panel_of(B, t, j + c, b_transposed, pack_b, n, n_columns, scratch)
-                r = 0
-                while r < n_rows:
-                    h = tile_height(n_rows - r)
-                    to = ci + r0 + r
-                    tile(
-                        a, r, 0, a_transposed, panel, pj, start, row, C, to, cj + c, h, n_columns, n
-                    )
-                    r += h
 
 
 @inline

@@ -55,7 +55,7 @@ def measure(what, name, n_threads):
     what : str
         One of LIBRARIES, or "peak", or "lbfgs_share".
     name : str
-        Of a task; of a dtype for "peak"; see there for "lbfgs_share".
+        Of a task; of a dtype for "peak"; for "lbfgs_share" see `lbfgs_share`.
     n_threads : int
 
     Returns
