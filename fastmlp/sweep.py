@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels import codes, epoch
+from fastmlp.kernels import codes, epoch, small
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
 from fastmlp.pace import SECONDS_ALONE, Pace, first_flops
-from fastmlp.workspace import Workspace, chunk_rows, chunk_table, count_weights
+from fastmlp.workspace import Workspace, chunk_rows, chunk_table, count_weights, is_small
 
 # Activations whose derivatives the forward pass keeps for the backward pass.
 KEPT_SLOPES = (codes.GELU, codes.SILU)
@@ -56,6 +56,8 @@ class Tables:
     ----------
     cursor, totals : ndarray
         How far the sweep has come; see there as well.
+    one_chunk : bool
+        Whether all mini-batches are one chunk each.
     for_team, for_one : tuple
         The last arguments of `epoch.sweep`, for a team and for a thread alone.
     """
@@ -63,6 +65,9 @@ class Tables:
     def __init__(self, workspace, chunks, layout, constants, hyper):
         self.workspace, self.chunks = workspace, chunks
         self.cursor, self.totals = np.zeros(codes.CURSOR_SIZE, np.int64), np.zeros(1)
+        # A mini-batch of one chunk is applied task by task and needs no gradient of its own.
+        self.one_chunk = bool((chunks[:, codes.FIRST] & chunks[:, codes.LAST]).all())
+        self._alone = {}
         self.for_team, self.for_one = (
             (
                 workspace.sync,
@@ -78,6 +83,18 @@ class Tables:
             )
             for tasks in (workspace.team, workspace.alone)
         )
+
+    def alone(self, mode):
+        """The compiled loop for a thread alone; compiled or loaded on first use."""
+        kernel = self._alone.get(mode)
+        if kernel is None:
+            workspace, dtype = self.workspace, self.workspace.buffer.dtype
+            is_small = workspace.small and self.one_chunk
+            if mode == codes.EVALUATE and workspace.narrow and not is_small:
+                is_small = small.is_at_hand(dtype)
+            address = small.small_part_address if is_small else epoch.sweep_part_address
+            kernel = self._alone[mode] = epoch.serial_sweep(dtype, address(dtype))
+        return kernel
 
 
 class Sweep:
@@ -106,7 +123,9 @@ class Sweep:
         n_weights = count_weights(sizes)
         # Forward, and delta-propagation about as much again: what the first phase of a step does.
         region_flops = 4.0 * rows * n_weights
-        n_parts = choose_parts(region_flops, problem.n_threads)
+        n_parts = 1
+        if not is_small(sizes, rows):
+            n_parts = choose_parts(region_flops, problem.n_threads)
         workspace = Workspace(
             sizes,
             dtype,
@@ -152,8 +171,7 @@ class Sweep:
         # Memory that the sweep holds, but for what is small.
         self.n_bytes = workspace.buffer.nbytes + chunks.nbytes
         self.n_updates = int(chunks[:, codes.LAST].sum())
-        # A mini-batch of one chunk is applied task by task and needs no gradient of its own.
-        self.one_chunk = bool((chunks[:, codes.FIRST] & chunks[:, codes.LAST]).all())
+        self.one_chunk = self._tables.one_chunk
 
     @property
     def done(self) -> bool:
@@ -225,7 +243,7 @@ class Sweep:
             # All that `begin` and `advance` do, in the least time: small networks wait for Python.
             self._cursor.fill(0)
             self._totals[0] = 0.0
-            kernel = epoch.serial_sweep(theta.dtype)
+            kernel = self._tables.alone(mode)
             kernel(mode, self._n_chunks, theta, *samples, gradient, *self._in_one_call)
             finite = self._cursor[codes.OUTCOME] == codes.FINISHED
             if check is not None:
@@ -302,7 +320,6 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
     stop, mode, theta, result, order
         See `epoch.sweep_part`.
     """
-    dtype = theta.dtype
     arguments = mode, stop, theta, *samples, result, order, *update
     if as_team:
         cursor, sync = tables.cursor, tables.workspace.sync
@@ -310,10 +327,10 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
         with parallel_region(tables.workspace.n_parts) as entered:
             if entered:
                 sync[:] = 0
-                address = epoch.sweep_part_address(dtype)
+                address = epoch.sweep_part_address(theta.dtype)
                 epoch.sweep.parallel(address, *arguments, *tables.for_team)
         if cursor[codes.OUTCOME] != codes.NOT_STARTED:
             return
         if entered:
             no_teams()
-    epoch.serial_sweep(dtype)(*arguments, *tables.for_one)
+    tables.alone(mode)(*arguments, *tables.for_one)

@@ -14,6 +14,7 @@ from fastmlp.network import MLP
 from fastmlp.result import Status
 from fastmlp.solvers import LBFGS
 from fastmlp.training import minimize
+from fastmlp.workspace import FEWEST_GROUPED_ROWS
 
 
 def warmup(dtypes=("float32",)) -> Path | None:
@@ -51,7 +52,8 @@ def warmup(dtypes=("float32",)) -> Path | None:
     if isinstance(dtypes, str) or not hasattr(dtypes, "__iter__"):
         raise TypeError(f"dtypes must be a sequence such as ('float32',), got {dtypes!r}")
     nets = [MLP([1, 1], dtype=dtype) for dtype in dtypes]
-    X, y = np.zeros((2, 1)), np.zeros(2)
+    # So many rows are no small work, one is.
+    X, y = np.zeros((FEWEST_GROUPED_ROWS, 1)), np.zeros(FEWEST_GROUPED_ROWS)
     for net in nets:
         # Whatever the network, the loss and the optimizer: what is called by address.
         rare_addresses((codes.GELU,), net.dtype)
@@ -59,9 +61,12 @@ def warmup(dtypes=("float32",)) -> Path | None:
         for code in UPDATES:
             update_address(code, net.dtype)
         for n_threads in (1, 2)[: available_cores()]:
-            result = net.fit(X, y, epochs=1, batch_size=1, l2=1e-4, n_threads=n_threads)
-            if result.status is Status.INTERRUPTED:
-                raise KeyboardInterrupt
+            for batch_size in (1, None):
+                result = net.fit(
+                    X, y, epochs=1, batch_size=batch_size, l2=1e-4, n_threads=n_threads
+                )
+                if result.status is Status.INTERRUPTED:
+                    raise KeyboardInterrupt
             net.predict(X, n_threads=n_threads)
             net.loss_and_grad(X, y, n_threads=n_threads)
     # Solvers' own kernels are for float64 whatever the network.

@@ -38,6 +38,12 @@ MOST_SLICES = 4
 SLICE_COLUMNS = 96
 SLICE_VECTORS = 2
 
+# A network of up to so many parameters, whose gradient stays in a core's first two caches, is small
+# for mini-batches of so many rows times parameters: unless it is told the number of threads, a fit
+# would ask for no team. See `kernels.small`.
+SMALL_PARAMS = 1 << 14
+SMALL_WORK = 3 << 14
+
 # Rows whose loss is taken at a time.
 LOSS_ROWS = 32 * TALL
 
@@ -82,6 +88,13 @@ def aligned_empty(size, dtype):
 def is_wide(layer_sizes):
     """Whether the parts of a team do every layer together, see `kernels.network`."""
     return count_weights(layer_sizes) >= WIDE_WEIGHTS
+
+
+def is_small(layer_sizes, rows):
+    """Whether chunks of `rows` rows are so little work that a thread does it alone."""
+    n_params = count_params(layer_sizes)
+    few = rows < FEWEST_GROUPED_ROWS and n_params <= SMALL_PARAMS
+    return few and rows * n_params <= SMALL_WORK
 
 
 def chunk_rows(layer_sizes, itemsize, batch_rows):
@@ -132,7 +145,7 @@ def choose_slices(layer_sizes, itemsize, rows):
 
     A matter of sizes alone, so that bits never depend on threads.
     """
-    if rows >= FEWEST_GROUPED_ROWS:
+    if rows >= FEWEST_GROUPED_ROWS or is_small(layer_sizes, rows):
         return NO_SLICES
     lanes = VECTOR_BYTES // itemsize
     costs = [(_shared_cost(layer_sizes, rows), NO_SLICES)]
@@ -288,6 +301,11 @@ class Workspace:
         Whether rows of X are copied in a given order; else they are used in place.
     slopes : bool
         Whether an activation keeps its derivative for the backward pass.
+
+    Attributes
+    ----------
+    small, narrow : bool
+        Whether `kernels.small` has such a chunk, and whether it may evaluate it.
     """
 
     def __init__(self, layer_sizes, dtype, *, rows, n_parts, n_target, gather=False, slopes=False):
@@ -306,14 +324,18 @@ class Workspace:
             (row_1 - row_0) * (k1 - k0 if layer < slices.layer else widths[layer])
             for layer, row_0, row_1, k0, k1 in tasks
         )
+        self.narrow = not wide and not slices.n_slices
+        self.small = is_small(layer_sizes, rows)
+        if self.small:  # the gradient of all layers takes the place of one task's
+            largest_task = n_params
         self.rows = rows
         self.n_parts = n_parts
         self.sync = np.zeros(SYNC_SIZE, np.int64)
         block = rows
-        if not wide:
+        if not wide and not self.small:
             in_cache = BLOCK_BYTES // (2 * sum(widths) * dtype.itemsize) // TALL * TALL
             block = min(rows, max(FEWEST_BLOCK_ROWS, in_cache))
-        loss_rows = min(rows, LOSS_ROWS)
+        loss_rows = rows if self.small else min(rows, LOSS_ROWS)
         # A group passes its blocks through one buffer of each part.
         buffer = n_parts * block if n_groups else rows
         plan = np.zeros(codes.PLAN_SIZE, np.int64)

@@ -274,6 +274,10 @@ class Worker:
         self._dispatcher = None
         self._addresses = {}
 
+    def has(self, *types):
+        """Whether the machine code for arguments of these Numba types is compiled or loaded."""
+        return types in self._addresses
+
     def address(self, *arguments):
         """Address of the machine code for arguments of these types.
 

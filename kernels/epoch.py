@@ -228,21 +228,21 @@ def euclidean_norm(x):
 @functools.cache
 def sweep_part_address(dtype):
     """Address of `sweep_part` for networks of `dtype`, compiled or loaded on first use."""
-    return sweep_part.address(types.int64, *_argument_types(dtype))
+    return sweep_part.address(types.int64, *argument_types(dtype))
 
 
 @functools.cache
-def serial_sweep(dtype):
-    """`sweep.serial` with its worker for networks of `dtype`; it trusts its other arguments.
+def serial_sweep(dtype, sweep_part_at):
+    """`sweep.serial` with the worker at an address, for networks of `dtype`.
 
-    See `Twin.exactly`.
+    It trusts its other arguments; see `Twin.exactly`.
     """
-    kernel = sweep.exactly(types.int64, *_argument_types(dtype))
-    return functools.partial(kernel, sweep_part_address(dtype))
+    kernel = sweep.exactly(types.int64, *argument_types(dtype))
+    return functools.partial(kernel, sweep_part_at)
 
 
-def _argument_types(dtype):
-    """Numba's types of the arguments that `sweep_part` and `sweep` share."""
+def argument_types(dtype):
+    """Numba's types of the arguments that the loop's workers and `sweep` share."""
     number = from_dtype(np.dtype(dtype))
     index, real = types.int64, types.float64
     numbers, indices = types.Array(number, 1, "C"), types.Array(index, 1, "C")

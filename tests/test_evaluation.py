@@ -251,7 +251,7 @@ def test_n_threads_is_the_largest_number_and_a_team_goes_first(monkeypatch):
         return region(n_parts)
 
     monkeypatch.setattr(sweep, "parallel_region", counted)
-    net, X, y = problem()
+    net, X, y = problem(n=600)  # no small work
     net.loss_and_grad(X, y, n_threads=1)
     assert sizes == []
     net.loss_and_grad(X, y, n_threads=2)

@@ -1442,7 +1442,12 @@ def test_parts_multiply_their_slices(way, by_order, n_parts, dtype, monkeypatch)
         assert np.isnan(products[:, 3 * n_out :]).all()
 
 
-TWO_LAYERS = 3, 70, 5, 4  # of which the second is sliced
+TWO_LAYERS = 3, 70, 5, 4  # of which the second is sliced, unless it is small
+
+
+@pytest.fixture
+def nothing_is_small(monkeypatch):
+    monkeypatch.setattr("fastmlp.workspace.SMALL_WORK", 0)
 
 
 def sliced_case(n_parts):
@@ -1474,6 +1479,7 @@ def test_slices_fall_to_parts(n_in, width, n_slices, n_parts):
     assert columns == list(range(n_in))
 
 
+@pytest.mark.usefixtures("nothing_is_small")
 def test_views_of_slices_equal_their_twins():
     case, workspace, theta, *_ = sliced_case(1)
     plan = workspace.plan
@@ -1499,6 +1505,7 @@ def test_views_of_slices_equal_their_twins():
     assert_array_equal(upper_weights(theta, plan, work, 1), theta)
 
 
+@pytest.mark.usefixtures("nothing_is_small")
 @pytest.mark.parametrize("n_parts", [1, 2, 3])
 def test_a_part_takes_its_columns_and_gives_them_back(n_parts):
     """What parts do to their own copies in between is what theta and the slots are then."""
@@ -1525,6 +1532,7 @@ def test_a_part_takes_its_columns_and_gives_them_back(n_parts):
     assert_array_equal(theta[4 * 70 :], above)
 
 
+@pytest.mark.usefixtures("nothing_is_small")
 @pytest.mark.parametrize("updates", [0, 1, 5])
 def test_weights_above_the_slices_are_published_for_the_next_step(updates):
     """By tasks, to one of two copies; the other stays as it is while others may read it."""
@@ -1544,6 +1552,7 @@ def test_weights_above_the_slices_are_published_for_the_next_step(updates):
     assert_array_equal(copies[updates % 2], before)
 
 
+@pytest.mark.usefixtures("nothing_is_small")
 def test_tasks_find_their_parameters():
     """In the layer below the slices a part's own columns, else theta itself; slots follow."""
     case, workspace, theta, state, _ = sliced_case(2)
@@ -2045,18 +2054,18 @@ def test_predict_notices_what_is_not_finite_in_any_part(kernel):
 
 @every_optimizer
 @pytest.mark.parametrize("by_index", [False, True])
-@pytest.mark.parametrize("chunk_rows", [12, 5])
+@pytest.mark.parametrize(("batch_rows", "chunk_rows"), [(12, 12), (12, 5), (1, 1)])
 @pytest.mark.parametrize("clip_norm", [np.inf, 100.0, 0.3])
-def test_training_equals_its_twin(optimizer, hyper, by_index, chunk_rows, clip_norm):
-    """Three mini-batches, the last a short one, in chunks of 12 or of 5 rows."""
+def test_training_equals_its_twin(optimizer, hyper, by_index, batch_rows, chunk_rows, clip_norm):
+    """Three mini-batches, the last a short one, in chunks of 12 or of 5 rows; single rows."""
     network = ("silu", "tanh"), "softmax", "cross_entropy"
     case = Case(np.float64, *network, by_index=by_index, weights=WEIGHTS, l1=0.01, l2=0.1)
     order = np.random.default_rng(7).permutation(N_ROWS)
-    batches = [order[:12], order[12:24], order[24:]]
+    batches = np.split(order, range(batch_rows, N_ROWS, batch_rows))
     options = {"optimizer": optimizer, "hyper": hyper, "clip_norm": clip_norm}
     finite, loss, theta, _ = case.sweep(
         codes.UPDATE if clip_norm == np.inf else codes.UPDATE_CLIPPED,
-        batch_rows=12,
+        batch_rows=batch_rows,
         chunk_rows=chunk_rows,
         order=order,
         **options,
@@ -2080,9 +2089,9 @@ def test_training_equals_its_twin(optimizer, hyper, by_index, chunk_rows, clip_n
 
 @both_precisions
 @pytest.mark.parametrize("mode", [codes.DIFFERENTIATE, codes.UPDATE, codes.UPDATE_CLIPPED])
-@pytest.mark.parametrize("chunk_rows", [12, 5])
+@pytest.mark.parametrize(("batch_rows", "chunk_rows"), [(12, 12), (12, 5), (1, 1)])
 @pytest.mark.parametrize("gather", [False, True])
-def test_sweeps_give_the_same_bits_for_any_parts(mode, chunk_rows, gather, dtype):
+def test_sweeps_give_the_same_bits_for_any_parts(mode, batch_rows, chunk_rows, gather, dtype):
     case = Case(dtype, ("gelu", "tanh"), "softmax", "cross_entropy", weights=WEIGHTS, l2=0.1)
     order = np.random.default_rng(7).permutation(N_ROWS) if gather else None
     adam = {"optimizer": "adam", "hyper": {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-8}}
@@ -2090,7 +2099,7 @@ def test_sweeps_give_the_same_bits_for_any_parts(mode, chunk_rows, gather, dtype
         case.sweep(
             mode,
             n_parts=n_parts,
-            batch_rows=12,
+            batch_rows=batch_rows,
             chunk_rows=chunk_rows,
             order=order,
             clip_norm=0.3,
@@ -2104,14 +2113,17 @@ def test_sweeps_give_the_same_bits_for_any_parts(mode, chunk_rows, gather, dtype
 
 
 @both_precisions
-def test_a_loss_that_is_not_finite_ends_the_sweep_before_its_update(dtype):
+@pytest.mark.parametrize("batch_rows", [12, 1])
+def test_a_loss_that_is_not_finite_ends_the_sweep_before_its_update(batch_rows, dtype):
     case = Case(dtype, ("relu", "tanh"), "identity", "squared_error")
     case.X[20] = np.nan
-    finite, _, theta, _ = case.sweep(codes.UPDATE, batch_rows=12, chunk_rows=12)
+    finite, _, theta, _ = case.sweep(codes.UPDATE, batch_rows=batch_rows)
     assert not finite
-    case.X, case.Y = case.X[:12], case.Y[:12]
+    n_done = 20 // batch_rows * batch_rows
+    case.X, case.Y = case.X[:n_done], case.Y[:n_done]
+    batches = np.split(np.arange(n_done), range(batch_rows, n_done, batch_rows))
     layers, _ = reference.sweep(
-        case.layers, case.X, case.Y, [np.arange(12)], "sgd", {}, 0.1, **case.problem
+        case.layers, case.X, case.Y, batches, "sgd", {}, 0.1, **case.problem
     )
     eps = NETWORK_EPS * np.finfo(dtype).eps
     assert_allclose(theta, reference.pack(layers), rtol=0, atol=eps)
@@ -2120,22 +2132,25 @@ def test_a_loss_that_is_not_finite_ends_the_sweep_before_its_update(dtype):
 # The ways to share a chunk out to parts
 
 DEEP = (130, 257, 33, 1030, 3, 70)
-SMALL_BLOCKS = {"FEWEST_BLOCK_ROWS": 3, "BLOCK_BYTES": 1, "LOSS_ROWS": 4}
+SMALL_BLOCKS = {"SMALL_WORK": 0, "FEWEST_BLOCK_ROWS": 3, "BLOCK_BYTES": 1, "LOSS_ROWS": 4}
 # Name -> layer sizes, rows, and what is to be another number for small data to show it.
 WAYS = {
     "own rows": (SIZES, 29, SMALL_BLOCKS),
     "groups": (SIZES, 37, {**SMALL_BLOCKS, "FEWEST_GROUPED_ROWS": 8, "GROUP_ROWS": 4}),
     "slices of the input": ((13, 4, 5, 3), 29, {**SMALL_BLOCKS, "SLICE_COLUMNS": 4}),
     "slices of the second layer": ((5, 40, 4, 3), 29, {**SMALL_BLOCKS, "SLICE_VECTORS": 1}),
-    "together": ((5, 37, 3, 18, 4), 29, {"LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
+    "together": ((5, 37, 3, 18, 4), 29, {"SMALL_WORK": 0, "LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
+    "small": ((5, 70, 1, 18, 4), 29, {}),
+    "small, one row": ((5, 70, 1, 18, 4), 1, {}),
+    "small, one output": ((3, 17, 1), 9, {}),
 }
 if not INTERPRETED:
     WAYS |= {
         "rows of real groups": (SIZES, 1600, {"BLOCK_BYTES": 1}),
         "a really wide input": ((800, 17, 5), 37, {}),
         "slices of two real layers": ((20, 128, 64, 3), 37, {}),
-        "slices of the last layer, one row": ((20, 130, 3), 1, {}),
-        "one row of a wide input": ((800, 17, 5), 1, {}),
+        "slices of the last layer, one row": ((20, 700, 3), 1, {}),
+        "one row of a wide input": ((800, 40, 5), 1, {}),
         "a really wide network": (DEEP, 37, {}),
         "one row of a wide network": (DEEP, 1, {}),
         "a wide network of one layer": ((130, 520), 37, {}),
@@ -2165,7 +2180,9 @@ def share_out(way, monkeypatch, dtype, network, n_rows=None, **options):
 def test_the_ways_are_the_ones_they_are_called(way, monkeypatch):
     case = share_out(way, monkeypatch, np.float32, SHARED_NETWORKS[0])
     options = {"rows": len(case.X), "n_parts": 2, "n_target": 1, "gather": False}
-    plan = Workspace(case.sizes, case.dtype, **options).plan
+    workspace = Workspace(case.sizes, case.dtype, **options)
+    plan = workspace.plan
+    assert workspace.small == ("small" in way)
     assert (plan[codes.TOGETHER] == 1) == ("wide network" in way or "together" in way)
     assert (plan[codes.N_SLICES] > 1) == ("input" in way or "slices" in way)
     assert (plan[codes.SLICED_LAYER] == 1) == ("layer" in way and "slices" in way)
@@ -2239,7 +2256,9 @@ def test_every_way_gives_the_loss_and_gradient_of_the_twin(
         assert_allclose(gradient, expected, rtol=0, atol=eps * np.abs(expected).max())
         assert_allclose(loss, expected_loss, rtol=eps)
         assert_array_equal(theta, reference.pack(case.layers).astype(dtype))
-        assert case.sweep(codes.EVALUATE, **options)[1] == loss
+        for only_small in (False, True):
+            monkeypatch.setattr("fastmlp.kernels.small.is_at_hand", lambda _, yes=only_small: yes)
+            assert case.sweep(codes.EVALUATE, **options)[1] == loss
 
 
 @every_way

@@ -31,11 +31,11 @@ ANNOUNCEMENT = "fastmlp: compiling kernels for this machine"
 
 
 def train(n_threads=2):
-    """Bits of a small network after some training, and of its outputs."""
+    """Bits of a network after some training on batches for a team, and of its outputs."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 20)), rng.integers(0, 3, 200)
     net = fastmlp.MLP([20, 30, 3], output="softmax", seed=1)
-    net.fit(X, y, epochs=3, n_threads=n_threads, seed=2)
+    net.fit(X, y, epochs=3, batch_size=100, n_threads=n_threads, seed=2)
     outputs = net.predict(X, n_threads=n_threads)
     return (net.theta.tobytes() + outputs.tobytes()).hex()
 
@@ -73,7 +73,8 @@ def warm_cache(tmp_path_factory):
     ours = _jit.cache_directory()
     if ours.is_dir():
         shutil.copytree(ours, folder / ours.name)
-    process = run_process("train(1), train(2)", folder)
+    small = "fastmlp.MLP([4, 2]).fit(np.ones((3, 4)), np.ones((3, 2)), epochs=1)"
+    process = run_process(f"train(1), train(2), {small}", folder)
     assert process.returncode == 0, process.stderr
     return folder
 
@@ -276,6 +277,24 @@ print(json.dumps(results))
 def test_a_warm_cache_serves_training_in_silence(warm_cache):
     """`run` sees to the silence."""
     assert run("print(json.dumps([train(1), train(2)]))", warm_cache) == [train(1)] * 2
+
+
+def test_small_work_has_the_small_loop_alone_compiled(warm_cache):
+    """Also if the loss of many rows is taken; only their gradient needs the loop for teams."""
+    program = """
+from fastmlp.kernels import epoch, small
+
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(2000, 4)), rng.integers(0, 3, 2000)
+net = fastmlp.MLP([4, 16, 3], output="softmax", seed=0)
+net.fit(X, y, epochs=1, validation_data=(X, y))
+net.loss(X, y)
+used = [len(part._addresses) for part in (small.small_part, epoch.sweep_part)]
+net.loss_and_grad(X, y)
+used += [len(part._addresses) for part in (small.small_part, epoch.sweep_part)]
+print(json.dumps(used))
+"""
+    assert run(program, warm_cache) == [1, 0, 1, 1]
 
 
 def test_processes_that_fill_one_cache_at_the_same_time(tmp_path):

@@ -42,7 +42,7 @@ from fastmlp import (
     sweep,
     workspace,
 )
-from fastmlp.kernels import epoch, predict
+from fastmlp.kernels import epoch, predict, small
 
 # Name -> optimizer, the update of the twin and its hyperparameters.
 ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
@@ -348,14 +348,18 @@ def test_nothing_compiles_anew_for_another_network_batch_loss_or_number_of_threa
     def n_compiled():
         return [
             *(twin.n_compiled() for twin in (epoch.sweep, predict.predict)),
-            *(len(worker._addresses) for worker in (epoch.sweep_part, predict.predict_part)),
+            *(
+                len(worker._addresses)
+                for worker in (epoch.sweep_part, small.small_part, predict.predict_part)
+            ),
         ]
 
-    X, y = classes(40)
-    small_net("float32").fit(X, y, epochs=1, n_threads=1)
-    small_net("float32").fit(X, y, epochs=1, n_threads=2)
-    small_net("float32").predict(X, n_threads=1)
-    small_net("float32").predict(X, n_threads=2)
+    X, y = classes(600)
+    for n_threads in (1, 2):
+        for batch_size in (7, None):  # small work and more
+            net = small_net("float32")
+            net.fit(X, y, epochs=1, batch_size=batch_size, n_threads=n_threads)
+            net.predict(X, n_threads=n_threads)
     before = n_compiled()
     for n_threads in (1, 2, 3):
         for sizes, activation in (([6, 3], "relu"), ([6, 4, 4, 4, 3], "gelu"), ([6, 50, 3], "elu")):
@@ -368,7 +372,7 @@ def test_nothing_compiles_anew_for_another_network_batch_loss_or_number_of_threa
                 net.fit(X, y, optimizer=optimizer, epochs=1, n_threads=n_threads)
             net.fit(X, y, epochs=1, sample_weight=y + 1, clip_norm=1.0, l1=0.1, n_threads=n_threads)
         for output, loss in (("tanh", "hinge"), ("identity", "huber"), ("softplus", "poisson")):
-            target = np.ones((40, 3))
+            target = np.ones((600, 3))
             MLP([6, 3], output=output).fit(X, target, loss=loss, epochs=1, n_threads=n_threads)
     assert n_compiled() == before
 

@@ -1,0 +1,315 @@
+"""The loop over mini-batches for little work, which one thread does in microseconds.
+
+There a step of `epoch.sweep_part` takes longer to find out what to do than to do it. Here nothing
+is shared out: a mini-batch goes through all layers at once, a single row without being copied,
+most products are a few tiles, and the gradient of all layers is one vector that a single call
+applies. `small_part` takes the arguments of `sweep_part`, gives the same bits, and is sooner
+compiled; so it also evaluates the loss of any number of rows for fits that need no `sweep_part`.
+"""
+
+import functools
+
+import numpy as np
+from numba import types
+
+from fastmlp.kernels import codes
+from fastmlp.kernels._jit import call_worker, inline, worker
+from fastmlp.kernels.activations import activation_backward
+from fastmlp.kernels.dense import activate_block
+from fastmlp.kernels.epoch import (
+    argument_types,
+    euclidean_norm,
+    scale,
+    sum_in_order,
+    sweep_part,
+)
+from fastmlp.kernels.gather import ROWS_AHEAD, copy_rows, prefetch_row
+from fastmlp.kernels.gemm import multiply, tile_height
+from fastmlp.kernels.losses import block_losses
+from fastmlp.kernels.network import add_penalties, output_backward, scale_rows, weigh_losses
+from fastmlp.kernels.simd import (
+    FROM_ROW,
+    FROM_ZERO,
+    TALL,
+    column_sums,
+    matrix,
+    panel_width,
+    sums_width,
+    tile,
+    vector,
+)
+from fastmlp.kernels.updates import update_coefficients
+from fastmlp.kernels.views import layer_activation, layer_rows, layer_weights, part_scratch
+
+# Rows of a mini-batch up to which tiles are called as they come. With more, it pays to look for a
+# better shape, as `multiply` does.
+FEW_ROWS = TALL
+
+# The most weights of a layer through which the delta of a single row goes back as a column.
+COLUMN_WEIGHTS = 256
+
+
+@worker
+def small_part(
+    part,
+    mode,
+    stop,
+    theta,
+    X,
+    Y,
+    weights,
+    result,
+    order,
+    state,
+    learning_rates,
+    clip_norm,
+    sync,
+    chunks,
+    tasks,
+    bounds,
+    layout,
+    plan,
+    constants,
+    hyper,
+    cursor,
+    totals,
+    work,
+):
+    """Do `epoch.sweep_part` alone, where the plan has no slices.
+
+    But by ``EVALUATE``, mini-batches are one chunk and one block each, there are no groups, and
+    the place of a task's gradient has room for that of all layers.
+    """
+    c = cursor[codes.CHUNK]
+    batch = cursor[codes.MINI_BATCH]
+    t = cursor[codes.UPDATES]
+    top = layout.shape[0] - 1
+    ordered = plan[codes.GATHER] == 1
+    block = min(plan[codes.BLOCK_ROWS], plan[codes.LOSS_ROWS])
+    one = theta.dtype.type(1.0)
+    scratch = part_scratch(work, plan, 0, 0, plan[codes.LOSS_TERMS])
+    sample_loss = vector(work, plan[codes.SAMPLE_LOSS], work.size - plan[codes.SAMPLE_LOSS])
+    coefficients = part_scratch(work, plan, 0, plan[codes.COEFFICIENTS], codes.N_COEFFICIENTS)
+    gradient = vector(result, 0, result.size)
+    if mode == codes.UPDATE:
+        gradient = part_scratch(work, plan, 0, plan[codes.TASK], theta.size)
+    outcome = codes.FINISHED
+    while c < stop:
+        start = chunks[c, codes.START]
+        rows = chunks[c, codes.STOP] - start
+        b0 = 0
+        while b0 < rows:
+            n = min(rows - b0, block)
+            x = _evaluate(
+                theta,
+                X,
+                Y,
+                weights,
+                order,
+                layout,
+                plan,
+                constants,
+                work,
+                start + b0,
+                n,
+                vector(sample_loss, b0, n),
+                mode != codes.EVALUATE,
+                scratch,
+            )
+            b0 += n
+        loss = sum_in_order(vector(sample_loss, 0, rows))
+        if not np.isfinite(loss):
+            outcome = codes.LOSS_NOT_FINITE
+            break
+        if mode != codes.EVALUATE:
+            if rows > 1 or weights.size:
+                delta = layer_rows(work, codes.DELTA, plan, layout, top, 0, rows)
+                scale_rows(delta, one / theta.dtype.type(rows), weights, order, ordered, start)
+            _differentiate(theta, x, layout, plan, constants, work, gradient, scratch)
+        if mode == codes.UPDATE_CLIPPED:
+            norm = euclidean_norm(gradient)
+            if not np.isfinite(norm):
+                outcome = codes.LOSS_NOT_FINITE
+                break
+            scale(gradient, clip_norm / norm if norm > clip_norm else 1.0)
+        if mode >= codes.UPDATE:
+            rate = learning_rates[batch]
+            update_coefficients(plan[codes.OPTIMIZER], hyper, rate, t + 1, coefficients)
+            if plan[codes.DECAYS]:
+                for layer in range(top + 1):
+                    W, b = layer_weights(theta, 0, layout, layer)
+                    first = layout[layer, codes.W_OFFSET]
+                    _apply(theta, state, gradient, first, W.size, plan, coefficients, 1)
+                    _apply(theta, state, gradient, first + W.size, b.size, plan, coefficients, 0)
+            else:
+                _apply(theta, state, gradient, 0, theta.size, plan, coefficients, 0)
+            batch += 1
+            t += 1
+        totals[0] += loss
+        c += 1
+    cursor[codes.CHUNK] = c
+    cursor[codes.MINI_BATCH] = batch
+    cursor[codes.UPDATES] = t
+    cursor[codes.OUTCOME] = outcome
+
+
+@inline
+def _rows_of(source, n_columns, order, plan, base, work, start, rows):
+    """Matrix of a mini-batch's rows: in place where they lie one after another, else copied."""
+    if plan[codes.GATHER] == 0:
+        return matrix(source, start * n_columns, rows, n_columns)
+    if rows == 1:
+        if start + ROWS_AHEAD < order.size:
+            prefetch_row(source, order[start + ROWS_AHEAD] * n_columns, n_columns)
+        return matrix(source, order[start] * n_columns, 1, n_columns)
+    size = rows * n_columns
+    copy_rows(source, n_columns, order, start, True, vector(work, plan[base], size), rows)
+    return matrix(work, plan[base], rows, n_columns)
+
+
+@inline
+def _evaluate(
+    theta, X, Y, weights, order, layout, plan, constants, work, start, rows, losses, saving, scratch
+):
+    """Overwrite the weighted `losses` of a block of rows and its last deltas; return its rows of X.
+
+    The deltas are unscaled, and if `saving` those of the pre-activations.
+    """
+    top = layout.shape[0] - 1
+    loss = plan[codes.LOSS]
+    fused = loss >= codes.FUSED_BINARY_CROSS_ENTROPY
+    x = _rows_of(X, layout[0, codes.N_IN], order, plan, codes.INPUT, work, start, rows)
+    y = _rows_of(Y, plan[codes.N_TARGET], order, plan, codes.TARGET, work, start, rows)
+    below = x
+    for layer in range(top + 1):
+        W, b = layer_weights(theta, 0, layout, layer)
+        output = layer_rows(work, codes.OUTPUT, plan, layout, layer, 0, rows)
+        _forward(below, W, b, output, scratch)
+        if not (fused and layer == top):
+            slope = layer_rows(work, codes.SLOPE, plan, layout, layer, 0, rows)
+            activation = layer_activation(layout, plan, constants, layer)
+            activate_block(activation, output, slope, saving, 0, rows, 0, output.shape[1])
+        below = output
+    delta = layer_rows(work, codes.DELTA, plan, layout, top, 0, rows)
+    terms = part_scratch(work, plan, 0, plan[codes.LOSS_TERMS], delta.size)
+    parameter, rare_at = constants[codes.LOSS_PARAMETER], plan[codes.RARE_LOSS_AT]
+    block_losses(loss, rare_at, parameter, below, y, delta, terms, losses)
+    if weights.size:
+        weigh_losses(losses, weights, order, plan[codes.GATHER] == 1, start)
+    if saving and not fused:
+        slope = layer_rows(work, codes.SLOPE, plan, layout, top, 0, rows)
+        output_backward(delta, below, slope, layer_activation(layout, plan, constants, top))
+    return x
+
+
+@inline
+def _differentiate(theta, x, layout, plan, constants, work, gradient, scratch):
+    """Overwrite `gradient`, given what `_evaluate` has left and the last layer's scaled deltas."""
+    rows = x.shape[0]
+    top = layout.shape[0] - 1
+    delta = layer_rows(work, codes.DELTA, plan, layout, top, 0, rows)
+    for layer in range(top, -1, -1):
+        W, _ = layer_weights(theta, 0, layout, layer)
+        below = x
+        if layer > 0:
+            below = layer_rows(work, codes.OUTPUT, plan, layout, layer - 1, 0, rows)
+        g = matrix(gradient, layout[layer, codes.W_OFFSET], W.shape[0] + 1, W.shape[1])
+        _form_gradient(below, delta, g, scratch)
+        if constants[codes.L1] != 0.0 or constants[codes.L2] != 0.0:
+            add_penalties(constants, vector(W, 0, W.size), vector(g, 0, W.size))
+        if layer > 0:
+            delta_below = layer_rows(work, codes.DELTA, plan, layout, layer - 1, 0, rows)
+            _go_back(delta, W, delta_below, scratch)
+            slope = layer_rows(work, codes.SLOPE, plan, layout, layer - 1, 0, rows)
+            n = below.size
+            activation_backward(
+                vector(delta_below, 0, n),
+                vector(below, 0, n),
+                vector(slope, 0, n),
+                layer_activation(layout, plan, constants, layer - 1),
+            )
+            delta = delta_below
+
+
+@inline
+def _forward(x, W, b, z, scratch):
+    """Overwrite `z` by x W + b."""
+    rows = x.shape[0]
+    n_in, n_out = W.shape
+    if n_out <= panel_width(W) and (n_out > 1 or rows <= FEW_ROWS):
+        r = 0
+        while r < rows:
+            h = tile_height(rows - r)
+            tile(x, r, 0, 0, W, 0, FROM_ROW, b, z, r, 0, h, n_out, n_in)
+            r += h
+    else:
+        multiply(x, 0, 0, W, 0, 0, FROM_ROW, b, z, 0, 0, rows, n_out, n_in, scratch)
+
+
+@inline
+def _go_back(delta, W, delta_below, scratch):
+    """Overwrite `delta_below` by delta W^T."""
+    rows = delta.shape[0]
+    n_in, n_out = W.shape
+    if rows == 1 and W.size <= COLUMN_WEIGHTS:
+        # As columns, W delta^T: one lane of each vector is in use, but nothing is transposed.
+        column, result = matrix(delta, 0, n_out, 1), matrix(delta_below, 0, n_in, 1)
+        r = 0
+        while r < n_in:
+            h = tile_height(n_in - r)
+            tile(W, r, 0, 0, column, 0, FROM_ZERO, scratch, result, r, 0, h, 1, n_out)
+            r += h
+    else:
+        below = delta_below
+        multiply(delta, 0, 0, W, 0, 1, FROM_ZERO, scratch, below, 0, 0, rows, n_in, n_out, scratch)
+
+
+@inline
+def _form_gradient(x, delta, gradient, scratch):
+    """Overwrite `gradient` (n_in + 1, n_out) by x^T delta and, in its last row, delta's sums."""
+    rows, n_in = x.shape
+    n_out = delta.shape[1]
+    if rows <= FEW_ROWS:
+        width = panel_width(delta)
+        for j in range(0, n_out, width):
+            columns = min(n_out - j, width)
+            r = 0
+            while r < n_in:
+                h = tile_height(n_in - r)
+                tile(x, r, 0, 1, delta, j, FROM_ZERO, scratch, gradient, r, j, h, columns, rows)
+                r += h
+    else:
+        g = gradient
+        multiply(x, 0, 1, delta, 0, 0, FROM_ZERO, scratch, g, 0, 0, n_in, n_out, rows, scratch)
+    width = sums_width(delta)
+    for j in range(0, n_out, width):
+        column_sums(delta, j, FROM_ZERO, gradient, n_in, min(n_out - j, width), rows)
+
+
+@inline
+def _apply(theta, state, gradient, first, size, plan, coefficients, is_weight):
+    """Apply `size` elements of the gradient, from `first` on."""
+    n = theta.size
+    n_slots = plan[codes.N_SLOTS]
+    call_worker(
+        plan[codes.UPDATE_AT],
+        vector(theta, first, size),
+        vector(gradient, first, size),
+        vector(state, first if n_slots > 0 else 0, size),
+        vector(state, n + first if n_slots > 1 else 0, size),
+        vector(state, 2 * n + first if n_slots > 2 else 0, size),
+        coefficients,
+        is_weight,
+    )
+
+
+@functools.cache
+def small_part_address(dtype):
+    """Address of `small_part` for networks of `dtype`, compiled or loaded on first use."""
+    return small_part.address(types.int64, *argument_types(dtype))
+
+
+def is_at_hand(dtype):
+    """Whether networks of `dtype` have `small_part` compiled or loaded, but not `sweep_part`."""
+    arguments = types.int64, *argument_types(dtype)
+    return small_part.has(*arguments) and not sweep_part.has(*arguments)
