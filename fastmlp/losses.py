@@ -105,8 +105,16 @@ def as_targets(y, loss, n_rows, n_out, dtype):
     return given, Y if is_vector or n_target > 1 else Y[:, 0], by_index
 
 
+def needs_finite(given, by_index, loss):
+    """Whether `check_values` has to be given finite targets."""
+    return given.dtype.kind == "f" if by_index else loss in _CHECKS
+
+
 def check_values(given, Y, by_index, loss, n_out):
-    """Refuse targets, as `as_targets` returns them and all finite, that the loss does not take."""
+    """Refuse targets, as `as_targets` returns them, that the loss does not take.
+
+    They are finite if they need to be; see `needs_finite`.
+    """
     if by_index:
         _check_class_indices(given, n_out)
     elif loss in _CHECKS:

@@ -15,7 +15,7 @@ from fastmlp.kernels import codes, jacobian, penalties
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.finite import serial_finite
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
-from fastmlp.losses import as_targets, check_loss, check_values
+from fastmlp.losses import as_targets, check_loss, check_values, needs_finite
 from fastmlp.network import MLP
 from fastmlp.sweep import Problem, SpareSweep, Sweep
 from fastmlp.validation import (
@@ -24,7 +24,6 @@ from fastmlp.validation import (
     check_count,
     check_finite,
     check_not_negative,
-    no_weights,
     read_only,
 )
 
@@ -180,8 +179,15 @@ class Objective:
         return theta if theta.flags.writeable else theta.copy()
 
 
-def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads):
+def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads, scan=True):
     """Check the arguments of an `Objective`.
+
+    Parameters
+    ----------
+    net, X, y, loss, sample_weight, l1, l2, n_threads
+    scan : bool, default True
+        Whether to look for NaN and infinite values in theta, X and y even if the loss takes any
+        targets. See `evaluate_once`.
 
     Returns
     -------
@@ -199,7 +205,8 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads):
     n_rows = len(X)
     given, Y, by_index = as_targets(y, loss, n_rows, sizes[-1], dtype)
     X_vector, Y_vector = as_vector(X), as_vector(Y)
-    if _INTERPRETED or not serial_finite(dtype)(theta, X_vector, Y_vector):
+    scan = scan or needs_finite(given, by_index, loss)
+    if scan and (_INTERPRETED or not serial_finite(dtype)(theta, X_vector, Y_vector)):
         # NumPy takes microseconds, but can tell where the bad element is.
         for name, array in (("theta", theta), ("X", X), ("y", Y)):
             check_finite(name, array)
@@ -252,6 +259,11 @@ def evaluate(net, problem, samples, theta, mode, spare, check=None):
     sweep = spare.take(net, problem)
     total = sweep.evaluate(mode, theta, samples, gradient, check)
     spare.put_back(sweep)
+    return _objective(net, problem, theta, total, gradient)
+
+
+def _objective(net, problem, theta, total, gradient):
+    """J from the sum of the losses, and its gradient; all NaN if the sum is."""
     if math.isnan(total):
         return math.nan, np.full_like(gradient, np.nan)
     return total / problem.n_rows + penalty(net, problem, theta), gradient
@@ -328,9 +340,22 @@ class NormalEquations:
 
 
 def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):
-    """What `Objective` evaluates at the network's own parameters, for `MLP`."""
-    problem, samples = check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads)
-    return evaluate(net, problem, samples, net.theta, mode, net._spare)
+    """What `Objective` evaluates at the network's own parameters, for `MLP`.
+
+    With a gradient nobody scans X first. Each of its numbers is a factor in the gradients of some
+    weights, and what is not finite in y makes the loss, or its gradient, so. If either is not
+    finite the search for a culprit starts; it finds none where finite numbers have overflowed.
+    """
+    theta, differentiates = net._theta, mode == codes.DIFFERENTIATE
+    settings = loss, sample_weight, l1, l2, n_threads
+    problem, samples = check_problem(net, X, y, *settings, not differentiates)
+    gradient = np.empty(theta.size if differentiates else 0, theta.dtype)
+    sweep = net._spare.take(net, problem)
+    total = sweep.evaluate(mode, theta, samples, gradient)
+    if differentiates and not (math.isfinite(total) and sweep.all_finite):
+        check_problem(net, X, y, *settings)
+    net._spare.put_back(sweep)
+    return _objective(net, problem, theta, total, gradient)
 
 
 def penalty(net, problem, theta):
@@ -338,14 +363,6 @@ def penalty(net, problem, theta):
     if not (problem.l1 or problem.l2):
         return 0.0
     return float(penalties.penalty.serial(theta, net._layout, problem.l1, problem.l2))
-
-
-def is_finite(theta):
-    """Whether no parameter is NaN or infinite, told in a fraction of NumPy's time."""
-    if _INTERPRETED:
-        return bool(np.isfinite(theta).all())
-    nothing = no_weights(theta.dtype)
-    return serial_finite(theta.dtype)(theta, nothing, nothing)
 
 
 def check_network(net):

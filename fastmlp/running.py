@@ -8,7 +8,6 @@ import numpy as np
 from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.kernels import codes, vectors
 from fastmlp.monitor import Stop
-from fastmlp.objective import is_finite
 from fastmlp.order import random_order
 from fastmlp.result import FitResult, Status
 from fastmlp.schedules import Schedule
@@ -252,7 +251,7 @@ def run_stochastic(
                     raise Stop(Status.NOT_FINITE, "the objective or its gradient is not finite")
                 monitor.check()
             # A rectifier can hide infinite parameters from the objective.
-            if not is_finite(theta):
+            if not sweep.all_finite:
                 raise Stop(Status.NOT_FINITE, "theta is not finite")
             n_updates += done
             monitor.epoch += 1

@@ -184,6 +184,11 @@ class Sweep:
         return float(self._totals[0])
 
     @property
+    def all_finite(self) -> bool:
+        """Whether theta, and the gradient if there is one, were finite after the last call."""
+        return self._cursor[codes.ALL_FINITE] != 0
+
+    @property
     def rows_done(self) -> int:
         """Rows that the sweep has been through."""
         done = int(self._cursor[codes.CHUNK])

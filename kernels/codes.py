@@ -135,7 +135,8 @@ CHUNK = 0
 MINI_BATCH = 1
 UPDATES = 2
 OUTCOME = 3
-CURSOR_SIZE = 4
+ALL_FINITE = 4  # 1: theta, and by DIFFERENTIATE the gradient, have no NaN and no infinity
+CURSOR_SIZE = 5
 
 # How a sweep came out.
 NOT_STARTED = 0  # not every part had a thread

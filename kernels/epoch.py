@@ -16,6 +16,7 @@ from numba import from_dtype, types
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
+from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_task
 from fastmlp.kernels.penalties import sum_of_squares
 from fastmlp.kernels.simd import vector
@@ -84,7 +85,8 @@ def sweep_part(
         See `codes`.
     cursor : (codes.CURSOR_SIZE,) int64
         Next chunk, next mini-batch of the table, updates done in the whole fit: advanced by
-        part 0. The outcome, overwritten: `codes.NOT_STARTED` leaves all as it was.
+        part 0. The outcome, overwritten: `codes.NOT_STARTED` leaves all as it was. The last entry
+        is for `sweep`.
     totals : (1,) float64
         Sum of the weighted losses of all chunks so far, accumulated.
     work
@@ -302,7 +304,8 @@ def sweep(
 ):
     """Run the worker at `sweep_part_at` as a team with a thread for each part of `bounds`.
 
-    The other arguments are those of `sweep_part`. The serial kernel must be given one part.
+    The other arguments are those of `sweep_part`. The serial kernel must be given one part. At the
+    end it says in the cursor whether all numbers are finite.
     """
     for part in prange(bounds.size - 1):
         call_worker(
@@ -331,3 +334,5 @@ def sweep(
             totals,
             work,
         )
+    finite = all_finite(theta) and (mode != codes.DIFFERENTIATE or all_finite(result))
+    cursor[codes.ALL_FINITE] = 1 if finite else 0

@@ -277,12 +277,62 @@ def test_bad_data_are_refused_also_after_good_ones():
     y[4] = -1
     with pytest.raises(ValueError, match="y must hold class indices from 0 to 2, got -1"):
         net.loss_and_grad(X, y)
+    y[4] = 0
     X[2, 3] = np.nan
     with pytest.raises(ValueError, match=r"X must be finite, got nan at index \(2, 3\)"):
         net.loss_and_grad(X, y)
     net.theta[6] = -np.inf
     with pytest.raises(ValueError, match="theta must be finite, got -inf at index 6"):
         net.loss_and_grad(X, y)
+
+
+NOT_FINITE = [np.nan, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("bad", NOT_FINITE)
+@pytest.mark.parametrize("where", ["theta", "X"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "exponential", "identity"])
+@pytest.mark.parametrize("n", [1, 20, 600])
+def test_no_activation_hides_what_is_not_finite(n, activation, where, bad):
+    """Nobody scans X for a gradient: the gradient tells. Weights of 0 hide it neither."""
+    net, X, y = problem("float32", n=n)
+    net = MLP(SIZES, activation=activation, seed=1)
+    for i in (0, net.n_params - 1) if where == "theta" else (0, X.size - 1):
+        array = net.theta if where == "theta" else X.reshape(-1)
+        good, array[i] = array[i], bad
+        for weights in (None, np.arange(n) if n > 1 else None):
+            for evaluate in (net.loss, net.loss_and_grad):
+                with pytest.raises(ValueError, match=f"{where} must be finite, got {bad} at index"):
+                    evaluate(X, y, sample_weight=weights)
+        array[i] = good
+    net.loss_and_grad(X, y)
+
+
+@pytest.mark.parametrize("bad", NOT_FINITE)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "squared_error", "absolute_error", "huber", "quantile(0.0)", "quantile(1.0)", "quantile",
+        "poisson", "logistic", "hinge", "cross_entropy", "binary_cross_entropy",
+    ],
+)  # fmt: skip
+def test_no_loss_hides_a_target_that_is_not_finite(loss, bad):
+    outputs = {"poisson": "softplus", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+    net = MLP(SIZES, output=outputs.get(loss, "identity"), seed=1)
+    y = np.ones((20, SIZES[-1]))
+    y[7, 1] = bad
+    for evaluate in (net.loss, net.loss_and_grad):
+        with pytest.raises(ValueError, match=rf"y must be finite, got {bad} at index \(7, 1\)"):
+            evaluate(np.ones((20, SIZES[0])), y, loss=loss)
+
+
+def test_a_class_index_that_is_no_number():
+    net = MLP(SIZES, output="softmax", seed=1)
+    y = np.zeros(20)
+    y[7] = np.nan
+    for evaluate in (net.loss, net.loss_and_grad):
+        with pytest.raises(ValueError, match="y must be finite, got nan at index 7"):
+            evaluate(np.ones((20, SIZES[0])), y)
 
 
 @pytest.mark.parametrize("shape", [(20,), (20, 1)])
