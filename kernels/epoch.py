@@ -16,6 +16,7 @@ from numba import from_dtype, types
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
+from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_task
 from fastmlp.kernels.penalties import sum_of_squares
@@ -308,6 +309,7 @@ def sweep(
     end it says in the cursor whether all numbers are finite.
     """
     for part in prange(bounds.size - 1):
+        before = flush_denormals()
         call_worker(
             sweep_part_at,
             part,
@@ -334,5 +336,6 @@ def sweep(
             totals,
             work,
         )
+        restore_denormals(before)
     finite = all_finite(theta) and (mode != codes.DIFFERENTIATE or all_finite(result))
     cursor[codes.ALL_FINITE] = 1 if finite else 0

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 
 
-def _host_features():
+def host_features():
     """Set of instruction set names that Numba compiles for."""
     if numba.config.CPU_FEATURES is not None:
         return {f[1:] for f in numba.config.CPU_FEATURES.split(",") if f.startswith("+")}
@@ -32,7 +32,7 @@ def _tile_shape():
     still leaves room for two vectors of B and one broadcast element of A: 24 + 2 + 1 of 32
     registers, 12 + 2 + 1 of 16. The others make up any smaller number of rows.
     """
-    features = _host_features()
+    features = host_features()
     if "avx512f" in features:
         return 64, (12, 8, 4, 2, 1)
     if "avx" in features:

@@ -86,8 +86,9 @@ def kernels_in(path):
                     yield node.name
 
 
-# How kernels are called and wait for each other: nothing that NumPy could compute.
-MACHINERY = {"_jit", "team"}
+# How kernels are called, wait for each other and set up the processor: nothing that NumPy could
+# compute.
+MACHINERY = {"_jit", "team", "denormals"}
 ALL_KERNELS = [
     f"{path.stem}.{name}"
     for path in KERNELS

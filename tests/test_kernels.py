@@ -30,6 +30,7 @@ from fastmlp import MLP
 from fastmlp.kernels import (
     activations,
     codes,
+    denormals,
     dense,
     elementwise,
     epoch,
@@ -2127,6 +2128,47 @@ def test_a_loss_that_is_not_finite_ends_the_sweep_before_its_update(batch_rows, 
     )
     eps = NETWORK_EPS * np.finfo(dtype).eps
     assert_allclose(theta, reference.pack(layers), rtol=0, atol=eps)
+
+
+# Denormal numbers
+
+DENORMAL = {np.float32: 1e-40, np.float64: 1e-310}
+on_x86 = pytest.mark.skipif(
+    INTERPRETED or platform.machine() not in {"x86_64", "AMD64"},
+    reason="denormal numbers are flushed on x86 alone",
+)
+
+
+@on_x86
+@both_precisions
+def test_denormal_numbers_are_zeros_until_they_are_restored(dtype):
+    flush = standalone(lambda: denormals.flush_denormals())
+    restore = standalone(lambda before: denormals.restore_denormals(before))
+    restore(flush())  # compiles both
+    tiny = np.full(40, DENORMAL[dtype], dtype)
+    before = flush()
+    try:
+        flushed = tiny * tiny.dtype.type(1)
+    finally:
+        restore(before)
+    assert_array_equal(flushed.view(np.uint8), 0)
+    assert (tiny * tiny.dtype.type(1) > 0).all()
+
+
+@on_x86
+@both_precisions
+@pytest.mark.parametrize("batch_rows", [12, 1])
+@pytest.mark.parametrize("n_parts", [1, 2])
+def test_a_sweep_takes_denormal_numbers_for_zeros_and_leaves_no_trace(batch_rows, n_parts, dtype):
+    """Behind a relu that no row switches on, a penalty would keep denormal weights so."""
+    case = Case(dtype, ("tanh", "relu"), "identity", "squared_error", l2=1.0)
+    case.layers[1][1][:] = -1e3
+    case.layers[2][0][:] = DENORMAL[dtype]
+    _, _, theta, _ = case.sweep(codes.UPDATE, batch_rows=batch_rows, n_parts=n_parts)
+    n_out = case.sizes[-1]
+    assert_array_equal(theta[-case.layers[2][0].size - n_out : -n_out], 0)
+    tiny = np.full(40, DENORMAL[dtype], dtype)
+    assert (tiny * tiny.dtype.type(1) > 0).all()
 
 
 # The ways to share a chunk out to parts
