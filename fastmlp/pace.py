@@ -13,9 +13,11 @@ SECONDS_ALONE = 0.02
 # Each way is timed in so many calls before one is preferred: the fastest of them counts.
 _FIRST_CALLS = 3
 
-# The slower way is tried again after so many seconds, for the tenth of a call: where a team gets
-# in its own way, a short call of it may take a thousand times as long as one alone.
-_SECONDS_BETWEEN_TRIALS = 3.0
+# The slower way is tried again after so many seconds, soon at first, as its first calls may have
+# met with a busy core, then more rarely; for the tenth of a call, as where a team gets in its own
+# way a short call of it may take a thousand times as long as one alone.
+_FIRST_INTERVAL, _LAST_INTERVAL = 0.2, 3.0
+_GROWTH = 3.0
 _TRIAL = 0.1
 
 # What is left of an old speed where a new one is lower: one interrupted call is no verdict.
@@ -46,6 +48,7 @@ class Pace:
         self._n_calls = dict.fromkeys(ways, 0)
         self._speeds = dict.fromkeys(ways, 0.0)
         self._seconds_since_trial = 0.0
+        self._interval = _FIRST_INTERVAL  # from one trial to the next
         self._seconds_alone = seconds_alone  # that are left
 
     def is_new(self, way):
@@ -59,8 +62,9 @@ class Pace:
         for way in self._ways:
             if self._n_calls[way] < _FIRST_CALLS:
                 return way, first_flops()
-        if len(self._ways) > 1 and self._seconds_since_trial >= _SECONDS_BETWEEN_TRIALS:
+        if len(self._ways) > 1 and self._seconds_since_trial >= self._interval:
             self._seconds_since_trial = 0.0
+            self._interval = min(_GROWTH * self._interval, _LAST_INTERVAL)
             way = min(self._ways, key=self._speeds.__getitem__)
             return way, self._speeds[way] * CALL_SECONDS * _TRIAL
         way = max(self._ways, key=self._speeds.__getitem__)
@@ -88,6 +92,6 @@ class Pace:
             return int(seconds * alone / flops)
         if min(self._n_calls.values()) < _FIRST_CALLS or team > alone:
             return 0
-        seconds = _SECONDS_BETWEEN_TRIALS - self._seconds_since_trial
-        self._seconds_since_trial = _SECONDS_BETWEEN_TRIALS
+        seconds = self._interval - self._seconds_since_trial
+        self._seconds_since_trial = self._interval
         return int(max(0.0, seconds) * alone / flops)

@@ -1,9 +1,9 @@
 """Denormal numbers taken for zeros, as long as a sweep lasts.
 
-Where a gradient stays zero, as behind a relu that no row switches on, momentum and Adam's mean decay
-by a factor a step until they are denormal, below 1e-38 in float32, and remain there: 0.9 times the
-fourth smallest of all numbers is rounded to it again. Arithmetic with them takes twice the time on an
-AMD Zen 4, and more where the processor hands it to microcode. JAX flushes them as well.
+Where a gradient stays zero, as behind a relu that no row switches on, momentum and Adam's mean
+decay by a factor a step until they are denormal, below 1e-38 in float32, and remain there: 0.9
+times the fourth smallest of all numbers is rounded to it again. Arithmetic with them takes twice
+the time on an AMD Zen 4, and more where the processor hands it to microcode. JAX flushes them too.
 """
 
 import numba
@@ -24,7 +24,7 @@ _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
 def _register(builder, name, place):
-    """Call the instruction that writes the register to a place in memory, or reads it from there."""
+    """Call the instruction that writes the register to a place in memory, or reads it back."""
     pointer = ir.IntType(8).as_pointer()
     function_type = ir.FunctionType(ir.VoidType(), [pointer])
     function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.x86.sse.{name}")

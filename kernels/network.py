@@ -532,15 +532,22 @@ def update_task(theta, state, layout, plan, work, g, offset, columns, task, part
         r0 = 0 if is_weight else weight_rows
         r1 = weight_rows if is_weight else k1 - k0
         if r0 < r1:
-            first = offset + r0 * columns
-            size = (r1 - r0) * columns
-            call_worker(
-                plan[codes.UPDATE_AT],
-                vector(theta, first, size),
-                vector(g, r0 * columns, size),
-                vector(state, first if plan[codes.N_SLOTS] > 0 else 0, size),
-                vector(state, theta.size + first if plan[codes.N_SLOTS] > 1 else 0, size),
-                vector(state, 2 * theta.size + first if plan[codes.N_SLOTS] > 2 else 0, size),
-                coefficients,
-                is_weight,
-            )
+            run = vector(g, r0 * columns, (r1 - r0) * columns)
+            apply_update(theta, state, run, offset + r0 * columns, plan, coefficients, is_weight)
+
+
+@inline
+def apply_update(theta, state, gradient, first, plan, coefficients, is_weight):
+    """Apply `gradient` to as many parameters from element `first` on, by the plan's optimizer."""
+    n = theta.size
+    n_slots = plan[codes.N_SLOTS]
+    call_worker(
+        plan[codes.UPDATE_AT],
+        vector(theta, first, gradient.size),
+        gradient,
+        vector(state, first if n_slots > 0 else 0, gradient.size),
+        vector(state, n + first if n_slots > 1 else 0, gradient.size),
+        vector(state, 2 * n + first if n_slots > 2 else 0, gradient.size),
+        coefficients,
+        is_weight,
+    )

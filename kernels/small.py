@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import call_worker, inline, worker
+from fastmlp.kernels._jit import inline, worker
 from fastmlp.kernels.activations import activation_backward
 from fastmlp.kernels.dense import activate_block
 from fastmlp.kernels.epoch import (
@@ -26,7 +26,13 @@ from fastmlp.kernels.epoch import (
 from fastmlp.kernels.gather import ROWS_AHEAD, copy_rows, prefetch_row
 from fastmlp.kernels.gemm import multiply, tile_height
 from fastmlp.kernels.losses import block_losses
-from fastmlp.kernels.network import add_penalties, output_backward, scale_rows, weigh_losses
+from fastmlp.kernels.network import (
+    add_penalties,
+    apply_update,
+    output_backward,
+    scale_rows,
+    weigh_losses,
+)
 from fastmlp.kernels.simd import (
     FROM_ROW,
     FROM_ZERO,
@@ -139,10 +145,13 @@ def small_part(
                 for layer in range(top + 1):
                     W, b = layer_weights(theta, 0, layout, layer)
                     first = layout[layer, codes.W_OFFSET]
-                    _apply(theta, state, gradient, first, W.size, plan, coefficients, 1)
-                    _apply(theta, state, gradient, first + W.size, b.size, plan, coefficients, 0)
+                    g = vector(gradient, first, W.size)
+                    apply_update(theta, state, g, first, plan, coefficients, 1)
+                    first += W.size
+                    g = vector(gradient, first, b.size)
+                    apply_update(theta, state, g, first, plan, coefficients, 0)
             else:
-                _apply(theta, state, gradient, 0, theta.size, plan, coefficients, 0)
+                apply_update(theta, state, gradient, 0, plan, coefficients, 0)
             batch += 1
             t += 1
         totals[0] += loss
@@ -284,23 +293,6 @@ def _form_gradient(x, delta, gradient, scratch):
     width = sums_width(delta)
     for j in range(0, n_out, width):
         column_sums(delta, j, FROM_ZERO, gradient, n_in, min(n_out - j, width), rows)
-
-
-@inline
-def _apply(theta, state, gradient, first, size, plan, coefficients, is_weight):
-    """Apply `size` elements of the gradient, from `first` on."""
-    n = theta.size
-    n_slots = plan[codes.N_SLOTS]
-    call_worker(
-        plan[codes.UPDATE_AT],
-        vector(theta, first, size),
-        vector(gradient, first, size),
-        vector(state, first if n_slots > 0 else 0, size),
-        vector(state, n + first if n_slots > 1 else 0, size),
-        vector(state, 2 * n + first if n_slots > 2 else 0, size),
-        coefficients,
-        is_weight,
-    )
 
 
 @functools.cache

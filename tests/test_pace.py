@@ -36,6 +36,15 @@ def test_the_slower_way_is_tried_again_and_taken_when_it_has_become_the_faster()
     assert follow(pace, {TEAM: 2e10, ALONE: 1e10}, 10)[-1][0] is TEAM
 
 
+def test_a_team_that_met_with_a_busy_core_at_first_is_soon_tried_again():
+    pace = Pace([TEAM, ALONE])
+    for way in 3 * [TEAM] + 3 * [ALONE]:
+        assert pace.next()[0] is way
+        pace.learn(way, 1e8, 0.03 if way is TEAM else 0.02)
+    calls = follow(pace, {TEAM: 1e10, ALONE: 5e9}, 1)
+    assert share(calls, TEAM) > 0.6
+
+
 def test_one_interrupted_call_is_no_verdict():
     pace = Pace([TEAM, ALONE])
     follow(pace, {TEAM: 1e10, ALONE: 5e9}, 1)
