@@ -348,7 +348,8 @@ def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):
     """
     theta, differentiates = net._theta, mode == codes.DIFFERENTIATE
     settings = loss, sample_weight, l1, l2, n_threads
-    problem, samples = check_problem(net, X, y, *settings, not differentiates)
+    scan = _INTERPRETED or not differentiates
+    problem, samples = check_problem(net, X, y, *settings, scan)
     gradient = np.empty(theta.size if differentiates else 0, theta.dtype)
     sweep = net._spare.take(net, problem)
     total = sweep.evaluate(mode, theta, samples, gradient)

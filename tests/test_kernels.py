@@ -2182,7 +2182,7 @@ WAYS = {
     "slices of the input": ((13, 4, 5, 3), 29, {**SMALL_BLOCKS, "SLICE_COLUMNS": 4}),
     "slices of the second layer": ((5, 40, 4, 3), 29, {**SMALL_BLOCKS, "SLICE_VECTORS": 1}),
     "together": ((5, 37, 3, 18, 4), 29, {"SMALL_WORK": 0, "LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
-    "small": ((5, 70, 1, 18, 4), 29, {}),
+    "small": ((5, 70, 1, 18, 4), 13, {}),
     "small, one row": ((5, 70, 1, 18, 4), 1, {}),
     "small, one output": ((3, 17, 1), 9, {}),
 }

@@ -53,6 +53,29 @@ class Training:
     track_epoch.unit = track_step.unit = "seconds"
 
 
+class LittleWork:
+    """A step with so little work that finding out what to do would show: the least of 5 epochs."""
+
+    params = (["11-1-2:relu:1", "4-8-8-2:relu:1", "20-10-1:relu:8", "4-16-3:tanh:32"],)
+    param_names = ("network",)
+    n_rows = 20_000
+
+    def setup(self, network):
+        sizes, activation, batch = network.split(":")
+        widths = [int(size) for size in sizes.split("-")]
+        rng = np.random.default_rng(0)
+        self.batch = int(batch)
+        self.net = fastmlp.MLP(widths, activation=activation, seed=0)
+        self.X = rng.standard_normal((self.n_rows, widths[0]), np.float32)
+        self.y = rng.standard_normal((self.n_rows, widths[-1]), np.float32)
+
+    def track_step(self, network):
+        result = self.net.fit(self.X, self.y, batch_size=self.batch, epochs=5, seed=0)
+        return float(np.diff(result.trace["seconds"]).min()) / (self.n_rows // self.batch)
+
+    track_step.unit = "seconds"
+
+
 class QuasiNewton:
     """L-BFGS on a full batch, always as many iterations, from the same start."""
 
