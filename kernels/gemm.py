@@ -223,14 +223,20 @@ def _blocks(
             for c in range(0, columns, width):
                 m = min(columns - c, width)
                 panel, pj = panel_of(B, t, j + c, b_transposed, pack_b, n, m, scratch)
-                r = 0
-                while r < n_rows:
-                    h = tile_height(n_rows - r)
-                    at = ai + r
-                    tile(a, at, ak, a_transposed, panel, pj, start, row, C, to + r, cj + c, h, m, n)
-                    r += h
+                at = cj + c
+                tile_rows(a, ai, ak, a_transposed, panel, pj, start, row, C, to, at, n_rows, m, n)
             r0 += n_rows
         t += n
+
+
+@inline
+def tile_rows(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth):
+    """Do what `tile` does, for any number of rows."""
+    r = 0
+    while r < rows:
+        h = tile_height(rows - r)
+        tile(A, i + r, k, transposed, B, j, origin, row, C, ci + r, cj, h, columns, depth)
+        r += h
 
 
 @inline

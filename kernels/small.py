@@ -24,7 +24,7 @@ from fastmlp.kernels.epoch import (
     sweep_part,
 )
 from fastmlp.kernels.gather import ROWS_AHEAD, copy_rows, prefetch_row
-from fastmlp.kernels.gemm import multiply, tile_height
+from fastmlp.kernels.gemm import multiply, tile_rows
 from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.network import (
     add_penalties,
@@ -41,7 +41,6 @@ from fastmlp.kernels.simd import (
     matrix,
     panel_width,
     sums_width,
-    tile,
     vector,
 )
 from fastmlp.kernels.updates import update_coefficients
@@ -246,11 +245,7 @@ def _forward(x, W, b, z, scratch):
     rows = x.shape[0]
     n_in, n_out = W.shape
     if n_out <= panel_width(W) and (n_out > 1 or rows <= FEW_ROWS):
-        r = 0
-        while r < rows:
-            h = tile_height(rows - r)
-            tile(x, r, 0, 0, W, 0, FROM_ROW, b, z, r, 0, h, n_out, n_in)
-            r += h
+        tile_rows(x, 0, 0, 0, W, 0, FROM_ROW, b, z, 0, 0, rows, n_out, n_in)
     else:
         multiply(x, 0, 0, W, 0, 0, FROM_ROW, b, z, 0, 0, rows, n_out, n_in, scratch)
 
@@ -263,11 +258,7 @@ def _go_back(delta, W, delta_below, scratch):
     if rows == 1 and W.size <= COLUMN_WEIGHTS:
         # As columns, W delta^T: one lane of each vector is in use, but nothing is transposed.
         column, result = matrix(delta, 0, n_out, 1), matrix(delta_below, 0, n_in, 1)
-        r = 0
-        while r < n_in:
-            h = tile_height(n_in - r)
-            tile(W, r, 0, 0, column, 0, FROM_ZERO, scratch, result, r, 0, h, 1, n_out)
-            r += h
+        tile_rows(W, 0, 0, 0, column, 0, FROM_ZERO, scratch, result, 0, 0, n_in, 1, n_out)
     else:
         below = delta_below
         multiply(delta, 0, 0, W, 0, 1, FROM_ZERO, scratch, below, 0, 0, rows, n_in, n_out, scratch)
@@ -277,18 +268,13 @@ def _go_back(delta, W, delta_below, scratch):
 def _form_gradient(x, delta, gradient, scratch):
     """Overwrite `gradient` (n_in + 1, n_out) by x^T delta and, in its last row, delta's sums."""
     rows, n_in = x.shape
-    n_out = delta.shape[1]
+    n_out, g = delta.shape[1], gradient
     if rows <= FEW_ROWS:
         width = panel_width(delta)
         for j in range(0, n_out, width):
-            columns = min(n_out - j, width)
-            r = 0
-            while r < n_in:
-                h = tile_height(n_in - r)
-                tile(x, r, 0, 1, delta, j, FROM_ZERO, scratch, gradient, r, j, h, columns, rows)
-                r += h
+            m = min(n_out - j, width)
+            tile_rows(x, 0, 0, 1, delta, j, FROM_ZERO, scratch, g, 0, j, n_in, m, rows)
     else:
-        g = gradient
         multiply(x, 0, 1, delta, 0, 0, FROM_ZERO, scratch, g, 0, 0, n_in, n_out, rows, scratch)
     width = sums_width(delta)
     for j in range(0, n_out, width):

@@ -247,6 +247,9 @@ def tile(A, i, k, transposed, B, j, start, rows, columns, depth):
     return start + block @ B[:depth, j : j + columns]
 
 
+tile_rows = tile  # a tile of any number of rows
+
+
 def multiply(A, i, a_transposed, B, j, b_transposed, start, rows, columns, depth):
     """Start plus the product of the first columns of A, or of A^T, and rows of B, or of B^T."""
     B = B.T if b_transposed else B
