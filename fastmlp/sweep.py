@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels import codes, epoch, small
+from fastmlp.kernels import codes, empty_columns, epoch, small
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
@@ -124,7 +124,7 @@ class Sweep:
         # Forward, and delta-propagation about as much again: what the first phase of a step does.
         region_flops = 4.0 * rows * n_weights
         n_parts = 1
-        if not is_small(sizes, rows):
+        if not is_small(sizes, dtype.itemsize, rows):
             n_parts = choose_parts(region_flops, problem.n_threads)
         workspace = Workspace(
             sizes,
@@ -142,6 +142,9 @@ class Sweep:
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
         used = net._activation_codes[: -1 if fused else None]
         plan[[codes.RARE_FORWARD_AT, codes.RARE_BACKWARD_AT]] = rare_addresses(used, dtype)
+        if workspace.leaves_out:
+            places = [codes.MARK_AT, codes.COPY_AT, codes.PACK_AT, codes.SPREAD_AT]
+            plan[places] = empty_columns.addresses(dtype)
         hyper = np.zeros(len(codes.HYPERPARAMETERS))
         if optimizer is not None:
             plan[codes.OPTIMIZER] = optimizer.code

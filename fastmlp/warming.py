@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastmlp.kernels import codes
+from fastmlp.kernels import codes, empty_columns
 from fastmlp.kernels._jit import cache_directory
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.losses import rare_address
@@ -55,9 +55,10 @@ def warmup(dtypes=("float32",)) -> Path | None:
     # So many rows are no small work, one is.
     X, y = np.zeros((FEWEST_GROUPED_ROWS, 1)), np.zeros(FEWEST_GROUPED_ROWS)
     for net in nets:
-        # Whatever the network, the loss and the optimizer: what is called by address.
+        # Whatever the network, the loss, the optimizer and the data: what is called by address.
         rare_addresses((codes.GELU,), net.dtype)
         rare_address(codes.HUBER, net.dtype)
+        empty_columns.addresses(net.dtype)
         for code in UPDATES:
             update_address(code, net.dtype)
         for n_threads in (1, 2)[: available_cores()]:

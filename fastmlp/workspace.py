@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels import codes
+from fastmlp.kernels.empty_columns import FEWEST_COLUMNS, FEWEST_ROWS
 from fastmlp.kernels.gemm import packs_a, scratch_size
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
 from fastmlp.kernels.team import SYNC_SIZE
@@ -39,10 +40,11 @@ SLICE_COLUMNS = 96
 SLICE_VECTORS = 2
 
 # A network of up to so many parameters, whose gradient stays in a core's first two caches, is small
-# for mini-batches of so many rows times parameters: unless it is told the number of threads, a fit
-# would ask for no team. See `kernels.small`.
+# for mini-batches of so many rows times parameters, fewer where a layer's input could be sliced: a
+# team would be no faster, or only where its cores are near. See `kernels.small`.
 SMALL_PARAMS = 1 << 14
-SMALL_WORK = 3 << 14
+SMALL_WORK = 6 << 14
+SMALL_SLICED_WORK = 3 << 14
 
 # Rows whose loss is taken at a time.
 LOSS_ROWS = 32 * TALL
@@ -90,11 +92,13 @@ def is_wide(layer_sizes):
     return count_weights(layer_sizes) >= WIDE_WEIGHTS
 
 
-def is_small(layer_sizes, rows):
+def is_small(layer_sizes, itemsize, rows):
     """Whether chunks of `rows` rows are so little work that a thread does it alone."""
     n_params = count_params(layer_sizes)
-    few = rows < FEWEST_GROUPED_ROWS and n_params <= SMALL_PARAMS
-    return few and rows * n_params <= SMALL_WORK
+    if rows >= FEWEST_GROUPED_ROWS or n_params > SMALL_PARAMS:
+        return False
+    sliced = _best_slices(layer_sizes, itemsize, rows).n_slices > 0
+    return rows * n_params <= (SMALL_SLICED_WORK if sliced else SMALL_WORK)
 
 
 def chunk_rows(layer_sizes, itemsize, batch_rows):
@@ -145,8 +149,13 @@ def choose_slices(layer_sizes, itemsize, rows):
 
     A matter of sizes alone, so that bits never depend on threads.
     """
-    if rows >= FEWEST_GROUPED_ROWS or is_small(layer_sizes, rows):
+    if rows >= FEWEST_GROUPED_ROWS or is_small(layer_sizes, itemsize, rows):
         return NO_SLICES
+    return _best_slices(layer_sizes, itemsize, rows)
+
+
+def _best_slices(layer_sizes, itemsize, rows):
+    """Slices with which a row takes two parts the least time."""
     lanes = VECTOR_BYTES // itemsize
     costs = [(_shared_cost(layer_sizes, rows), NO_SLICES)]
     # Columns of a layer below are whole vectors, so that none is cut in two.
@@ -306,6 +315,8 @@ class Workspace:
     ----------
     small, narrow : bool
         Whether `kernels.small` has such a chunk, and whether it may evaluate it.
+    leaves_out : bool
+        Whether columns of X may be left out, for which the plan needs `empty_columns.addresses`.
     """
 
     def __init__(self, layer_sizes, dtype, *, rows, n_parts, n_target, gather=False, slopes=False):
@@ -325,7 +336,7 @@ class Workspace:
             for layer, row_0, row_1, k0, k1 in tasks
         )
         self.narrow = not wide and not slices.n_slices
-        self.small = is_small(layer_sizes, rows)
+        self.small = is_small(layer_sizes, dtype.itemsize, rows)
         if self.small:  # the gradient of all layers takes the place of one task's
             largest_task = n_params
         self.rows = rows
@@ -340,6 +351,13 @@ class Workspace:
         buffer = n_parts * block if n_groups else rows
         plan = np.zeros(codes.PLAN_SIZE, np.int64)
         plan[codes.GATHER] = gather
+        self.leaves_out = (
+            gather
+            and (wide or (slices.n_slices > 0 and slices.layer == 0))
+            and layer_sizes[0] >= FEWEST_COLUMNS
+            and rows >= FEWEST_ROWS
+            and widths[0] > VECTOR_BYTES // dtype.itemsize
+        )
         plan[codes.TOGETHER] = wide
         plan[codes.N_GROUPS] = n_groups
         plan[codes.N_SLICES] = slices.n_slices
@@ -396,6 +414,12 @@ class Workspace:
         reserve(largest_task)
         plan[codes.COEFFICIENTS] = size - plan[codes.SCRATCH]
         reserve(codes.N_COEFFICIENTS)
+        plan[codes.USED_COLUMNS] = size - plan[codes.SCRATCH]
+        reserve(layer_sizes[0] if self.leaves_out else 0)
+        plan[codes.COLUMN_RUNS] = size - plan[codes.SCRATCH]
+        reserve(layer_sizes[0] if self.leaves_out else 0)
+        plan[codes.PACKED] = size - plan[codes.SCRATCH]
+        reserve(layer_sizes[0] * widths[0] if self.leaves_out else 0)
         plan[codes.SCRATCH_SIZE] = size - plan[codes.SCRATCH] + page
         self.plan = plan
         self.buffer = aligned_empty(

@@ -33,15 +33,16 @@ from fastmlp.kernels.simd import (
 
 @inline
 def dense_forward_block(
-    A, a0, W, b, activation, output, slope, saving, i0, rows, j0, columns, scratch
+    A, a0, W, k0, b, activation, output, slope, saving, i0, rows, j0, columns, scratch
 ):
     """Overwrite a block of `output`, from (i0, j0) on, by the activation of A W + b.
 
-    Reads the `rows` rows of A from `a0` on. If `saving`, the same block of `slope` (a matrix like
+    Reads `rows` rows of A from `a0` on, of each as many elements as W has rows; W's columns from
+    `k0` on; and b's elements from `j0` on. If `saving`, the same block of `slope` (a matrix like
     `output`) is overwritten for gelu and silu. Softmax needs all columns. May destroy `scratch`.
     """
-    depth = A.shape[1]
-    multiply(A, a0, 0, W, j0, 0, FROM_ROW, b, output, i0, j0, rows, columns, depth, scratch)
+    depth = W.shape[0]
+    multiply(A, a0, 0, W, k0, 0, FROM_ROW, b, output, i0, j0, rows, columns, depth, scratch)
     activate_block(activation, output, slope, saving, i0, rows, j0, columns)
 
 
@@ -115,13 +116,13 @@ def block_run(matrix, i0, rows, j0, columns, run):
 
 
 @inline
-def dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, scratch):
+def dense_backward_params_rows(A, n_in, delta, k0, k1, accumulate, gradient, scratch):
     """Overwrite `gradient` by rows ``k0 : k1`` of the gradient of [W; b], or add them to it.
 
-    Rows below n_in are A^T delta; row n_in is the bias, as if A had a last column of ones.
-    Sums over samples run in their order. May destroy `scratch`.
+    Rows below n_in are A^T delta, of the first `n_in` columns of A; row n_in is the bias, as if
+    there were one more column, of ones. Sums over samples run in their order. May destroy
+    `scratch`.
     """
-    n_in = A.shape[1]
     depth, n_out = delta.shape
     weight_rows = min(k1, n_in) - k0
     origin = FROM_C if accumulate else FROM_ZERO
@@ -179,7 +180,9 @@ def dense_forward(A, W, b, activation, output, slope, n_parts):
         n = i1 - i0
         scratch = new_scratch(A, n)
         n_out = output.shape[1]
-        dense_forward_block(A, i0, W, b, activation, output, slope, True, i0, n, 0, n_out, scratch)
+        dense_forward_block(
+            A, i0, W, 0, b, activation, output, slope, True, i0, n, 0, n_out, scratch
+        )
 
 
 @entry
@@ -199,6 +202,7 @@ def dense_backward_input(delta, W, output, slope, activation, delta_below, n_par
 def dense_backward_params(A, delta, gradient, n_parts):
     """Overwrite `gradient` (n_in + 1, n_out) by the gradients of W and, in its last row, b."""
     for part in prange(n_parts):
-        k0, k1 = part_bounds(A.shape[1] + 1, part, n_parts)
-        share = gradient[k0:k1]
-        dense_backward_params_rows(A, delta, k0, k1, False, share, new_scratch(delta, k1 - k0))
+        n_in = A.shape[1]
+        k0, k1 = part_bounds(n_in + 1, part, n_parts)
+        scratch = new_scratch(delta, k1 - k0)
+        dense_backward_params_rows(A, n_in, delta, k0, k1, False, gradient[k0:k1], scratch)

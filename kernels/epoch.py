@@ -105,6 +105,10 @@ def sweep_part(
     sliced = plan[codes.N_SLICES] > 0
     n_slots = plan[codes.N_SLOTS] if mode >= codes.UPDATE else 0
     own = vector(work, part * plan[codes.OWN_SIZE], work.size - part * plan[codes.OWN_SIZE])
+    if plan[codes.MARK_AT]:
+        runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], layout[0, codes.N_IN])
+        for k in range(runs.size):
+            runs[k] = 0.0
     if sliced:
         take_own(theta, state, n_slots, layout, plan, work, own, t, part, n_parts)
     outcome = codes.FINISHED

@@ -31,6 +31,7 @@ from fastmlp.kernels.dense import (
     dense_forward_block,
     part_bounds,
 )
+from fastmlp.kernels.empty_columns import NOT_LOOKED_FOR, place_of
 from fastmlp.kernels.gather import copy_rows
 from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.simd import matrix, panel_width, vector
@@ -135,6 +136,7 @@ def chunk_pass(
             own,
             turn,
             start,
+            batch,
             rows,
             part,
             n_parts,
@@ -237,10 +239,24 @@ def block_pass(
     scratch = product_scratch(work, plan, part)
 
     r0, r1 = part_bounds(rows, member, n_members)
+    by_runs = False
     if ordered and not n_slices:
-        copied = vector(own, plan[codes.INPUT] + (at + r0) * n_in, (r1 - r0) * n_in)
-        copy_rows(X, n_in, order, start + b0 + r0, True, copied, r1 - r0)
-        barrier(sync, n_members)
+        by_runs = copy_input(
+            X,
+            order,
+            layout,
+            plan,
+            work,
+            own,
+            start + b0,
+            batch,
+            rows,
+            at,
+            part,
+            member,
+            n_members,
+            sync,
+        )
     target = matrix(own, plan[codes.TARGET] + at * n_target, rows, n_target)
     copied = vector(target, r0 * n_target, (r1 - r0) * n_target)
     copy_rows(Y, n_target, order, start + b0 + r0, ordered, copied, r1 - r0)
@@ -260,10 +276,19 @@ def block_pass(
             activate_block(activation, output, slope, backward, 0, rows, 0, output.shape[1])
         else:
             W, b = layer_weights(upper, plan[codes.UPPER_START], layout, layer)
+            k0 = j0
+            if by_runs and layer == 0:
+                runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_in)
+                depth, columns = int(runs[1]), j1 - j0
+                packed = part_scratch(work, plan, part, plan[codes.PACKED], depth * columns)
+                used_rows = matrix(packed, 0, depth, columns)
+                call_worker(plan[codes.PACK_AT], W, runs, j0, used_rows)
+                W, k0 = used_rows, 0
             dense_forward_block(
                 below,
                 s0,
                 W,
+                k0,
                 b,
                 activation,
                 output,
@@ -335,6 +360,51 @@ def block_pass(
 
 
 @inline
+def copy_input(
+    X, order, layout, plan, work, own, start, batch, rows, at, part, member, n_members, sync
+):
+    """Copy a block's rows of X, from place `start` of the order on, each member its share of them.
+
+    Returns whether empty columns were left out, see `empty_columns`.
+    """
+    n_in = layout[0, codes.N_IN]
+    r0, r1 = part_bounds(rows, member, n_members)
+    start, n = start + r0, r1 - r0
+    copied = vector(own, plan[codes.INPUT] + (at + r0) * n_in, n * n_in)
+    runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_in)
+    # Only where a mini-batch is one chunk are rows of its gradient overwritten, not added to.
+    by_runs = plan[codes.MARK_AT] != 0 and rows == batch and runs[0] != NOT_LOOKED_FOR
+    if by_runs:
+        used = part_scratch(work, plan, part, plan[codes.USED_COLUMNS], n_in)
+        call_worker(plan[codes.MARK_AT], X, n_in, 0, order, start, n, used)
+        barrier(sync, n_members)
+        stride = plan[codes.SCRATCH_SIZE]
+        size = (n_members - 1) * stride + n_in
+        used = part_scratch(work, plan, 0, plan[codes.USED_COLUMNS], size)
+        call_worker(
+            plan[codes.COPY_AT],
+            X,
+            n_in,
+            0,
+            n_in,
+            0,
+            order,
+            start,
+            n,
+            used,
+            n_members,
+            stride,
+            runs,
+            copied,
+        )
+        by_runs = runs[0] != NOT_LOOKED_FOR
+    if not by_runs:
+        copy_rows(X, n_in, order, start, True, copied, n)
+    barrier(sync, n_members)
+    return by_runs
+
+
+@inline
 def layer_share(rows, n_out, code, lanes, member, n_members):
     """Do `block_share` for the outputs of a layer: softmax needs whole rows."""
     return block_share(rows, n_out, n_out if code == codes.SOFTMAX else lanes, member, n_members)
@@ -367,7 +437,7 @@ def group_pass(X, layout, plan, work, start, rows, at, part, group, accumulate):
         offset = plan[codes.GROUP_GRADIENT] + group * n_params + layout[layer, codes.W_OFFSET]
         gradient = matrix(work, offset, n_in + 1, layout[layer, codes.N_OUT])
         delta = layer_rows(work, codes.DELTA, plan, layout, layer, at, rows)
-        dense_backward_params_rows(below, delta, 0, n_in + 1, accumulate, gradient, scratch)
+        dense_backward_params_rows(below, n_in, delta, 0, n_in + 1, accumulate, gradient, scratch)
         below = layer_rows(work, codes.OUTPUT, plan, layout, layer, at, rows)
 
 
@@ -462,15 +532,17 @@ def params_pass(
             elif layer < plan[codes.SLICED_LAYER]:
                 delta = slice_matrix(own, codes.DELTA, plan, rows, k, width)
         scratch = product_scratch(work, plan, part)
-        dense_backward_params_rows(
-            below,
-            delta,
-            k0 - first_row,
-            k1 - first_row,
-            not first,
-            matrix(g, 0, k1 - k0, columns),
-            scratch,
-        )
+        g_rows = matrix(g, 0, k1 - k0, columns)
+        r0, r1 = k0 - first_row, k1 - first_row
+        p0, p1, n_below = r0, r1, below.shape[1]
+        runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + first_row, n_below)
+        by_runs = layer == 0 and plan[codes.MARK_AT] != 0 and first and last
+        by_runs = by_runs and runs[0] != NOT_LOOKED_FOR
+        if by_runs:
+            p0, p1, n_below = place_of(runs, r0), place_of(runs, r1), int(runs[1])
+        dense_backward_params_rows(below, n_below, delta, p0, p1, not first, g_rows, scratch)
+        if by_runs:
+            call_worker(plan[codes.SPREAD_AT], g_rows, r0, r1, runs)
     if last and (constants[codes.L1] != 0.0 or constants[codes.L2] != 0.0):
         n_weights = (min(k1, n_in) - k0) * columns
         add_penalties(constants, vector(theta, offset, n_weights), vector(g, 0, n_weights))

@@ -9,8 +9,9 @@ their weights and hands them to all (`publish`).
 """
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import inline
+from fastmlp.kernels._jit import call_worker, inline
 from fastmlp.kernels.dense import dense_backward_input_block, dense_forward_block, part_bounds
+from fastmlp.kernels.empty_columns import NOT_LOOKED_FOR
 from fastmlp.kernels.gather import copy_rows, copy_slices
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, copy_run, matrix, vector
@@ -19,6 +20,7 @@ from fastmlp.kernels.views import (
     layer_activation,
     layer_rows,
     layer_weights,
+    part_scratch,
     product_scratch,
 )
 
@@ -114,6 +116,7 @@ def slice_pass(
     own,
     turn,
     start,
+    batch,
     rows,
     part,
     n_parts,
@@ -135,9 +138,35 @@ def slice_pass(
     room = plan[codes.BUFFER_ROWS]
     width = plan[codes.SLICE_WIDTH]
     scratch = product_scratch(work, plan, part)
+    by_runs = False
     if layer == 0:
         copied = vector(own, plan[codes.INPUT], room * n_columns)
-        copy_slices(X, n_columns, order, start, ordered, rows, room, width, k0, k1, copied)
+        runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + k0, columns)
+        # Only where a mini-batch is one chunk are rows of its gradient overwritten, not added to.
+        by_runs = plan[codes.MARK_AT] != 0 and rows == batch and runs[0] != NOT_LOOKED_FOR
+        if by_runs:
+            used = part_scratch(work, plan, part, plan[codes.USED_COLUMNS] + k0, columns)
+            own_room = vector(copied, room * k0, room * columns)
+            call_worker(plan[codes.MARK_AT], X, n_columns, k0, order, start, rows, used)
+            call_worker(
+                plan[codes.COPY_AT],
+                X,
+                n_columns,
+                k0,
+                width,
+                room,
+                order,
+                start,
+                rows,
+                used,
+                1,
+                0,
+                runs,
+                own_room,
+            )
+            by_runs = runs[0] != NOT_LOOKED_FOR
+        if not by_runs:
+            copy_slices(X, n_columns, order, start, ordered, rows, room, width, k0, k1, copied)
     else:
         if ordered:
             copied = vector(own, plan[codes.INPUT], rows * n_columns)
@@ -147,6 +176,7 @@ def slice_pass(
             input_rows(X, own, plan, layout, start, 0, rows),
             0,
             matrix(below, 0, n_columns, columns),
+            0,
             vector(below, n_columns * columns, columns),
             layer_activation(layout, plan, constants, 0),
             slice_matrix(own, codes.OUTPUT, plan, rows, k0, columns),
@@ -170,6 +200,13 @@ def slice_pass(
         B = matrix(W, k * n_out, depth, n_out)
         product = matrix(products, s * products.shape[1], rows, n_out)
         origin = FROM_ROW if s == plan[codes.N_SLICES] - 1 else FROM_ZERO
+        if by_runs:
+            runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + k, depth)
+            depth = int(runs[1])
+            packed = part_scratch(work, plan, part, plan[codes.PACKED], depth * n_out)
+            used_rows = matrix(packed, 0, depth, n_out)
+            call_worker(plan[codes.PACK_AT], B, runs, 0, used_rows)
+            B = used_rows
         multiply(A, 0, 0, B, 0, 0, origin, b, product, 0, 0, rows, n_out, depth, scratch)
 
 

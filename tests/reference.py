@@ -611,7 +611,7 @@ def copy_rows(source, order, start, rows):
     return source[order[start : start + rows]]
 
 
-input_rows = copy_rows
+input_rows = copy_input = copy_rows
 
 
 def copy_run(source, i, size):
@@ -641,6 +641,97 @@ def copy_slices(source, order, start, rows, n_slices):
     """Columns of some rows of `source`, a list of one matrix for each slice."""
     width = slice_width(source.shape[1], n_slices)
     return np.split(copy_rows(source, order, start, rows), range(width, source.shape[1], width), 1)
+
+
+# Empty columns. Runs are a list of (first column, columns of other runs before it, length).
+
+
+def mark_columns(X, first, n, order, start, rows):
+    """1 for each of n columns from `first` on that has anything but 0 in some rows, else 0."""
+    return (
+        copy_rows(X, order, start, rows)[:, first : first + n].astype(bool).any(0).astype(X.dtype)
+    )
+
+
+mark_part = mark_columns
+
+
+def list_runs(marks, gap):
+    """Runs of columns that any of the vectors of marks has, and column 0; gaps are as long."""
+    used = np.any(marks, axis=0)
+    used[0] = True
+    firsts = [j for j in np.flatnonzero(used) if j == 0 or not used[max(0, j - gap) : j].any()]
+    runs, place = [], 0
+    for first, after in zip(firsts, [*firsts[1:], used.size], strict=True):
+        n = np.flatnonzero(used[first:after])[-1] + 1
+        runs.append((first, place, n))
+        place += n
+    return runs
+
+
+def columns_of(runs):
+    """Numbers of the columns that are in runs."""
+    return np.concatenate([np.arange(first, first + n) for first, _, n in runs])
+
+
+def run_bounds(runs, q):
+    """One run."""
+    return runs[q]
+
+
+def place_of(runs, n_columns, column):
+    """How many columns in runs come before a column, of which number `n_columns` is the bias."""
+    return np.count_nonzero(columns_of(runs) < column) + (column > n_columns)
+
+
+def copy_rows_by_runs(X, first, order, start, rows, runs):
+    """Columns of runs of some rows of X."""
+    return copy_rows(X, order, start, rows)[:, first + columns_of(runs)]
+
+
+def copy_part(X, first, n, width, order, start, rows, kernel):
+    """Runs of each slice of n columns, and the rows of it; None if too few columns are empty."""
+    found = []
+    for k in range(0, n, width):
+        marks = mark_columns(X, first + k, min(width, n - k), order, start, rows)
+        runs = list_runs(marks[None], kernel.GAP)
+        found.append((runs, copy_rows_by_runs(X, first + k, order, start, rows, runs)))
+    n_left = n - sum(rows.shape[1] for _, rows in found)
+    return found if n_left >= n / kernel.FEWEST_EMPTY else None
+
+
+def pack_rows_by_runs(W, runs, j, columns):
+    """Rows of runs, of W's columns from j on."""
+    return W[columns_of(runs), j : j + columns]
+
+
+pack_part = pack_rows_by_runs
+
+
+def spread_rows(packed, k0, k1, runs, n_columns):
+    """Rows of the columns in runs among ``k0 : k1``, and zeros for others; last comes the bias."""
+    spread = np.zeros((k1 - k0, packed.shape[1]), packed.dtype)
+    columns = np.append(columns_of(runs), n_columns)
+    columns = columns[(columns >= k0) & (columns < k1)]
+    spread[columns - k0] = packed[: columns.size]
+    return spread
+
+
+spread_part = spread_rows
+
+
+def move_row(matrix, source, target):
+    """The matrix with a copy of a row in place of another."""
+    moved = matrix.copy()
+    moved[target] = matrix[source]
+    return moved
+
+
+def clear_rows(matrix, first, stop):
+    """The matrix with zeros in some rows."""
+    cleared = matrix.copy()
+    cleared[first:stop] = 0
+    return cleared
 
 
 def slice_bounds(n_in, width, n_slices, part, n_parts):

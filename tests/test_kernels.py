@@ -33,6 +33,7 @@ from fastmlp.kernels import (
     denormals,
     dense,
     elementwise,
+    empty_columns,
     epoch,
     finite,
     gather,
@@ -95,6 +96,12 @@ total_params = standalone(network.total_params)
 add_terms = standalone(network.add_terms)
 copy_rows = standalone(gather.copy_rows)
 copy_slices = standalone(gather.copy_slices)
+mark_columns = standalone(empty_columns.mark_columns)
+list_runs = standalone(empty_columns.list_runs)
+copy_rows_by_runs = standalone(empty_columns.copy_rows_by_runs)
+pack_rows_by_runs = standalone(empty_columns.pack_rows_by_runs)
+place_of = standalone(empty_columns.place_of)
+spread_rows = standalone(empty_columns.spread_rows)
 slice_pass = standalone(slices.slice_pass)
 take_own = standalone(slices.take_own)
 move_own = standalone(slices.move_own)
@@ -264,6 +271,12 @@ def plan_rare_activations(plan, dtype):
     """Let a plan know the activations that are not compiled with the passes."""
     addresses = activations.rare_addresses((codes.GELU,), dtype)
     plan[[codes.RARE_FORWARD_AT, codes.RARE_BACKWARD_AT]] = addresses
+
+
+def plan_empty_columns(plan, dtype):
+    """Let a plan know what leaves empty columns out."""
+    places = [codes.MARK_AT, codes.COPY_AT, codes.PACK_AT, codes.SPREAD_AT]
+    plan[places] = empty_columns.addresses(dtype)
 
 
 def normal(rng, shape, dtype, scale=1.0):
@@ -1104,8 +1117,10 @@ def test_activations_go_to_their_block_only(block, activation):
 
 
 @every_block
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("saving", [False, True])
-def test_dense_forward_block_writes_its_block_only(block, saving):
+def test_dense_forward_block_writes_its_block_only(block, saving, alone):
+    """With W's columns where they are, or alone and beside an A with one column too many."""
     dtype = np.float32
     A, W, b, _ = layer_data(dtype)
     A = A[::-1].copy()
@@ -1114,7 +1129,12 @@ def test_dense_forward_block_writes_its_block_only(block, saving):
     output, slope = np.full((2, N_ROWS, N_OUT), np.nan, dtype)
     how = activation_of("gelu", dtype)
     scratch = new_scratch(A, rows)
-    dense_forward_block(A, a0, W, b, how, output, slope, saving, *block, scratch)
+    if alone:
+        wider, columns_of_w = np.hstack([A, np.full((N_ROWS, 1), np.nan, dtype)]), W[:, j0:].copy()
+        given = wider, a0, columns_of_w, 0
+    else:
+        given = A, a0, W, j0
+    dense_forward_block(*given, b, how, output, slope, saving, *block, scratch)
     where = inside(block, output)
     expected = reference.dense_forward_block(A, a0, W, b, "gelu", rows, j0, columns)
     eps, start = np.finfo(dtype).eps, np.broadcast_to(b, (rows, N_OUT))
@@ -1161,7 +1181,7 @@ def test_dense_backward_params_rows_overwrites_or_adds_to_its_rows(k0, k1, accum
     if accumulate:
         start = normal(np.random.default_rng(0), start.shape, dtype)
         gradient = start.copy()
-    dense_backward_params_rows(A, delta, k0, k1, accumulate, gradient, scratch)
+    dense_backward_params_rows(A, A.shape[1], delta, k0, k1, accumulate, gradient, scratch)
     expected = start + reference.dense_backward_params_rows(A, delta, k0, k1)
     with_ones = np.hstack([A, np.ones((N_ROWS, 1), dtype)])
     bound = chain_bound(with_ones.T[k0:k1], delta, start)
@@ -1385,6 +1405,129 @@ def test_copy_slices_makes_a_matrix_of_each_slice(n_slices):
                 assert_array_equal(place, matrix.ravel() if k0 <= k < k1 else np.nan)
 
 
+def runs_as_list(runs):
+    """(first, place, length) of each run of a kernel's vector."""
+    return [tuple(run) for run in runs[2 : 2 + 3 * int(runs[0])].astype(int).reshape(-1, 3)]
+
+
+def rows_with_empty_columns(rng, n_rows, n_columns, share=0.6, dtype=np.float64):
+    """Numbers of which about so many columns are zeros, here and there and 20 side by side.
+
+    Of the other columns most elements are zeros, too, as in images.
+    """
+    X = normal(rng, (n_rows, n_columns), dtype)
+    X[rng.random(X.shape) < 0.6] = 0
+    X[:, rng.random(n_columns) < share / 2] = 0
+    at = int(rng.integers(n_columns))
+    X[:, at : at + int(share / 2 * n_columns)] = 0
+    return X
+
+
+@both_precisions
+def test_columns_are_used_that_have_a_number_in_a_row_of_the_mini_batch(dtype):
+    rng = np.random.default_rng(0)
+    X = rows_with_empty_columns(rng, 40, 70, dtype=dtype)
+    X[7, 30], X[7, 31], X[7, 32] = np.nan, -0.0, np.finfo(dtype).smallest_subnormal
+    order = rng.permutation(40)
+    for start, rows in ((0, 1), (3, 9), (0, 40), (39, 1), (np.flatnonzero(order == 7)[0], 1)):
+        for first, n in ((0, 70), (20, 33)):
+            used = np.full(n, np.nan, dtype)
+            mark_columns(X.ravel(), 70, first, order, start, rows, used)
+            assert_array_equal(used, reference.mark_columns(X, first, n, order, start, rows))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.8, 1.0])
+@pytest.mark.parametrize("n_parts", [1, 3])
+def test_used_columns_are_listed_run_by_run(n_parts, share):
+    rng = np.random.default_rng(1)
+    stride = 90
+    marks = np.zeros((n_parts, stride))
+    marks[:, :70] = rng.random((n_parts, 70)) < share
+    marks[:, 70:] = 1  # another's
+    expected = reference.list_runs(marks[:, :70], empty_columns.GAP)
+    runs = np.full(70, np.nan)
+    n_used = list_runs(marks.ravel(), n_parts, stride, runs)
+    assert runs_as_list(runs) == expected
+    assert n_used == runs[1] == reference.columns_of(expected).size
+
+
+@standalone
+def copy_part(at, X, n_columns, first, width, room, order, start, rows, used, runs, copied):
+    call_worker(at, X, n_columns, first, width, room, order, start, rows, used, 1, 0, runs, copied)
+
+
+@both_precisions
+@pytest.mark.parametrize("width", [60, 21])
+def test_used_columns_are_copied_if_enough_others_are_empty(width, dtype):
+    """Of sixty columns from the third on, whole or in slices, with room for a row more."""
+    rng = np.random.default_rng(2)
+    X = rows_with_empty_columns(rng, 20, 70, dtype=dtype)
+    X[10:] = rng.standard_normal((10, 70))
+    X.flags.writeable = False
+    order = np.arange(20)
+    copy_at = empty_columns.addresses(dtype)[1]
+    for start in (2, 0, 11):
+        used = reference.mark_columns(X, 3, 60, order, start, 5)
+        runs, copied = np.zeros(60, dtype), np.full(6 * 60, np.nan, dtype)
+        where = X.ravel(), 70, 3, width, 6, order, start, 5
+        copy_part(copy_at, *where, used, runs, copied)
+        expected = reference.copy_part(X, 3, 60, width, order, start, 5, empty_columns)
+        assert (expected is None) == (start == 11)
+        if expected is None:
+            assert (runs[::width] == empty_columns.NOT_LOOKED_FOR).all()
+            assert np.isnan(copied).all()
+            continue
+        for k, (slice_runs, rows) in zip(range(0, 60, width), expected, strict=True):
+            assert runs_as_list(runs[k : k + width]) == slice_runs
+            n = min(width, 60 - k)
+            found = copied[6 * k : 6 * (k + n)].reshape(6, n)
+            assert_array_equal(found[:5, : rows.shape[1]], rows)
+            assert np.isnan(found[:5, rows.shape[1] :]).all()
+            assert np.isnan(found[5]).all()
+
+
+@pytest.fixture
+def some_runs():
+    """Forty columns, of which 0 to 2, 9 and 20 to 34 are used: as a kernel's vector and a list."""
+    marks = np.zeros(40)
+    marks[[0, 2, 9, *range(20, 35)]] = 1
+    runs = np.full(40, np.nan)
+    list_runs(marks, 1, 0, runs)
+    return runs, reference.list_runs(marks[None], empty_columns.GAP)
+
+
+def test_rows_are_copied_and_packed_run_by_run(some_runs):
+    runs, expected = some_runs
+    rng = np.random.default_rng(3)
+    X, order = rng.standard_normal((9, 45)), rng.permutation(9)
+    copied = np.full((6, 40), np.nan)
+    copy_rows_by_runs(X.ravel(), 45, 5, order, 2, 4, runs, copied.ravel())
+    n = reference.columns_of(expected).size
+    assert_array_equal(copied[:4, :n], reference.copy_rows_by_runs(X, 5, order, 2, 4, expected))
+    assert np.isnan(copied[:4, n:]).all()
+    assert np.isnan(copied[4:]).all()
+    W = rng.standard_normal((40, 7))
+    for j, columns in ((0, 7), (2, 5), (6, 1)):
+        panel = np.full((n, columns), np.nan)
+        pack_rows_by_runs(W, runs, j, panel)
+        assert_array_equal(panel, reference.pack_rows_by_runs(W, expected, j, columns))
+
+
+@pytest.mark.parametrize(
+    ("k0", "k1"), [(0, 40), (1, 39), (2, 21), (9, 10), (10, 20), (25, 41), (0, 41), (40, 41)]
+)
+def test_gradients_rows_are_moved_to_their_columns(k0, k1, some_runs):
+    """The rows of a task; number 40 is the bias."""
+    runs, expected = some_runs
+    rng = np.random.default_rng(4)
+    gradient = rng.standard_normal((k1 - k0 + 1, 7))
+    before = gradient.copy()
+    spread_rows(gradient, k0, k1, runs)
+    assert_array_equal(gradient[:-1], reference.spread_rows(before, k0, k1, expected, 40))
+    assert_array_equal(gradient[-1], before[-1])
+    assert place_of(runs, k1) == reference.place_of(expected, 40, k1)
+
+
 @both_precisions
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 7])
 @pytest.mark.parametrize("by_order", [False, True])
@@ -1426,6 +1569,7 @@ def test_parts_multiply_their_slices(way, by_order, n_parts, dtype, monkeypatch)
                 turn,
                 1,
                 3,
+                3,
                 part,
                 n_parts,
                 True,
@@ -1448,7 +1592,7 @@ TWO_LAYERS = 3, 70, 5, 4  # of which the second is sliced, unless it is small
 
 @pytest.fixture
 def nothing_is_small(monkeypatch):
-    monkeypatch.setattr("fastmlp.workspace.SMALL_WORK", 0)
+    monkeypatch.setattr("fastmlp.workspace.SMALL_PARAMS", 0)
 
 
 def sliced_case(n_parts):
@@ -1919,6 +2063,8 @@ class Case:
         workspace.buffer[:] = np.nan
         workspace.plan[codes.LOSS] = self.loss_code
         workspace.plan[codes.RARE_LOSS_AT] = losses.rare_address(self.loss_code, dtype)
+        if workspace.leaves_out:
+            plan_empty_columns(workspace.plan, dtype)
         plan_rare_activations(workspace.plan, dtype)
         workspace.plan[codes.OPTIMIZER] = code_of(optimizer)
         workspace.plan[codes.UPDATE_AT] = updates.update_address(code_of(optimizer), dtype)
@@ -2174,14 +2320,24 @@ def test_a_sweep_takes_denormal_numbers_for_zeros_and_leaves_no_trace(batch_rows
 # The ways to share a chunk out to parts
 
 DEEP = (130, 257, 33, 1030, 3, 70)
-SMALL_BLOCKS = {"SMALL_WORK": 0, "FEWEST_BLOCK_ROWS": 3, "BLOCK_BYTES": 1, "LOSS_ROWS": 4}
+SMALL_BLOCKS = {"SMALL_PARAMS": 0, "FEWEST_BLOCK_ROWS": 3, "BLOCK_BYTES": 1, "LOSS_ROWS": 4}
 # Name -> layer sizes, rows, and what is to be another number for small data to show it.
 WAYS = {
     "own rows": (SIZES, 29, SMALL_BLOCKS),
     "groups": (SIZES, 37, {**SMALL_BLOCKS, "FEWEST_GROUPED_ROWS": 8, "GROUP_ROWS": 4}),
     "slices of the input": ((13, 4, 5, 3), 29, {**SMALL_BLOCKS, "SLICE_COLUMNS": 4}),
     "slices of the second layer": ((5, 40, 4, 3), 29, {**SMALL_BLOCKS, "SLICE_VECTORS": 1}),
-    "together": ((5, 37, 3, 18, 4), 29, {"SMALL_WORK": 0, "LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
+    "slices of an input with empty columns": (
+        (70, 20, 5, 3),
+        29,
+        {**SMALL_BLOCKS, "SLICE_COLUMNS": 16},
+    ),
+    "together": ((5, 37, 3, 18, 4), 29, {"SMALL_PARAMS": 0, "LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
+    "together, with empty columns": (
+        (70, 37, 3, 18, 4),
+        29,
+        {"SMALL_PARAMS": 0, "LOSS_ROWS": 4, "WIDE_WEIGHTS": 1, "SLICE_COLUMNS": 99},
+    ),
     "small": ((5, 70, 1, 18, 4), 13, {}),
     "small, one row": ((5, 70, 1, 18, 4), 1, {}),
     "small, one output": ((3, 17, 1), 9, {}),
@@ -2190,6 +2346,8 @@ if not INTERPRETED:
     WAYS |= {
         "rows of real groups": (SIZES, 1600, {"BLOCK_BYTES": 1}),
         "a really wide input": ((800, 17, 5), 37, {}),
+        "a really wide input with empty columns": ((800, 33, 5), 37, {}),
+        "a really wide network with empty columns": ((300, 257, 33, 5), 37, {}),
         "slices of two real layers": ((20, 128, 64, 3), 37, {}),
         "slices of the last layer, one row": ((20, 700, 3), 1, {}),
         "one row of a wide input": ((800, 40, 5), 1, {}),
@@ -2215,15 +2373,20 @@ def share_out(way, monkeypatch, dtype, network, n_rows=None, **options):
         monkeypatch.setattr(f"fastmlp.workspace.{name}", value)
     activations, *rest = network
     hidden = tuple(activations[i % len(activations)] for i in range(len(sizes) - 2))
-    return Case(dtype, hidden, *rest, sizes=sizes, n_rows=n_rows or usual_rows, **options)
+    case = Case(dtype, hidden, *rest, sizes=sizes, n_rows=n_rows or usual_rows, **options)
+    if "empty columns" in way:
+        case.X = rows_with_empty_columns(np.random.default_rng(5), *case.X.shape, dtype=dtype)
+    return case
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_ways_are_the_ones_they_are_called(way, monkeypatch):
     case = share_out(way, monkeypatch, np.float32, SHARED_NETWORKS[0])
-    options = {"rows": len(case.X), "n_parts": 2, "n_target": 1, "gather": False}
-    workspace = Workspace(case.sizes, case.dtype, **options)
+    options = {"rows": len(case.X), "n_parts": 2, "n_target": 1}
+    assert not Workspace(case.sizes, case.dtype, **options).leaves_out
+    workspace = Workspace(case.sizes, case.dtype, **options, gather=True)
     plan = workspace.plan
+    assert workspace.leaves_out >= ("empty columns" in way)
     assert workspace.small == ("small" in way)
     assert (plan[codes.TOGETHER] == 1) == ("wide network" in way or "together" in way)
     assert (plan[codes.N_SLICES] > 1) == ("input" in way or "slices" in way)
@@ -2355,6 +2518,7 @@ def calls(dtype):
     """Example arguments of the kernels whose loops must keep to `dtype`."""
     x, matrix, number = np.ones(12, dtype), np.ones((3, 4), dtype), dtype(0.5)
     order, scratch, from_row = np.arange(12), np.empty(10_000, dtype), (simd.FROM_ROW, x)
+    runs = np.array([1, 3, 0, 0, 3], dtype)
     return {
         activations.activation_forward: (x, activation_of("tanh", dtype)),
         activations.activation_forward_saving: (x, activation_of("tanh", dtype), x),
@@ -2377,10 +2541,23 @@ def calls(dtype):
         updates.adam_update: (x, x, x, x, *[number] * 8),
         updates.amsgrad_update: (x, x, x, x, x, *[number] * 8),
         updates.nadam_update: (x, x, x, x, *[number] * 8),
-        dense.dense_backward_params_rows: (matrix, matrix, 0, 1, False, matrix.copy(), scratch),
+        dense.dense_backward_params_rows: (
+            matrix,
+            4,
+            matrix,
+            0,
+            1,
+            False,
+            matrix.copy(),
+            scratch,
+        ),
         finite.all_finite: (x,),
         gather.copy_rows: (x, 4, order, 0, True, x.copy(), 3),
         gather.copy_slices: (x, 4, order, 0, True, 3, 3, 2, 0, 4, x.copy()),
+        empty_columns.mark_columns: (x, 4, 0, order, 0, 3, x[:4].copy()),
+        empty_columns.copy_rows_by_runs: (x, 4, 0, order, 0, 3, runs, scratch),
+        empty_columns.pack_rows_by_runs: (matrix, runs, 0, matrix.copy()),
+        empty_columns.spread_rows: (matrix.copy(), 0, 3, runs),
         network.weigh_losses: (x, x, order, False, 0),
         network.scale_rows: (matrix, number, x, order, False, 0),
         network.add_penalties: (x, x, x),

@@ -329,6 +329,30 @@ for options in json.loads(input()):
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.parametrize("sizes", [(200, 40, 3), (300, 257, 33, 5)], ids=["slices", "together"])
+@pytest.mark.parametrize("options", [{}, {"l2": 0.1}, {"clip_norm": 0.1}], ids=str)
+@both_precisions
+def test_bits_where_columns_of_zeros_are_left_out(dtype, options, sizes, monkeypatch):
+    """They are those of all columns; weights of columns without any number stay, but for l2."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((70, sizes[0])) * (rng.random((70, sizes[0])) < 0.1)
+    X[:, 50:90] = 0
+    y = rng.integers(sizes[-1], size=70)
+    thetas = []
+    for fewest_columns in (workspace.FEWEST_COLUMNS, 10**9):
+        monkeypatch.setattr(workspace, "FEWEST_COLUMNS", fewest_columns)
+        of_batch = workspace.Workspace(sizes, dtype, rows=20, n_parts=1, n_target=1, gather=True)
+        assert of_batch.leaves_out == (fewest_columns < sizes[0])
+        for n_threads in (1, 2):
+            net = MLP(sizes, output="softmax", dtype=dtype, seed=1)
+            start = net.weights[0][50:90].copy()
+            net.fit(X, y, batch_size=20, epochs=3, n_threads=n_threads, seed=2, **options)
+            thetas.append(net.theta)
+            assert (net.weights[0][50:90] == start).all() == ("l2" not in options)
+    for theta in thetas[1:]:
+        assert theta.tobytes() == thetas[0].tobytes()
+
+
 def test_the_seed_decides_about_the_bits():
     assert train_bits("float32", None, seed=5) == train_bits("float32", None, seed=5)
     assert train_bits("float32", None, seed=5) != train_bits("float32", None, seed=6)

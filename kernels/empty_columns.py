@@ -1,0 +1,239 @@
+"""Columns of X that are all zeros in a mini-batch: the first layer's products leave them out.
+
+Images have margins, and most categories of a one-hot code are absent from a few dozen rows. Such a
+column adds zeros to the forward sums, and its weights' gradient is zero. So the rows of X are
+copied without it and multiplied by the other rows of W, which changes no bit of the result.
+
+The columns are those of X, or of one slice of it. Those that are used are kept as `runs` of
+neighbours, in a vector with as many elements as there are columns, of the compute dtype, which
+holds whole numbers exactly (up to 2^24 in single precision). It begins with the number of runs and
+that of the columns in them, then has for each run its first column, how many columns of other runs
+come before it, its *place*, and its length. A first entry of `NOT_LOOKED_FOR` says that too few
+columns were empty, as is the case with most data.
+
+The ``_part`` functions are workers, called by address and compiled for networks that may need them:
+see `addresses`.
+"""
+
+import functools
+
+import numpy as np
+from numba import from_dtype, types
+
+from fastmlp.kernels._jit import inline, loop, worker
+from fastmlp.kernels.gather import ROWS_AHEAD, prefetch_row
+from fastmlp.kernels.simd import copy_run, vector
+
+NOT_LOOKED_FOR = -1
+
+# What to leave out costs as much as it saves where a column has few rows, or a row of W has one
+# vector; and where fewer columns than one in so many are empty.
+FEWEST_COLUMNS = 64
+FEWEST_ROWS = 8
+FEWEST_EMPTY = 8
+
+# Empty columns that are worth one run more.
+GAP = 4
+
+# After so many rows each it is seen whether all columns are used already.
+ROWS_A_LOOK = 8
+
+
+@loop
+def mark_columns(X, n_columns, first, order, start, rows, used):
+    """Overwrite `used` by 1 for each column that has an element other than 0, else by 0.
+
+    Element j is for column ``first + j`` of the flat X, whose rows are `n_columns` long, and the
+    rows ``order[start : start + rows]``. NaN is other than 0.
+    """
+    one = used.dtype.type(1.0)
+    zero = used.dtype.type(0.0)
+    for j in range(used.size):
+        used[j] = zero
+    for r in range(rows):
+        if start + r + ROWS_AHEAD < order.size:
+            prefetch_row(X, order[start + r + ROWS_AHEAD] * n_columns + first, used.size)
+        row = vector(X, order[start + r] * n_columns + first, used.size)
+        for j in range(used.size):
+            used[j] = used[j] if row[j] == zero else one
+        if r % ROWS_A_LOOK == 0:
+            n_empty = 0
+            for j in range(used.size):
+                n_empty += 1 if used[j] == zero else 0
+            if n_empty == 0:
+                return
+
+
+@loop
+def list_runs(used, n_parts, stride, runs):
+    """Overwrite `runs` by those of the columns that any of `n_parts` parts has marked.
+
+    Part p's marks begin at element ``p * stride`` of `used`. Column 0 counts as marked, so that
+    there is a run. Returns the number of columns in runs.
+    """
+    n_runs = 0
+    n_used = 0
+    first = 0
+    place = 0
+    stop = -GAP  # end of the last run
+    for j in range(runs.size):
+        is_used = j == 0
+        for p in range(n_parts):
+            is_used = is_used or used[p * stride + j] != 0.0
+        if not is_used:
+            continue
+        if j - stop >= GAP:
+            n_runs += 1
+            first = j
+            place = n_used
+        n_used = place + j - first + 1
+        stop = j + 1
+        runs[3 * n_runs - 1] = first
+        runs[3 * n_runs] = place
+        runs[3 * n_runs + 1] = stop - first
+    runs[0] = n_runs
+    runs[1] = n_used
+    return n_used
+
+
+@inline
+def run_bounds(runs, q):
+    """First column, place and length of a run."""
+    return int(runs[2 + 3 * q]), int(runs[3 + 3 * q]), int(runs[4 + 3 * q])
+
+
+@inline
+def place_of(runs, column):
+    """How many columns in runs come before a column; the bias is one more, after all others."""
+    total = max(0, column - runs.size)
+    for q in range(int(runs[0])):
+        first, _, n = run_bounds(runs, q)
+        total += min(max(column - first, 0), n)
+    return total
+
+
+@loop
+def copy_rows_by_runs(X, n_columns, first, order, start, rows, runs, copied):
+    """Overwrite the first elements of each row of `copied` by the runs of columns of a row of X.
+
+    `copied` is flat, (rows, number of columns); the rest of its rows is left alone. X, `first`
+    and the rows are those of `mark_columns`.
+    """
+    for r in range(rows):
+        row = order[start + r] * n_columns + first
+        for q in range(int(runs[0])):
+            column, place, n = run_bounds(runs, q)
+            copy_run(X, row + column, copied, r * runs.size + place, n)
+
+
+@loop
+def pack_rows_by_runs(W, runs, j, panel):
+    """Overwrite `panel` by the runs' rows of W, its columns from `j` on."""
+    columns = panel.shape[1]
+    for q in range(int(runs[0])):
+        first, place, n = run_bounds(runs, q)
+        if columns == W.shape[1]:
+            copy_run(W, first * columns, panel, place * columns, n * columns)
+            continue
+        for r in range(n):
+            copy_run(W, (first + r) * W.shape[1] + j, panel, (place + r) * columns, columns)
+
+
+@loop
+def spread_rows(gradient, k0, k1, runs):
+    """Move rows of the gradient of [W; b] from the top of `gradient` to their places.
+
+    They are those of the columns in runs among ``k0 : k1``, and of the bias, if that is one of
+    them; the rows of the other columns are overwritten by zeros.
+    """
+    before = place_of(runs, k0)
+    end = min(k1, runs.size)
+    if k1 > end:
+        move_row(gradient, int(runs[1]) - before, end - k0)
+    for q in range(int(runs[0]) - 1, -1, -1):
+        first, place, n = run_bounds(runs, q)
+        low, high = max(first, k0), min(first + n, end)
+        if low >= high:
+            continue
+        clear_rows(gradient, high - k0, end - k0)
+        # From below, so that no row is overwritten before it has been moved.
+        for row in range(high - 1, low - 1, -1):
+            move_row(gradient, place + row - first - before, row - k0)
+        end = low
+    clear_rows(gradient, 0, end - k0)
+
+
+@inline
+def move_row(matrix, source, target):
+    """Copy a row of a matrix to another."""
+    columns = matrix.shape[1]
+    if source != target:
+        copy_run(matrix, source * columns, matrix, target * columns, columns)
+
+
+@inline
+def clear_rows(matrix, first, stop):
+    """Overwrite rows by zeros."""
+    columns = matrix.shape[1]
+    run = vector(matrix, first * columns, (stop - first) * columns)
+    for i in range(run.size):
+        run[i] = 0.0
+
+
+@worker
+def mark_part(X, n_columns, first, order, start, rows, used):
+    """Do `mark_columns`."""
+    mark_columns(X, n_columns, first, order, start, rows, used)
+
+
+@worker
+def copy_part(
+    X, n_columns, first, width, room, order, start, rows, used, n_parts, stride, runs, copied
+):
+    """Overwrite `runs`, and `copied` by the columns in them, unless too few others are empty.
+
+    They are for columns of X from `first` on, as many as `runs` has elements. Each `width` of them,
+    a slice, have runs of their own, and a matrix of their own that begins at element ``room * k``
+    of `copied`, with k the first of them. For the other arguments see `list_runs`, which has them
+    for each slice, and `copy_rows_by_runs`.
+    """
+    n_left = runs.size
+    for k in range(0, runs.size, width):
+        n = min(width, runs.size - k)
+        marks = vector(used, k, used.size - k)
+        n_left -= list_runs(marks, n_parts, stride, vector(runs, k, n))
+    if n_left * FEWEST_EMPTY < runs.size:
+        for k in range(0, runs.size, width):
+            runs[k] = NOT_LOOKED_FOR
+        return
+    for k in range(0, runs.size, width):
+        n = min(width, runs.size - k)
+        to = vector(copied, room * k, rows * n)
+        copy_rows_by_runs(X, n_columns, first + k, order, start, rows, vector(runs, k, n), to)
+
+
+@worker
+def pack_part(W, runs, j, panel):
+    """Do `pack_rows_by_runs`."""
+    pack_rows_by_runs(W, runs, j, panel)
+
+
+@worker
+def spread_part(gradient, k0, k1, runs):
+    """Do `spread_rows`."""
+    spread_rows(gradient, k0, k1, runs)
+
+
+@functools.cache
+def addresses(dtype):
+    """Addresses of the workers for networks of `dtype`, compiled or loaded on first use."""
+    number, index = from_dtype(np.dtype(dtype)), types.int64
+    sample, order = types.Array(number, 1, "C", readonly=True), types.Array(index, 1, "C")
+    numbers, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
+    rows = order, index, index
+    return (
+        mark_part.address(sample, index, index, *rows, numbers),
+        copy_part.address(sample, *[index] * 4, *rows, numbers, index, index, numbers, numbers),
+        pack_part.address(table, numbers, index, table),
+        spread_part.address(table, index, index, numbers),
+    )
