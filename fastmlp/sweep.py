@@ -143,7 +143,7 @@ class Sweep:
         used = net._activation_codes[: -1 if fused else None]
         plan[[codes.RARE_FORWARD_AT, codes.RARE_BACKWARD_AT]] = rare_addresses(used, dtype)
         if workspace.leaves_out:
-            places = [codes.MARK_AT, codes.COPY_AT, codes.PACK_AT, codes.SPREAD_AT]
+            places = [codes.COLUMNS_AT, codes.PACK_AT, codes.SPREAD_AT]
             plan[places] = empty_columns.addresses(dtype)
         hyper = np.zeros(len(codes.HYPERPARAMETERS))
         if optimizer is not None:

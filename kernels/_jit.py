@@ -30,11 +30,12 @@ import numpy as np
 from llvmlite.binding import Linkage
 from numba.core import caching, cgutils
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
+from numba.core.compiler import Compiler, Flags
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
-from numba.core.typed_passes import NativeLowering, NopythonRewrites
+from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
 from numba.core.types import Array, Integer, StarArgTuple, Type, int64, none, unliteral, void
+from numba.core.untyped_passes import InlineClosureLikes, InlineInlinables, WithLifting
 from numba.extending import intrinsic
 
 # error_model "numpy": a division must not carry a ZeroDivisionError branch, which would stop
@@ -175,13 +176,32 @@ class _WorkerLowering(_WholeLowering):
     library = _WorkerLibrary
 
 
-class _EntryCompiler(Compiler):
-    """Numba's compiler, with `lowering` for its last step.
+class _Flags(Flags):
+    """Numba's flags, which it compares whenever it looks for a function, in less time."""
 
-    Without its search for whole-array expressions, of which kernels have none.
-    """
+    __slots__ = ()
+    _defaults: ClassVar[dict] = {name: option.default for name, option in Flags.options.items()}
+    _hash = hash(tuple(sorted(Flags.options)))  # what Numba makes of them
+
+    def __hash__(self):
+        return self._hash
+
+    def values(self):
+        return self._defaults | self._values
+
+
+# Numba's searches for what kernels have none of: expressions of whole arrays, closures and
+# comprehensions, `with` statements, functions to be inlined before types are known.
+_NOT_NEEDED = (NopythonRewrites, InlineClosureLikes, InlineInlinables, InlineOverloads, WithLifting)
+
+
+class _EntryCompiler(Compiler):
+    """Numba's compiler, with `lowering` for its last step and without what is `_NOT_NEEDED`."""
 
     lowering = _WholeLowering
+
+    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
+        super().__init__(typingctx, targetctx, library, args, return_type, _Flags(flags), locals)
 
     def define_pipelines(self):
         pipelines = super().define_pipelines()
@@ -189,7 +209,7 @@ class _EntryCompiler(Compiler):
             pipeline.passes = [
                 (self.lowering if step is NativeLowering else step, description)
                 for step, description in pipeline.passes
-                if step is not NopythonRewrites
+                if step not in _NOT_NEEDED
             ]
         return pipelines
 

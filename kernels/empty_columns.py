@@ -20,9 +20,12 @@ import functools
 import numpy as np
 from numba import from_dtype, types
 
-from fastmlp.kernels._jit import inline, loop, worker
+from fastmlp.kernels import codes
+from fastmlp.kernels._jit import call_worker, inline, loop, part, worker
 from fastmlp.kernels.gather import ROWS_AHEAD, prefetch_row
 from fastmlp.kernels.simd import copy_run, vector
+from fastmlp.kernels.team import barrier
+from fastmlp.kernels.views import part_scratch
 
 NOT_LOOKED_FOR = -1
 
@@ -105,11 +108,14 @@ def run_bounds(runs, q):
 @inline
 def place_of(runs, column):
     """How many columns in runs come before a column; the bias is one more, after all others."""
-    total = max(0, column - runs.size)
+    if column > runs.size:
+        return int(runs[1]) + 1
+    place = 0
     for q in range(int(runs[0])):
-        first, _, n = run_bounds(runs, q)
-        total += min(max(column - first, 0), n)
-    return total
+        first = int(runs[2 + 3 * q])
+        if column > first:
+            place = int(runs[3 + 3 * q]) + min(column - first, int(runs[4 + 3 * q]))
+    return place
 
 
 @loop
@@ -180,23 +186,90 @@ def clear_rows(matrix, first, stop):
         run[i] = 0.0
 
 
-@worker
-def mark_part(X, n_columns, first, order, start, rows, used):
-    """Do `mark_columns`."""
-    mark_columns(X, n_columns, first, order, start, rows, used)
-
-
-@worker
-def copy_part(
-    X, n_columns, first, width, room, order, start, rows, used, n_parts, stride, runs, copied
+@part
+def copy_used_columns(
+    X,
+    order,
+    layout,
+    plan,
+    work,
+    start,
+    rows,
+    whole,
+    part,
+    member,
+    n_members,
+    k0,
+    k1,
+    width,
+    room,
+    copied,
+    sync,
 ):
-    """Overwrite `runs`, and `copied` by the columns in them, unless too few others are empty.
+    """Copy the columns ``k0 : k1`` of X that are not empty, for some rows of a mini-batch.
 
-    They are for columns of X from `first` on, as many as `runs` has elements. Each `width` of them,
-    a slice, have runs of their own, and a matrix of their own that begins at element ``room * k``
-    of `copied`, with k the first of them. For the other arguments see `list_runs`, which has them
-    for each slice, and `copy_rows_by_runs`.
+    Only if these and the rows of the other `n_members` of a team, in which the part is number
+    `member`, are the `whole` mini-batch: then gradients are overwritten, not added to. Overwrites
+    the part's runs and what `columns_part` says of `copied`. Returns whether it did so.
     """
+    runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + k0, k1 - k0)
+    if plan[codes.COLUMNS_AT] == 0 or not whole or runs[0] == NOT_LOOKED_FOR:
+        return False
+    stride = plan[codes.SCRATCH_SIZE]
+    for marking in range(1, -1, -1):
+        # One's own marks, then those of all members.
+        first_part, n_marks = (part, 1) if marking else (part - member, n_members)
+        size = (n_marks - 1) * stride + k1 - k0
+        used = part_scratch(work, plan, first_part, plan[codes.USED_COLUMNS] + k0, size)
+        call_worker(
+            plan[codes.COLUMNS_AT],
+            marking,
+            X,
+            layout[0, codes.N_IN],
+            k0,
+            width,
+            room,
+            order,
+            start,
+            rows,
+            used,
+            n_marks,
+            stride,
+            runs,
+            copied,
+        )
+        if marking:
+            barrier(sync, n_members)
+    return runs[0] != NOT_LOOKED_FOR
+
+
+@worker
+def columns_part(
+    marking,
+    X,
+    n_columns,
+    first,
+    width,
+    room,
+    order,
+    start,
+    rows,
+    used,
+    n_parts,
+    stride,
+    runs,
+    copied,
+):
+    """Do `mark_columns` for as many columns as `runs` has elements, or else copy those in use.
+
+    Then `runs` is overwritten, and `copied`, unless too few columns are empty. Each `width` of
+    them, a slice, have runs of their own, and a matrix of their own that begins at element
+    ``room * k`` of `copied`, with k the first of them. For the other arguments see `list_runs`,
+    which has them for each slice, and `copy_rows_by_runs`.
+    """
+    if marking:
+        mark_columns(X, n_columns, first, order, start, rows, vector(used, 0, runs.size))
+        return
     n_left = runs.size
     for k in range(0, runs.size, width):
         n = min(width, runs.size - k)
@@ -232,8 +305,9 @@ def addresses(dtype):
     numbers, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     rows = order, index, index
     return (
-        mark_part.address(sample, index, index, *rows, numbers),
-        copy_part.address(sample, *[index] * 4, *rows, numbers, index, index, numbers, numbers),
+        columns_part.address(
+            index, sample, *[index] * 4, *rows, numbers, index, index, numbers, numbers
+        ),
         pack_part.address(table, numbers, index, table),
         spread_part.address(table, index, index, numbers),
     )

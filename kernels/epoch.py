@@ -105,7 +105,7 @@ def sweep_part(
     sliced = plan[codes.N_SLICES] > 0
     n_slots = plan[codes.N_SLOTS] if mode >= codes.UPDATE else 0
     own = vector(work, part * plan[codes.OWN_SIZE], work.size - part * plan[codes.OWN_SIZE])
-    if plan[codes.MARK_AT]:
+    if plan[codes.COLUMNS_AT]:
         runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], layout[0, codes.N_IN])
         for k in range(runs.size):
             runs[k] = 0.0

@@ -31,7 +31,7 @@ from fastmlp.kernels.dense import (
     dense_forward_block,
     part_bounds,
 )
-from fastmlp.kernels.empty_columns import NOT_LOOKED_FOR, place_of
+from fastmlp.kernels.empty_columns import NOT_LOOKED_FOR, copy_used_columns, place_of
 from fastmlp.kernels.gather import copy_rows
 from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.simd import matrix, panel_width, vector
@@ -140,6 +140,7 @@ def chunk_pass(
             rows,
             part,
             n_parts,
+            sync,
             backward,
         )
         barrier(sync, n_parts)
@@ -241,22 +242,29 @@ def block_pass(
     r0, r1 = part_bounds(rows, member, n_members)
     by_runs = False
     if ordered and not n_slices:
-        by_runs = copy_input(
+        copied = vector(own, plan[codes.INPUT] + (at + r0) * n_in, (r1 - r0) * n_in)
+        by_runs = copy_used_columns(
             X,
             order,
             layout,
             plan,
             work,
-            own,
-            start + b0,
-            batch,
-            rows,
-            at,
+            start + b0 + r0,
+            r1 - r0,
+            rows == batch,
             part,
             member,
             n_members,
+            0,
+            n_in,
+            n_in,
+            0,
+            copied,
             sync,
         )
+        if not by_runs:
+            copy_rows(X, n_in, order, start + b0 + r0, True, copied, r1 - r0)
+        barrier(sync, n_members)
     target = matrix(own, plan[codes.TARGET] + at * n_target, rows, n_target)
     copied = vector(target, r0 * n_target, (r1 - r0) * n_target)
     copy_rows(Y, n_target, order, start + b0 + r0, ordered, copied, r1 - r0)
@@ -357,51 +365,6 @@ def block_pass(
             scratch,
         )
         delta = delta_below
-
-
-@inline
-def copy_input(
-    X, order, layout, plan, work, own, start, batch, rows, at, part, member, n_members, sync
-):
-    """Copy a block's rows of X, from place `start` of the order on, each member its share of them.
-
-    Returns whether empty columns were left out, see `empty_columns`.
-    """
-    n_in = layout[0, codes.N_IN]
-    r0, r1 = part_bounds(rows, member, n_members)
-    start, n = start + r0, r1 - r0
-    copied = vector(own, plan[codes.INPUT] + (at + r0) * n_in, n * n_in)
-    runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_in)
-    # Only where a mini-batch is one chunk are rows of its gradient overwritten, not added to.
-    by_runs = plan[codes.MARK_AT] != 0 and rows == batch and runs[0] != NOT_LOOKED_FOR
-    if by_runs:
-        used = part_scratch(work, plan, part, plan[codes.USED_COLUMNS], n_in)
-        call_worker(plan[codes.MARK_AT], X, n_in, 0, order, start, n, used)
-        barrier(sync, n_members)
-        stride = plan[codes.SCRATCH_SIZE]
-        size = (n_members - 1) * stride + n_in
-        used = part_scratch(work, plan, 0, plan[codes.USED_COLUMNS], size)
-        call_worker(
-            plan[codes.COPY_AT],
-            X,
-            n_in,
-            0,
-            n_in,
-            0,
-            order,
-            start,
-            n,
-            used,
-            n_members,
-            stride,
-            runs,
-            copied,
-        )
-        by_runs = runs[0] != NOT_LOOKED_FOR
-    if not by_runs:
-        copy_rows(X, n_in, order, start, True, copied, n)
-    barrier(sync, n_members)
-    return by_runs
 
 
 @inline
@@ -536,7 +499,7 @@ def params_pass(
         r0, r1 = k0 - first_row, k1 - first_row
         p0, p1, n_below = r0, r1, below.shape[1]
         runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + first_row, n_below)
-        by_runs = layer == 0 and plan[codes.MARK_AT] != 0 and first and last
+        by_runs = layer == 0 and plan[codes.COLUMNS_AT] != 0 and first and last
         by_runs = by_runs and runs[0] != NOT_LOOKED_FOR
         if by_runs:
             p0, p1, n_below = place_of(runs, r0), place_of(runs, r1), int(runs[1])

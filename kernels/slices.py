@@ -11,7 +11,7 @@ their weights and hands them to all (`publish`).
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline
 from fastmlp.kernels.dense import dense_backward_input_block, dense_forward_block, part_bounds
-from fastmlp.kernels.empty_columns import NOT_LOOKED_FOR
+from fastmlp.kernels.empty_columns import copy_used_columns
 from fastmlp.kernels.gather import copy_rows, copy_slices
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, copy_run, matrix, vector
@@ -120,6 +120,7 @@ def slice_pass(
     rows,
     part,
     n_parts,
+    sync,
     saving,
 ):
     """Make a part's slices of the sliced layer's input, and multiply them by their weights.
@@ -141,30 +142,25 @@ def slice_pass(
     by_runs = False
     if layer == 0:
         copied = vector(own, plan[codes.INPUT], room * n_columns)
-        runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + k0, columns)
-        # Only where a mini-batch is one chunk are rows of its gradient overwritten, not added to.
-        by_runs = plan[codes.MARK_AT] != 0 and rows == batch and runs[0] != NOT_LOOKED_FOR
-        if by_runs:
-            used = part_scratch(work, plan, part, plan[codes.USED_COLUMNS] + k0, columns)
-            own_room = vector(copied, room * k0, room * columns)
-            call_worker(plan[codes.MARK_AT], X, n_columns, k0, order, start, rows, used)
-            call_worker(
-                plan[codes.COPY_AT],
-                X,
-                n_columns,
-                k0,
-                width,
-                room,
-                order,
-                start,
-                rows,
-                used,
-                1,
-                0,
-                runs,
-                own_room,
-            )
-            by_runs = runs[0] != NOT_LOOKED_FOR
+        by_runs = copy_used_columns(
+            X,
+            order,
+            layout,
+            plan,
+            work,
+            start,
+            rows,
+            rows == batch,
+            part,
+            0,
+            1,
+            k0,
+            k1,
+            width,
+            room,
+            vector(copied, room * k0, room * columns),
+            sync,
+        )
         if not by_runs:
             copy_slices(X, n_columns, order, start, ordered, rows, room, width, k0, k1, copied)
     else:

@@ -611,7 +611,7 @@ def copy_rows(source, order, start, rows):
     return source[order[start : start + rows]]
 
 
-input_rows = copy_input = copy_rows
+input_rows = copy_rows
 
 
 def copy_run(source, i, size):
@@ -653,9 +653,6 @@ def mark_columns(X, first, n, order, start, rows):
     )
 
 
-mark_part = mark_columns
-
-
 def list_runs(marks, gap):
     """Runs of columns that any of the vectors of marks has, and column 0; gaps are as long."""
     used = np.any(marks, axis=0)
@@ -689,7 +686,7 @@ def copy_rows_by_runs(X, first, order, start, rows, runs):
     return copy_rows(X, order, start, rows)[:, first + columns_of(runs)]
 
 
-def copy_part(X, first, n, width, order, start, rows, kernel):
+def columns_part(X, first, n, width, order, start, rows, kernel):
     """Runs of each slice of n columns, and the rows of it; None if too few columns are empty."""
     found = []
     for k in range(0, n, width):
@@ -698,6 +695,9 @@ def copy_part(X, first, n, width, order, start, rows, kernel):
         found.append((runs, copy_rows_by_runs(X, first + k, order, start, rows, runs)))
     n_left = n - sum(rows.shape[1] for _, rows in found)
     return found if n_left >= n / kernel.FEWEST_EMPTY else None
+
+
+copy_used_columns = columns_part
 
 
 def pack_rows_by_runs(W, runs, j, columns):

@@ -275,7 +275,7 @@ def plan_rare_activations(plan, dtype):
 
 def plan_empty_columns(plan, dtype):
     """Let a plan know what leaves empty columns out."""
-    places = [codes.MARK_AT, codes.COPY_AT, codes.PACK_AT, codes.SPREAD_AT]
+    places = [codes.COLUMNS_AT, codes.PACK_AT, codes.SPREAD_AT]
     plan[places] = empty_columns.addresses(dtype)
 
 
@@ -1452,8 +1452,26 @@ def test_used_columns_are_listed_run_by_run(n_parts, share):
 
 
 @standalone
-def copy_part(at, X, n_columns, first, width, room, order, start, rows, used, runs, copied):
-    call_worker(at, X, n_columns, first, width, room, order, start, rows, used, 1, 0, runs, copied)
+def columns_part(
+    at, marking, X, n_columns, first, width, room, order, start, rows, used, runs, copied
+):
+    call_worker(
+        at,
+        marking,
+        X,
+        n_columns,
+        first,
+        width,
+        room,
+        order,
+        start,
+        rows,
+        used,
+        1,
+        0,
+        runs,
+        copied,
+    )
 
 
 @both_precisions
@@ -1465,13 +1483,15 @@ def test_used_columns_are_copied_if_enough_others_are_empty(width, dtype):
     X[10:] = rng.standard_normal((10, 70))
     X.flags.writeable = False
     order = np.arange(20)
-    copy_at = empty_columns.addresses(dtype)[1]
+    columns_at = empty_columns.addresses(dtype)[0]
     for start in (2, 0, 11):
-        used = reference.mark_columns(X, 3, 60, order, start, 5)
+        used = np.full(60, np.nan, dtype)
         runs, copied = np.zeros(60, dtype), np.full(6 * 60, np.nan, dtype)
         where = X.ravel(), 70, 3, width, 6, order, start, 5
-        copy_part(copy_at, *where, used, runs, copied)
-        expected = reference.copy_part(X, 3, 60, width, order, start, 5, empty_columns)
+        columns_part(columns_at, 1, *where, used, runs, copied)
+        assert_array_equal(used, reference.mark_columns(X, 3, 60, order, start, 5))
+        columns_part(columns_at, 0, *where, used, runs, copied)
+        expected = reference.columns_part(X, 3, 60, width, order, start, 5, empty_columns)
         assert (expected is None) == (start == 11)
         if expected is None:
             assert (runs[::width] == empty_columns.NOT_LOOKED_FOR).all()
@@ -1572,6 +1592,7 @@ def test_parts_multiply_their_slices(way, by_order, n_parts, dtype, monkeypatch)
                 3,
                 part,
                 n_parts,
+                workspace.sync,
                 True,
             )
             new = np.isfinite(products[:, : 3 * n_out]).all(axis=1) & ~written
