@@ -14,6 +14,7 @@ pytest.importorskip("sklearn")
 
 from marks import INTERPRETED
 
+from asv_bench.benchmarks import mnist
 from asv_bench.estimators import __main__ as command
 from asv_bench.estimators import data, fits, report
 from asv_bench.peers.processes import Failed
@@ -137,7 +138,7 @@ def test_missing_numbers_become_the_mean_and_kinds_stay_as_they_are():
 
 
 def test_mnist_is_skipped_with_a_reason_where_it_is_not(monkeypatch, no_fits, tmp_path, capsys):
-    monkeypatch.setattr(data, "MNIST", tmp_path / "nowhere")
+    monkeypatch.setattr(mnist, "FOLDER", tmp_path / "nowhere")
     assert command.main(["--datasets", "mnist", "wine", "--seeds", "2"]) == 0
     output, progress = capsys.readouterr()
     assert "MNIST is skipped: its files are not here: set FASTMLP_MNIST" in progress

