@@ -419,7 +419,9 @@ class Workspace:
         plan[codes.COLUMN_RUNS] = size - plan[codes.SCRATCH]
         reserve(layer_sizes[0] if self.leaves_out else 0)
         plan[codes.PACKED] = size - plan[codes.SCRATCH]
-        reserve(layer_sizes[0] * widths[0] if self.leaves_out else 0)
+        # Of a slice's weights all columns, else those of a panel.
+        n_packed = widths[0] if slices.n_slices else min(widths[0], lanes)
+        reserve(layer_sizes[0] * n_packed if self.leaves_out else 0)
         plan[codes.SCRATCH_SIZE] = size - plan[codes.SCRATCH] + page
         self.plan = plan
         self.buffer = aligned_empty(

@@ -33,16 +33,15 @@ from fastmlp.kernels.simd import (
 
 @inline
 def dense_forward_block(
-    A, a0, W, k0, b, activation, output, slope, saving, i0, rows, j0, columns, scratch
+    A, a0, W, b, activation, output, slope, saving, i0, rows, j0, columns, scratch
 ):
     """Overwrite a block of `output`, from (i0, j0) on, by the activation of A W + b.
 
-    Reads `rows` rows of A from `a0` on, of each as many elements as W has rows; W's columns from
-    `k0` on; and b's elements from `j0` on. If `saving`, the same block of `slope` (a matrix like
+    Reads the `rows` rows of A from `a0` on. If `saving`, the same block of `slope` (a matrix like
     `output`) is overwritten for gelu and silu. Softmax needs all columns. May destroy `scratch`.
     """
-    depth = W.shape[0]
-    multiply(A, a0, 0, W, k0, 0, FROM_ROW, b, output, i0, j0, rows, columns, depth, scratch)
+    depth = A.shape[1]
+    multiply(A, a0, 0, W, j0, 0, FROM_ROW, b, output, i0, j0, rows, columns, depth, scratch)
     activate_block(activation, output, slope, saving, i0, rows, j0, columns)
 
 
@@ -180,9 +179,7 @@ def dense_forward(A, W, b, activation, output, slope, n_parts):
         n = i1 - i0
         scratch = new_scratch(A, n)
         n_out = output.shape[1]
-        dense_forward_block(
-            A, i0, W, 0, b, activation, output, slope, True, i0, n, 0, n_out, scratch
-        )
+        dense_forward_block(A, i0, W, b, activation, output, slope, True, i0, n, 0, n_out, scratch)
 
 
 @entry

@@ -155,7 +155,7 @@ def jacobian_part(
         slope = matrix(slopes, n * layout[layer, codes.WIDTH_OFFSET], n, width)
         activation = (layout[layer, codes.ACTIVATION], *rare_at, parameters[layer])
         dense_forward_block(
-            below, 0, W, 0, b, activation, output, slope, True, 0, n, 0, width, scratch
+            below, 0, W, b, activation, output, slope, True, 0, n, 0, width, scratch
         )
         below = output
 

@@ -33,8 +33,9 @@ from fastmlp.kernels.dense import (
 )
 from fastmlp.kernels.empty_columns import NOT_LOOKED_FOR, copy_used_columns, place_of
 from fastmlp.kernels.gather import copy_rows
+from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.losses import block_losses
-from fastmlp.kernels.simd import matrix, panel_width, vector
+from fastmlp.kernels.simd import FROM_ROW, matrix, panel_width, vector
 from fastmlp.kernels.slices import (
     move_columns,
     own_columns,
@@ -282,21 +283,39 @@ def block_pass(
             products = slice_products(work, plan, output.shape[1], turn)
             add_terms(products, at * output.shape[1], False, vector(output, 0, n))
             activate_block(activation, output, slope, backward, 0, rows, 0, output.shape[1])
+        elif by_runs and layer == 0:
+            W, b = layer_weights(upper, 0, layout, 0)
+            runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_in)
+            depth = int(runs[1])
+            for j in range(j0, j1, 2 * lanes):
+                n = min(2 * lanes, j1 - j)
+                packed = part_scratch(work, plan, part, plan[codes.PACKED], depth * n)
+                panel = matrix(packed, 0, depth, n)
+                call_worker(plan[codes.PACK_AT], W, runs, j, panel)
+                multiply(
+                    below,
+                    s0,
+                    0,
+                    panel,
+                    0,
+                    0,
+                    FROM_ROW,
+                    b,
+                    output,
+                    s0,
+                    j,
+                    s1 - s0,
+                    n,
+                    depth,
+                    scratch,
+                )
+            activate_block(activation, output, slope, backward, s0, s1 - s0, j0, j1 - j0)
         else:
             W, b = layer_weights(upper, plan[codes.UPPER_START], layout, layer)
-            k0 = j0
-            if by_runs and layer == 0:
-                runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_in)
-                depth, columns = int(runs[1]), j1 - j0
-                packed = part_scratch(work, plan, part, plan[codes.PACKED], depth * columns)
-                used_rows = matrix(packed, 0, depth, columns)
-                call_worker(plan[codes.PACK_AT], W, runs, j0, used_rows)
-                W, k0 = used_rows, 0
             dense_forward_block(
                 below,
                 s0,
                 W,
-                k0,
                 b,
                 activation,
                 output,

@@ -172,7 +172,6 @@ def slice_pass(
             input_rows(X, own, plan, layout, start, 0, rows),
             0,
             matrix(below, 0, n_columns, columns),
-            0,
             vector(below, n_columns * columns, columns),
             layer_activation(layout, plan, constants, 0),
             slice_matrix(own, codes.OUTPUT, plan, rows, k0, columns),
