@@ -2,7 +2,8 @@
 
 Images have margins, and most categories of a one-hot code are absent from a few dozen rows. Such a
 column adds zeros to the forward sums, and its weights' gradient is zero. So the rows of X are
-copied without it and multiplied by the other rows of W, which changes no bit of the result.
+copied without it and multiplied by the other rows of W, which changes no bit of the result as long
+as weights are finite.
 
 The columns are those of X, or of one slice of it. Those that are used are kept as `runs` of
 neighbours, in a vector with as many elements as there are columns, of the compute dtype, which

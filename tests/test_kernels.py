@@ -2342,14 +2342,14 @@ WAYS = {
     "slices of the input": ((13, 4, 5, 3), 29, {**SMALL_BLOCKS, "SLICE_COLUMNS": 4}),
     "slices of the second layer": ((5, 40, 4, 3), 29, {**SMALL_BLOCKS, "SLICE_VECTORS": 1}),
     "slices of an input with empty columns": (
-        (70, 20, 5, 3),
-        29,
+        (66, 17, 3),
+        13,
         {**SMALL_BLOCKS, "SLICE_COLUMNS": 16},
     ),
     "together": ((5, 37, 3, 18, 4), 29, {"SMALL_PARAMS": 0, "LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
     "together, with empty columns": (
-        (70, 37, 3, 18, 4),
-        29,
+        (64, 33, 3),
+        13,
         {"SMALL_PARAMS": 0, "LOSS_ROWS": 4, "WIDE_WEIGHTS": 1, "SLICE_COLUMNS": 99},
     ),
     "small": ((5, 70, 1, 18, 4), 13, {}),

@@ -329,6 +329,7 @@ for options in json.loads(input()):
     assert run.returncode == 0, run.stderr
 
 
+@compiled_only
 @pytest.mark.parametrize("sizes", [(200, 40, 3), (300, 257, 33, 5)], ids=["slices", "together"])
 @pytest.mark.parametrize("options", [{}, {"l2": 0.1}, {"clip_norm": 0.1}], ids=str)
 @both_precisions
