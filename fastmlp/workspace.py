@@ -97,8 +97,10 @@ def is_small(layer_sizes, itemsize, rows):
     n_params = count_params(layer_sizes)
     if rows >= FEWEST_GROUPED_ROWS or n_params > SMALL_PARAMS:
         return False
-    sliced = _best_slices(layer_sizes, itemsize, rows).n_slices > 0
-    return rows * n_params <= (SMALL_SLICED_WORK if sliced else SMALL_WORK)
+    work = rows * n_params
+    if work <= SMALL_SLICED_WORK or work > SMALL_WORK:
+        return work <= SMALL_SLICED_WORK
+    return not _best_slices(layer_sizes, itemsize, rows).n_slices
 
 
 def chunk_rows(layer_sizes, itemsize, batch_rows):
