@@ -24,7 +24,7 @@ from numba import from_dtype, types
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop, part, worker
 from fastmlp.kernels.gather import ROWS_AHEAD, prefetch_row
-from fastmlp.kernels.simd import copy_run, vector
+from fastmlp.kernels.simd import copy_run, matrix, vector
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.views import part_scratch
 
@@ -171,18 +171,18 @@ def spread_rows(gradient, k0, k1, runs):
 
 
 @inline
-def move_row(matrix, source, target):
+def move_row(gradient, source, target):
     """Copy a row of a matrix to another."""
-    columns = matrix.shape[1]
+    columns = gradient.shape[1]
     if source != target:
-        copy_run(matrix, source * columns, matrix, target * columns, columns)
+        copy_run(gradient, source * columns, gradient, target * columns, columns)
 
 
 @inline
-def clear_rows(matrix, first, stop):
+def clear_rows(gradient, first, stop):
     """Overwrite rows by zeros."""
-    columns = matrix.shape[1]
-    run = vector(matrix, first * columns, (stop - first) * columns)
+    columns = gradient.shape[1]
+    run = vector(gradient, first * columns, (stop - first) * columns)
     for i in range(run.size):
         run[i] = 0.0
 
@@ -242,6 +242,16 @@ def copy_used_columns(
         if marking:
             barrier(sync, n_members)
     return runs[0] != NOT_LOOKED_FOR
+
+
+@inline
+def used_weights(W, runs, j, columns, plan, work, part):
+    """Copy of the runs' rows of W, of its columns from `j` on, in the scratch of `part`."""
+    depth = int(runs[1])
+    packed = part_scratch(work, plan, part, plan[codes.PACKED], depth * columns)
+    used = matrix(packed, 0, depth, columns)
+    call_worker(plan[codes.PACK_AT], W, runs, j, used)
+    return used
 
 
 @worker

@@ -31,7 +31,12 @@ from fastmlp.kernels.dense import (
     dense_forward_block,
     part_bounds,
 )
-from fastmlp.kernels.empty_columns import NOT_LOOKED_FOR, copy_used_columns, place_of
+from fastmlp.kernels.empty_columns import (
+    NOT_LOOKED_FOR,
+    copy_used_columns,
+    place_of,
+    used_weights,
+)
 from fastmlp.kernels.gather import copy_rows
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.losses import block_losses
@@ -286,12 +291,9 @@ def block_pass(
         elif by_runs and layer == 0:
             W, b = layer_weights(upper, 0, layout, 0)
             runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_in)
-            depth = int(runs[1])
             for j in range(j0, j1, 2 * lanes):
                 n = min(2 * lanes, j1 - j)
-                packed = part_scratch(work, plan, part, plan[codes.PACKED], depth * n)
-                panel = matrix(packed, 0, depth, n)
-                call_worker(plan[codes.PACK_AT], W, runs, j, panel)
+                panel = used_weights(W, runs, j, n, plan, work, part)
                 multiply(
                     below,
                     s0,
@@ -306,7 +308,7 @@ def block_pass(
                     j,
                     s1 - s0,
                     n,
-                    depth,
+                    panel.shape[0],
                     scratch,
                 )
             activate_block(activation, output, slope, backward, s0, s1 - s0, j0, j1 - j0)

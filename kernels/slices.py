@@ -9,9 +9,9 @@ their weights and hands them to all (`publish`).
 """
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import call_worker, inline
+from fastmlp.kernels._jit import inline
 from fastmlp.kernels.dense import dense_backward_input_block, dense_forward_block, part_bounds
-from fastmlp.kernels.empty_columns import copy_used_columns
+from fastmlp.kernels.empty_columns import copy_used_columns, used_weights
 from fastmlp.kernels.gather import copy_rows, copy_slices
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, copy_run, matrix, vector
@@ -197,11 +197,8 @@ def slice_pass(
         origin = FROM_ROW if s == plan[codes.N_SLICES] - 1 else FROM_ZERO
         if by_runs:
             runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + k, depth)
-            depth = int(runs[1])
-            packed = part_scratch(work, plan, part, plan[codes.PACKED], depth * n_out)
-            used_rows = matrix(packed, 0, depth, n_out)
-            call_worker(plan[codes.PACK_AT], B, runs, 0, used_rows)
-            B = used_rows
+            B = used_weights(B, runs, 0, n_out, plan, work, part)
+            depth = B.shape[0]
         multiply(A, 0, 0, B, 0, 0, origin, b, product, 0, 0, rows, n_out, depth, scratch)
 
 

@@ -705,7 +705,7 @@ def pack_rows_by_runs(W, runs, j, columns):
     return W[columns_of(runs), j : j + columns]
 
 
-pack_part = pack_rows_by_runs
+pack_part = used_weights = pack_rows_by_runs
 
 
 def spread_rows(packed, k0, k1, runs, n_columns):
