@@ -6,13 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastmlp.kernels import codes
-from fastmlp.validation import (
-    as_real,
-    check_known,
-    check_number,
-    parse_name,
-    rounded,
-)
+from fastmlp.validation import check_known, check_number, parse_name
 
 LOSSES = {
     "squared_error": codes.SQUARED_ERROR,
@@ -76,49 +70,44 @@ def check_loss(loss, output):
     return name, LOSSES[name], parameter
 
 
-def as_targets(y, loss, n_rows, n_out, dtype):
-    """Check the kind and the shape of a loss's targets; `check_values` looks at their values.
+def choose_targets(shape, code, n_rows, n_out):
+    """Check the shape of a loss's targets; choose between class indices and probabilities.
 
     Returns
     -------
-    given : ndarray
-        y as an array.
-    Y : ndarray, (n,) or (n, n_out), of `dtype`
-        C-contiguous; (n,) for class indices and for one output.
-    by_index : bool
-        Whether Y holds class indices.
+    (int, int)
+        Code of the loss, and columns of the target.
     """
-    ready = type(y) is np.ndarray and y.dtype is dtype and y.flags.c_contiguous
-    given = y if ready else as_real("y", y)
-    shape = given.shape
-    by_index = loss == "cross_entropy" and len(shape) == 1
-    n_target = 1 if by_index else n_out
+    categorical = code == codes.FUSED_CROSS_ENTROPY
+    if categorical and len(shape) == 1:
+        code = codes.FUSED_CROSS_ENTROPY_INDICES
+    n_target = 1 if code == codes.FUSED_CROSS_ENTROPY_INDICES else n_out
     is_vector = n_target == 1 and len(shape) == 1
     if shape != ((n_rows,) if is_vector else (n_rows, n_target)):
         shapes = f"({n_rows},)" if n_out == 1 else f"({n_rows}, {n_out})"
-        if loss == "cross_entropy" and n_out > 1:
+        if categorical and n_out > 1:
             shapes = f"({n_rows},) for class indices or {shapes} for probabilities"
         raise ValueError(
-            f"y must have the shape {shapes}, to go with X and the outputs, got {np.shape(y)}"
+            f"y must have the shape {shapes}, to go with X and the outputs, got {shape}"
         )
-    Y = given if ready else rounded(given, dtype)
-    return given, Y if is_vector or n_target > 1 else Y[:, 0], by_index
+    return code, n_target
 
 
-def needs_finite(given, by_index, loss):
-    """Whether `check_values` has to be given finite targets."""
-    return given.dtype.kind == "f" if by_index else loss in _CHECKS
+def needs_finite(given, code):
+    """Whether `check_values` has to be given finite targets: only class indices may be integers."""
+    return code != codes.FUSED_CROSS_ENTROPY_INDICES or given.dtype.kind == "f"
 
 
-def check_values(given, Y, by_index, loss, n_out):
-    """Refuse targets, as `as_targets` returns them, that the loss does not take.
+def check_values(given, Y, code, n_out):
+    """Refuse targets that a loss of those `CHECKED` does not take.
 
-    They are finite if they need to be; see `needs_finite`.
+    Class indices are looked at as they were `given`, others in the network's dtype, as `Y`. They
+    are finite if they need to be; see `needs_finite`.
     """
-    if by_index:
+    if code == codes.FUSED_CROSS_ENTROPY_INDICES:
         _check_class_indices(given, n_out)
-    elif loss in _CHECKS:
-        _CHECKS[loss](Y)
+    else:
+        _CHECKS[code](Y)
 
 
 def _check_class_indices(indices, n_classes):
@@ -152,13 +141,16 @@ def _check_labels(Y, loss):
         raise ValueError(f"y must hold the labels 1 and -1 for {loss}, got {Y[~is_label][0]:g}")
 
 
-_CHECKS: dict[str, Callable[[np.ndarray], None]] = {
-    "cross_entropy": _check_distributions,
-    "binary_cross_entropy": _check_probabilities,
-    "poisson": _check_counts,
-    "logistic": functools.partial(_check_labels, loss="logistic"),
-    "hinge": functools.partial(_check_labels, loss="hinge"),
+_CHECKS: dict[int, Callable[[np.ndarray], None]] = {
+    codes.FUSED_CROSS_ENTROPY: _check_distributions,
+    codes.FUSED_BINARY_CROSS_ENTROPY: _check_probabilities,
+    codes.POISSON: _check_counts,
+    codes.LOGISTIC: functools.partial(_check_labels, loss="logistic"),
+    codes.HINGE: functools.partial(_check_labels, loss="hinge"),
 }
+
+# Codes of the losses that do not take any targets.
+CHECKED = frozenset((codes.FUSED_CROSS_ENTROPY_INDICES, *_CHECKS))
 
 
 def _check_range(values, lowest, highest, what):

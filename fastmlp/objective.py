@@ -15,15 +15,18 @@ from fastmlp.kernels import codes, jacobian, penalties
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.finite import serial_finite
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
-from fastmlp.losses import as_targets, check_loss, check_values, needs_finite
+from fastmlp.losses import CHECKED, check_loss, check_values, choose_targets, needs_finite
 from fastmlp.network import MLP
 from fastmlp.sweep import Problem, SpareSweep, Sweep
 from fastmlp.validation import (
-    as_matrix,
+    as_array,
+    as_real,
     as_weights,
     check_count,
     check_finite,
     check_not_negative,
+    check_rows_shape,
+    no_weights,
     read_only,
 )
 
@@ -107,11 +110,8 @@ class Objective:
     def take(self, rows):
         """Samples of some rows, as kernels take them."""
         X, Y, weights = self.samples
-        return (
-            as_vector(X.reshape(self.n_rows, -1)[rows]),
-            as_vector(Y.reshape(self.n_rows, -1)[rows]),
-            read_only(weights[rows] if weights.size else weights),
-        )
+        taken = Y.reshape(self.n_rows, -1)[rows].ravel()
+        return X[rows], taken, weights[rows] if weights.size else weights
 
     def value(self, theta=None) -> float:
         """J at `theta`, or at the network's own parameters."""
@@ -193,49 +193,47 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads, scan=True):
     -------
     problem : Problem
     samples : tuple of ndarray
-        X, y and the weights as kernels take them: flat, of net's dtype and read-only.
+        X (n, n_in), y (n * n_target,) and the weights (n,) or (0,) as `epoch.sweep` takes them:
+        C-contiguous and of net's dtype.
     """
-    settings = loss, net._activations[-1], l1, l2, n_threads
+    theta, dtype = net._theta, net._dtype
+    X = as_array("X", X, dtype)
+    Y = as_array("y", y, dtype)
+    settings = net._layer_sizes, net._activations[-1], X.shape, Y.shape, loss, l1, l2, n_threads
     try:
-        loss, loss_code, parameter, l1, l2 = _check_settings(*settings)
+        problem = _check_settings(*settings)
     except TypeError:  # perhaps of the cache: what cannot be hashed is no setting, and told so
-        loss, loss_code, parameter, l1, l2 = _check_settings.__wrapped__(*settings)
-    theta, dtype, sizes = net._theta, net._dtype, net._layer_sizes
-    X = as_matrix("X", X, dtype, sizes[0])
-    n_rows = len(X)
-    given, Y, by_index = as_targets(y, loss, n_rows, sizes[-1], dtype)
-    X_vector, Y_vector = as_vector(X), as_vector(Y)
-    scan = scan or needs_finite(given, by_index, loss)
-    if scan and (_INTERPRETED or not serial_finite(dtype)(theta, X_vector, Y_vector)):
+        problem = _check_settings.__wrapped__(*settings)
+    Y_vector, code = Y.ravel(), problem.loss_code
+    if code in CHECKED:
+        given = as_real("y", y)
+        scan = scan or needs_finite(given, code)
+    if scan and (_INTERPRETED or not serial_finite(dtype)(theta, X, Y_vector)):
         # NumPy takes microseconds, but can tell where the bad element is.
-        for name, array in (("theta", theta), ("X", X), ("y", Y)):
+        targets = Y if problem.n_target > 1 else Y_vector
+        for name, array in (("theta", theta), ("X", X), ("y", targets)):
             check_finite(name, array)
-    check_values(given, Y, by_index, loss, sizes[-1])
-    weights = as_weights(sample_weight, n_rows, dtype)
-    if by_index:
-        loss_code = codes.FUSED_CROSS_ENTROPY_INDICES
-    n_target = 1 if Y.ndim == 1 else Y.shape[1]
-    # Made of a tuple, which takes two thirds of the time that eight arguments do.
-    problem = Problem._make((n_rows, n_target, loss, loss_code, parameter, l1, l2, n_threads))
-    return problem, (X_vector, Y_vector, weights)
+    if code in CHECKED:
+        check_values(given, Y, code, net._layer_sizes[-1])
+    if sample_weight is None:
+        weights = no_weights(dtype)
+    else:
+        weights = as_weights(sample_weight, problem.n_rows, dtype)
+    return problem, (X, Y_vector, weights)
 
 
 @functools.lru_cache(typed=True)
-def _check_settings(loss, output, l1, l2, n_threads):
-    """Check all arguments but the samples: the loss's name, code and parameter, l1 and l2."""
-    named = check_loss(loss, output)
+def _check_settings(layer_sizes, output, X_shape, y_shape, loss, l1, l2, n_threads):
+    """Check all of an objective's arguments but for the numbers in arrays."""
+    loss, code, parameter = check_loss(loss, output)
     check_not_negative("l1", l1)
     check_not_negative("l2", l2)
     if n_threads is not None:
         check_count("n_threads", n_threads)
-    return *named, float(l1), float(l2)
-
-
-def as_vector(array):
-    """Flat view of a contiguous array for kernels, read-only; see `read_only`."""
-    vector = array.ravel()
-    vector.setflags(False)
-    return vector
+    check_rows_shape("X", X_shape, layer_sizes[0])
+    n_rows = X_shape[0]
+    code, n_target = choose_targets(y_shape, code, n_rows, layer_sizes[-1])
+    return Problem(n_rows, n_target, loss, code, parameter, float(l1), float(l2), n_threads)
 
 
 def evaluate(net, problem, samples, theta, mode, spare, check=None):
@@ -266,7 +264,10 @@ def _objective(net, problem, theta, total, gradient):
     """J from the sum of the losses, and its gradient; all NaN if the sum is."""
     if math.isnan(total):
         return math.nan, np.full_like(gradient, np.nan)
-    return total / problem.n_rows + penalty(net, problem, theta), gradient
+    value = total / problem.n_rows
+    if problem.l1 or problem.l2:
+        value += penalty(net, problem, theta)
+    return value, gradient
 
 
 class NormalEquations:
@@ -298,7 +299,7 @@ class NormalEquations:
         self._addresses = jacobian.addresses(net.dtype)
         rare_at = rare_addresses(net._activation_codes, net.dtype)
         self._constants = (
-            *samples,
+            *(read_only(sample.reshape(-1)) for sample in samples),
             net._layout,
             net._activation_parameters,
             rare_at,
@@ -347,14 +348,13 @@ def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):
     finite the search for a culprit starts; it finds none where finite numbers have overflowed.
     """
     theta, differentiates = net._theta, mode == codes.DIFFERENTIATE
-    settings = loss, sample_weight, l1, l2, n_threads
     scan = _INTERPRETED or not differentiates
-    problem, samples = check_problem(net, X, y, *settings, scan)
+    problem, samples = check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads, scan)
     gradient = np.empty(theta.size if differentiates else 0, theta.dtype)
     sweep = net._spare.take(net, problem)
     total = sweep.evaluate(mode, theta, samples, gradient)
     if differentiates and not (math.isfinite(total) and sweep.all_finite):
-        check_problem(net, X, y, *settings)
+        check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads)
     net._spare.put_back(sweep)
     return _objective(net, problem, theta, total, gradient)
 

@@ -1,5 +1,6 @@
 """Runs the compiled loop over mini-batches of an objective, a slice of time at a call."""
 
+import functools
 import math
 import time
 from collections import deque
@@ -10,10 +11,18 @@ import numpy as np
 from fastmlp.kernels import codes, empty_columns, epoch, small
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.losses import rare_address
+from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
 from fastmlp.pace import SECONDS_ALONE, Pace, first_flops
-from fastmlp.workspace import Workspace, chunk_rows, chunk_table, count_weights, is_small
+from fastmlp.workspace import (
+    Workspace,
+    aligned_empty,
+    chunk_rows,
+    chunk_table,
+    count_weights,
+    is_small,
+)
 
 # Activations whose derivatives the forward pass keeps for the backward pass.
 KEPT_SLOPES = (codes.GELU, codes.SILU)
@@ -49,40 +58,57 @@ class Tables:
     Parameters
     ----------
     workspace : Workspace
+        Its plan has to be complete.
     chunks, layout, constants, hyper : ndarray
         See `epoch.sweep_part`.
 
     Attributes
     ----------
-    cursor, totals : ndarray
-        How far the sweep has come; see there as well.
+    cursor, chunks : ndarray
+        How far the sweep has come, and its table of chunks; see there as well.
     one_chunk : bool
         Whether all mini-batches are one chunk each.
-    for_team, for_one : tuple
-        The last arguments of `epoch.sweep`, for a team and for a thread alone.
+    total : ndarray, (1,)
+        Sum of the losses.
+    kept : tuple of ndarray
+        The arguments ``tables, work`` of `epoch.sweep`. All tables are one vector because a call
+        takes longer for each array that it is given.
     """
 
     def __init__(self, workspace, chunks, layout, constants, hyper):
-        self.workspace, self.chunks = workspace, chunks
-        self.cursor, self.totals = np.zeros(codes.CURSOR_SIZE, np.int64), np.zeros(1)
+        self.workspace = workspace
+        parts = {
+            codes.SYNC: np.zeros(SYNC_SIZE, np.int64),
+            codes.CURSOR: np.zeros(codes.CURSOR_SIZE, np.int64),
+            codes.PLAN: workspace.plan,
+            codes.LAYOUT: layout,
+            codes.CHUNKS: chunks,
+            codes.TASKS: workspace.alone[0],
+            codes.BOUNDS: workspace.alone[1],
+            codes.TEAM_TASKS: workspace.team[0],
+            codes.TEAM_BOUNDS: workspace.team[1],
+            codes.REALS: np.array([0.0, *hyper]).view(np.int64),
+        }
+        head = [0] * (2 * codes.N_TABLES)
+        size = _whole_lines(len(head))
+        for which, part in parts.items():
+            head[2 * which : 2 * which + 2] = size, len(part)
+            size += _whole_lines(part.size)
+        tables = aligned_empty(size, np.int64)
+        tables[: len(head)] = head
+        views = {}
+        for which, part in parts.items():
+            start = head[2 * which]
+            views[which] = tables[start : start + part.size].reshape(part.shape)
+            views[which][:] = part
+        self.sync, self.cursor = views[codes.SYNC], views[codes.CURSOR]
+        self.chunks, self.total = views[codes.CHUNKS], views[codes.REALS][:1].view(np.float64)
+        start = workspace.plan[codes.CONSTANTS]
+        workspace.buffer[start : start + constants.size] = constants
+        self.kept = tables, workspace.buffer
         # A mini-batch of one chunk is applied task by task and needs no gradient of its own.
         self.one_chunk = bool((chunks[:, codes.FIRST] & chunks[:, codes.LAST]).all())
         self._alone = {}
-        self.for_team, self.for_one = (
-            (
-                workspace.sync,
-                chunks,
-                *tasks,
-                layout,
-                workspace.plan,
-                constants,
-                hyper,
-                self.cursor,
-                self.totals,
-                workspace.buffer,
-            )
-            for tasks in (workspace.team, workspace.alone)
-        )
 
     def alone(self, mode):
         """The compiled loop for a thread alone; compiled or loaded on first use."""
@@ -93,8 +119,14 @@ class Tables:
             if mode == codes.EVALUATE and workspace.narrow and not is_small:
                 is_small = small.is_at_hand(dtype)
             address = small.small_part_address if is_small else epoch.sweep_part_address
-            kernel = self._alone[mode] = epoch.serial_sweep(dtype, address(dtype))
+            kernel = functools.partial(epoch.exact_sweep(dtype, False), address(dtype), False)
+            self._alone[mode] = kernel
         return kernel
+
+
+def _whole_lines(size):
+    """Elements of int64 in whole pairs of cache lines, as what a team writes is to have its own."""
+    return -(-size // 16) * 16
 
 
 class Sweep:
@@ -113,6 +145,13 @@ class Sweep:
         Whether rows are taken in an order given to `begin`, else as they lie.
     optimizer : Stochastic or None
         Whose update to run, None only to evaluate.
+
+    Attributes
+    ----------
+    total : float
+        Sum of the weighted sample losses after the last call, NaN if one was not finite.
+    all_finite : bool
+        Whether theta, and the gradient if there is one, were finite after the last call.
     """
 
     def __init__(self, net, problem, batch_rows, *, gather, optimizer=None):
@@ -158,12 +197,13 @@ class Sweep:
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
         constants[codes.ACTIVATION_PARAMETERS :] = net._activation_parameters
         self._tables = Tables(workspace, chunks, net._layout, constants, hyper)
-        self._cursor, self._totals = self._tables.cursor, self._tables.totals
+        self._cursor = self._tables.cursor
         self._n_chunks = self._end = len(chunks)
         self._chunk_flops = 6.0 * rows * n_weights
         self._no_update = Update(np.empty(0, dtype), np.empty(0), np.inf)
         self._order = _AS_THEY_LIE
-        self._in_one_call = (_AS_THEY_LIE, *self._no_update, *self._tables.for_one)
+        self._at_once = {}
+        self.total, self.all_finite = 0.0, True
         # Who names a number of threads may count on them from the start.
         seconds_alone = SECONDS_ALONE if problem.n_threads is None else 0.0
         self._pace = Pace([True, False], seconds_alone) if n_parts > 1 else Pace([False])
@@ -180,16 +220,6 @@ class Sweep:
     def done(self) -> bool:
         """Whether the sweep has been through all that `begin` set it."""
         return self._cursor[codes.CHUNK] == self._end
-
-    @property
-    def total(self) -> float:
-        """Sum of the weighted sample losses so far."""
-        return float(self._totals[0])
-
-    @property
-    def all_finite(self) -> bool:
-        """Whether theta, and the gradient if there is one, were finite after the last call."""
-        return self._cursor[codes.ALL_FINITE] != 0
 
     @property
     def rows_done(self) -> int:
@@ -215,7 +245,7 @@ class Sweep:
         cursor = self._cursor
         cursor.fill(0)
         cursor[codes.UPDATES] = updates_before
-        self._totals[0] = 0.0
+        self._tables.total[0] = 0.0
 
     def advance(self, mode, theta, samples, gradient, update=None):
         """Go on for about `pace.CALL_SECONDS`; return whether all losses were finite.
@@ -235,10 +265,10 @@ class Sweep:
         arguments = (mode, theta, samples, gradient, self._order, update or self._no_update)
         if self._calls_without_clock > 0:
             self._calls_without_clock -= 1
-            run_sweep(self._tables, False, self._end, *arguments)
+            self._run(False, self._end, arguments)
         else:
             self._run_slice(arguments)
-        return self._cursor[codes.OUTCOME] == codes.FINISHED
+        return not math.isnan(self.total)
 
     def evaluate(self, mode, theta, samples, gradient, check=None):
         """Go through all rows as they lie; return the sum of their losses, or NaN.
@@ -249,21 +279,28 @@ class Sweep:
         if self._calls_without_clock > 0:
             self._calls_without_clock -= 1
             # All that `begin` and `advance` do, in the least time: small networks wait for Python.
-            self._cursor.fill(0)
-            self._totals[0] = 0.0
-            kernel = self._tables.alone(mode)
-            kernel(mode, self._n_chunks, theta, *samples, gradient, *self._in_one_call)
-            finite = self._cursor[codes.OUTCOME] == codes.FINISHED
+            at_once = self._at_once.get(mode) or self._prepare(mode)
+            self.total, self.all_finite = at_once(theta, *samples, gradient)
             if check is not None:
                 check()
-        else:
-            self.begin()
-            while finite := self.advance(mode, theta, samples, gradient):
-                if check is not None:
-                    check()
-                if self.done:
-                    break
-        return self.total if finite else math.nan
+            return self.total
+        self.begin()
+        while self.advance(mode, theta, samples, gradient):
+            if check is not None:
+                check()
+            if self.done:
+                break
+        return self.total
+
+    def _prepare(self, mode):
+        """The compiled loop, with all arguments that evaluations in one call have in common."""
+        tables = self._tables
+        common = True, mode, self._n_chunks, _AS_THEY_LIE, *self._no_update, *tables.kept
+        self._at_once[mode] = functools.partial(tables.alone(mode), *common)
+        return self._at_once[mode]
+
+    def _run(self, as_team, stop, arguments):
+        self.total, self.all_finite = run_sweep(self._tables, as_team, stop, *arguments)
 
     def _run_slice(self, arguments):
         """Run as many chunks, and that way, as the pace says; tell it how long it took."""
@@ -272,10 +309,10 @@ class Sweep:
         as_team, flops = self._pace.next()
         if self._pace.is_new(as_team):
             # Nothing to do: compiles or loads the kernels, off the clock.
-            run_sweep(self._tables, as_team, start, *arguments)
+            self._run(as_team, start, arguments)
         stop = min(self._end, start + max(1, int(flops / self._chunk_flops)))
         began = time.perf_counter()
-        run_sweep(self._tables, as_team, stop, *arguments)
+        self._run(as_team, stop, arguments)
         seconds = time.perf_counter() - began
         done = int(cursor[codes.CHUNK]) - start
         if done:
@@ -305,7 +342,7 @@ class SpareSweep:
             sweep = self._sweeps.pop()
         except IndexError:
             sweep = None
-        if sweep is None or sweep.problem != problem:
+        if sweep is None or (sweep.problem is not problem and sweep.problem != problem):
             sweep = Sweep(net, problem, problem.n_rows, gather=False)
         return sweep
 
@@ -327,18 +364,23 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
     update : Update
     stop, mode, theta, result, order
         See `epoch.sweep_part`.
+
+    Returns
+    -------
+    (float, bool)
+        Those of `epoch.sweep`.
     """
-    arguments = mode, stop, theta, *samples, result, order, *update
+    arguments = False, mode, stop, order, *update, *tables.kept, theta, *samples, result
     if as_team:
-        cursor, sync = tables.cursor, tables.workspace.sync
+        cursor = tables.cursor
         cursor[codes.OUTCOME] = codes.NOT_STARTED
         with parallel_region(tables.workspace.n_parts) as entered:
             if entered:
-                sync[:] = 0
-                address = epoch.sweep_part_address(theta.dtype)
-                epoch.sweep.parallel(address, *arguments, *tables.for_team)
+                tables.sync[:] = 0
+                kernel = epoch.exact_sweep(theta.dtype, True)
+                outcome = kernel(epoch.sweep_part_address(theta.dtype), True, *arguments)
         if cursor[codes.OUTCOME] != codes.NOT_STARTED:
-            return
+            return outcome
         if entered:
             no_teams()
-    tables.alone(mode)(*arguments, *tables.for_one)
+    return tables.alone(mode)(*arguments)

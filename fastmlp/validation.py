@@ -125,25 +125,35 @@ def as_rows(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarr
 
 def as_matrix(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarray:
     """Do what `as_rows` does, but for NaN and infinite values."""
+    array = as_array(name, values, dtype)
+    check_rows_shape(name, array.shape, n_columns)
+    return array
+
+
+def as_array(name: str, values: Any, dtype: np.dtype) -> np.ndarray:
+    """Make an array of real numbers C-contiguous and of `dtype`, without a needless copy."""
     # Most arrays are ready for kernels, which is told in a tenth of a microsecond.
-    ready = type(values) is np.ndarray and values.dtype is dtype and values.flags.c_contiguous
-    array = values if ready else as_real(name, values)
-    shape = array.shape
+    if type(values) is np.ndarray and values.dtype is dtype and values.flags.c_contiguous:
+        return values
+    return rounded(as_real(name, values), dtype)
+
+
+def check_rows_shape(name: str, shape: tuple[int, ...], n_columns: int) -> None:
+    """Raise unless it is the shape of a matrix with rows, and with `n_columns` columns."""
     if len(shape) != 2 or shape[1] != n_columns:
         raise ValueError(
             f"{name} must have the shape (n, {n_columns}), one column for each input, got {shape}"
         )
     if shape[0] == 0:
         raise ValueError(f"{name} must have at least one row, got {shape}")
-    return array if ready else rounded(array, dtype)
 
 
 def rounded(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Make an array C-contiguous and of `dtype`, without a needless copy."""
     if array.dtype == dtype or array.dtype.kind != "f":
-        return np.ascontiguousarray(array, dtype=dtype)
+        return np.asarray(array, dtype, order="C")
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused in a sentence
-        return np.ascontiguousarray(array, dtype=dtype)
+        return np.asarray(array, dtype, order="C")
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from fastmlp.kernels import codes
 from fastmlp.kernels.empty_columns import FEWEST_COLUMNS, FEWEST_ROWS
 from fastmlp.kernels.gemm import packs_a, scratch_size
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
-from fastmlp.kernels.team import SYNC_SIZE
 
 # A network of at least so many weights is wide: its parts do every layer together. The weights of
 # a narrower one stay in each core's own cache.
@@ -343,7 +342,6 @@ class Workspace:
             largest_task = n_params
         self.rows = rows
         self.n_parts = n_parts
-        self.sync = np.zeros(SYNC_SIZE, np.int64)
         block = rows
         if not wide and not self.small:
             in_cache = BLOCK_BYTES // (2 * sum(widths) * dtype.itemsize) // TALL * TALL
@@ -399,6 +397,7 @@ class Workspace:
             n_product = buffer * layer_sizes[slices.layer + 1]
             plan[codes.SLICE_PRODUCT] = reserve(2 * slices.n_slices * n_product)
             plan[codes.UPPER] = reserve(2 * n_upper)
+        plan[codes.CONSTANTS] = reserve(codes.ACTIVATION_PARAMETERS + len(widths))
         plan[codes.GROUP_GRADIENT] = reserve(n_groups * n_params)
         plan[codes.SCRATCH] = size
         # Rows of a product at most: of gradients, and of the passes if they copy their rows.

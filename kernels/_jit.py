@@ -412,12 +412,13 @@ class Twin:
         """The kernel whose `prange` loops run on Numba's thread team."""
         return self._get("parallel", {"parallel": PARALLEL})
 
-    def exactly(self, *types):
-        """The serial kernel for arguments of these Numba types, which it does not look at again.
+    def exactly(self, *types, is_parallel=False):
+        """One of the kernels for arguments of these Numba types, which it does not look at again.
 
         Half of the time of a small call is Numba's asking each argument for its type.
         """
-        return self.py_func if numba.config.DISABLE_JIT else self.serial.compile(types)
+        kernel = self.parallel if is_parallel else self.serial
+        return self.py_func if numba.config.DISABLE_JIT else kernel.compile(types)
 
     def n_compiled(self):
         """Number of specializations compiled or loaded so far, over both kernels."""

@@ -80,6 +80,20 @@ SLICE_0 = 3
 SLICE_1 = 4
 TASK_COLUMNS = 5
 
+# The tables of a sweep, one vector of int64: for each of these its first element and its number
+# of rows, then they themselves.
+SYNC = 0
+CURSOR = 1
+PLAN = 2
+LAYOUT = 3
+CHUNKS = 4
+TASKS = 5  # of a thread alone
+BOUNDS = 6
+TEAM_TASKS = 7
+TEAM_BOUNDS = 8
+REALS = 9  # float64: the sum of the losses, then the optimizer's hyperparameters
+N_TABLES = 10
+
 # Entries of the plan: what to do, and where each part of the workspace begins, in elements.
 LOSS = 0
 RARE_LOSS_AT = 1  # address of a rare loss, see `losses`
@@ -122,7 +136,8 @@ COEFFICIENTS = 37  # offset in a part's scratch of N_COEFFICIENTS coefficients o
 USED_COLUMNS = 38  # offset in a part's scratch of the marks of used columns, see `empty_columns`
 COLUMN_RUNS = 39  # offset in a part's scratch of the runs of used columns
 PACKED = 40  # offset in a part's scratch of rows of the first layer's W
-PLAN_SIZE = 41
+CONSTANTS = 41  # see below
+PLAN_SIZE = 42
 
 # Entries of the constants, in theta's dtype; the layers' activation parameters follow.
 LOSS_PARAMETER = 0
@@ -141,8 +156,7 @@ CHUNK = 0
 MINI_BATCH = 1
 UPDATES = 2
 OUTCOME = 3
-ALL_FINITE = 4  # 1: theta, and by DIFFERENTIATE the gradient, have no NaN and no infinity
-CURSOR_SIZE = 5
+CURSOR_SIZE = 4
 
 # How a sweep came out.
 NOT_STARTED = 0  # not every part had a thread

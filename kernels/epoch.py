@@ -20,11 +20,11 @@ from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_task
 from fastmlp.kernels.penalties import sum_of_squares
-from fastmlp.kernels.simd import vector
+from fastmlp.kernels.simd import reals, vector
 from fastmlp.kernels.slices import move_own, publish, take_own
 from fastmlp.kernels.team import barrier, roll_call
 from fastmlp.kernels.updates import update_coefficients
-from fastmlp.kernels.views import part_scratch
+from fastmlp.kernels.views import column, part_scratch, table
 
 
 @worker
@@ -86,8 +86,7 @@ def sweep_part(
         See `codes`.
     cursor : (codes.CURSOR_SIZE,) int64
         Next chunk, next mini-batch of the table, updates done in the whole fit: advanced by
-        part 0. The outcome, overwritten: `codes.NOT_STARTED` leaves all as it was. The last entry
-        is for `sweep`.
+        part 0. The outcome, overwritten: `codes.NOT_STARTED` leaves all as it was.
     totals : (1,) float64
         Sum of the weighted losses of all chunks so far, accumulated.
     work
@@ -140,7 +139,7 @@ def sweep_part(
         if not sliced:
             barrier(sync, n_parts)
         # Every part sums all losses, so that all come to the same end without a word.
-        loss = sum_in_order(vector(own, plan[codes.SAMPLE_LOSS], rows))
+        loss = interleaved_sum(vector(own, plan[codes.SAMPLE_LOSS], rows))
         if not np.isfinite(loss):
             outcome = codes.LOSS_NOT_FINITE
             break
@@ -218,10 +217,20 @@ def scale(x, factor):
 
 
 @loop
-def sum_in_order(x):
-    """Sum of a vector in float64, from its first element to its last."""
-    total = 0.0
-    for i in range(x.size):
+def interleaved_sum(x):
+    """Sum of a vector in float64: of every fourth element from each of the first four on, together.
+
+    One sum after the other waits for each addition before the next.
+    """
+    a = b = c = d = 0.0
+    whole = x.size // 4 * 4
+    for i in range(0, whole, 4):
+        a += np.float64(x[i])
+        b += np.float64(x[i + 1])
+        c += np.float64(x[i + 2])
+        d += np.float64(x[i + 3])
+    total = (a + b) + (c + d)
+    for i in range(whole, x.size):
         total += np.float64(x[i])
     return total
 
@@ -239,29 +248,31 @@ def sweep_part_address(dtype):
 
 
 @functools.cache
-def serial_sweep(dtype, sweep_part_at):
-    """`sweep.serial` with the worker at an address, for networks of `dtype`.
-
-    It trusts its other arguments; see `Twin.exactly`.
-    """
-    kernel = sweep.exactly(types.int64, *argument_types(dtype))
-    return functools.partial(kernel, sweep_part_at)
+def exact_sweep(dtype, is_parallel):
+    """`sweep.serial` or `sweep.parallel` for networks of `dtype`; see `Twin.exactly`."""
+    number = from_dtype(np.dtype(dtype))
+    index, real, flag = types.int64, types.float64, types.boolean
+    numbers, indices = types.Array(number, 1, "C"), types.Array(index, 1, "C")
+    rows, rates = types.Array(number, 2, "C"), types.Array(real, 1, "C")
+    switches = index, flag, flag, index, index
+    of_update = indices, numbers, rates, real
+    data = numbers, rows, numbers, numbers, numbers
+    return sweep.exactly(*switches, *of_update, indices, numbers, *data, is_parallel=is_parallel)
 
 
 def argument_types(dtype):
-    """Numba's types of the arguments that the loop's workers and `sweep` share."""
+    """Numba's types of the arguments of the loop's workers, but for the part."""
     number = from_dtype(np.dtype(dtype))
     index, real = types.int64, types.float64
     numbers, indices = types.Array(number, 1, "C"), types.Array(index, 1, "C")
     reals, table = types.Array(real, 1, "C"), types.Array(index, 2, "C")
-    sample = types.Array(number, 1, "C", readonly=True)
     return (
         index,  # mode
         index,  # stop
         numbers,  # theta
-        sample,  # X
-        sample,  # Y
-        sample,  # weights
+        numbers,  # X
+        numbers,  # Y
+        numbers,  # weights
         numbers,  # result
         indices,  # order
         numbers,  # state
@@ -284,34 +295,53 @@ def argument_types(dtype):
 @entry
 def sweep(
     sweep_part_at,
+    as_team,
+    anew,
     mode,
     stop,
+    order,
+    state,
+    learning_rates,
+    clip_norm,
+    tables,
+    work,
     theta,
     X,
     Y,
     weights,
     result,
-    order,
-    state,
-    learning_rates,
-    clip_norm,
-    sync,
-    chunks,
-    tasks,
-    bounds,
-    layout,
-    plan,
-    constants,
-    hyper,
-    cursor,
-    totals,
-    work,
 ):
-    """Run the worker at `sweep_part_at` as a team with a thread for each part of `bounds`.
+    """Run the worker at `sweep_part_at` as a team, or alone.
 
-    The other arguments are those of `sweep_part`. The serial kernel must be given one part. At the
-    end it says in the cursor whether all numbers are finite.
+    Parameters
+    ----------
+    sweep_part_at : int
+        Address of `sweep_part`, or of what takes its place.
+    as_team : bool
+        Whether the team's tasks and bounds hold; the serial kernel must be given False.
+    anew : bool
+        Whether to begin with the first chunk and without losses, not where the cursor is.
+    tables : int64
+        See `codes`.
+    X : (n, n_in)
+    mode, stop, order, state, learning_rates, clip_norm, work, theta, Y, weights, result
+        See `sweep_part`. The last are those that a caller changes most often.
+
+    Returns
+    -------
+    (float, bool)
+        The sum of the losses so far, NaN where a loss is not finite or not every part had a
+        thread; and whether all of theta, and of the gradient by ``DIFFERENTIATE``, is finite.
     """
+    cursor = column(tables, codes.CURSOR)
+    totals = reals(tables, tables[2 * codes.REALS], 1)
+    n_layers = tables[2 * codes.LAYOUT + 1]
+    plan = column(tables, codes.PLAN)
+    bounds = column(tables, codes.TEAM_BOUNDS if as_team else codes.BOUNDS)
+    if anew:
+        cursor[codes.CHUNK] = 0
+        cursor[codes.MINI_BATCH] = 0
+        totals[0] = 0.0
     for part in prange(bounds.size - 1):
         before = flush_denormals()
         call_worker(
@@ -320,7 +350,7 @@ def sweep(
             mode,
             stop,
             theta,
-            X,
+            vector(X, 0, X.size),
             Y,
             weights,
             result,
@@ -328,18 +358,18 @@ def sweep(
             state,
             learning_rates,
             clip_norm,
-            sync,
-            chunks,
-            tasks,
+            column(tables, codes.SYNC),
+            table(tables, codes.CHUNKS, codes.CHUNK_COLUMNS),
+            table(tables, codes.TEAM_TASKS if as_team else codes.TASKS, codes.TASK_COLUMNS),
             bounds,
-            layout,
+            table(tables, codes.LAYOUT, codes.LAYOUT_COLUMNS),
             plan,
-            constants,
-            hyper,
+            vector(work, plan[codes.CONSTANTS], codes.ACTIVATION_PARAMETERS + n_layers),
+            reals(tables, tables[2 * codes.REALS] + 1, tables[2 * codes.REALS + 1] - 1),
             cursor,
             totals,
             work,
         )
         restore_denormals(before)
     finite = all_finite(theta) and (mode != codes.DIFFERENTIATE or all_finite(result))
-    cursor[codes.ALL_FINITE] = 1 if finite else 0
+    return (totals[0] if cursor[codes.OUTCOME] == codes.FINISHED else np.nan), finite

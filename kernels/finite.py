@@ -6,6 +6,7 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastmlp.kernels._jit import entry, loop
+from fastmlp.kernels.simd import vector
 
 
 @loop
@@ -21,16 +22,17 @@ def all_finite(x):
 
 @entry
 def finite(theta, X, Y):
-    """Return whether no element of three contiguous vectors, of any sizes, is NaN or infinite.
+    """Return whether no element of a vector, a matrix and a vector is NaN or infinite.
 
-    Three, because for small ones the call takes longer than the look at them.
+    All C-contiguous and of any sizes. Three, because for small ones the call takes longer than the
+    look at them.
     """
-    return all_finite(theta) and all_finite(X) and all_finite(Y)
+    return all_finite(theta) and all_finite(vector(X, 0, X.size)) and all_finite(Y)
 
 
 @functools.cache
 def serial_finite(dtype):
-    """`finite.serial` for a vector and two read-only ones of `dtype`; see `Twin.exactly`."""
+    """`finite.serial` for arrays of `dtype`; see `Twin.exactly`."""
     number = from_dtype(np.dtype(dtype))
-    sample = types.Array(number, 1, "C", readonly=True)
-    return finite.exactly(types.Array(number, 1, "C"), sample, sample)
+    numbers = types.Array(number, 1, "C")
+    return finite.exactly(numbers, types.Array(number, 2, "C"), numbers)

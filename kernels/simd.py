@@ -9,6 +9,7 @@ everywhere.
 
 import llvmlite.binding
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -59,21 +60,7 @@ def matrix(typingctx, array, offset, n_rows, n_columns):
     signature = result(array, types.intp, types.intp, types.intp)
 
     def codegen(context, builder, signature, args):
-        source = context.make_array(signature.args[0])(context, builder, args[0])
-        view = context.make_array(signature.return_type)(context, builder)
-        itemsize = context.get_constant(
-            types.intp, context.get_abi_sizeof(context.get_data_type(array.dtype))
-        )
-        row = builder.mul(args[3], itemsize)
-        numba.np.arrayobj.populate_array(
-            view,
-            data=builder.gep(source.data, [args[1]]),
-            shape=[args[2], args[3]],
-            strides=[row, itemsize],
-            itemsize=itemsize,
-            meminfo=None,
-        )
-        return view._getvalue()
+        return _view(context, builder, signature, args[0], args[1], args[2:])
 
     return signature, codegen
 
@@ -85,22 +72,42 @@ def vector(typingctx, array, offset, size):
     signature = result(array, types.intp, types.intp)
 
     def codegen(context, builder, signature, args):
-        source = context.make_array(signature.args[0])(context, builder, args[0])
-        view = context.make_array(signature.return_type)(context, builder)
-        itemsize = context.get_constant(
-            types.intp, context.get_abi_sizeof(context.get_data_type(array.dtype))
-        )
-        numba.np.arrayobj.populate_array(
-            view,
-            data=builder.gep(source.data, [args[1]]),
-            shape=[args[2]],
-            strides=[itemsize],
-            itemsize=itemsize,
-            meminfo=None,
-        )
-        return view._getvalue()
+        return _view(context, builder, signature, args[0], args[1], args[2:])
 
     return signature, codegen
+
+
+@intrinsic
+def reals(typingctx, array, offset, size):
+    """View elements of a contiguous int64 array as float64, on the terms of `matrix`."""
+    signature = types.Array(types.float64, 1, "C")(array, types.intp, types.intp)
+
+    def codegen(context, builder, signature, args):
+        return _view(context, builder, signature, args[0], args[1], args[2:])
+
+    return signature, codegen
+
+
+def _view(context, builder, signature, array, offset, shape):
+    """C-contiguous array of the signature's type, on elements of another from `offset` on."""
+    source = context.make_array(signature.args[0])(context, builder, array)
+    view = context.make_array(signature.return_type)(context, builder)
+    itemsize = context.get_constant(
+        types.intp, context.get_abi_sizeof(context.get_data_type(signature.return_type.dtype))
+    )
+    strides = [itemsize]
+    for length in shape[:0:-1]:
+        strides.insert(0, builder.mul(length, strides[0]))
+    start = builder.gep(source.data, [offset])
+    numba.np.arrayobj.populate_array(
+        view,
+        data=builder.bitcast(start, view.data.type),
+        shape=shape,
+        strides=strides,
+        itemsize=itemsize,
+        meminfo=None,
+    )
+    return view._getvalue()
 
 
 @intrinsic
@@ -625,6 +632,9 @@ if numba.config.DISABLE_JIT:
 
     def vector(array, offset, size):
         return array.reshape(-1)[offset : offset + size]
+
+    def reals(array, offset, size):
+        return array[offset : offset + size].view(np.float64)
 
     def prefetch(array, i):
         pass

@@ -19,8 +19,8 @@ from fastmlp.kernels.dense import activate_block
 from fastmlp.kernels.epoch import (
     argument_types,
     euclidean_norm,
+    interleaved_sum,
     scale,
-    sum_in_order,
     sweep_part,
 )
 from fastmlp.kernels.gather import ROWS_AHEAD, copy_rows, prefetch_row
@@ -122,7 +122,7 @@ def small_part(
                 scratch,
             )
             b0 += n
-        loss = sum_in_order(vector(sample_loss, 0, rows))
+        loss = interleaved_sum(vector(sample_loss, 0, rows))
         if not np.isfinite(loss):
             outcome = codes.LOSS_NOT_FINITE
             break

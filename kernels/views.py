@@ -1,8 +1,20 @@
-"""Views of a layer's parameters, and of the pieces of the workspace, by layout and plan."""
+"""Views of a sweep's tables, of a layer's parameters, and of the pieces of the workspace."""
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline
 from fastmlp.kernels.simd import matrix, vector
+
+
+@inline
+def table(tables, which, n_columns):
+    """View of one of a sweep's tables."""
+    return matrix(tables, tables[2 * which], tables[2 * which + 1], n_columns)
+
+
+@inline
+def column(tables, which):
+    """View of one of a sweep's tables that has one column, as a vector."""
+    return vector(tables, tables[2 * which], tables[2 * which + 1])
 
 
 @inline

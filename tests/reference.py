@@ -15,6 +15,7 @@ hidden layer), `output` (the last layer's activation), `loss`, `l1` and `l2`.
 """
 
 import math
+import struct
 from functools import partial
 from itertools import pairwise
 
@@ -225,6 +226,11 @@ def matrix(flat, offset, n_rows, n_columns):
 def vector(flat, offset, size):
     """Part of a vector, or of a matrix read row by row."""
     return np.ravel(flat)[offset : offset + size]
+
+
+def reals(bits, offset, size):
+    """The numbers of so many patterns of bits."""
+    return np.array([struct.unpack("d", struct.pack("q", x))[0] for x in bits[offset:][:size]])
 
 
 def panel_width(A, vector_bytes):
@@ -566,6 +572,16 @@ def unpack(theta, layer_sizes):
 def pack(layers):
     """Parameter vector of layers [(W, b), ...], or gradient vector of their gradients."""
     return np.concatenate([np.ravel(part) for layer in layers for part in layer])
+
+
+def table(tables, which, n_columns):
+    """One of the tables that were put into a vector."""
+    return tables[which].reshape(-1, n_columns)
+
+
+def column(tables, which):
+    """One of them that has one column."""
+    return tables[which]
 
 
 def layer_weights(theta, layer_sizes, layer):
@@ -942,7 +958,7 @@ def finite(theta, X, Y):
     return all_finite(theta) and all_finite(X) and all_finite(Y)
 
 
-def sum_in_order(x):
+def interleaved_sum(x):
     """Sum of a vector."""
     return math.fsum(x)
 

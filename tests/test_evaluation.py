@@ -196,7 +196,8 @@ def test_an_objective_keeps_its_own(workspaces):
 @compiled_only
 def test_the_memory_that_a_network_keeps_is_bounded():
     net = MLP([10, 100, 1], seed=0)
-    net.loss_and_grad(np.zeros((1, 10)), np.zeros(1))  # compiles
+    for n in (1, 10_000):
+        net.loss_and_grad(np.zeros((n, 10)), np.zeros(n))  # compiles
     tracemalloc.start()
     try:
         for n in (10_000, 5_000, 2_000, 1_000, 100, 30_000):

@@ -49,6 +49,7 @@ from fastmlp.kernels import (
     views,
 )
 from fastmlp.kernels._jit import call_worker, standalone
+from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.sweep import Tables, Update, run_sweep
 from fastmlp.workspace import (
     NO_SLICES,
@@ -114,7 +115,7 @@ weigh_losses = standalone(network.weigh_losses)
 scale_rows = standalone(network.scale_rows)
 add_penalties = standalone(network.add_penalties)
 scale = standalone(epoch.scale)
-sum_in_order = standalone(epoch.sum_in_order)
+interleaved_sum = standalone(epoch.interleaved_sum)
 euclidean_norm = standalone(epoch.euclidean_norm)
 
 
@@ -181,6 +182,12 @@ def task_place(theta, state, gradient, layout, plan, own, task):
 def scratch_views(work, plan, part, offset, size):
     piece = views.part_scratch(work, plan, part, offset, size)
     return piece.copy(), views.product_scratch(work, plan, part).copy()
+
+
+@standalone
+def table_views(tables, which, n_columns):
+    whole, column = views.table(tables, which, n_columns), views.column(tables, which)
+    return whole.copy(), column.copy(), simd.reals(tables, tables[2 * which], whole.shape[0]).copy()
 
 
 @standalone
@@ -1585,7 +1592,7 @@ def test_parts_multiply_their_slices(way, by_order, n_parts, dtype, monkeypatch)
                 3,
                 part,
                 n_parts,
-                workspace.sync,
+                np.zeros(SYNC_SIZE, np.int64),
                 True,
             )
             new = np.isfinite(products[:, : 3 * n_out]).all(axis=1) & ~written
@@ -1872,6 +1879,31 @@ def test_terms_add_up_in_order(n_groups, accumulate, dtype):
     assert_array_equal(gradient, start)
 
 
+def test_views_of_tables_are_what_was_put_into_them():
+    sizes, hyper = (20, 300, 5), [0.5, -1.0, 3e-300]
+    workspace = Workspace(sizes, np.float32, rows=50, n_parts=3, n_target=1)
+    chunks = chunk_table(120, 50, 50)
+    layout, constants = numbered(2, codes.LAYOUT_COLUMNS, np.int64), np.ones(5, np.float32)
+    tables, _ = Tables(workspace, chunks, layout, constants, np.array(hyper)).kept
+    parts = {
+        codes.PLAN: workspace.plan,
+        codes.LAYOUT: layout,
+        codes.CHUNKS: chunks,
+        codes.TASKS: workspace.alone[0],
+        codes.TEAM_TASKS: workspace.team[0],
+        codes.TEAM_BOUNDS: workspace.team[1],
+        codes.REALS: np.array([0.0, *hyper]).view(np.int64),
+    }
+    for which, part in parts.items():
+        n_columns = part.shape[1] if part.ndim == 2 else 1
+        whole, column, numbers = table_views(tables, which, n_columns)
+        assert_array_equal(whole, reference.table(parts, which, n_columns))
+        if n_columns == 1:
+            assert_array_equal(column, reference.column(parts, which))
+            assert_array_equal(numbers, reference.reals(part, 0, len(part)))
+    assert_array_equal(numbers, [0.0, *hyper])
+
+
 def test_views_of_the_workspace_equal_their_twins():
     layout = np.zeros((2, codes.LAYOUT_COLUMNS), np.int64)
     layout[:, codes.N_IN], layout[:, codes.N_OUT] = (3, 4), (4, 2)
@@ -1940,7 +1972,7 @@ def test_sums_over_vectors_equal_their_twins(n, dtype):
     eps = np.finfo(np.float64).eps
     assert_allclose(euclidean_norm(x), reference.euclidean_norm(x), rtol=n * eps)
     bound = n * eps * np.abs(x).sum(dtype=np.float64)
-    assert_allclose(sum_in_order(x), reference.sum_in_order(x), rtol=0, atol=bound)
+    assert_allclose(interleaved_sum(x), reference.interleaved_sum(x), rtol=0, atol=bound)
     expected = reference.scale(x, 1 / 3).astype(dtype)
     scale(x, 1 / 3)
     assert_allclose(x, expected, rtol=2 * np.finfo(dtype).eps)
@@ -2088,17 +2120,16 @@ class Case:
         weights = np.empty(0)
         if self.weights is not None:
             weights = reference.relative_weights(self.weights, n_rows)
-        samples = [self.X.ravel(), target.ravel(), weights.astype(dtype)]
-        for sample in samples:
-            sample.flags.writeable = False
+        samples = self.X, target.ravel(), weights.astype(dtype)
         theta = reference.pack(self.layers).astype(dtype)
         result = np.full_like(theta, np.nan)
         tables = Tables(workspace, chunks, self.layout, self.constants, hyper_vector(hyper))
         update = Update(np.zeros(3 * theta.size, dtype), np.full(len(chunks), rate), clip_norm)
         order = order if gather else np.empty(0, np.int64)
-        run_sweep(tables, n_parts > 1, len(chunks), mode, theta, samples, result, order, update)
-        finite = tables.cursor[codes.OUTCOME] == codes.FINISHED
-        return finite, tables.totals[0], theta, result
+        total, _ = run_sweep(
+            tables, n_parts > 1, len(chunks), mode, theta, samples, result, order, update
+        )
+        return not np.isnan(total), total, theta, result
 
     def predict(self, X, *, theta=None, kernel=predict.predict.serial, n_parts=1):
         """Whether all pre-activations were finite; the outputs."""

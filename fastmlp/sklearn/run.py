@@ -203,7 +203,7 @@ class Run:
         if isinstance(objective, SparseObjective):
             outputs = objective.outputs()
         else:
-            X = objective.samples[0].reshape(objective.n_rows, -1)
+            X, *_ = objective.samples
             outputs = self.net.predict(X, n_threads=self._estimator.n_threads)
         if self._scaling is not None:
             outputs = self._scaling.restore_targets(outputs)

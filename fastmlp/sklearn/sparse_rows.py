@@ -3,10 +3,10 @@
 import numpy as np
 
 from fastmlp.kernels import codes
-from fastmlp.losses import as_targets, check_loss, check_values
-from fastmlp.objective import NormalEquations, Objective, as_vector, evaluate
+from fastmlp.losses import CHECKED, check_loss, check_values, choose_targets
+from fastmlp.objective import NormalEquations, Objective, evaluate
 from fastmlp.sweep import Problem, Sweep
-from fastmlp.validation import as_weights, check_finite, read_only
+from fastmlp.validation import as_array, as_real, as_weights, check_finite
 
 # Bytes of a dense block: enough for a call of the kernel to be long, little beside what is sparse.
 BLOCK_BYTES = 1 << 23
@@ -51,8 +51,7 @@ class SparseSamples:
         if self._scaling is not None:
             X = self._scaling.transform(X)
         weights = self._weights[rows] if self._weights.size else self._weights
-        targets = np.ascontiguousarray(self._targets[rows])
-        return as_vector(np.ascontiguousarray(X)), as_vector(targets), read_only(weights)
+        return np.ascontiguousarray(X), self._targets[rows].ravel(), weights
 
     def slices(self):
         """Consecutive rows of a block each."""
@@ -89,12 +88,11 @@ class SparseObjective(Objective):
     def __init__(self, net, X, y, *, loss, sample_weight, l2, n_threads, scaling):
         name, code, parameter = check_loss(loss, net._activations[-1])
         n_rows, n_out = X.shape[0], net.layer_sizes[-1]
-        given, Y, by_index = as_targets(y, name, n_rows, n_out, net.dtype)
+        Y = as_array("y", y, net.dtype)
+        code, n_target = choose_targets(Y.shape, code, n_rows, n_out)
         check_finite("y", Y)
-        check_values(given, Y, by_index, name, n_out)
-        if by_index:
-            code = codes.FUSED_CROSS_ENTROPY_INDICES
-        n_target = 1 if Y.ndim == 1 else Y.shape[1]
+        if code in CHECKED:
+            check_values(as_real("y", y), Y, code, n_out)
         problem = Problem(n_rows, n_target, name, code, parameter, 0.0, l2, n_threads)
         weights = as_weights(sample_weight, n_rows, net.dtype)
         self._keep(net, problem, SparseSamples(X, Y, weights, net.dtype, scaling))
@@ -114,10 +112,7 @@ class SparseObjective(Objective):
     def outputs(self):
         """Outputs of the network as it is, (n, n_outputs)."""
         net = self.net
-        parts = [
-            net.predict(self.samples.take(rows)[0].reshape(rows.stop - rows.start, -1))
-            for rows in self.samples.slices()
-        ]
+        parts = [net.predict(self.samples.take(rows)[0]) for rows in self.samples.slices()]
         return np.concatenate(parts)
 
 
