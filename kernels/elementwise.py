@@ -1,4 +1,4 @@
-"""Scalar exponentials that LLVM turns into SIMD code: exp, tanh, sigmoid, softplus, normal_cdf...
+"""Scalar functions that LLVM turns into SIMD code: exp, log, tanh, sigmoid, softplus, normal_cdf...
 
 libm's functions are opaque calls, which keep a loop scalar at about 10 ns an element. Those here
 are straight-line polynomials with selects instead of branches, so that
@@ -84,6 +84,40 @@ def _lower_pow2(context, builder, sig, args):
     shifted = builder.fadd(args[0], ir.Constant(kind, 1.5 * 2.0**mantissa + bias))
     bits = builder.bitcast(shifted, ir.IntType(sig.return_type.bitwidth))
     return builder.bitcast(builder.shl(bits, ir.Constant(bits.type, mantissa)), kind)
+
+
+def _exponent(x):
+    """Return the integral n, in the type of `x`, with x / 2**n in [2/3, 4/3), for a normal x > 0.
+
+    What it is for any other `x` does not matter.
+    """
+    if not np.isfinite(x):
+        return type(x)(0)
+    mantissa, n = np.frexp(x)
+    return type(x)(n if mantissa >= type(x)(2 / 3) else n - 1)
+
+
+@type_callable(_exponent)
+def _type_exponent(context):
+    def typer(x):
+        return x if x in FLOATS else None
+
+    return typer
+
+
+@lower_builtin(_exponent, types.Float)
+def _lower_exponent(context, builder, sig, args):
+    # The reverse of `pow2`: exponents are what the bits of x and of 2/3 are apart, without their
+    # mantissas, and the lowest bits of 1.5 * 2**m are an integer.
+    is_float32 = sig.return_type == types.float32
+    mantissa, least = (23, float(np.float32(2 / 3))) if is_float32 else (52, 2 / 3)
+    kind, number = args[0].type, ir.IntType(sig.return_type.bitwidth)
+    rounder = ir.Constant(kind, 1.5 * 2.0**mantissa)
+    x, first, zero = (
+        builder.bitcast(value, number) for value in (args[0], ir.Constant(kind, least), rounder)
+    )
+    n = builder.ashr(builder.sub(x, first), ir.Constant(number, mantissa))
+    return builder.fsub(builder.bitcast(builder.add(n, zero), kind), rounder)
 
 
 def _typed(x, pair):
@@ -320,6 +354,15 @@ def _expm1_in_range(x):
 
 
 @scalar
+def _log1p(d):
+    """Return log(1 + d) for -1/2 <= d <= 1."""
+    # 2 atanh(s) with s = d / (2 + d), arranged so that d comes in unrounded.
+    s = d / (_typed(d, TWO) + d)
+    square = s * s
+    return fma(-s, fma(-square, _polynomial(square, ATANH_TAIL), d), d)
+
+
+@scalar
 def _at_most(x, limit):
     """Return min(x, limit), or NaN for NaN."""
     return limit if x > limit else x
@@ -419,11 +462,18 @@ def softplus(x):
     Within 2 ulp; the largest error found is 1.76.
     """
     decay = _exp_in_range(_at_least(-abs(x), _typed(x, EXP_MIN)))
-    # log(1 + d) = 2 atanh(s) with s = d / (2 + d), arranged so that d comes in unrounded.
-    s = decay / (_typed(x, TWO) + decay)
-    square = s * s
-    log1p = fma(-s, fma(-square, _polynomial(square, ATANH_TAIL), decay), decay)
-    return _at_least(x, _typed(x, ZERO)) + log1p
+    return _at_least(x, _typed(x, ZERO)) + _log1p(decay)
+
+
+@scalar
+def log(x):
+    """Return the natural logarithm of a number from 1 to 2**126.
+
+    Within 2 ulp; the largest error found is 1.19.
+    """
+    n = _exponent(x)
+    rest = _log1p(x * pow2(-n) - _typed(x, ONE))
+    return fma(n, _typed(x, LN2_HIGH), fma(n, _typed(x, LN2_LOW), rest))
 
 
 @scalar

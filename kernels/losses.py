@@ -12,7 +12,7 @@ from numba import from_dtype, types
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop, worker
-from fastmlp.kernels.elementwise import exp, sigmoid, softplus
+from fastmlp.kernels.elementwise import exp, log, sigmoid, softplus
 from fastmlp.kernels.simd import matrix, vector
 
 # Losses that are compiled with the passes; the rest is a worker, called by address.
@@ -79,12 +79,13 @@ def loss_elementwise(code, parameter, output, target, gradient, terms):
 
 
 @loop
-def loss_cross_entropy(logits, target, by_index, gradient, losses):
+def loss_cross_entropy(logits, target, by_index, gradient, totals, losses):
     """Cross-entropy of the softmax of the rows of `logits`.
 
     `target` holds a class index in its one column if `by_index`, else probabilities. Overwrites
     `gradient`, a matrix like `logits`, by p - t, and the vector `losses`; the logarithm of
-    the sum of exponentials is taken from the largest logit up.
+    the sum of exponentials is taken from the largest logit up. May destroy `totals`, a vector of as
+    many elements as there are rows, or more.
     """
     rows = target.shape[0]
     n_classes = logits.shape[1]
@@ -113,7 +114,8 @@ def loss_cross_entropy(logits, target, by_index, gradient, losses):
             mass = target[i, 0]
             for j in range(1, n_classes):
                 mass += target[i, j]
-        losses[i] = mass * np.log(total) - losses[i]
+            losses[i] = mass * log(total) - losses[i]
+        totals[i] = total
         scale = mass / total
         for j in range(n_classes):
             gradient[i, j] *= scale
@@ -122,6 +124,9 @@ def loss_cross_entropy(logits, target, by_index, gradient, losses):
         else:
             for j in range(n_classes):
                 gradient[i, j] -= target[i, j]
+    if by_index:
+        for i in range(rows):
+            losses[i] = log(totals[i]) - losses[i]
 
 
 @loop
@@ -144,7 +149,7 @@ def block_losses(code, rare_at, parameter, output, target, gradient, terms, loss
     rows, n_out = output.shape
     if code == codes.FUSED_CROSS_ENTROPY_INDICES or code == codes.FUSED_CROSS_ENTROPY:
         by_index = code == codes.FUSED_CROSS_ENTROPY_INDICES
-        loss_cross_entropy(output, target, by_index, gradient, losses)
+        loss_cross_entropy(output, target, by_index, gradient, terms, losses)
         return
     size = rows * n_out
     y, t, g = vector(output, 0, size), vector(target, 0, size), vector(gradient, 0, size)

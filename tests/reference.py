@@ -38,6 +38,7 @@ layer_activation = name_and_parameter
 
 exp = np.exp
 expm1 = np.expm1
+log = np.log
 tanh = np.tanh
 
 

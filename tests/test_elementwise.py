@@ -30,6 +30,7 @@ BOUNDS = {
     "tanh": 2,
     "sigmoid": 2,
     "softplus": 2,
+    "log": 2,
     "normal_pdf": 2,
     "normal_cdf": 3,
 }
@@ -65,6 +66,7 @@ ORACLES = {
     "tanh": np.tanh,
     "sigmoid": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
     "softplus": lambda x: np.logaddexp(x, 0),
+    "log": np.log,
     "normal_pdf": lambda x: np.exp(-x * x / 2) / np.sqrt(2 * np.pi),
     "normal_cdf": special.ndtr,
 }
@@ -80,6 +82,8 @@ SPANS = {
     ("sigmoid", np.float64): (-747, 40),
     ("softplus", np.float32): (-105, 105),
     ("softplus", np.float64): (-747, 747),
+    ("log", np.float32): (1, 2.0**126),
+    ("log", np.float64): (1, 2.0**126),
     ("normal_pdf", np.float32): (-15, 15),
     ("normal_pdf", np.float64): (-39, 39),
     ("normal_cdf", np.float32): (-15, 7),
@@ -97,6 +101,7 @@ def arguments(name, dtype, count):
             np.linspace(low, high, count),
             np.linspace(-2, 2, count),
             2 * rng.standard_normal(count),
+            2.0 ** rng.uniform(0, 126, count),
             magnitudes * rng.choice([-1, 1], count),
         ]
     )
@@ -159,15 +164,18 @@ LIMITS = {
 }
 
 
+every_limited = pytest.mark.parametrize("name", LIMITS)
+
+
 @both_dtypes
-@every_function
+@every_limited
 def test_limits_are_exact(name, dtype):
     x = np.array(list(LIMITS[name]), dtype)
     np.testing.assert_array_equal(evaluate(name, x), np.array(list(LIMITS[name].values()), dtype))
 
 
 @both_dtypes
-@every_function
+@every_limited
 def test_the_largest_finite_arguments_are_at_the_limits_too(name, dtype):
     largest = np.finfo(dtype).max
     expected = [LIMITS[name][-INF], LIMITS[name][INF]]
@@ -269,6 +277,26 @@ def test_pow2_is_exact_over_all_normal_powers(dtype):
     result = np.empty(n.size, dtype)
     loop_over(elementwise.pow2)(n.astype(dtype), result)
     np.testing.assert_array_equal(result, np.ldexp(dtype(1), n))
+
+
+@both_dtypes
+def test_log_of_powers_of_two_is_the_power(dtype):
+    n = np.arange(127).astype(dtype)
+    ln_2 = np.log(dtype(2))
+    # One rounding of ln 2, and two of the sum.
+    expected, eps = n * np.float64(ln_2), np.finfo(dtype).eps
+    np.testing.assert_allclose(evaluate("log", np.exp2(n)), expected, rtol=2 * eps, atol=0)
+
+
+@both_dtypes
+def test_exponents_are_those_of_numbers_about_one(dtype):
+    least, most = dtype(2 / 3), np.nextafter(dtype(4 / 3), dtype(0))
+    powers = np.arange(-100, 100)
+    for mantissa in (least, dtype(1), most):
+        x = np.ldexp(mantissa, powers)
+        result = np.empty_like(x)
+        loop_over(elementwise._exponent)(x, result)
+        np.testing.assert_array_equal(result, powers)
 
 
 @needs_jit

@@ -555,7 +555,8 @@ def run_cross_entropy(logits, target):
     gradient = np.full((rows, n_classes), np.nan, logits.dtype)
     sample_losses = np.full(rows, np.nan, logits.dtype)
     columns = target.astype(logits.dtype).reshape(rows, -1)
-    loss_cross_entropy(logits, columns, by_index, gradient, sample_losses)
+    totals = np.full(rows, np.nan, logits.dtype)
+    loss_cross_entropy(logits, columns, by_index, gradient, totals, sample_losses)
     return sample_losses, gradient
 
 
@@ -2575,7 +2576,7 @@ def calls(dtype):
         activations.softmax_backward_rows: (matrix, matrix),
         losses.squared_error: (x, x, x, x),
         losses.loss_elementwise: (codes.HUBER, number, x, x, x, x),
-        losses.loss_cross_entropy: (matrix, matrix, False, matrix, x),
+        losses.loss_cross_entropy: (matrix, matrix, False, matrix, x, x),
         losses.row_sums: (matrix, x),
         gemm.multiply: (matrix, 0, 0, matrix, 0, 0, *from_row, matrix, 0, 0, 1, 1, 1, scratch),
         gemm.pack_block: (matrix, 0, 0, 4, matrix),
