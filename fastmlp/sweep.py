@@ -119,7 +119,7 @@ class Tables:
             if mode == codes.EVALUATE and workspace.narrow and not is_small:
                 is_small = small.is_at_hand(dtype)
             address = small.small_part_address if is_small else epoch.sweep_part_address
-            kernel = functools.partial(epoch.exact_sweep(dtype, False), address(dtype), False)
+            kernel = functools.partial(epoch.exact_sweep(dtype, False), address(dtype))
             self._alone[mode] = kernel
         return kernel
 
@@ -295,7 +295,7 @@ class Sweep:
     def _prepare(self, mode):
         """The compiled loop, with all arguments that evaluations in one call have in common."""
         tables = self._tables
-        common = True, mode, self._n_chunks, _AS_THEY_LIE, *self._no_update, *tables.kept
+        common = True, False, mode, self._n_chunks, _AS_THEY_LIE, *self._no_update, *tables.kept
         self._at_once[mode] = functools.partial(tables.alone(mode), *common)
         return self._at_once[mode]
 
@@ -370,7 +370,7 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
     (float, bool)
         Those of `epoch.sweep`.
     """
-    arguments = False, mode, stop, order, *update, *tables.kept, theta, *samples, result
+    arguments = mode, stop, order, *update, *tables.kept, theta, *samples, result
     if as_team:
         cursor = tables.cursor
         cursor[codes.OUTCOME] = codes.NOT_STARTED
@@ -378,9 +378,9 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
             if entered:
                 tables.sync[:] = 0
                 kernel = epoch.exact_sweep(theta.dtype, True)
-                outcome = kernel(epoch.sweep_part_address(theta.dtype), True, *arguments)
+                outcome = kernel(epoch.sweep_part_address(theta.dtype), False, True, *arguments)
         if cursor[codes.OUTCOME] != codes.NOT_STARTED:
             return outcome
         if entered:
             no_teams()
-    return tables.alone(mode)(*arguments)
+    return tables.alone(mode)(False, False, *arguments)

@@ -69,6 +69,7 @@ def warmup(dtypes=("float32",)) -> Path | None:
                 if result.status is Status.INTERRUPTED:
                     raise KeyboardInterrupt
             net.predict(X, n_threads=n_threads)
+            net.loss(X, y, n_threads=n_threads)
             net.loss_and_grad(X, y, n_threads=n_threads)
     # Solvers' own kernels are for float64 whatever the network.
     for optimizer in ("bfgs", "lbfgs", LBFGS(bounds=(1.0, 2.0))):

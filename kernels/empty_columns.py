@@ -312,12 +312,11 @@ def spread_part(gradient, k0, k1, runs):
 def addresses(dtype):
     """Addresses of the workers for networks of `dtype`, compiled or loaded on first use."""
     number, index = from_dtype(np.dtype(dtype)), types.int64
-    sample, order = types.Array(number, 1, "C", readonly=True), types.Array(index, 1, "C")
     numbers, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    rows = order, index, index
+    rows = types.Array(index, 1, "C"), index, index
     return (
         columns_part.address(
-            index, sample, *[index] * 4, *rows, numbers, index, index, numbers, numbers
+            index, numbers, *[index] * 4, *rows, numbers, index, index, numbers, numbers
         ),
         pack_part.address(table, numbers, index, table),
         spread_part.address(table, index, index, numbers),

@@ -20,55 +20,48 @@ from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_task
 from fastmlp.kernels.penalties import sum_of_squares
-from fastmlp.kernels.simd import reals, vector
+from fastmlp.kernels.simd import vector
 from fastmlp.kernels.slices import move_own, publish, take_own
 from fastmlp.kernels.team import barrier, roll_call
 from fastmlp.kernels.updates import update_coefficients
-from fastmlp.kernels.views import column, part_scratch, table
+from fastmlp.kernels.views import (
+    column,
+    part_scratch,
+    read_only_tables,
+    table,
+    total_and_hyper,
+)
 
 
 @worker
 def sweep_part(
     part,
+    as_team,
     mode,
     stop,
+    order,
+    state,
+    learning_rates,
+    clip_norm,
+    tables,
+    work,
     theta,
     X,
     Y,
     weights,
     result,
-    order,
-    state,
-    learning_rates,
-    clip_norm,
-    sync,
-    chunks,
-    tasks,
-    bounds,
-    layout,
-    plan,
-    constants,
-    hyper,
-    cursor,
-    totals,
-    work,
 ):
-    """Process chunks ``cursor[0] : stop`` of the table as one `part` of a team.
+    """Process chunks from the cursor on, up to `stop`, as one `part` of a team.
 
     Parameters
     ----------
     part : int
+    as_team : bool
+        Whether the team's tasks and bounds hold, not those of a thread alone.
     mode : int
         ``codes.EVALUATE``, ``DIFFERENTIATE``, ``UPDATE`` or ``UPDATE_CLIPPED``.
     stop : int
         Return before this chunk.
-    theta : (n_params,)
-        Read; overwritten by the updates.
-    X, Y, weights : (n * n_in,), (n * n_target,), (n,) or (0,)
-        Samples, read. `weights` have mean 1.
-    result : (n_params,) or (0,)
-        The gradient, summed over the chunks of each mini-batch, except by ``UPDATE`` of
-        one-chunk mini-batches, which leave it alone; not touched by ``EVALUATE``.
     order : (n_rows,) int64
         The epoch's rows of X, read if the plan says gather; chunks count along it.
     state : (n_slots * n_params,)
@@ -77,23 +70,29 @@ def sweep_part(
         One for each mini-batch of the table.
     clip_norm : float
         Largest norm of a gradient that is applied, with ``UPDATE_CLIPPED``.
-    sync : (team.SYNC_SIZE,) int64
-        The team's counters, zero at first.
-    chunks : (n_chunks, codes.CHUNK_COLUMNS) int64
-    tasks, bounds : (n_tasks, codes.TASK_COLUMNS), (n_parts + 1,) int64
-        Part p owns tasks ``bounds[p] : bounds[p + 1]``.
-    layout, plan, constants, hyper
-        See `codes`.
-    cursor : (codes.CURSOR_SIZE,) int64
-        Next chunk, next mini-batch of the table, updates done in the whole fit: advanced by
-        part 0. The outcome, overwritten: `codes.NOT_STARTED` leaves all as it was.
-    totals : (1,) float64
-        Sum of the weighted losses of all chunks so far, accumulated.
+    tables : int64
+        See `codes`. The counters of ``SYNC`` are zero at first. The cursor is advanced and its
+        outcome overwritten by part 0: `codes.NOT_STARTED` leaves all as it was. The sum of the
+        losses is added to.
     work
-        The workspace; may be destroyed.
+        The workspace; may be destroyed, but for the constants.
+    theta : (n_params,)
+        Read; overwritten by the updates.
+    X, Y, weights : (n, n_in), (n * n_target,), (n,) or (0,)
+        Samples, read. `weights` have mean 1.
+    result : (n_params,) or (0,)
+        The gradient, summed over the chunks of each mini-batch, except by ``UPDATE`` of
+        one-chunk mini-batches, which leave it alone; not touched by ``EVALUATE``.
 
     A chunk whose loss is not finite ends the sweep before its update, with the cursor on it.
     """
+    X = vector(X, 0, X.size)
+    sync, cursor = column(tables, codes.SYNC), column(tables, codes.CURSOR)
+    chunks = table(tables, codes.CHUNKS, codes.CHUNK_COLUMNS)
+    tasks = table(tables, codes.TEAM_TASKS if as_team else codes.TASKS, codes.TASK_COLUMNS)
+    bounds = column(tables, codes.TEAM_BOUNDS if as_team else codes.BOUNDS)
+    plan, layout, constants = read_only_tables(tables, work)
+    total, hyper = total_and_hyper(tables)
     n_parts = bounds.size - 1
     # Part 0 advances the cursor while others still look: each keeps count for itself.
     c = cursor[0]
@@ -198,7 +197,7 @@ def sweep_part(
             batch += 1
             t += 1
         if part == 0:
-            totals[0] += loss
+            total[0] += loss
     if plan[codes.SLICED_LAYER] and mode >= codes.UPDATE:
         move_own(theta, state, n_slots, layout, plan, own, part, n_parts, True)
     if part == 0:
@@ -250,53 +249,39 @@ def sweep_part_address(dtype):
 @functools.cache
 def exact_sweep(dtype, is_parallel):
     """`sweep.serial` or `sweep.parallel` for networks of `dtype`; see `Twin.exactly`."""
-    number = from_dtype(np.dtype(dtype))
-    index, real, flag = types.int64, types.float64, types.boolean
-    numbers, indices = types.Array(number, 1, "C"), types.Array(index, 1, "C")
-    rows, rates = types.Array(number, 2, "C"), types.Array(real, 1, "C")
-    switches = index, flag, flag, index, index
-    of_update = indices, numbers, rates, real
-    data = numbers, rows, numbers, numbers, numbers
-    return sweep.exactly(*switches, *of_update, indices, numbers, *data, is_parallel=is_parallel)
+    return sweep.exactly(
+        types.int64, types.boolean, *argument_types(dtype), is_parallel=is_parallel
+    )
 
 
 def argument_types(dtype):
-    """Numba's types of the arguments of the loop's workers, but for the part."""
+    """Numba's types of the arguments that the loop's workers and `sweep` share."""
     number = from_dtype(np.dtype(dtype))
     index, real = types.int64, types.float64
     numbers, indices = types.Array(number, 1, "C"), types.Array(index, 1, "C")
-    reals, table = types.Array(real, 1, "C"), types.Array(index, 2, "C")
     return (
+        types.boolean,  # as_team
         index,  # mode
         index,  # stop
+        indices,  # order
+        numbers,  # state
+        types.Array(real, 1, "C"),  # learning_rates
+        real,  # clip_norm
+        indices,  # tables
+        numbers,  # work
         numbers,  # theta
-        numbers,  # X
+        types.Array(number, 2, "C"),  # X
         numbers,  # Y
         numbers,  # weights
         numbers,  # result
-        indices,  # order
-        numbers,  # state
-        reals,  # learning_rates
-        real,  # clip_norm
-        indices,  # sync
-        table,  # chunks
-        table,  # tasks
-        indices,  # bounds
-        table,  # layout
-        indices,  # plan
-        numbers,  # constants
-        reals,  # hyper
-        indices,  # cursor
-        reals,  # totals
-        numbers,  # work
     )
 
 
 @entry
 def sweep(
     sweep_part_at,
-    as_team,
     anew,
+    as_team,
     mode,
     stop,
     order,
@@ -313,19 +298,8 @@ def sweep(
 ):
     """Run the worker at `sweep_part_at` as a team, or alone.
 
-    Parameters
-    ----------
-    sweep_part_at : int
-        Address of `sweep_part`, or of what takes its place.
-    as_team : bool
-        Whether the team's tasks and bounds hold; the serial kernel must be given False.
-    anew : bool
-        Whether to begin with the first chunk and without losses, not where the cursor is.
-    tables : int64
-        See `codes`.
-    X : (n, n_in)
-    mode, stop, order, state, learning_rates, clip_norm, work, theta, Y, weights, result
-        See `sweep_part`. The last are those that a caller changes most often.
+    The serial kernel must not be called `as_team`. If `anew`, the sweep begins with the first chunk
+    and without losses, not where the cursor is. The other arguments are those of `sweep_part`.
 
     Returns
     -------
@@ -334,42 +308,32 @@ def sweep(
         thread; and whether all of theta, and of the gradient by ``DIFFERENTIATE``, is finite.
     """
     cursor = column(tables, codes.CURSOR)
-    totals = reals(tables, tables[2 * codes.REALS], 1)
-    n_layers = tables[2 * codes.LAYOUT + 1]
-    plan = column(tables, codes.PLAN)
-    bounds = column(tables, codes.TEAM_BOUNDS if as_team else codes.BOUNDS)
+    total, _ = total_and_hyper(tables)
     if anew:
         cursor[codes.CHUNK] = 0
         cursor[codes.MINI_BATCH] = 0
-        totals[0] = 0.0
+        total[0] = 0.0
+    bounds = column(tables, codes.TEAM_BOUNDS if as_team else codes.BOUNDS)
     for part in prange(bounds.size - 1):
         before = flush_denormals()
         call_worker(
             sweep_part_at,
             part,
+            as_team,
             mode,
             stop,
-            theta,
-            vector(X, 0, X.size),
-            Y,
-            weights,
-            result,
             order,
             state,
             learning_rates,
             clip_norm,
-            column(tables, codes.SYNC),
-            table(tables, codes.CHUNKS, codes.CHUNK_COLUMNS),
-            table(tables, codes.TEAM_TASKS if as_team else codes.TASKS, codes.TASK_COLUMNS),
-            bounds,
-            table(tables, codes.LAYOUT, codes.LAYOUT_COLUMNS),
-            plan,
-            vector(work, plan[codes.CONSTANTS], codes.ACTIVATION_PARAMETERS + n_layers),
-            reals(tables, tables[2 * codes.REALS] + 1, tables[2 * codes.REALS + 1] - 1),
-            cursor,
-            totals,
+            tables,
             work,
+            theta,
+            X,
+            Y,
+            weights,
+            result,
         )
         restore_denormals(before)
     finite = all_finite(theta) and (mode != codes.DIFFERENTIATE or all_finite(result))
-    return (totals[0] if cursor[codes.OUTCOME] == codes.FINISHED else np.nan), finite
+    return (total[0] if cursor[codes.OUTCOME] == codes.FINISHED else np.nan), finite

@@ -44,7 +44,16 @@ from fastmlp.kernels.simd import (
     vector,
 )
 from fastmlp.kernels.updates import update_coefficients
-from fastmlp.kernels.views import layer_activation, layer_rows, layer_weights, part_scratch
+from fastmlp.kernels.views import (
+    column,
+    layer_activation,
+    layer_rows,
+    layer_weights,
+    part_scratch,
+    read_only_tables,
+    table,
+    total_and_hyper,
+)
 
 # Rows of a mini-batch up to which tiles are called as they come. With more, it pays to look for a
 # better shape, as `multiply` does.
@@ -57,34 +66,31 @@ COLUMN_WEIGHTS = 256
 @worker
 def small_part(
     part,
+    as_team,
     mode,
     stop,
+    order,
+    state,
+    learning_rates,
+    clip_norm,
+    tables,
+    work,
     theta,
     X,
     Y,
     weights,
     result,
-    order,
-    state,
-    learning_rates,
-    clip_norm,
-    sync,
-    chunks,
-    tasks,
-    bounds,
-    layout,
-    plan,
-    constants,
-    hyper,
-    cursor,
-    totals,
-    work,
 ):
     """Do `epoch.sweep_part` alone, where the plan has no slices.
 
     But by ``EVALUATE``, mini-batches are one chunk and one block each, there are no groups, and
     the place of a task's gradient has room for that of all layers.
     """
+    X = vector(X, 0, X.size)
+    cursor = column(tables, codes.CURSOR)
+    chunks = table(tables, codes.CHUNKS, codes.CHUNK_COLUMNS)
+    plan, layout, constants = read_only_tables(tables, work)
+    total, hyper = total_and_hyper(tables)
     c = cursor[codes.CHUNK]
     batch = cursor[codes.MINI_BATCH]
     t = cursor[codes.UPDATES]
@@ -153,7 +159,7 @@ def small_part(
                 apply_update(theta, state, gradient, 0, plan, coefficients, 0)
             batch += 1
             t += 1
-        totals[0] += loss
+        total[0] += loss
         c += 1
     cursor[codes.CHUNK] = c
     cursor[codes.MINI_BATCH] = batch

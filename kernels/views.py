@@ -2,7 +2,7 @@
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline
-from fastmlp.kernels.simd import matrix, vector
+from fastmlp.kernels.simd import matrix, reals, vector
 
 
 @inline
@@ -15,6 +15,22 @@ def table(tables, which, n_columns):
 def column(tables, which):
     """View of one of a sweep's tables that has one column, as a vector."""
     return vector(tables, tables[2 * which], tables[2 * which + 1])
+
+
+@inline
+def read_only_tables(tables, work):
+    """Views of the plan, of the layout, and of the constants in the workspace."""
+    plan = column(tables, codes.PLAN)
+    layout = table(tables, codes.LAYOUT, codes.LAYOUT_COLUMNS)
+    size = codes.ACTIVATION_PARAMETERS + layout.shape[0]
+    return plan, layout, vector(work, plan[codes.CONSTANTS], size)
+
+
+@inline
+def total_and_hyper(tables):
+    """Views of the sum of the losses (1,), and of the optimizer's hyperparameters."""
+    start, size = tables[2 * codes.REALS], tables[2 * codes.REALS + 1]
+    return reals(tables, start, 1), reals(tables, start + 1, size - 1)
 
 
 @inline

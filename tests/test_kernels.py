@@ -191,6 +191,13 @@ def table_views(tables, which, n_columns):
 
 
 @standalone
+def kept_views(tables, work):
+    plan, layout, constants = views.read_only_tables(tables, work)
+    total, hyper = views.total_and_hyper(tables)
+    return (plan.copy(), layout.copy(), constants.copy()), (total.copy(), hyper.copy())
+
+
+@standalone
 def layer_views(X, work, plan, layout, layer, start, first, rows):
     below = views.input_rows(X, work, plan, layout, start, first, rows)
     outputs = views.layer_rows(work, codes.OUTPUT, plan, layout, layer, first, rows)
@@ -1884,8 +1891,8 @@ def test_views_of_tables_are_what_was_put_into_them():
     sizes, hyper = (20, 300, 5), [0.5, -1.0, 3e-300]
     workspace = Workspace(sizes, np.float32, rows=50, n_parts=3, n_target=1)
     chunks = chunk_table(120, 50, 50)
-    layout, constants = numbered(2, codes.LAYOUT_COLUMNS, np.int64), np.ones(5, np.float32)
-    tables, _ = Tables(workspace, chunks, layout, constants, np.array(hyper)).kept
+    layout, constants = numbered(2, codes.LAYOUT_COLUMNS, np.int64), np.arange(5, dtype=np.float32)
+    tables, work = Tables(workspace, chunks, layout, constants, np.array(hyper)).kept
     parts = {
         codes.PLAN: workspace.plan,
         codes.LAYOUT: layout,
@@ -1902,7 +1909,12 @@ def test_views_of_tables_are_what_was_put_into_them():
         if n_columns == 1:
             assert_array_equal(column, reference.column(parts, which))
             assert_array_equal(numbers, reference.reals(part, 0, len(part)))
-    assert_array_equal(numbers, [0.0, *hyper])
+    kept, numbers = kept_views(tables, work)
+    expected = reference.read_only_tables(workspace.plan, layout, constants)
+    for part, values in zip(kept, expected, strict=True):
+        assert_array_equal(part, values)
+    for part, values in zip(numbers, reference.total_and_hyper([0.0], hyper), strict=True):
+        assert_array_equal(part, values)
 
 
 def test_views_of_the_workspace_equal_their_twins():
