@@ -351,14 +351,15 @@ def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):
     finite the search for a culprit starts; it finds none where finite numbers have overflowed.
     """
     theta, differentiates = net._theta, mode == codes.DIFFERENTIATE
-    settings = loss, sample_weight, l1, l2, n_threads
-    scan = _INTERPRETED or not differentiates
-    problem, samples = check_problem(net, X, y, *settings, scan, not _INTERPRETED)
+    scan, by_kernel = _INTERPRETED or not differentiates, not _INTERPRETED
+    problem, samples = check_problem(
+        net, X, y, loss, sample_weight, l1, l2, n_threads, scan, by_kernel
+    )
     gradient = np.empty(theta.size if differentiates else 0, theta.dtype)
     sweep = net._spare.take(net, problem)
     total = sweep.evaluate(mode, theta, samples, gradient)
     if differentiates and not (math.isfinite(total) and sweep.all_finite):
-        check_problem(net, X, y, *settings)
+        check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads)
     net._spare.put_back(sweep)
     return _objective(net, problem, theta, total, gradient)
 

@@ -1,4 +1,5 @@
-"""How much to do in one compiled call, and whether as a team: learned from the calls before."""
+"""How much to do in one compiled call, whether as a team, and what to compile for it: learned from
+the calls before."""
 
 # Seconds that one compiled call should take at most, so that Ctrl-C and limits are heeded soon.
 CALL_SECONDS = 0.1
@@ -58,7 +59,8 @@ class Pace:
     def next(self):
         """The way to go and how many floating-point operations to do."""
         if self._seconds_alone > 0:
-            return False, max(first_flops(), self._speeds[False] * self._seconds_alone)
+            seconds = min(self._seconds_alone, CALL_SECONDS)
+            return False, max(first_flops(), self._speeds[False] * seconds)
         for way in self._ways:
             if self._n_calls[way] < _FIRST_CALLS:
                 return way, first_flops()
@@ -95,3 +97,32 @@ class Pace:
         seconds = self._interval - self._seconds_since_trial
         self._seconds_since_trial = self._interval
         return int(max(0.0, seconds) * alone / flops)
+
+
+class Deferred:
+    """Code that only saves time: compiled once a process has spent some without it.
+
+    So what trains for less than the compiler would take is not kept waiting. Code that need not be
+    compiled, as it is in the disk cache, is used from the start. No bit of a result depends on it.
+
+    Parameters
+    ----------
+    seconds : float
+        How much to spend without it.
+    is_kept : callable
+        Takes a dtype; whether its code need not be compiled.
+    """
+
+    def __init__(self, seconds, is_kept):
+        self._seconds = seconds
+        self._is_kept = is_kept
+        self._spent = {}
+
+    def seconds_left(self, dtype):
+        """How much is still to be spent without it."""
+        left = self._seconds - self._spent.get(dtype, 0.0)
+        return 0.0 if left <= 0 or self._is_kept(dtype) else left
+
+    def spend(self, dtype, seconds):
+        """Take down what was spent without it."""
+        self._spent[dtype] = self._spent.get(dtype, 0.0) + seconds

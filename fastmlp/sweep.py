@@ -14,7 +14,7 @@ from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
-from fastmlp.pace import SECONDS_ALONE, Pace, first_flops
+from fastmlp.pace import SECONDS_ALONE, Deferred, Pace, first_flops
 from fastmlp.workspace import (
     Workspace,
     aligned_empty,
@@ -26,6 +26,10 @@ from fastmlp.workspace import (
 
 # Activations whose derivatives the forward pass keeps for the backward pass.
 KEPT_SLOPES = (codes.GELU, codes.SILU)
+
+# Seconds that compiling takes are not spent before as many were without it.
+TEAM = Deferred(0.5, epoch.is_team_kept)
+EMPTY_COLUMNS = Deferred(1.0, empty_columns.are_kept)
 
 # The order of rows that are not gathered.
 _AS_THEY_LIE = np.empty(0, np.int64)
@@ -64,8 +68,8 @@ class Tables:
 
     Attributes
     ----------
-    cursor, chunks : ndarray
-        How far the sweep has come, and its table of chunks; see there as well.
+    cursor, plan, chunks : ndarray
+        How far the sweep has come, its plan, and its table of chunks; see there as well.
     one_chunk : bool
         Whether all mini-batches are one chunk each.
     total : ndarray, (1,)
@@ -101,7 +105,9 @@ class Tables:
             start = head[2 * which]
             views[which] = tables[start : start + part.size].reshape(part.shape)
             views[which][:] = part
-        self.sync, self.cursor = views[codes.SYNC], views[codes.CURSOR]
+        self.sync, self.cursor, self.plan = (
+            views[which] for which in (codes.SYNC, codes.CURSOR, codes.PLAN)
+        )
         self.chunks, self.total = views[codes.CHUNKS], views[codes.REALS][:1].view(np.float64)
         start = workspace.plan[codes.CONSTANTS]
         workspace.buffer[start : start + constants.size] = constants
@@ -181,9 +187,7 @@ class Sweep:
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
         used = net._activation_codes[: -1 if fused else None]
         plan[[codes.RARE_FORWARD_AT, codes.RARE_BACKWARD_AT]] = rare_addresses(used, dtype)
-        if workspace.leaves_out:
-            places = [codes.COLUMNS_AT, codes.PACK_AT, codes.SPREAD_AT]
-            plan[places] = empty_columns.addresses(dtype)
+        self._may_leave_out = workspace.leaves_out
         hyper = np.zeros(len(codes.HYPERPARAMETERS))
         if optimizer is not None:
             plan[codes.OPTIMIZER] = optimizer.code
@@ -204,13 +208,18 @@ class Sweep:
         self._order = _AS_THEY_LIE
         self._at_once = {}
         self.total, self.all_finite = 0.0, True
-        # Who names a number of threads may count on them from the start.
-        seconds_alone = SECONDS_ALONE if problem.n_threads is None else 0.0
-        self._pace = Pace([True, False], seconds_alone) if n_parts > 1 else Pace([False])
-        # One call does a small sweep. Where it goes alone, no clock need be read; see `Pace`.
+        self._dtype = dtype
+        self._leave_out_if_due()
+        self._pace = Pace([False])
+        self._may_be_team = n_parts > 1
+        if self._may_be_team:
+            # Who names a number of threads may count on them from the start.
+            of_choice = max(SECONDS_ALONE, TEAM.seconds_left(dtype))
+            self._pace = Pace([True, False], of_choice if problem.n_threads is None else 0.0)
+        # One call does a small sweep.
         self._flops = self._n_chunks * self._chunk_flops
         self._is_small = self._flops <= first_flops()
-        self._calls_without_clock = np.inf if self._is_small and n_parts == 1 else 0
+        self._calls_without_clock = self._n_without_clock()
         # Memory that the sweep holds, but for what is small.
         self.n_bytes = workspace.buffer.nbytes + chunks.nbytes
         self.n_updates = int(chunks[:, codes.LAST].sum())
@@ -299,6 +308,19 @@ class Sweep:
         self._at_once[mode] = functools.partial(tables.alone(mode), *common)
         return self._at_once[mode]
 
+    def _n_without_clock(self):
+        """How many of the next calls go alone for sure, and so need no clock; see `Pace`."""
+        if self._may_leave_out or not self._is_small:
+            return 0
+        return self._pace.skip_to_trial(self._flops) if self._may_be_team else math.inf
+
+    def _leave_out_if_due(self):
+        """Have empty columns of X left out from now on, if the code for it is there or due."""
+        if self._may_leave_out and not EMPTY_COLUMNS.seconds_left(self._dtype):
+            places = [codes.COLUMNS_AT, codes.PACK_AT, codes.SPREAD_AT]
+            self._tables.plan[places] = empty_columns.addresses(self._dtype)
+            self._may_leave_out = False
+
     def _run(self, as_team, stop, arguments):
         self.total, self.all_finite = run_sweep(self._tables, as_team, stop, *arguments)
 
@@ -314,11 +336,15 @@ class Sweep:
         began = time.perf_counter()
         self._run(as_team, stop, arguments)
         seconds = time.perf_counter() - began
+        if self._may_be_team and not as_team:
+            TEAM.spend(self._dtype, seconds)
+        if self._may_leave_out:
+            EMPTY_COLUMNS.spend(self._dtype, seconds)
+            self._leave_out_if_due()
         done = int(cursor[codes.CHUNK]) - start
         if done:
             self._pace.learn(as_team, done * self._chunk_flops, seconds)
-            if self._is_small:
-                self._calls_without_clock = self._pace.skip_to_trial(self._flops)
+            self._calls_without_clock = self._n_without_clock()
 
 
 class SpareSweep:

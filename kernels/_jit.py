@@ -298,6 +298,16 @@ class Worker:
         """Whether the machine code for arguments of these Numba types is compiled or loaded."""
         return types in self._addresses
 
+    def is_kept(self, *types):
+        """Whether that machine code need not be compiled, as a process has done so before."""
+        return numba.config.DISABLE_JIT or self.has(*types) or _is_kept(self._dispatch(), types)
+
+    def _dispatch(self):
+        if self._dispatcher is None:
+            compiler = numba.njit(**FLAGS, pipeline_class=_WorkerCompiler)
+            self._dispatcher = _cached(compiler(self.py_func), "worker")
+        return self._dispatcher
+
     def address(self, *arguments):
         """Address of the machine code for arguments of these types.
 
@@ -310,12 +320,10 @@ class Worker:
         if types not in self._addresses:
             # One thread compiles; another dispatcher's code could be freed while it is in use.
             with global_compiler_lock:
-                if self._dispatcher is None:
-                    compiler = numba.njit(**FLAGS, pipeline_class=_WorkerCompiler)
-                    self._dispatcher = _cached(compiler(self.py_func), "worker")
+                dispatcher = self._dispatch()
                 with _no_garbage_collection():
-                    self._dispatcher.compile(types)
-                compiled = self._dispatcher.overloads[types]
+                    dispatcher.compile(types)
+                compiled = dispatcher.overloads[types]
                 name = compiled.fndesc.llvm_func_name
                 self._addresses[types] = compiled.library.get_pointer_to_function(name)
         return self._addresses[types]
@@ -386,6 +394,13 @@ def _cached(dispatcher, name):
     return dispatcher
 
 
+@functools.cache
+def _is_kept(dispatcher, types):
+    """Whether the cache had a dispatcher's code for these types when first asked, unread."""
+    cache = getattr(dispatcher, "_cache", None)
+    return isinstance(cache, _KernelCache) and cache.has(types, dispatcher.targetctx.codegen())
+
+
 class Twin:
     """One driver, compiled on first use as a serial and as a parallel kernel.
 
@@ -417,8 +432,16 @@ class Twin:
 
         Half of the time of a small call is Numba's asking each argument for its type.
         """
+        if numba.config.DISABLE_JIT:
+            return self.py_func
         kernel = self.parallel if is_parallel else self.serial
-        return self.py_func if numba.config.DISABLE_JIT else kernel.compile(types)
+        with _no_garbage_collection():
+            return kernel.compile(types)
+
+    def is_kept(self, *types, is_parallel=False):
+        """Whether a kernel for these types need not be compiled; see `Worker.is_kept`."""
+        kernel = self.parallel if is_parallel else self.serial
+        return numba.config.DISABLE_JIT or types in kernel.overloads or _is_kept(kernel, types)
 
     def n_compiled(self):
         """Number of specializations compiled or loaded so far, over both kernels."""
@@ -523,6 +546,13 @@ class _KernelCache(caching.FunctionCache):
         if found is None:
             self._announce()
         return found
+
+    def has(self, sig, codegen):
+        """Whether there is an entry for a signature, whatever state its file is in."""
+        try:
+            return self._index_key(sig, codegen) in self._cache_file._load_index()
+        except Exception:  # as in load_overload
+            return False
 
     def save_overload(self, sig, data):
         try:

@@ -311,13 +311,22 @@ def spread_part(gradient, k0, k1, runs):
 @functools.cache
 def addresses(dtype):
     """Addresses of the workers for networks of `dtype`, compiled or loaded on first use."""
+    return tuple(part.address(*arguments) for part, arguments in _workers(dtype))
+
+
+def are_kept(dtype):
+    """Whether none of the workers for networks of `dtype` need be compiled."""
+    return all(part.is_kept(*arguments) for part, arguments in _workers(dtype))
+
+
+def _workers(dtype):
+    """The workers, and Numba's types of their arguments."""
     number, index = from_dtype(np.dtype(dtype)), types.int64
     numbers, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     rows = types.Array(index, 1, "C"), index, index
+    sizes, marks = [index] * 4, (numbers, index, index)
     return (
-        columns_part.address(
-            index, numbers, *[index] * 4, *rows, numbers, index, index, numbers, numbers
-        ),
-        pack_part.address(table, numbers, index, table),
-        spread_part.address(table, index, index, numbers),
+        (columns_part, (index, numbers, *sizes, *rows, *marks, numbers, numbers)),
+        (pack_part, (table, numbers, index, table)),
+        (spread_part, (table, index, index, numbers)),
     )

@@ -254,6 +254,15 @@ def exact_sweep(dtype, is_parallel):
     )
 
 
+def is_team_kept(dtype):
+    """Whether `sweep.parallel` for networks of `dtype` need not be compiled."""
+    return sweep.is_kept(*_driver_types(dtype), is_parallel=True)
+
+
+def _driver_types(dtype):
+    return types.int64, types.boolean, *argument_types(dtype)
+
+
 def argument_types(dtype):
     """Numba's types of the arguments that the loop's workers and `sweep` share."""
     number = from_dtype(np.dtype(dtype))

@@ -1,8 +1,9 @@
 """Pace: whether a sweep goes on as a team of threads or alone. No test looks at a clock."""
 
+import numpy as np
 import pytest
 
-from fastmlp.pace import CALL_SECONDS, SECONDS_ALONE, Pace, first_flops
+from fastmlp.pace import CALL_SECONDS, SECONDS_ALONE, Deferred, Pace, first_flops
 
 TEAM, ALONE = True, False
 
@@ -110,3 +111,20 @@ def test_the_first_moments_go_alone_without_a_clock():
     pace.learn(ALONE, 1e6, 2e-5)
     assert 500 < pace.skip_to_trial(1e6) < 2000
     assert pace.next()[0] is TEAM
+
+
+def test_a_long_time_alone_is_cut_into_calls():
+    calls = follow(Pace([TEAM, ALONE], 5 * CALL_SECONDS), {TEAM: 1e12, ALONE: 1e10}, 1)
+    alone = [seconds for way, seconds in calls if way is ALONE]
+    assert max(alone) < 1.1 * CALL_SECONDS
+    assert sum(alone) > 5 * CALL_SECONDS
+
+
+def test_code_that_only_saves_time_waits_until_some_was_spent():
+    single, double = np.dtype("float32"), np.dtype("float64")
+    deferred = Deferred(1.0, lambda dtype: dtype == double)
+    assert deferred.seconds_left(single) == 1.0
+    assert deferred.seconds_left(double) == 0.0
+    for left in (0.75, 0.5, 0.25, 0.0, 0.0):
+        deferred.spend(single, 0.25)
+        assert deferred.seconds_left(single) == left

@@ -346,6 +346,21 @@ def test_a_kernel_is_compiled_once_and_then_loaded(new_kernel, cache):
     assert new_kernel()
 
 
+@pytest.mark.parametrize(
+    ("new_kernel", "kind"), [(new_entry, _jit.Twin), (new_worker, _jit.Worker)]
+)
+def test_code_in_the_cache_is_known_before_it_is_loaded(new_kernel, kind, cache):
+    def is_kept():
+        return kind(doubled).is_kept(numba.float64[::1])
+
+    assert not is_kept()
+    assert not cache.exists()
+    new_kernel()
+    assert is_kept()
+    next(cache.rglob("*.nbi")).write_bytes(b"damaged")
+    assert not is_kept()
+
+
 @both_kinds
 def test_entries_and_workers_of_one_function_do_not_mix(new_kernel, cache):
     new_entry()

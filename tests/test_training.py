@@ -42,7 +42,8 @@ from fastmlp import (
     sweep,
     workspace,
 )
-from fastmlp.kernels import epoch, predict, small
+from fastmlp.kernels import empty_columns, epoch, predict, small
+from fastmlp.pace import Deferred
 
 # Name -> optimizer, the update of the twin and its hyperparameters.
 ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
@@ -340,6 +341,7 @@ def test_bits_where_columns_of_zeros_are_left_out(dtype, options, sizes, monkeyp
     X[:, 50:90] = 0
     y = rng.integers(sizes[-1], size=70)
     thetas = []
+    monkeypatch.setattr(sweep, "EMPTY_COLUMNS", Deferred(0.0, lambda dtype: False))
     for fewest_columns in (workspace.FEWEST_COLUMNS, 10**9):
         monkeypatch.setattr(workspace, "FEWEST_COLUMNS", fewest_columns)
         of_batch = workspace.Workspace(sizes, dtype, rows=20, n_parts=1, n_target=1, gather=True)
@@ -352,6 +354,42 @@ def test_bits_where_columns_of_zeros_are_left_out(dtype, options, sizes, monkeyp
             assert (net.weights[0][50:90] == start).all() == ("l2" not in options)
     for theta in thetas[1:]:
         assert theta.tobytes() == thetas[0].tobytes()
+
+
+@compiled_only
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_columns_are_left_out_once_their_code_is_due_with_the_same_bits(n_threads, monkeypatch):
+    X = np.random.default_rng(0).standard_normal((70, 200))
+    X[:, 50:190] = 0
+    y = np.arange(70) % 3
+    steps = []
+
+    def fit(deferred):
+        monkeypatch.setattr(sweep, "EMPTY_COLUMNS", deferred)
+        net = MLP([200, 40, 3], output="softmax", seed=1)
+        net.fit(X, y, batch_size=20, epochs=5, n_threads=n_threads, seed=2)
+        return net.theta.tobytes()
+
+    def addresses(dtype):
+        steps.append("compiled")
+        return compile_or_load(dtype)
+
+    class Third(Deferred):
+        """Due after three calls."""
+
+        def spend(self, dtype, seconds):
+            steps.append("call")
+            super().spend(dtype, 1.0)
+
+    compile_or_load = empty_columns.addresses
+    monkeypatch.setattr(empty_columns, "addresses", addresses)
+    never = fit(Deferred(math.inf, lambda dtype: False))
+    assert not steps
+    assert fit(Deferred(math.inf, lambda dtype: True)) == never
+    assert steps == ["compiled"]
+    steps.clear()
+    assert fit(Third(3.0, lambda dtype: False)) == never
+    assert steps == ["call", "call", "call", "compiled"]
 
 
 def test_the_seed_decides_about_the_bits():
