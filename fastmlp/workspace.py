@@ -7,7 +7,7 @@ import numpy as np
 
 from fastmlp.kernels import codes
 from fastmlp.kernels.empty_columns import FEWEST_COLUMNS, FEWEST_ROWS
-from fastmlp.kernels.gemm import packs_a, scratch_size
+from fastmlp.kernels.gemm import are_pages, scratch_size
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
 
 # A network of at least so many weights is wide: its parts do every layer together. The weights of
@@ -402,11 +402,7 @@ class Workspace:
         plan[codes.SCRATCH] = size
         # Rows of a product at most: of gradients, and of the passes if they copy their rows.
         product_rows = max(layer_sizes) if n_groups else task_rows
-        if any(
-            packs_a(columns, row * dtype.itemsize, lanes)
-            for n_in, n_out in pairwise(layer_sizes)
-            for columns, row in ((n_in, n_out), (n_out, n_in))
-        ):
+        if any(are_pages(size * dtype.itemsize) for size in layer_sizes):
             product_rows = max(product_rows, block)
         reserve(scratch_size(product_rows, max(*layer_sizes, rows), lanes))
         plan[codes.LOSS_TERMS] = size - plan[codes.SCRATCH]

@@ -4,11 +4,12 @@
 is zero, a row that is the same for all rows (a bias), or what C holds (an earlier chunk's sums).
 Forward, delta-propagation and weight gradients are this product with other operands, see `dense`.
 
-Tiles walk down a panel of B, two vectors wide, and along rows (or columns) of A. Where B's rows
-or A's are as long as a memory page, or the walk would run across B's rows, the operand is first
-copied ("packed") to where its rows lie closer, `DEPTH` steps at a time so that the copies stay in
-the first two levels of the cache: Goto and van de Geijn (2008), Anatomy of high-performance
-matrix multiplication, https://doi.org/10.1145/1356052.1356053.
+Tiles walk down a panel of B, two vectors wide, and along rows (or columns) of A. An operand is
+first copied ("packed") to where its rows lie closer if they are a memory page apart or the walk
+would run across B's rows, and B also where its rows straddle cache lines, in large products. As
+little as possible is copied, in pieces that stay in the first two levels of the cache: Goto and van
+de Geijn (2008), Anatomy of high-performance matrix multiplication,
+https://doi.org/10.1145/1356052.1356053.
 """
 
 from fastmlp.kernels._jit import inline, loop, part
@@ -20,6 +21,8 @@ from fastmlp.kernels.simd import (
     LOW,
     MIDDLE,
     TALL,
+    VECTOR_BYTES,
+    address,
     copy_run,
     matrix,
     panel_width,
@@ -28,19 +31,26 @@ from fastmlp.kernels.simd import (
     vector,
 )
 
-# Steps of the summation index that packed operands hold: enough for reading and writing C, whose
-# rows crowd the same cache sets, to be a small part of a tile's time. A panel of B takes 64 KB,
-# which the second level of the cache hands on as fast as the tiles use it.
-DEPTH = 512
+# Steps of the summation index that a packed panel of B holds: as many as the second level of the
+# cache has room for, since C is read and written once for each.
+DEPTH = 2048
 
-# The most rows of A that are packed at a time, which bounds the memory.
+# Steps that packed rows of A hold, and the most rows that are packed at a time, which bound the
+# memory.
+PACKED_DEPTH = 1024
 BLOCK_ROWS = 1024
 
-# Bytes of a row from which the same column of several rows is in as many pages, and in the same few
-# cache sets; and the rows (columns) of C from which a copy of B (A) is reused often enough.
+# Rows of so many bytes, or of a multiple, but for the slack, have the same column of all of them in
+# as many pages and in the same few cache sets; and the rows (columns) of C from which a copy of B
+# (A) is reused often enough.
 PACK_BYTES = 4096
+PACK_SLACK = 32
 PACK_ROWS = 5 * TALL
 PACK_PANELS = 4
+
+# Multiply-adds from which B is copied where its rows straddle cache lines, or where A is read
+# across its rows as well, both page after page.
+PACK_WORK = 1 << 27
 
 # B is read row by row, as it lies, for one row of C for each megabyte of B that no cache of a core
 # holds, up to a limit, if the rows have so many panels.
@@ -117,19 +127,38 @@ def scratch_size(rows, depth, width):
     """Elements of scratch that a product of so many rows and steps may destroy.
 
     A panel of B of `width` columns, packed rows of A and a narrow result. Where A is neither
-    transposed nor packed, see `packs_a`, that of a single row is enough.
+    transposed nor packed, that of a single row is enough.
     """
-    depth, block = min(depth, DEPTH), min(rows, BLOCK_ROWS)
-    gaps = max(block, depth) * (width // 2)
-    return depth * width + block * depth + gaps + rows * width
+    steps, block = min(depth, PACKED_DEPTH), min(rows, BLOCK_ROWS)
+    gaps = max(block, steps) * (width // 2)
+    return min(depth, DEPTH) * width + block * steps + gaps + rows * width
 
 
-def packs_a(columns, row_bytes, width):
-    """Whether a product of so many columns copies an A whose rows have so many bytes."""
-    return columns >= PACK_PANELS * width and row_bytes >= PACK_BYTES
+def are_pages(row_bytes):
+    """Whether rows of so many bytes are as long as some memory pages, or nearly so."""
+    return row_bytes > PACK_SLACK and (row_bytes + PACK_SLACK) % PACK_BYTES <= 2 * PACK_SLACK
 
 
-_packs_a = inline(packs_a)
+_are_pages = inline(are_pages)
+
+
+@inline
+def packs_a(A, columns):
+    """Whether a product of so many columns copies the rows of A."""
+    return columns >= PACK_PANELS * panel_width(A) and _are_pages(A.shape[1] * A.itemsize)
+
+
+@inline
+def packs_b(a_transposed, B, j, transposed, rows, columns, depth):
+    """Whether a product copies panels of B, from column (row) j on."""
+    if transposed:
+        return True
+    row_bytes = B.shape[1] * B.itemsize
+    if _are_pages(row_bytes):
+        return rows >= PACK_ROWS
+    if rows * columns * depth < PACK_WORK:
+        return False
+    return a_transposed or row_bytes % VECTOR_BYTES != 0 or address(B, j) % VECTOR_BYTES != 0
 
 
 @inline
@@ -195,9 +224,11 @@ def _blocks(
 ):
     """Do `multiply` block by block of `depth` and of rows, panel by panel, tile by tile of rows."""
     width = panel_width(A)
-    pack_a = _packs_a(columns, A.shape[1] * A.itemsize, width)
-    pack_b = packs_b(rows, B, b_transposed)
-    step = min(depth, DEPTH) if pack_a or pack_b else depth
+    pack_a = packs_a(A, columns)
+    pack_b = packs_b(a_transposed, B, j, b_transposed, rows, columns, depth)
+    step = depth
+    if pack_a or pack_b:
+        step = min(depth, PACKED_DEPTH if pack_a else DEPTH)
     most = rows
     if pack_a and rows > BLOCK_ROWS:
         n_blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
@@ -237,12 +268,6 @@ def tile_rows(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, 
         h = tile_height(rows - r)
         tile(A, i + r, k, transposed, B, j, origin, row, C, ci + r, cj, h, columns, depth)
         r += h
-
-
-@inline
-def packs_b(rows, B, transposed):
-    """Whether panels of B are copied."""
-    return transposed or (rows >= PACK_ROWS and B.shape[1] * B.itemsize >= PACK_BYTES)
 
 
 @inline

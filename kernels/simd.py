@@ -111,6 +111,17 @@ def _view(context, builder, signature, array, offset, shape):
 
 
 @intrinsic
+def address(typingctx, array, i):
+    """Where in memory an element of a contiguous array is."""
+    signature = types.intp(array, types.intp)
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(_element(context, builder, array, *args), _I64)
+
+    return signature, codegen
+
+
+@intrinsic
 def prefetch(typingctx, array, i):
     """Ask for the cache line of an element of a contiguous array, and do not wait for it.
 
@@ -635,6 +646,9 @@ if numba.config.DISABLE_JIT:
 
     def reals(array, offset, size):
         return array[offset : offset + size].view(np.float64)
+
+    def address(array, i):
+        return array.ctypes.data + i * array.itemsize
 
     def prefetch(array, i):
         pass

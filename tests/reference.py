@@ -234,6 +234,12 @@ def reals(bits, offset, size):
     return np.array([struct.unpack("d", struct.pack("q", x))[0] for x in bits[offset:][:size]])
 
 
+def address(array, i):
+    """Where the memory of an array begins, and how far an element is from there."""
+    start, _ = array.__array_interface__["data"]
+    return start + i * array.itemsize
+
+
 def panel_width(A, vector_bytes):
     """Number of elements of A's type in two vectors."""
     return 2 * vector_bytes // A.itemsize
@@ -263,21 +269,36 @@ def multiply(A, i, a_transposed, B, j, b_transposed, start, rows, columns, depth
     return tile(A, i, 0, a_transposed, B, j, start, rows, columns, depth)
 
 
-def packs_a(columns, row_bytes, width, limits):
-    """Whether a product copies A: its rows are pages long, and C has a few panels of columns."""
-    return row_bytes >= limits.PACK_BYTES and columns / width >= limits.PACK_PANELS
+def are_pages(row_bytes, limits):
+    """Whether the length of rows is within the slack of one page, of two, or of more."""
+    pages = max(1, round(row_bytes / limits.PACK_BYTES))
+    return abs(row_bytes - pages * limits.PACK_BYTES) <= limits.PACK_SLACK
 
 
-def packs_b(rows, row_bytes, transposed, limits):
-    """Whether a product copies panels of B: across its rows, or of many long ones."""
-    return transposed or (rows >= limits.PACK_ROWS and row_bytes >= limits.PACK_BYTES)
+def packs_a(row_bytes, columns, width, limits):
+    """Whether a product copies A: its rows are pages, and C has a few panels of columns."""
+    return are_pages(row_bytes, limits) and columns / width >= limits.PACK_PANELS
+
+
+def packs_b(a_transposed, row_bytes, start, transposed, rows, columns, depth, limits, vector_bytes):
+    """Whether a product copies panels of B.
+
+    Across its rows, of many rows of pages, or in a large product of rows across vectors' bounds, or
+    with an A across whose rows it goes.
+    """
+    many = rows >= limits.PACK_ROWS
+    large = rows * columns * depth >= limits.PACK_WORK
+    straddles = row_bytes % vector_bytes > 0 or start % vector_bytes > 0
+    if are_pages(row_bytes, limits):
+        return transposed or many
+    return transposed or (large and (a_transposed or straddles))
 
 
 def scratch_size(rows, depth, width, limits):
     """Elements that a product may destroy: a panel; rows or columns of A, apart; the result."""
-    a, b = min(depth, limits.DEPTH), min(rows, limits.BLOCK_ROWS)
+    a, b = min(depth, limits.PACKED_DEPTH), min(rows, limits.BLOCK_ROWS)
     copy = max((a + width // 2) * b, (b + width // 2) * a)
-    return a * width + copy + rows * width
+    return min(depth, limits.DEPTH) * width + copy + rows * width
 
 
 def multiply_streaming(A, i, B, j, start, rows, columns, depth):

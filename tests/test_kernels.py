@@ -55,6 +55,7 @@ from fastmlp.workspace import (
     NO_SLICES,
     Slices,
     Workspace,
+    aligned_empty,
     choose_slices,
     chunk_table,
     count_params,
@@ -78,6 +79,7 @@ streaming_pays = standalone(gemm.streaming_pays)
 tile_height = standalone(gemm.tile_height)
 pack_block = standalone(gemm.pack_block)
 packed_matrix = standalone(gemm.packed_matrix)
+packs_a = standalone(gemm.packs_a)
 packs_b = standalone(gemm.packs_b)
 panel_of = standalone(gemm.panel_of)
 transpose_matrix = standalone(gemm.transpose_matrix)
@@ -176,6 +178,11 @@ def upper_weights(theta, plan, work, t):
 def task_place(theta, state, gradient, layout, plan, own, task):
     place = network.task_place(theta, state, gradient, layout, plan, own, task)
     return place[0].copy(), place[1].copy(), place[2].copy(), place[3], place[4]
+
+
+@standalone
+def address(array, i):
+    return simd.address(array, i)
 
 
 @standalone
@@ -638,8 +645,9 @@ class Product:
     """One product, of blocks in matrices that are NaN elsewhere, checked in every respect.
 
     `i`, `j`, `ci` and `cj` say where the blocks begin, `wider` how many columns more A, B and C
-    have on the right; C has guard elements before and after it. The start of the sums is NaN
-    wherever `origin` does not say that it is. There is as much scratch as the kernel asks for.
+    have on the right, or more for rows of A and B to be whole units; C has guard elements before
+    and after it. The start of the sums is NaN wherever `origin` does not say that it is. There is
+    as much scratch as the kernel asks for.
     """
 
     GUARD = 99
@@ -659,13 +667,14 @@ class Product:
         ci=0,
         cj=0,
         wider=(0, 0, 0),
+        unit=1,
         seed=0,
     ):
         rng = np.random.default_rng(seed)
         a, b = normal(rng, (rows, depth), dtype), normal(rng, (depth, columns), dtype)
         self.a, self.b = a, b
-        self.A = self.embed(a.T if a_transposed else a, i, a_transposed, wider[0])
-        self.B = self.embed(b.T if b_transposed else b, j, not b_transposed, wider[1])
+        self.A = self.embed(a.T if a_transposed else a, i, a_transposed, wider[0], unit)
+        self.B = self.embed(b.T if b_transposed else b, j, not b_transposed, wider[1], unit)
         n_rows, n_columns = ci + rows + 2, cj + columns + wider[2]
         self.buffer = np.full(n_rows * n_columns + 2 * self.GUARD, np.nan, dtype)
         self.C = self.buffer[self.GUARD : -self.GUARD].reshape(n_rows, n_columns)
@@ -681,11 +690,12 @@ class Product:
         self.place = (ci, cj)
 
     @staticmethod
-    def embed(block, first, along_columns, wider):
+    def embed(block, first, along_columns, wider, unit):
         """A matrix with the block in it, from a row or column on, and NaN elsewhere."""
         n_rows, n_columns = block.shape
         r, c = (0, first) if along_columns else (first, 0)
-        whole = np.full((r + n_rows + 1, c + n_columns + wider), np.nan, block.dtype)
+        width = -(-(c + n_columns + wider) // unit) * unit
+        whole = np.full((r + n_rows + 1, width), np.nan, block.dtype)
         whole[r : r + n_rows, c : c + n_columns] = block
         return whole
 
@@ -693,7 +703,7 @@ class Product:
         """The block of C, checked to be all that was written."""
         rows, columns, depth = self.sizes
         width, row_bytes = panel_width(self.A), self.A.shape[1] * self.A.itemsize
-        copies_a = self.operands[2] or reference.packs_a(columns, row_bytes, width, gemm)
+        copies_a = self.operands[2] or reference.packs_a(row_bytes, columns, width, gemm)
         size = reference.scratch_size(rows if copies_a else 1, depth, width, gemm)
         memory = np.full(size + 2 * self.GUARD, np.nan, self.A.dtype)
         scratch = memory[self.GUARD : -self.GUARD]
@@ -772,16 +782,18 @@ def test_narrow_products_that_are_formed_transposed_equal_their_twin(b_transpose
 
 
 @both_precisions
-@pytest.mark.parametrize("depth", [gemm.DEPTH - 1, gemm.DEPTH, 2 * gemm.DEPTH + 3])
+@pytest.mark.parametrize(
+    "depth", [gemm.PACKED_DEPTH - 1, gemm.PACKED_DEPTH, gemm.DEPTH + gemm.PACKED_DEPTH + 3]
+)
 @every_transposition
 def test_products_of_matrices_with_rows_of_a_page_equal_their_twin(depth, transposed, dtype):
-    """From this width, and so many rows and columns, on, A and panels of B are packed."""
+    """With so many rows and columns A and panels of B are packed."""
     page = gemm.PACK_BYTES // np.dtype(dtype).itemsize
     enough = gemm.PACK_PANELS * panel_width(np.empty((1, 1), dtype))
-    wider = (page, page, 3)
+    pages = {"wider": (0, 0, 3), "unit": page}
     for rows in (simd.TALL - 1, gemm.PACK_ROWS, gemm.PACK_ROWS + simd.TALL + 5):
         for columns in (3, enough + 3):
-            Product(rows, columns, depth, dtype, **transposed, wider=wider, i=1, j=2).check()
+            Product(rows, columns, depth, dtype, **transposed, **pages, i=1, j=2).check()
 
 
 @both_precisions
@@ -790,7 +802,7 @@ def test_products_of_many_rows_of_a_page_equal_their_twin(transposed, dtype):
     """More rows than are packed at a time."""
     page = gemm.PACK_BYTES // np.dtype(dtype).itemsize
     enough = gemm.PACK_PANELS * panel_width(np.empty((1, 1), dtype))
-    Product(gemm.BLOCK_ROWS + 2, enough, 5, dtype, **transposed, wider=(page, 0, 0)).check()
+    Product(gemm.BLOCK_ROWS + 2, enough, 5, dtype, **transposed, unit=page).check()
 
 
 @both_precisions
@@ -801,7 +813,8 @@ def test_a_long_sum_starts_once(transposed, origin, dtype):
     page = gemm.PACK_BYTES // np.dtype(dtype).itemsize
     enough = gemm.PACK_PANELS * panel_width(np.empty((1, 1), dtype))
     sizes = gemm.PACK_ROWS + 1, enough + 1, gemm.DEPTH + 1
-    Product(*sizes, dtype, origin=origin, **transposed, wider=(page, page, 0)).check()
+    for unit in (1, page):
+        Product(*sizes, dtype, origin=origin, **transposed, unit=unit).check()
 
 
 @pytest.mark.parametrize("lanes", [2, 4, 16])
@@ -971,17 +984,49 @@ def test_packed_blocks_equal_their_twin(columns, dtype):
 
 
 @both_precisions
-def test_long_rows_are_copied_where_they_are_used_often(dtype):
-    page = gemm.PACK_BYTES // np.dtype(dtype).itemsize
+def test_rows_of_pages_are_copied_where_they_are_used_often(dtype):
+    page, size = gemm.PACK_BYTES, np.dtype(dtype).itemsize
     width = panel_width(np.empty((1, 1), dtype))
-    for length, often in product([page - 1, page], [False, True]):
-        B, rows = np.empty((2, length), dtype), gemm.PACK_ROWS - 1 + often
-        for transposed in (False, True):
-            expected = reference.packs_b(rows, B[0].nbytes, transposed, gemm)
-            assert packs_b(rows, B, transposed) == expected
-        columns = gemm.PACK_PANELS * width - 1 + often
-        expected = reference.packs_a(columns, B[0].nbytes, width, gemm)
-        assert gemm.packs_a(columns, B[0].nbytes, width) == expected
+    lengths = [n * page + away for n in (1, 2) for away in (0, 8, -8, 32, -32, 40, -40, page // 2)]
+    for length, often in product([8, 2048, *lengths], [False, True]):
+        assert gemm.are_pages(length) == reference.are_pages(length, gemm)
+        A, columns = np.empty((2, length // size), dtype), gemm.PACK_PANELS * width - 1 + often
+        expected = reference.packs_a(length, columns, width, gemm)
+        assert packs_a(A, columns) == expected
+        rows = gemm.PACK_ROWS - 1 + often
+        for transposed, a_transposed in product([False, True], repeat=2):
+            sizes = rows, columns, 10
+            expected = reference.packs_b(
+                a_transposed, length, 0, transposed, *sizes, gemm, simd.VECTOR_BYTES
+            )
+            assert packs_b(a_transposed, A, 0, transposed, *sizes) == expected
+
+
+@both_precisions
+def test_panels_across_cache_lines_are_copied_in_large_products(dtype):
+    lanes = simd.VECTOR_BYTES // np.dtype(dtype).itemsize
+    whole = aligned_empty(3 * lanes * 3 * lanes, dtype)
+    for length, j, enough in product([3 * lanes, 3 * lanes - 1], [0, 1, lanes], [False, True]):
+        B = whole[: 2 * length].reshape(2, length)
+        assert address(B, j) == reference.address(B, j)
+        sizes = 1 << 10, 1 << 10, (gemm.PACK_WORK >> 20) - 1 + enough
+        for a_transposed in (False, True):
+            expected = reference.packs_b(
+                a_transposed, B[0].nbytes, address(B, j), False, *sizes, gemm, simd.VECTOR_BYTES
+            )
+            assert packs_b(a_transposed, B, j, False, *sizes) == expected
+            straddles = length % lanes > 0 or j % lanes > 0
+            assert expected == (enough and (a_transposed or straddles))
+
+
+@compiled_only
+@both_precisions
+@every_transposition
+def test_large_products_across_cache_lines_equal_their_twin(transposed, dtype):
+    """Of which panels of B are copied."""
+    rows, columns = gemm.PACK_ROWS, 2 * gemm.PACK_ROWS
+    depth = gemm.PACK_WORK // (rows * columns) + 1
+    Product(rows, columns, depth, dtype, **transposed, j=1, wider=(3, 5, 1)).check()
 
 
 @both_precisions
@@ -2469,7 +2514,7 @@ def test_products_have_the_scratch_that_they_may_destroy(way, n_parts, monkeypat
             products = []
             for depth, columns in ((n_in, n_out), (n_out, n_in)):
                 row_bytes = depth * case.X.itemsize
-                copies_a = reference.packs_a(columns, row_bytes, width, gemm)
+                copies_a = reference.packs_a(row_bytes, columns, width, gemm)
                 products.append((block if copies_a else 1, depth))
             if workspace.plan[codes.N_GROUPS]:
                 products.append((n_in, block))
