@@ -52,6 +52,11 @@ PACK_PANELS = 4
 # across its rows as well, both page after page.
 PACK_WORK = 1 << 27
 
+# Where A is read across its rows, it is in pieces of so many columns, or half as many, that leave
+# the second level of the cache room for a panel of B.
+ACROSS_ROWS = 2 * PACK_ROWS
+ACROSS_BYTES = 1 << 18
+
 # B is read row by row, as it lies, for one row of C for each megabyte of B that no cache of a core
 # holds, up to a limit, if the rows have so many panels.
 STREAM_BYTES = 1 << 20
@@ -158,7 +163,18 @@ def packs_b(a_transposed, B, j, transposed, rows, columns, depth):
         return rows >= PACK_ROWS
     if rows * columns * depth < PACK_WORK:
         return False
-    return a_transposed or row_bytes % VECTOR_BYTES != 0 or address(B, j) % VECTOR_BYTES != 0
+    if a_transposed:
+        return rows_across(B, depth) == 0
+    return row_bytes % VECTOR_BYTES != 0 or address(B, j) % VECTOR_BYTES != 0
+
+
+@inline
+def rows_across(A, depth):
+    """Rows of C to form at a time from an A that is read across its rows, 0 for all."""
+    for rows in (ACROSS_ROWS, ACROSS_ROWS // 2):
+        if rows * depth * A.itemsize <= ACROSS_BYTES:
+            return rows
+    return 0
 
 
 @inline
@@ -233,6 +249,9 @@ def _blocks(
     if pack_a and rows > BLOCK_ROWS:
         n_blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
         most = (rows + n_blocks - 1) // n_blocks
+    elif a_transposed and not (pack_a or pack_b):
+        most = rows_across(A, depth)
+        most = rows if most == 0 else most
     packed = vector(scratch, step * width, scratch.size - step * width)
     # Not ranges, which divide by their step: small products have no time for that.
     t = 0

@@ -280,18 +280,27 @@ def packs_a(row_bytes, columns, width, limits):
     return are_pages(row_bytes, limits) and columns / width >= limits.PACK_PANELS
 
 
-def packs_b(a_transposed, row_bytes, start, transposed, rows, columns, depth, limits, vector_bytes):
+def packs_b(a_transposed, B, start, transposed, rows, columns, depth, limits, vector_bytes):
     """Whether a product copies panels of B.
 
     Across its rows, of many rows of pages, or in a large product of rows across vectors' bounds, or
-    with an A across whose rows it goes.
+    with an A across whose rows it goes, unless pieces of that stay in the cache.
     """
+    row_bytes = B[0].nbytes
     many = rows >= limits.PACK_ROWS
     large = rows * columns * depth >= limits.PACK_WORK
     straddles = row_bytes % vector_bytes > 0 or start % vector_bytes > 0
     if are_pages(row_bytes, limits):
         return transposed or many
-    return transposed or (large and (a_transposed or straddles))
+    pays = rows_across(B, depth, limits) == 0 if a_transposed else straddles
+    return transposed or (large and pays)
+
+
+def rows_across(A, depth, limits):
+    """The most rows, of two numbers, of which A's columns stay in the cache, 0 if none."""
+    fits = limits.ACROSS_BYTES // (depth * A.itemsize)
+    choices = [0, limits.ACROSS_ROWS // 2, limits.ACROSS_ROWS]
+    return max(rows for rows in choices if rows <= fits)
 
 
 def scratch_size(rows, depth, width, limits):

@@ -81,6 +81,7 @@ pack_block = standalone(gemm.pack_block)
 packed_matrix = standalone(gemm.packed_matrix)
 packs_a = standalone(gemm.packs_a)
 packs_b = standalone(gemm.packs_b)
+rows_across = standalone(gemm.rows_across)
 panel_of = standalone(gemm.panel_of)
 transpose_matrix = standalone(gemm.transpose_matrix)
 dense_forward_block = standalone(dense.dense_forward_block)
@@ -997,7 +998,7 @@ def test_rows_of_pages_are_copied_where_they_are_used_often(dtype):
         for transposed, a_transposed in product([False, True], repeat=2):
             sizes = rows, columns, 10
             expected = reference.packs_b(
-                a_transposed, length, 0, transposed, *sizes, gemm, simd.VECTOR_BYTES
+                a_transposed, A, address(A, 0), transposed, *sizes, gemm, simd.VECTOR_BYTES
             )
             assert packs_b(a_transposed, A, 0, transposed, *sizes) == expected
 
@@ -1009,14 +1010,36 @@ def test_panels_across_cache_lines_are_copied_in_large_products(dtype):
     for length, j, enough in product([3 * lanes, 3 * lanes - 1], [0, 1, lanes], [False, True]):
         B = whole[: 2 * length].reshape(2, length)
         assert address(B, j) == reference.address(B, j)
-        sizes = 1 << 10, 1 << 10, (gemm.PACK_WORK >> 20) - 1 + enough
-        for a_transposed in (False, True):
-            expected = reference.packs_b(
-                a_transposed, B[0].nbytes, address(B, j), False, *sizes, gemm, simd.VECTOR_BYTES
-            )
-            assert packs_b(a_transposed, B, j, False, *sizes) == expected
-            straddles = length % lanes > 0 or j % lanes > 0
-            assert expected == (enough and (a_transposed or straddles))
+        for depth in (1 << 7, 1 << 11):
+            sizes = 1 << 10, gemm.PACK_WORK // (depth << 10) - 1 + enough, depth
+            for a_transposed in (False, True):
+                expected = reference.packs_b(
+                    a_transposed, B, address(B, j), False, *sizes, gemm, simd.VECTOR_BYTES
+                )
+                assert packs_b(a_transposed, B, j, False, *sizes) == expected
+                straddles = length % lanes > 0 or j % lanes > 0
+                assert expected == (enough and (depth > 1 << 10 if a_transposed else straddles))
+
+
+@both_precisions
+def test_pieces_of_a_that_stay_in_the_cache_equal_their_twin(dtype):
+    A = np.empty((1, 1), dtype)
+    found = set()
+    for depth in (1, 100, 273, 274, 546, 547, 1092, 1093, 2000):
+        expected = reference.rows_across(A, depth, gemm)
+        assert rows_across(A, depth) == expected
+        found.add(expected)
+    assert len(found) == 3
+
+
+@both_precisions
+@pytest.mark.parametrize("rows", [gemm.ACROSS_ROWS, gemm.ACROSS_ROWS + 1, 3 * gemm.ACROSS_ROWS - 5])
+@pytest.mark.parametrize("b_transposed", [False, True])
+def test_products_across_many_columns_of_a_equal_their_twin(rows, b_transposed, dtype):
+    for depth, origin in product((3, 300), (simd.FROM_ZERO, simd.FROM_C)):
+        transposed = {"a_transposed": True, "b_transposed": b_transposed, "origin": origin}
+        columns = 3 * panel_width(np.empty((1, 1), dtype)) + 2
+        Product(rows, columns, depth, dtype, **transposed, i=2, ci=3, cj=1).check()
 
 
 @compiled_only
