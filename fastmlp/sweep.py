@@ -27,9 +27,10 @@ from fastmlp.workspace import (
 # Activations whose derivatives the forward pass keeps for the backward pass.
 KEPT_SLOPES = (codes.GELU, codes.SILU)
 
-# Seconds that compiling takes are not spent before as many were without it.
-TEAM = Deferred(0.5, epoch.is_team_kept)
-EMPTY_COLUMNS = Deferred(1.0, empty_columns.are_kept)
+# What takes 0.5 and 0.9 s to compile and makes a fit up to twice, or a quarter, as fast: early
+# enough for fits of some seconds, which are worth it, late enough to spare short ones.
+TEAM = Deferred(0.1, epoch.is_team_kept)
+EMPTY_COLUMNS = Deferred(0.25, empty_columns.are_kept)
 
 # The order of rows that are not gathered.
 _AS_THEY_LIE = np.empty(0, np.int64)

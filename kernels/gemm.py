@@ -36,9 +36,9 @@ from fastmlp.kernels.simd import (
 DEPTH = 2048
 
 # Steps that packed rows of A hold, and the most rows that are packed at a time, which bound the
-# memory.
+# memory; whole tiles.
 PACKED_DEPTH = 1024
-BLOCK_ROWS = 1024
+BLOCK_ROWS = 1024 // TALL * TALL
 
 # Rows of so many bytes, or of a multiple, but for the slack, have the same column of all of them in
 # as many pages and in the same few cache sets; and the rows (columns) of C from which a copy of B
@@ -245,13 +245,16 @@ def _blocks(
     step = depth
     if pack_a or pack_b:
         step = min(depth, PACKED_DEPTH if pack_a else DEPTH)
-    most = rows
-    if pack_a and rows > BLOCK_ROWS:
-        n_blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
-        most = (rows + n_blocks - 1) // n_blocks
-    elif a_transposed and not (pack_a or pack_b):
+    most = 0
+    if pack_a:
+        most = BLOCK_ROWS
+    elif a_transposed and not pack_b:
         most = rows_across(A, depth)
-        most = rows if most == 0 else most
+    if most == 0 or rows <= most:
+        most = rows
+    else:  # blocks of about the same size, of whole tiles
+        tiles = (rows + most - 1) // most * TALL
+        most = (rows + tiles - 1) // tiles * TALL
     packed = vector(scratch, step * width, scratch.size - step * width)
     # Not ranges, which divide by their step: small products have no time for that.
     t = 0
