@@ -345,4 +345,4 @@ def sweep(
         )
         restore_denormals(before)
     finite = all_finite(theta) and (mode != codes.DIFFERENTIATE or all_finite(result))
-    return (total[0] if cursor[codes.OUTCOME] == codes.FINISHED else np.nan), finite
+    return (float(total[0]) if cursor[codes.OUTCOME] == codes.FINISHED else np.nan), finite
