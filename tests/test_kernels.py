@@ -784,7 +784,12 @@ def test_narrow_products_that_are_formed_transposed_equal_their_twin(b_transpose
 
 @both_precisions
 @pytest.mark.parametrize(
-    "depth", [gemm.PACKED_DEPTH - 1, gemm.PACKED_DEPTH, gemm.DEPTH + gemm.PACKED_DEPTH + 3]
+    "depth",
+    [
+        gemm.PACKED_DEPTH - 1,
+        gemm.PACKED_DEPTH,
+        pytest.param(gemm.DEPTH + gemm.PACKED_DEPTH + 3, marks=compiled_only),
+    ],
 )
 @every_transposition
 def test_products_of_matrices_with_rows_of_a_page_equal_their_twin(depth, transposed, dtype):
@@ -806,6 +811,7 @@ def test_products_of_many_rows_of_a_page_equal_their_twin(transposed, dtype):
     Product(gemm.BLOCK_ROWS + 2, enough, 5, dtype, **transposed, unit=page).check()
 
 
+@compiled_only
 @both_precisions
 @every_origin
 @every_transposition
