@@ -26,7 +26,6 @@ from fastmlp.validation import (
     check_finite,
     check_not_negative,
     check_rows_shape,
-    no_weights,
     read_only,
 )
 
@@ -218,10 +217,7 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads, scan=True, 
             check_finite(name, array)
     if code in CHECKED:
         check_values(given, Y, code, net._layer_sizes[-1])
-    if sample_weight is None:
-        weights = no_weights(dtype)
-    else:
-        weights = as_weights(sample_weight, problem.n_rows, dtype)
+    weights = as_weights(sample_weight, problem.n_rows, dtype)
     return problem, (X, Y_vector, weights)
 
 
@@ -267,10 +263,7 @@ def _objective(net, problem, theta, total, gradient):
     """J from the sum of the losses, and its gradient; all NaN if the sum is."""
     if math.isnan(total):
         return math.nan, np.full_like(gradient, np.nan)
-    value = total / problem.n_rows
-    if problem.l1 or problem.l2:
-        value += penalty(net, problem, theta)
-    return value, gradient
+    return total / problem.n_rows + penalty(net, problem, theta), gradient
 
 
 class NormalEquations:

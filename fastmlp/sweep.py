@@ -188,7 +188,6 @@ class Sweep:
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
         used = net._activation_codes[: -1 if fused else None]
         plan[[codes.RARE_FORWARD_AT, codes.RARE_BACKWARD_AT]] = rare_addresses(used, dtype)
-        self._may_leave_out = workspace.leaves_out
         hyper = np.zeros(len(codes.HYPERPARAMETERS))
         if optimizer is not None:
             plan[codes.OPTIMIZER] = optimizer.code
@@ -210,13 +209,15 @@ class Sweep:
         self._at_once = {}
         self.total, self.all_finite = 0.0, True
         self._dtype = dtype
+        self._may_leave_out = workspace.leaves_out
         self._leave_out_if_due()
-        self._pace = Pace([False])
         self._may_be_team = n_parts > 1
-        if self._may_be_team:
-            # Who names a number of threads may count on them from the start.
-            of_choice = max(SECONDS_ALONE, TEAM.seconds_left(dtype))
-            self._pace = Pace([True, False], of_choice if problem.n_threads is None else 0.0)
+        seconds_alone = 0.0
+        # Who names a number of threads may count on them from the start.
+        if self._may_be_team and problem.n_threads is None:
+            seconds_alone = max(SECONDS_ALONE, TEAM.seconds_left(dtype))
+        ways = [True, False] if self._may_be_team else [False]
+        self._pace = Pace(ways, seconds_alone)
         # One call does a small sweep.
         self._flops = self._n_chunks * self._chunk_flops
         self._is_small = self._flops <= first_flops()

@@ -303,9 +303,12 @@ class Worker:
         return numba.config.DISABLE_JIT or self.has(*types) or _is_kept(self._dispatch(), types)
 
     def _dispatch(self):
+        # One for all threads: the code of another could be freed while it is in use.
         if self._dispatcher is None:
-            compiler = numba.njit(**FLAGS, pipeline_class=_WorkerCompiler)
-            self._dispatcher = _cached(compiler(self.py_func), "worker")
+            with global_compiler_lock:
+                if self._dispatcher is None:
+                    compiler = numba.njit(**FLAGS, pipeline_class=_WorkerCompiler)
+                    self._dispatcher = _cached(compiler(self.py_func), "worker")
         return self._dispatcher
 
     def address(self, *arguments):
@@ -318,8 +321,7 @@ class Worker:
             return id(self)
         types = tuple(a if isinstance(a, Type) else numba.typeof(a) for a in arguments)
         if types not in self._addresses:
-            # One thread compiles; another dispatcher's code could be freed while it is in use.
-            with global_compiler_lock:
+            with global_compiler_lock:  # one thread compiles
                 dispatcher = self._dispatch()
                 with _no_garbage_collection():
                     dispatcher.compile(types)

@@ -67,10 +67,22 @@ def pow2(n):
     return n if np.isnan(n) else np.ldexp(type(n)(1), int(n))
 
 
+def _exponent(x):
+    """Return the integral n, in the type of `x`, with x / 2**n in [2/3, 4/3), for a normal x > 0.
+
+    What it is for any other `x` does not matter.
+    """
+    if not np.isfinite(x):
+        return type(x)(0)
+    mantissa, n = np.frexp(x)
+    return type(x)(n if mantissa >= type(x)(2 / 3) else n - 1)
+
+
 @type_callable(pow2)
-def _type_pow2(context):
-    def typer(n):
-        return n if n in FLOATS else None
+@type_callable(_exponent)
+def _type_alike(context):
+    def typer(x):
+        return x if x in FLOATS else None
 
     return typer
 
@@ -84,25 +96,6 @@ def _lower_pow2(context, builder, sig, args):
     shifted = builder.fadd(args[0], ir.Constant(kind, 1.5 * 2.0**mantissa + bias))
     bits = builder.bitcast(shifted, ir.IntType(sig.return_type.bitwidth))
     return builder.bitcast(builder.shl(bits, ir.Constant(bits.type, mantissa)), kind)
-
-
-def _exponent(x):
-    """Return the integral n, in the type of `x`, with x / 2**n in [2/3, 4/3), for a normal x > 0.
-
-    What it is for any other `x` does not matter.
-    """
-    if not np.isfinite(x):
-        return type(x)(0)
-    mantissa, n = np.frexp(x)
-    return type(x)(n if mantissa >= type(x)(2 / 3) else n - 1)
-
-
-@type_callable(_exponent)
-def _type_exponent(context):
-    def typer(x):
-        return x if x in FLOATS else None
-
-    return typer
 
 
 @lower_builtin(_exponent, types.Float)

@@ -319,6 +319,7 @@ def are_kept(dtype):
     return all(part.is_kept(*arguments) for part, arguments in _workers(dtype))
 
 
+@functools.cache
 def _workers(dtype):
     """The workers, and Numba's types of their arguments."""
     number, index = from_dtype(np.dtype(dtype)), types.int64

@@ -249,9 +249,7 @@ def sweep_part_address(dtype):
 @functools.cache
 def exact_sweep(dtype, is_parallel):
     """`sweep.serial` or `sweep.parallel` for networks of `dtype`; see `Twin.exactly`."""
-    return sweep.exactly(
-        types.int64, types.boolean, *argument_types(dtype), is_parallel=is_parallel
-    )
+    return sweep.exactly(*_driver_types(dtype), is_parallel=is_parallel)
 
 
 def is_team_kept(dtype):
@@ -259,6 +257,7 @@ def is_team_kept(dtype):
     return sweep.is_kept(*_driver_types(dtype), is_parallel=True)
 
 
+@functools.cache
 def _driver_types(dtype):
     return types.int64, types.boolean, *argument_types(dtype)
 

@@ -59,10 +59,7 @@ def matrix(typingctx, array, offset, n_rows, n_columns):
     result = types.Array(array.dtype, 2, "C")
     signature = result(array, types.intp, types.intp, types.intp)
 
-    def codegen(context, builder, signature, args):
-        return _view(context, builder, signature, args[0], args[1], args[2:])
-
-    return signature, codegen
+    return signature, _view
 
 
 @intrinsic
@@ -71,10 +68,7 @@ def vector(typingctx, array, offset, size):
     result = types.Array(array.dtype, 1, "C")
     signature = result(array, types.intp, types.intp)
 
-    def codegen(context, builder, signature, args):
-        return _view(context, builder, signature, args[0], args[1], args[2:])
-
-    return signature, codegen
+    return signature, _view
 
 
 @intrinsic
@@ -82,14 +76,12 @@ def reals(typingctx, array, offset, size):
     """View elements of a contiguous int64 array as float64, on the terms of `matrix`."""
     signature = types.Array(types.float64, 1, "C")(array, types.intp, types.intp)
 
-    def codegen(context, builder, signature, args):
-        return _view(context, builder, signature, args[0], args[1], args[2:])
-
-    return signature, codegen
+    return signature, _view
 
 
-def _view(context, builder, signature, array, offset, shape):
-    """C-contiguous array of the signature's type, on elements of another from `offset` on."""
+def _view(context, builder, signature, args):
+    """C-contiguous array of the signature's type and of a shape, on another's from an offset on."""
+    array, offset, *shape = args
     source = context.make_array(signature.args[0])(context, builder, array)
     view = context.make_array(signature.return_type)(context, builder)
     itemsize = context.get_constant(
