@@ -141,7 +141,7 @@ class MLP:
         start = width = 0
         for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
             code = ACTIVATIONS[self._activations[layer]]
-            layout[layer] = n_in, n_out, start, width, code
+            layout[layer] = n_in, n_out, start, code, n_out, width
             weights.append(self._theta[start : start + n_in * n_out].reshape(n_in, n_out))
             start += n_in * n_out
             biases.append(self._theta[start : start + n_out])

@@ -86,7 +86,7 @@ class Tables:
             codes.SYNC: np.zeros(SYNC_SIZE, np.int64),
             codes.CURSOR: np.zeros(codes.CURSOR_SIZE, np.int64),
             codes.PLAN: workspace.plan,
-            codes.LAYOUT: layout,
+            codes.LAYOUT: workspace.padded(layout),
             codes.CHUNKS: chunks,
             codes.TASKS: workspace.alone[0],
             codes.BOUNDS: workspace.alone[1],
@@ -110,6 +110,7 @@ class Tables:
             views[which] for which in (codes.SYNC, codes.CURSOR, codes.PLAN)
         )
         self.chunks, self.total = views[codes.CHUNKS], views[codes.REALS][:1].view(np.float64)
+        self.cursor[codes.END] = len(chunks)
         start = workspace.plan[codes.CONSTANTS]
         workspace.buffer[start : start + constants.size] = constants
         self.kept = tables, workspace.buffer
@@ -158,7 +159,8 @@ class Sweep:
     total : float
         Sum of the weighted sample losses after the last call, NaN if one was not finite.
     all_finite : bool
-        Whether theta, and the gradient if there is one, were finite after the last call.
+        Whether theta, and the gradient if there is one, were finite at the end of the sweep. Not
+        looked at before, nor after ``codes.EVALUATE``.
     """
 
     def __init__(self, net, problem, batch_rows, *, gather, optimizer=None):
@@ -256,6 +258,7 @@ class Sweep:
         cursor = self._cursor
         cursor.fill(0)
         cursor[codes.UPDATES] = updates_before
+        cursor[codes.END] = self._end
         self._tables.total[0] = 0.0
 
     def advance(self, mode, theta, samples, gradient, update=None):

@@ -60,9 +60,14 @@ SMALLEST_CHUNK = 256
 # Elements of the gradient that one task forms, and the fewest rows that make good use of the
 # deltas it reads. With many samples larger tasks read the deltas less often.
 TASK_ELEMENTS = 1 << 14
-DEEP_TASK_ELEMENTS = 1 << 19
+DEEP_TASK_ELEMENTS = 1 << 18
 DEEP_ROWS = 64
 TASK_ROWS = 4 * TALL
+
+# What tasks cost besides, with so many samples: a row of a gradient as much as so many more
+# columns, and the sums for a bias, which read all deltas for one row, as much as so many rows.
+ROW_COLUMNS = 12
+BIAS_ROWS = 6
 
 # Parameters above the slices that one part updates for all: theirs would share cache lines.
 FEWEST_SHARED = 1 << 10
@@ -227,11 +232,12 @@ def chunk_table(n_rows, batch_rows, largest):
     return table
 
 
-def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES):
+def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES, leaves_out=False):
     """Share the rows of every layer's [W; b] out to `n_parts` parts of about equal work.
 
     Each task sums over `depth` samples. A part gets what belongs to its own slices: their rows of
-    the sliced layer's W and their columns of the layer below.
+    the sliced layer's W and their columns of the layer below. If columns of X may be left out, as
+    `leaves_out` says, the first layer is shared out equally: none is left with all that remains.
 
     Returns
     -------
@@ -242,31 +248,43 @@ def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES):
     elements = DEEP_TASK_ELEMENTS if depth >= DEEP_ROWS else TASK_ELEMENTS
     layers = list(enumerate(pairwise(layer_sizes)))
     shares: list[list[tuple[int, ...]]] = [[] for _ in range(n_parts)]
-    above = 0
+    groups = [layers]
+    sharing = shares
     if slices.n_slices:
         above = slices.layer + 1
+        groups = [layers[above:]]
+        if count_params(layer_sizes[above:]) < FEWEST_SHARED:
+            sharing = shares[:1]
         for part, share in enumerate(shares):
             k0, k1 = slices.columns(layer_sizes[slices.layer], part, n_parts)
             share += _slice_tasks(layer_sizes, elements, slices, k0, k1)
-    total = count_params(layer_sizes[above:])
-    n_sharing = 1 if slices.n_slices and total < FEWEST_SHARED else n_parts
+    elif leaves_out:
+        groups = [layers[:1], layers[1:]]
+    for group in groups:
+        _share_out(group, sharing, elements, depth)
+    bounds = np.cumsum([0, *map(len, shares)], dtype=np.int64)
+    return np.array([task for share in shares for task in share], np.int64), bounds
+
+
+def _share_out(layers, shares, elements, depth):
+    """Add to each part's share of tasks its own of these layers, which are numbered."""
+    more_columns, more_rows = (ROW_COLUMNS, BIAS_ROWS - 1) if depth >= DEEP_ROWS else (0, 0)
+    costs = [(n_in + 1 + more_rows) * (n_out + more_columns) for _, (n_in, n_out) in layers]
     done = part = 0
-    for layer, (n_in, n_out) in layers[above:]:
+    for layer, (n_in, n_out) in layers:
         most = _task_rows(elements, n_in, n_out)
         row = 0
         while row <= n_in:
-            quota = total * (part + 1) / n_sharing - done
-            if quota <= 0 and part < n_sharing - 1:
+            quota = sum(costs) * (part + 1) / len(shares) - done
+            if quota <= 0 and part < len(shares) - 1:
                 part += 1
                 continue
             # Whole tiles, but never short of a row of progress.
-            wanted = TALL * max(1, round(quota / n_out / TALL))
+            wanted = TALL * max(1, round(quota / (n_out + more_columns) / TALL))
             stop = min(n_in + 1, row + min(most, wanted))
             shares[part].append((layer, row, stop, 0, n_in))
-            done += (stop - row) * n_out
+            done += (stop - row + (more_rows if stop > n_in else 0)) * (n_out + more_columns)
             row = stop
-    bounds = np.cumsum([0, *map(len, shares)], dtype=np.int64)
-    return np.array([task for share in shares for task in share], np.int64), bounds
 
 
 def _slice_tasks(layer_sizes, elements, slices, k0, k1):
@@ -292,6 +310,11 @@ def _slice_tasks(layer_sizes, elements, slices, k0, k1):
 def _task_rows(elements, n_in, n_out):
     """The most rows of [W; b] that one task has, whole tiles."""
     return TALL * max(1, min(max(TASK_ROWS, elements // n_out), n_in + 1) // TALL)
+
+
+def row_gap(n, itemsize):
+    """Elements to leave free after a row of `n`: a vector where rows would be pages."""
+    return VECTOR_BYTES // itemsize if are_pages(n * itemsize) else 0
 
 
 class Workspace:
@@ -328,7 +351,14 @@ class Workspace:
         n_groups = group_count(layer_sizes, rows)
         slices = choose_slices(layer_sizes, dtype.itemsize, rows)
         wide = is_wide(layer_sizes) and not slices.n_slices
-        self.team = task_table(layer_sizes, n_parts, rows, slices)
+        self.leaves_out = (
+            gather
+            and (wide or (slices.n_slices > 0 and slices.layer == 0))
+            and layer_sizes[0] >= FEWEST_COLUMNS
+            and rows >= FEWEST_ROWS
+            and widths[0] > VECTOR_BYTES // dtype.itemsize
+        )
+        self.team = task_table(layer_sizes, n_parts, rows, slices, self.leaves_out)
         self.alone = task_table(layer_sizes, 1, rows, slices)
         tasks = [*self.team[0].tolist(), *self.alone[0].tolist()]
         task_rows = max(row_1 - row_0 for _, row_0, row_1, *_ in tasks)
@@ -336,6 +366,11 @@ class Workspace:
             (row_1 - row_0) * (k1 - k0 if layer < slices.layer else widths[layer])
             for layer, row_0, row_1, k0, k1 in tasks
         )
+        # Where parts take all rows together, rows of hidden layers and of X have gaps.
+        gaps = [row_gap(n, dtype.itemsize) if wide else 0 for n in layer_sizes]
+        gaps[-1] = 0
+        strides = [n + gap for n, gap in zip(widths, gaps[1:], strict=True)]
+        self.strides = strides
         self.narrow = not wide and not slices.n_slices
         self.small = is_small(layer_sizes, dtype.itemsize, rows)
         if self.small:  # the gradient of all layers takes the place of one task's
@@ -351,13 +386,6 @@ class Workspace:
         buffer = n_parts * block if n_groups else rows
         plan = np.zeros(codes.PLAN_SIZE, np.int64)
         plan[codes.GATHER] = gather
-        self.leaves_out = (
-            gather
-            and (wide or (slices.n_slices > 0 and slices.layer == 0))
-            and layer_sizes[0] >= FEWEST_COLUMNS
-            and rows >= FEWEST_ROWS
-            and widths[0] > VECTOR_BYTES // dtype.itemsize
-        )
         plan[codes.TOGETHER] = wide
         plan[codes.N_GROUPS] = n_groups
         plan[codes.N_SLICES] = slices.n_slices
@@ -382,11 +410,12 @@ class Workspace:
             return start
 
         copies = gather or (slices.n_slices and slices.layer == 0)
-        plan[codes.INPUT] = reserve(buffer * layer_sizes[0] if copies else 0)
+        plan[codes.INPUT_GAP] = gaps[0]
+        plan[codes.INPUT] = reserve(buffer * (layer_sizes[0] + gaps[0]) if copies else 0)
         plan[codes.TARGET] = reserve(buffer * n_target)
-        plan[codes.OUTPUT] = reserve(buffer * sum(widths))
-        plan[codes.DELTA] = reserve(buffer * sum(widths))
-        plan[codes.SLOPE] = reserve(buffer * sum(widths)) if slopes else plan[codes.DELTA]
+        plan[codes.OUTPUT] = reserve(buffer * sum(strides))
+        plan[codes.DELTA] = reserve(buffer * sum(strides))
+        plan[codes.SLOPE] = reserve(buffer * sum(strides)) if slopes else plan[codes.DELTA]
         plan[codes.SAMPLE_LOSS] = reserve(rows)
         if slices.n_slices:
             if slices.layer > 0:
@@ -424,3 +453,10 @@ class Workspace:
         self.buffer = aligned_empty(
             int(plan[codes.SCRATCH] + n_parts * plan[codes.SCRATCH_SIZE]), dtype
         )
+
+    def padded(self, layout):
+        """Return the layout of a network with the strides that its rows have here."""
+        padded = layout.copy()
+        padded[:, codes.STRIDE] = self.strides
+        padded[:, codes.WIDTH_OFFSET] = np.cumsum([0, *self.strides[:-1]])
+        return padded

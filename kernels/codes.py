@@ -57,9 +57,10 @@ FUSED_CROSS_ENTROPY = 9
 N_IN = 0
 N_OUT = 1
 W_OFFSET = 2  # of W (n_in, n_out) in theta; the bias (n_out,) follows it
-WIDTH_OFFSET = 3  # sum of the n_out of the layers before
-ACTIVATION = 4
-LAYOUT_COLUMNS = 5
+ACTIVATION = 3
+STRIDE = 4  # from one row of the layer's outputs, or deltas, to the next; at least n_out
+WIDTH_OFFSET = 5  # sum of the strides of the layers before
+LAYOUT_COLUMNS = 6
 
 # Columns of the chunk table, one row a chunk: rows [START, STOP) of the epoch's order, BATCH of
 # them in the whole mini-batch, and whether the chunk is the first or the last of its mini-batch.
@@ -115,29 +116,32 @@ SLICED_LAYER = 16  # 0 or 1
 UPPER_START = 17  # element of theta with which the weights above the slices begin, 0 without slices
 BLOCK_ROWS = 18  # rows that go through all layers at a time, while they are in cache
 LOSS_ROWS = 19  # rows whose loss is taken at a time
-BUFFER_ROWS = 20  # rows that the next five hold
+BUFFER_ROWS = 20  # rows that INPUT to SLOPE hold
 N_TARGET = 21  # columns of the target
-OWN_SIZE = 22  # elements of which each part has its own, the next seven; 0 where all share them
-INPUT = 23  # (buffer, n_in) copied rows of X, or slice by slice (buffer, columns of the slice)
-TARGET = 24  # (buffer, n_target)
-OUTPUT = 25  # (buffer, n_out) for each layer, below a sliced one slice by slice
-DELTA = 26  # like OUTPUT
-SLOPE = 27  # like OUTPUT: derivatives of gelu and silu; nobody else's
-SAMPLE_LOSS = 28  # (chunk,) weighted losses
-OWN_COLUMNS = 29  # see `network.own_columns`, where the second layer is sliced
-SLICE_PRODUCT = 30  # (buffer, n_out) of the sliced layer, for each slice, twice
-UPPER = 31  # the weights above the slices, twice
-GROUP_GRADIENT = 32  # (n_groups, n_params)
-SCRATCH = 33  # SCRATCH_SIZE elements for each part, which begin with what products need
-SCRATCH_SIZE = 34
-LOSS_TERMS = 35  # offset in a part's scratch of (loss rows, n_out) addends of the loss
-TASK = 36  # offset in a part's scratch of the gradient of one task
-COEFFICIENTS = 37  # offset in a part's scratch of N_COEFFICIENTS coefficients of the update
-USED_COLUMNS = 38  # offset in a part's scratch of the marks of used columns, see `empty_columns`
-COLUMN_RUNS = 39  # offset in a part's scratch of the runs of used columns
-PACKED = 40  # offset in a part's scratch of rows of the first layer's W
-CONSTANTS = 41  # see below
-PLAN_SIZE = 42
+INPUT_GAP = 22  # elements from the end of a copied row of X to the next row, but for slices
+OWN_SIZE = 23  # elements each part has to itself, INPUT to OWN_COLUMNS; 0 where all share them
+INPUT = (
+    24  # (buffer, n_in + gap) copied rows of X, or slice by slice (buffer, columns of the slice)
+)
+TARGET = 25  # (buffer, n_target)
+OUTPUT = 26  # (buffer, stride) for each layer, below a sliced one slice by slice
+DELTA = 27  # like OUTPUT
+SLOPE = 28  # like OUTPUT: derivatives of gelu and silu; nobody else's
+SAMPLE_LOSS = 29  # (chunk,) weighted losses
+OWN_COLUMNS = 30  # see `network.own_columns`, where the second layer is sliced
+SLICE_PRODUCT = 31  # (buffer, n_out) of the sliced layer, for each slice, twice
+UPPER = 32  # the weights above the slices, twice
+GROUP_GRADIENT = 33  # (n_groups, n_params)
+SCRATCH = 34  # SCRATCH_SIZE elements for each part, which begin with what products need
+SCRATCH_SIZE = 35
+LOSS_TERMS = 36  # offset in a part's scratch of (loss rows, n_out) addends of the loss
+TASK = 37  # offset in a part's scratch of the gradient of one task
+COEFFICIENTS = 38  # offset in a part's scratch of N_COEFFICIENTS coefficients of the update
+USED_COLUMNS = 39  # offset in a part's scratch of the marks of used columns, see `empty_columns`
+COLUMN_RUNS = 40  # offset in a part's scratch of the runs of used columns
+PACKED = 41  # offset in a part's scratch of rows of the first layer's W
+CONSTANTS = 42  # see below
+PLAN_SIZE = 43
 
 # Entries of the constants, in theta's dtype; the layers' activation parameters follow.
 LOSS_PARAMETER = 0
@@ -156,7 +160,8 @@ CHUNK = 0
 MINI_BATCH = 1
 UPDATES = 2
 OUTCOME = 3
-CURSOR_SIZE = 4
+END = 4  # the chunk with which the sweep is at its end
+CURSOR_SIZE = 5
 
 # How a sweep came out.
 NOT_STARTED = 0  # not every part had a thread

@@ -40,7 +40,7 @@ def dense_forward_block(
     Reads the `rows` rows of A from `a0` on. If `saving`, the same block of `slope` (a matrix like
     `output`) is overwritten for gelu and silu. Softmax needs all columns. May destroy `scratch`.
     """
-    depth = A.shape[1]
+    depth = W.shape[0]
     multiply(A, a0, 0, W, j0, 0, FROM_ROW, b, output, i0, j0, rows, columns, depth, scratch)
     activate_block(activation, output, slope, saving, i0, rows, j0, columns)
 
@@ -72,7 +72,7 @@ def dense_backward_input_block(
     `output` and `activation` are those of the layer below, `slope` its gelu or silu derivatives,
     and W (n_in, n_out) is the weights between. May destroy `scratch`.
     """
-    depth = delta.shape[1]
+    depth = W.shape[1]
     multiply(
         delta,
         i0,
@@ -122,7 +122,7 @@ def dense_backward_params_rows(A, n_in, delta, k0, k1, accumulate, gradient, scr
     there were one more column, of ones. Sums over samples run in their order. May destroy
     `scratch`.
     """
-    depth, n_out = delta.shape
+    depth, n_out = delta.shape[0], gradient.shape[1]
     weight_rows = min(k1, n_in) - k0
     origin = FROM_C if accumulate else FROM_ZERO
     if weight_rows > 0:

@@ -120,17 +120,16 @@ def place_of(runs, column):
 
 
 @loop
-def copy_rows_by_runs(X, n_columns, first, order, start, rows, runs, copied):
+def copy_rows_by_runs(X, n_columns, first, order, start, runs, copied):
     """Overwrite the first elements of each row of `copied` by the runs of columns of a row of X.
 
-    `copied` is flat, (rows, number of columns); the rest of its rows is left alone. X, `first`
-    and the rows are those of `mark_columns`.
+    The rest of its rows is left alone. X, `first` and the rows are those of `mark_columns`.
     """
-    for r in range(rows):
+    for r in range(copied.shape[0]):
         row = order[start + r] * n_columns + first
         for q in range(int(runs[0])):
             column, place, n = run_bounds(runs, q)
-            copy_run(X, row + column, copied, r * runs.size + place, n)
+            copy_run(X, row + column, copied, r * copied.shape[1] + place, n)
 
 
 @loop
@@ -204,6 +203,7 @@ def copy_used_columns(
     k1,
     width,
     room,
+    gap,
     copied,
     sync,
 ):
@@ -230,6 +230,7 @@ def copy_used_columns(
             k0,
             width,
             room,
+            gap,
             order,
             start,
             rows,
@@ -262,6 +263,7 @@ def columns_part(
     first,
     width,
     room,
+    gap,
     order,
     start,
     rows,
@@ -275,8 +277,8 @@ def columns_part(
 
     Then `runs` is overwritten, and `copied`, unless too few columns are empty. Each `width` of
     them, a slice, have runs of their own, and a matrix of their own that begins at element
-    ``room * k`` of `copied`, with k the first of them. For the other arguments see `list_runs`,
-    which has them for each slice, and `copy_rows_by_runs`.
+    ``room * k`` of `copied`, with k the first of them, and has `gap` columns more. For the other
+    arguments see `list_runs`, which has them for each slice, and `copy_rows_by_runs`.
     """
     if marking:
         mark_columns(X, n_columns, first, order, start, rows, vector(used, 0, runs.size))
@@ -292,8 +294,8 @@ def columns_part(
         return
     for k in range(0, runs.size, width):
         n = min(width, runs.size - k)
-        to = vector(copied, room * k, rows * n)
-        copy_rows_by_runs(X, n_columns, first + k, order, start, rows, vector(runs, k, n), to)
+        to = matrix(copied, room * k, rows, n + gap)
+        copy_rows_by_runs(X, n_columns, first + k, order, start, vector(runs, k, n), to)
 
 
 @worker
@@ -325,7 +327,7 @@ def _workers(dtype):
     number, index = from_dtype(np.dtype(dtype)), types.int64
     numbers, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     rows = types.Array(index, 1, "C"), index, index
-    sizes, marks = [index] * 4, (numbers, index, index)
+    sizes, marks = [index] * 5, (numbers, index, index)
     return (
         (columns_part, (index, numbers, *sizes, *rows, *marks, numbers, numbers)),
         (pack_part, (table, numbers, index, table)),

@@ -307,19 +307,22 @@ def sweep(
     """Run the worker at `sweep_part_at` as a team, or alone.
 
     The serial kernel must not be called `as_team`. If `anew`, the sweep begins with the first chunk
-    and without losses, not where the cursor is. The other arguments are those of `sweep_part`.
+    and without losses, not where the cursor is, and its end is `stop`. The other arguments are
+    those of `sweep_part`.
 
     Returns
     -------
     (float, bool)
         The sum of the losses so far, NaN where a loss is not finite or not every part had a
-        thread; and whether all of theta, and of the gradient by ``DIFFERENTIATE``, is finite.
+        thread; and, at the end of a sweep that is more than ``EVALUATE``, whether all of theta,
+        and of the gradient by ``DIFFERENTIATE``, is finite: before, True.
     """
     cursor = column(tables, codes.CURSOR)
     total, _ = total_and_hyper(tables)
     if anew:
         cursor[codes.CHUNK] = 0
         cursor[codes.MINI_BATCH] = 0
+        cursor[codes.END] = stop
         total[0] = 0.0
     bounds = column(tables, codes.TEAM_BOUNDS if as_team else codes.BOUNDS)
     for part in prange(bounds.size - 1):
@@ -343,5 +346,7 @@ def sweep(
             result,
         )
         restore_denormals(before)
-    finite = all_finite(theta) and (mode != codes.DIFFERENTIATE or all_finite(result))
+    finite = True
+    if mode != codes.EVALUATE and cursor[codes.CHUNK] == cursor[codes.END]:
+        finite = all_finite(theta) and (mode != codes.DIFFERENTIATE or all_finite(result))
     return (float(total[0]) if cursor[codes.OUTCOME] == codes.FINISHED else np.nan), finite

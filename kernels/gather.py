@@ -26,11 +26,13 @@ def shuffle(uniform, order):
 
 
 @loop
-def copy_rows(source, n_columns, order, start, ordered, copied, rows):
-    """Overwrite the first `rows` rows of the flat matrix `copied` by rows of the flat `source`.
+def copy_rows(source, n_columns, order, start, ordered, copied):
+    """Overwrite the first `n_columns` columns of the matrix `copied` by rows of the flat `source`.
 
-    Row r comes from row ``order[start + r]`` if `ordered`, else from row ``start + r``.
+    Row r comes from row ``order[start + r]`` if `ordered`, else from row ``start + r``; then
+    `copied` has no more columns.
     """
+    rows, stride = copied.shape
     if not ordered:
         copy_run(source, start * n_columns, copied, 0, rows * n_columns)
         return
@@ -38,7 +40,7 @@ def copy_rows(source, n_columns, order, start, ordered, copied, rows):
     for r in range(rows):
         if start + r + ahead < order.size:
             prefetch_row(source, order[start + r + ahead] * n_columns, n_columns)
-        copy_run(source, order[start + r] * n_columns, copied, r * n_columns, n_columns)
+        copy_run(source, order[start + r] * n_columns, copied, r * stride, n_columns)
 
 
 @loop

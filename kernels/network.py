@@ -248,7 +248,7 @@ def block_pass(
     r0, r1 = part_bounds(rows, member, n_members)
     by_runs = False
     if ordered and not n_slices:
-        copied = vector(own, plan[codes.INPUT] + (at + r0) * n_in, (r1 - r0) * n_in)
+        copied = input_rows(X, own, plan, layout, start + b0, at + r0, r1 - r0)
         by_runs = copy_used_columns(
             X,
             order,
@@ -265,29 +265,30 @@ def block_pass(
             n_in,
             n_in,
             0,
-            copied,
+            copied.shape[1] - n_in,
+            vector(copied, 0, copied.size),
             sync,
         )
         if not by_runs:
-            copy_rows(X, n_in, order, start + b0 + r0, True, copied, r1 - r0)
+            copy_rows(X, n_in, order, start + b0 + r0, True, copied)
         barrier(sync, n_members)
     target = matrix(own, plan[codes.TARGET] + at * n_target, rows, n_target)
-    copied = vector(target, r0 * n_target, (r1 - r0) * n_target)
-    copy_rows(Y, n_target, order, start + b0 + r0, ordered, copied, r1 - r0)
+    copied = matrix(target, r0 * n_target, r1 - r0, n_target)
+    copy_rows(Y, n_target, order, start + b0 + r0, ordered, copied)
 
     below = input_rows(X, own, plan, layout, start + b0, at, rows)
     for layer in range(bottom, n_layers):
+        columns = layout[layer, codes.N_OUT]
         output = layer_rows(own, codes.OUTPUT, plan, layout, layer, at, rows)
         slope = layer_rows(own, codes.SLOPE, plan, layout, layer, at, rows)
         activation = layer_activation(layout, plan, constants, layer)
         if fused and layer == top:
             activation = (codes.IDENTITY, 0, 0, activation[3])
-        s0, s1, j0, j1 = layer_share(rows, output.shape[1], activation[0], lanes, member, n_members)
+        s0, s1, j0, j1 = layer_share(rows, columns, activation[0], lanes, member, n_members)
         if n_slices and layer == bottom:
-            n = rows * output.shape[1]
-            products = slice_products(work, plan, output.shape[1], turn)
-            add_terms(products, at * output.shape[1], False, vector(output, 0, n))
-            activate_block(activation, output, slope, backward, 0, rows, 0, output.shape[1])
+            products = slice_products(work, plan, columns, turn)
+            add_terms(products, at * columns, False, vector(output, 0, rows * columns))
+            activate_block(activation, output, slope, backward, 0, rows, 0, columns)
         elif by_runs and layer == 0:
             W, b = layer_weights(upper, 0, layout, 0)
             runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_in)
@@ -371,7 +372,8 @@ def block_pass(
         output = layer_rows(own, codes.OUTPUT, plan, layout, layer - 1, at, rows)
         slope = layer_rows(own, codes.SLOPE, plan, layout, layer - 1, at, rows)
         delta_below = layer_rows(own, codes.DELTA, plan, layout, layer - 1, at, rows)
-        s0, s1, j0, j1 = block_share(rows, output.shape[1], lanes, member, n_members)
+        columns = layout[layer, codes.N_IN]
+        s0, s1, j0, j1 = block_share(rows, columns, lanes, member, n_members)
         dense_backward_input_block(
             delta,
             W,
@@ -504,12 +506,14 @@ def params_pass(
         delta = layer_rows(own, codes.DELTA, plan, layout, layer, 0, rows)
         below = input_rows(X, own, plan, layout, start, 0, rows)
         first_row = 0
+        n_below = n_in
         if layer > 0:
             below = layer_rows(own, codes.OUTPUT, plan, layout, layer - 1, 0, rows)
         if plan[codes.N_SLICES]:
             k = task[codes.SLICE_0]
             width = task[codes.SLICE_1] - k
             if layer == plan[codes.SLICED_LAYER]:
+                n_below = width
                 base = codes.OUTPUT if layer > 0 else codes.INPUT
                 below = slice_matrix(own, base, plan, rows, k, width)
                 first_row = k
@@ -518,7 +522,7 @@ def params_pass(
         scratch = product_scratch(work, plan, part)
         g_rows = matrix(g, 0, k1 - k0, columns)
         r0, r1 = k0 - first_row, k1 - first_row
-        p0, p1, n_below = r0, r1, below.shape[1]
+        p0, p1 = r0, r1
         runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + first_row, n_below)
         by_runs = layer == 0 and plan[codes.COLUMNS_AT] != 0 and first and last
         by_runs = by_runs and runs[0] != NOT_LOOKED_FOR

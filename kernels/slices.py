@@ -158,6 +158,7 @@ def slice_pass(
             k1,
             width,
             room,
+            0,
             vector(copied, room * k0, room * columns),
             sync,
         )
@@ -165,8 +166,8 @@ def slice_pass(
             copy_slices(X, n_columns, order, start, ordered, rows, room, width, k0, k1, copied)
     else:
         if ordered:
-            copied = vector(own, plan[codes.INPUT], rows * n_columns)
-            copy_rows(X, n_columns, order, start, True, copied, rows)
+            copied = input_rows(X, own, plan, layout, start, 0, rows)
+            copy_rows(X, n_columns, order, start, True, copied)
         below = own_columns(own, layout, plan, 0, 1, columns)
         dense_forward_block(
             input_rows(X, own, plan, layout, start, 0, rows),

@@ -176,9 +176,9 @@ def _rows_of(source, n_columns, order, plan, base, work, start, rows):
         if start + ROWS_AHEAD < order.size:
             prefetch_row(source, order[start + ROWS_AHEAD] * n_columns, n_columns)
         return matrix(source, order[start] * n_columns, 1, n_columns)
-    size = rows * n_columns
-    copy_rows(source, n_columns, order, start, True, vector(work, plan[base], size), rows)
-    return matrix(work, plan[base], rows, n_columns)
+    copied = matrix(work, plan[base], rows, n_columns)
+    copy_rows(source, n_columns, order, start, True, copied)
+    return copied
 
 
 @inline

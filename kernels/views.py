@@ -44,10 +44,13 @@ def layer_weights(theta, start, layout, layer):
 
 @inline
 def layer_rows(work, base, plan, layout, layer, first, rows):
-    """View of rows of a layer's outputs, deltas or slopes, by `base` of the plan."""
-    n_out = layout[layer, codes.N_OUT]
+    """View of rows of a layer's outputs, deltas or slopes, by `base` of the plan.
+
+    Its columns beyond the layer's own, if there are any, are nobody's.
+    """
+    stride = layout[layer, codes.STRIDE]
     offset = plan[base] + plan[codes.BUFFER_ROWS] * layout[layer, codes.WIDTH_OFFSET]
-    return matrix(work, offset + first * n_out, rows, n_out)
+    return matrix(work, offset + first * stride, rows, stride)
 
 
 @inline
@@ -55,7 +58,8 @@ def input_rows(X, work, plan, layout, start, at, rows):
     """View of rows of the input: of X, in place, or of where `copy_rows` has copied them."""
     n_in = layout[0, codes.N_IN]
     if plan[codes.GATHER]:
-        return matrix(work, plan[codes.INPUT] + at * n_in, rows, n_in)
+        stride = n_in + plan[codes.INPUT_GAP]
+        return matrix(work, plan[codes.INPUT] + at * stride, rows, stride)
     return matrix(X, start * n_in, rows, n_in)
 
 

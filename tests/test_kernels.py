@@ -1464,10 +1464,11 @@ def test_every_order_is_as_likely():
 def test_copy_rows_copies_the_named_rows():
     rng = np.random.default_rng(0)
     source, order = rng.standard_normal((9, 4)), rng.permutation(9)
-    for ordered, rows in ((True, order), (False, np.arange(9))):
-        copied = np.full((7, 4), np.nan)
-        copy_rows(source.ravel(), 4, order, 2, ordered, copied.ravel(), 5)
-        assert_array_equal(copied[:5], reference.copy_rows(source, rows, 2, 5))
+    for ordered, rows, stride in ((True, order, 4), (True, order, 6), (False, np.arange(9), 4)):
+        copied = np.full((7, stride), np.nan)
+        copy_rows(source.ravel(), 4, order, 2, ordered, copied[:5])
+        assert_array_equal(copied[:5, :4], reference.copy_rows(source, rows, 2, 5))
+        assert np.isnan(copied[:5, 4:]).all()
         assert np.isnan(copied[5:]).all()
 
 
@@ -1535,7 +1536,7 @@ def test_used_columns_are_listed_run_by_run(n_parts, share):
 
 @standalone
 def columns_part(
-    at, marking, X, n_columns, first, width, room, order, start, rows, used, runs, copied
+    at, marking, X, n_columns, first, width, room, gap, order, start, rows, used, runs, copied
 ):
     call_worker(
         at,
@@ -1545,6 +1546,7 @@ def columns_part(
         first,
         width,
         room,
+        gap,
         order,
         start,
         rows,
@@ -1557,8 +1559,8 @@ def columns_part(
 
 
 @both_precisions
-@pytest.mark.parametrize("width", [60, 21])
-def test_used_columns_are_copied_if_enough_others_are_empty(width, dtype):
+@pytest.mark.parametrize(("width", "gap"), [(60, 0), (60, 7), (21, 0)])
+def test_used_columns_are_copied_if_enough_others_are_empty(width, gap, dtype):
     """Of sixty columns from the third on, whole or in slices, with room for a row more."""
     rng = np.random.default_rng(2)
     X = rows_with_empty_columns(rng, 20, 70, dtype=dtype)
@@ -1568,8 +1570,8 @@ def test_used_columns_are_copied_if_enough_others_are_empty(width, dtype):
     columns_at = empty_columns.addresses(dtype)[0]
     for start in (2, 0, 11):
         used = np.full(60, np.nan, dtype)
-        runs, copied = np.zeros(60, dtype), np.full(6 * 60, np.nan, dtype)
-        where = X.ravel(), 70, 3, width, 6, order, start, 5
+        runs, copied = np.zeros(60, dtype), np.full(6 * (60 + gap), np.nan, dtype)
+        where = X.ravel(), 70, 3, width, 6, gap, order, start, 5
         columns_part(columns_at, 1, *where, used, runs, copied)
         assert_array_equal(used, reference.mark_columns(X, 3, 60, order, start, 5))
         columns_part(columns_at, 0, *where, used, runs, copied)
@@ -1581,7 +1583,7 @@ def test_used_columns_are_copied_if_enough_others_are_empty(width, dtype):
             continue
         for k, (slice_runs, rows) in zip(range(0, 60, width), expected, strict=True):
             assert runs_as_list(runs[k : k + width]) == slice_runs
-            n = min(width, 60 - k)
+            n = min(width, 60 - k) + gap
             found = copied[6 * k : 6 * (k + n)].reshape(6, n)
             assert_array_equal(found[:5, : rows.shape[1]], rows)
             assert np.isnan(found[:5, rows.shape[1] :]).all()
@@ -1603,7 +1605,7 @@ def test_rows_are_copied_and_packed_run_by_run(some_runs):
     rng = np.random.default_rng(3)
     X, order = rng.standard_normal((9, 45)), rng.permutation(9)
     copied = np.full((6, 40), np.nan)
-    copy_rows_by_runs(X.ravel(), 45, 5, order, 2, 4, runs, copied.ravel())
+    copy_rows_by_runs(X.ravel(), 45, 5, order, 2, runs, copied[:4])
     n = reference.columns_of(expected).size
     assert_array_equal(copied[:4, :n], reference.copy_rows_by_runs(X, 5, order, 2, 4, expected))
     assert np.isnan(copied[:4, n:]).all()
@@ -1862,6 +1864,20 @@ def test_tasks_cover_every_parameter_once(cut, n_parts):
     assert all((block == 1).all() for block in owners)
 
 
+@pytest.mark.parametrize("leaves_out", [False, True])
+@pytest.mark.parametrize("n_parts", [1, 2, 5])
+def test_tasks_are_about_equal_work(n_parts, leaves_out):
+    """The first layer is shared out by itself where some of its rows may be no work."""
+    sizes = (784, 512, 512, 10)
+    tasks, bounds = task_table(sizes, n_parts, 128, leaves_out=leaves_out)
+    elements = np.array([(row_1 - row_0) * sizes[layer + 1] for layer, row_0, row_1, *_ in tasks])
+    for layers in ([0], [1, 2]) if leaves_out else ([0, 1, 2],):
+        work = np.where(np.isin(tasks[:, codes.LAYER], layers), elements, 0)
+        shares = np.add.reduceat(work, bounds[:-1])
+        # Whole tiles, narrow layers and biases make a share larger or smaller.
+        assert abs(shares - shares.mean()).max() < 20 * 512
+
+
 SLICED = [
     ((784, 16, 16, 10), 32, 0),  # a wide input
     ((784, 100, 10), 128, 0),
@@ -1969,7 +1985,7 @@ def test_views_of_tables_are_what_was_put_into_them():
     tables, work = Tables(workspace, chunks, layout, constants, np.array(hyper)).kept
     parts = {
         codes.PLAN: workspace.plan,
-        codes.LAYOUT: layout,
+        codes.LAYOUT: workspace.padded(layout),
         codes.CHUNKS: chunks,
         codes.TASKS: workspace.alone[0],
         codes.TEAM_TASKS: workspace.team[0],
@@ -1984,7 +2000,7 @@ def test_views_of_tables_are_what_was_put_into_them():
             assert_array_equal(column, reference.column(parts, which))
             assert_array_equal(numbers, reference.reals(part, 0, len(part)))
     kept, numbers = kept_views(tables, work)
-    expected = reference.read_only_tables(workspace.plan, layout, constants)
+    expected = reference.read_only_tables(workspace.plan, parts[codes.LAYOUT], constants)
     for part, values in zip(kept, expected, strict=True):
         assert_array_equal(part, values)
     for part, values in zip(numbers, reference.total_and_hyper([0.0], hyper), strict=True):
@@ -1994,7 +2010,8 @@ def test_views_of_tables_are_what_was_put_into_them():
 def test_views_of_the_workspace_equal_their_twins():
     layout = np.zeros((2, codes.LAYOUT_COLUMNS), np.int64)
     layout[:, codes.N_IN], layout[:, codes.N_OUT] = (3, 4), (4, 2)
-    layout[:, codes.W_OFFSET], layout[:, codes.WIDTH_OFFSET] = (0, 16), (0, 4)
+    layout[:, codes.W_OFFSET] = 0, 16
+    layout[:, codes.STRIDE], layout[:, codes.WIDTH_OFFSET] = (6, 2), (0, 6)
     assert total_params(layout) == reference.total_params((3, 4, 2))
     plan = np.zeros(codes.PLAN_SIZE, np.int64)
     plan[[codes.INPUT, codes.OUTPUT, codes.SCRATCH]] = 2, 32, 70
@@ -2004,7 +2021,7 @@ def test_views_of_the_workspace_equal_their_twins():
     piece, of_products = scratch_views(work, plan, 2, 4, 5)
     assert_array_equal(piece, reference.part_scratch(scratch, 2, 4, 5))
     assert_array_equal(of_products, reference.product_scratch(scratch, 2, 7))
-    outputs = [reference.matrix(work, 32, 5, 4), reference.matrix(work, 52, 5, 2)]
+    outputs = [reference.matrix(work, 32, 5, 6), reference.matrix(work, 62, 5, 2)]
     for layer in (0, 1):
         below, view = layer_views(X.ravel(), work, plan, layout, layer, 4, 1, 3)
         assert_array_equal(view, reference.layer_rows(outputs, layer, 1, 3))
@@ -2012,6 +2029,9 @@ def test_views_of_the_workspace_equal_their_twins():
     plan[codes.GATHER] = 1
     below, _ = layer_views(X.ravel(), work, plan, layout, 0, 4, 1, 3)
     assert_array_equal(below, reference.matrix(work, 2, 5, 3)[1:4])
+    plan[codes.INPUT_GAP] = 2
+    below, _ = layer_views(X.ravel(), work, plan, layout, 0, 4, 1, 3)
+    assert_array_equal(below, reference.matrix(work, 2, 5, 5)[1:4])
 
 
 @pytest.mark.parametrize("n_members", [1, 2, 3, 4, 6, 7, 16])
@@ -2158,6 +2178,7 @@ class Case:
             code, parameter = code_and_parameter(activation, dtype)
             row[codes.N_IN], row[codes.N_OUT] = layers[layer]
             row[codes.W_OFFSET] = sum((n_in + 1) * n_out for n_in, n_out in before)
+            row[codes.STRIDE] = row[codes.N_OUT]
             row[codes.WIDTH_OFFSET] = sum(n_out for _, n_out in before)
             row[codes.ACTIVATION] = code
             self.constants[codes.ACTIVATION_PARAMETERS + layer] = parameter
@@ -2470,6 +2491,16 @@ WAYS = {
         13,
         {"SMALL_PARAMS": 0, "LOSS_ROWS": 4, "WIDE_WEIGHTS": 1, "SLICE_COLUMNS": 99},
     ),
+    "together, with gaps between rows": (
+        (5, 37, 3, 18, 4),
+        29,
+        {"SMALL_PARAMS": 0, "WIDE_WEIGHTS": 1, "row_gap": lambda n, itemsize: n % 3 + 1},
+    ),
+    "together, with gaps and empty columns": (
+        (64, 33, 3),
+        13,
+        {"SMALL_PARAMS": 0, "WIDE_WEIGHTS": 1, "row_gap": lambda n, itemsize: 5},
+    ),
     "small": ((5, 70, 1, 18, 4), 13, {}),
     "small, one row": ((5, 70, 1, 18, 4), 1, {}),
     "small, one output": ((3, 17, 1), 9, {}),
@@ -2484,6 +2515,7 @@ if not INTERPRETED:
         "slices of the last layer, one row": ((20, 700, 3), 1, {}),
         "one row of a wide input": ((800, 40, 5), 1, {}),
         "a really wide network": (DEEP, 37, {}),
+        "a wide network whose rows would be pages": ((1024, 70, 1024, 5), 37, {}),
         "one row of a wide network": (DEEP, 1, {}),
         "a wide network of one layer": ((130, 520), 37, {}),
     }
@@ -2524,6 +2556,11 @@ def test_the_ways_are_the_ones_they_are_called(way, monkeypatch):
     assert (plan[codes.N_SLICES] > 1) == ("input" in way or "slices" in way)
     assert (plan[codes.SLICED_LAYER] == 1) == ("layer" in way and "slices" in way)
     assert (plan[codes.N_GROUPS] > 1) == ("group" in way)
+    gaps = "gaps" in way or "pages" in way
+    assert (plan[codes.INPUT_GAP] > 0) == gaps
+    strides = workspace.padded(case.layout)[:, codes.STRIDE]
+    assert (strides[:-1] > case.sizes[1:-1]).any() >= gaps
+    assert strides[-1] == case.sizes[-1]
     if case.sizes == SIZES:
         assert plan[codes.BLOCK_ROWS] < len(case.X) / max(1, plan[codes.N_GROUPS])
 
@@ -2684,10 +2721,10 @@ def calls(dtype):
             scratch,
         ),
         finite.all_finite: (x,),
-        gather.copy_rows: (x, 4, order, 0, True, x.copy(), 3),
+        gather.copy_rows: (x, 4, order, 0, True, matrix.copy()),
         gather.copy_slices: (x, 4, order, 0, True, 3, 3, 2, 0, 4, x.copy()),
         empty_columns.mark_columns: (x, 4, 0, order, 0, 3, x[:4].copy()),
-        empty_columns.copy_rows_by_runs: (x, 4, 0, order, 0, 3, runs, scratch),
+        empty_columns.copy_rows_by_runs: (x, 4, 0, order, 0, runs, matrix.copy()),
         empty_columns.pack_rows_by_runs: (matrix, runs, 0, matrix.copy()),
         empty_columns.spread_rows: (matrix.copy(), 0, 3, runs),
         network.weigh_losses: (x, x, order, False, 0),
