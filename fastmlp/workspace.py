@@ -51,11 +51,12 @@ LOSS_ROWS = 32 * TALL
 # A mini-batch of a wide network of up to so many rows is one chunk, whose gradient never leaves
 # the cache, unless its activations and deltas take more than these bytes.
 LARGEST_CHUNK = 4096
-LARGEST_CHUNK_BYTES = 1 << 24
+LARGEST_CHUNK_BYTES = 5 << 22
 
-# Bytes of activations and deltas that a larger batch is streamed through.
+# Bytes of activations and deltas that a larger batch is streamed through, but for a chunk's rows
+# at least: fewer would add to the gradient, and read the weights, more often.
 CHUNK_BYTES = 1 << 21
-SMALLEST_CHUNK = 256
+SMALLEST_CHUNK = 512
 
 # Elements of the gradient that one task forms, and the fewest rows that make good use of the
 # deltas it reads. With many samples larger tasks read the deltas less often.
@@ -117,8 +118,11 @@ def chunk_rows(layer_sizes, itemsize, batch_rows):
         return min(batch_rows, LARGEST_GROUPED_CHUNK)
     bytes_per_row = 2 * sum(layer_sizes[1:]) * itemsize
     streamed = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, CHUNK_BYTES // bytes_per_row))
-    whole = batch_rows <= LARGEST_CHUNK and batch_rows * bytes_per_row <= LARGEST_CHUNK_BYTES
-    return batch_rows if whole else min(batch_rows, streamed)
+    if batch_rows <= LARGEST_CHUNK and batch_rows * bytes_per_row <= LARGEST_CHUNK_BYTES:
+        return batch_rows
+    # Chunks of about the same size, of whole tiles.
+    tiles = -(-batch_rows // streamed) * TALL
+    return min(batch_rows, -(-batch_rows // tiles) * TALL)
 
 
 def group_count(layer_sizes, rows):
