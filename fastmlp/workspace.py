@@ -10,6 +10,8 @@ from fastmlp.kernels.empty_columns import FEWEST_COLUMNS, FEWEST_ROWS
 from fastmlp.kernels.gemm import are_pages, scratch_size
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
 
+LINE_BYTES = 64
+
 # A network of at least so many weights is wide: its parts do every layer together. The weights of
 # a narrower one stay in each core's own cache.
 WIDE_WEIGHTS = 1 << 16
@@ -31,12 +33,12 @@ LARGEST_GROUPED_CHUNK = 1 << 14
 # takes the least time that way. Multiply-adds that pass while one number comes from another core,
 # or from memory (measured: 0.2 to 0.3 ns a number), and while a number of a product is stored and
 # added; the most slices, and so parts that have any; and a slice's columns at least: of X, and in
-# vectors of a hidden layer.
+# cache lines of a hidden layer, whatever the machine's vectors.
 EXCHANGE_COST = 16
 SUM_COST = 2
 MOST_SLICES = 4
 SLICE_COLUMNS = 96
-SLICE_VECTORS = 2
+SLICE_LINES = 2
 
 # A network of up to so many parameters, whose gradient stays in a core's first two caches, is small
 # for mini-batches of so many rows times parameters, fewer where a layer's input could be sliced: a
@@ -87,8 +89,8 @@ def count_params(layer_sizes):
 def aligned_empty(size, dtype):
     """Uninitialized vector that starts on a cache line, which full-width vector loads like."""
     dtype = np.dtype(dtype)
-    raw = np.empty(size * dtype.itemsize + 64, np.uint8)
-    start = -raw.ctypes.data % 64
+    raw = np.empty(size * dtype.itemsize + LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % LINE_BYTES
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
@@ -111,8 +113,8 @@ def is_small(layer_sizes, itemsize, rows):
 def chunk_rows(layer_sizes, itemsize, batch_rows):
     """Rows of a chunk, for batches of up to `batch_rows` rows.
 
-    Never a matter of threads: sums over samples go chunk by chunk, so that chunks that changed
-    with the thread count would change the bits of the loss.
+    Chunks are of about the same size. Never a matter of threads, nor of vectors: sums over samples
+    go chunk by chunk, so that chunks that changed with these would change the bits of the loss.
     """
     if not is_wide(layer_sizes):
         return min(batch_rows, LARGEST_GROUPED_CHUNK)
@@ -120,9 +122,8 @@ def chunk_rows(layer_sizes, itemsize, batch_rows):
     streamed = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, CHUNK_BYTES // bytes_per_row))
     if batch_rows <= LARGEST_CHUNK and batch_rows * bytes_per_row <= LARGEST_CHUNK_BYTES:
         return batch_rows
-    # Chunks of about the same size, of whole tiles.
-    tiles = -(-batch_rows // streamed) * TALL
-    return min(batch_rows, -(-batch_rows // tiles) * TALL)
+    n_chunks = -(-batch_rows // streamed)
+    return -(-batch_rows // n_chunks)
 
 
 def group_count(layer_sizes, rows):
@@ -157,7 +158,7 @@ NO_SLICES = Slices()
 def choose_slices(layer_sizes, itemsize, rows):
     """Slices for chunks of `rows` rows of a network, see `kernels.network`.
 
-    A matter of sizes alone, so that bits never depend on threads.
+    A matter of sizes alone, so that bits never depend on threads or the length of vectors.
     """
     if rows >= FEWEST_GROUPED_ROWS or is_small(layer_sizes, itemsize, rows):
         return NO_SLICES
@@ -166,10 +167,10 @@ def choose_slices(layer_sizes, itemsize, rows):
 
 def _best_slices(layer_sizes, itemsize, rows):
     """Slices with which a row takes two parts the least time."""
-    lanes = VECTOR_BYTES // itemsize
+    line = LINE_BYTES // itemsize
     costs = [(_shared_cost(layer_sizes, rows), NO_SLICES)]
-    # Columns of a layer below are whole vectors, so that none is cut in two.
-    for layer, (unit, least) in enumerate([(1, SLICE_COLUMNS), (lanes, SLICE_VECTORS * lanes)]):
+    # Columns of a layer below are whole cache lines, so that no vector is cut in two.
+    for layer, (unit, least) in enumerate([(1, SLICE_COLUMNS), (line, SLICE_LINES * line)]):
         if layer + 1 == len(layer_sizes) or (layer > 0 and is_wide(layer_sizes)):
             break
         n_in = layer_sizes[layer]

@@ -2479,7 +2479,7 @@ WAYS = {
     "own rows": (SIZES, 29, SMALL_BLOCKS),
     "groups": (SIZES, 37, {**SMALL_BLOCKS, "FEWEST_GROUPED_ROWS": 8, "GROUP_ROWS": 4}),
     "slices of the input": ((13, 4, 5, 3), 29, {**SMALL_BLOCKS, "SLICE_COLUMNS": 4}),
-    "slices of the second layer": ((5, 40, 4, 3), 29, {**SMALL_BLOCKS, "SLICE_VECTORS": 1}),
+    "slices of the second layer": ((5, 40, 4, 3), 29, {**SMALL_BLOCKS, "SLICE_LINES": 1}),
     "slices of an input with empty columns": (
         (66, 17, 3),
         13,

@@ -539,10 +539,25 @@ def test_shorter_vectors_give_the_same_bits(tmp_path):
         for name, has in features.items()
     ]
     process = run_process(
-        "print(json.dumps(train(1)))",
+        inspect.getsource(train_otherwise) + "print(json.dumps([train(1), *train_otherwise()]))",
         tmp_path,
         NUMBA_CPU_NAME="haswell",
         NUMBA_CPU_FEATURES=",".join(kept),
     )
     assert process.returncode == 0, process.stderr
-    assert json.loads(process.stdout) == train(1)
+    assert json.loads(process.stdout) == [train(1), *train_otherwise()]
+
+
+def train_otherwise():
+    """Bits of networks with slices of the second layer or of X, and of a wide one."""
+    rng = np.random.default_rng(3)
+    for sizes, rows in (
+        ((30, 100, 2), 32),
+        ((20, 64, 64, 1), 64),
+        ((300, 16, 5), 40),
+        ((70, 1024, 30, 3), 50),
+    ):
+        X, y = rng.normal(size=(2 * rows, sizes[0])), rng.normal(size=(2 * rows, sizes[-1]))
+        net = fastmlp.MLP(sizes, activation="tanh", seed=1)
+        net.fit(X, y, epochs=2, batch_size=rows, n_threads=1, seed=2)
+        yield net.theta.tobytes().hex()
