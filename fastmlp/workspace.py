@@ -10,6 +10,7 @@ from fastmlp.kernels.empty_columns import FEWEST_COLUMNS, FEWEST_ROWS
 from fastmlp.kernels.gemm import are_pages, scratch_size
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
 
+# Bytes of a cache line, a multiple of any machine's vectors.
 LINE_BYTES = 64
 
 # A network of at least so many weights is wide: its parts do every layer together. The weights of

@@ -120,9 +120,7 @@ BUFFER_ROWS = 20  # rows that INPUT to SLOPE hold
 N_TARGET = 21  # columns of the target
 INPUT_GAP = 22  # elements from the end of a copied row of X to the next row, but for slices
 OWN_SIZE = 23  # elements each part has to itself, INPUT to OWN_COLUMNS; 0 where all share them
-INPUT = (
-    24  # (buffer, n_in + gap) copied rows of X, or slice by slice (buffer, columns of the slice)
-)
+INPUT = 24  # (buffer, n_in + gap) copied rows of X, or slice by slice (buffer, its columns)
 TARGET = 25  # (buffer, n_target)
 OUTPUT = 26  # (buffer, stride) for each layer, below a sliced one slice by slice
 DELTA = 27  # like OUTPUT
