@@ -110,7 +110,6 @@ class Tables:
             views[which] for which in (codes.SYNC, codes.CURSOR, codes.PLAN)
         )
         self.chunks, self.total = views[codes.CHUNKS], views[codes.REALS][:1].view(np.float64)
-        self.cursor[codes.END] = len(chunks)
         start = workspace.plan[codes.CONSTANTS]
         workspace.buffer[start : start + constants.size] = constants
         self.kept = tables, workspace.buffer

@@ -275,13 +275,17 @@ def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES, leaves_out=False):
 def _share_out(layers, shares, elements, depth):
     """Add to each part's share of tasks its own of these layers, which are numbered."""
     more_columns, more_rows = (ROW_COLUMNS, BIAS_ROWS - 1) if depth >= DEEP_ROWS else (0, 0)
-    costs = [(n_in + 1 + more_rows) * (n_out + more_columns) for _, (n_in, n_out) in layers]
+
+    def cost(n_rows, has_bias, n_out):
+        return (n_rows + (more_rows if has_bias else 0)) * (n_out + more_columns)
+
+    total = sum(cost(n_in + 1, True, n_out) for _, (n_in, n_out) in layers)
     done = part = 0
     for layer, (n_in, n_out) in layers:
         most = _task_rows(elements, n_in, n_out)
         row = 0
         while row <= n_in:
-            quota = sum(costs) * (part + 1) / len(shares) - done
+            quota = total * (part + 1) / len(shares) - done
             if quota <= 0 and part < len(shares) - 1:
                 part += 1
                 continue
@@ -289,7 +293,7 @@ def _share_out(layers, shares, elements, depth):
             wanted = TALL * max(1, round(quota / (n_out + more_columns) / TALL))
             stop = min(n_in + 1, row + min(most, wanted))
             shares[part].append((layer, row, stop, 0, n_in))
-            done += (stop - row + (more_rows if stop > n_in else 0)) * (n_out + more_columns)
+            done += cost(stop - row, stop > n_in, n_out)
             row = stop
 
 

@@ -203,7 +203,6 @@ def copy_used_columns(
     k1,
     width,
     room,
-    gap,
     copied,
     sync,
 ):
@@ -230,7 +229,7 @@ def copy_used_columns(
             k0,
             width,
             room,
-            gap,
+            plan[codes.INPUT_GAP],
             order,
             start,
             rows,

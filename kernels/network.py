@@ -265,7 +265,6 @@ def block_pass(
             n_in,
             n_in,
             0,
-            copied.shape[1] - n_in,
             vector(copied, 0, copied.size),
             sync,
         )

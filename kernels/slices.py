@@ -158,7 +158,6 @@ def slice_pass(
             k1,
             width,
             room,
-            0,
             vector(copied, room * k0, room * columns),
             sync,
         )
