@@ -48,8 +48,10 @@ SMALL_PARAMS = 1 << 14
 SMALL_WORK = 6 << 14
 SMALL_SLICED_WORK = 3 << 14
 
-# Rows whose loss is taken at a time.
+# Rows whose loss is taken at a time, and the most elements of their outputs: what is read several
+# times is to stay in the caches of a core.
 LOSS_ROWS = 32 * TALL
+LOSS_ELEMENTS = 1 << 14
 
 # A mini-batch of a wide network of up to so many rows is one chunk, whose gradient never leaves
 # the cache, unless its activations and deltas take more than these bytes.
@@ -391,7 +393,9 @@ class Workspace:
         if not wide and not self.small:
             in_cache = BLOCK_BYTES // (2 * sum(widths) * dtype.itemsize) // TALL * TALL
             block = min(rows, max(FEWEST_BLOCK_ROWS, in_cache))
-        loss_rows = rows if self.small else min(rows, LOSS_ROWS)
+        loss_rows = rows
+        if not self.small:
+            loss_rows = min(rows, LOSS_ROWS, max(1, LOSS_ELEMENTS // widths[-1]))
         # A group passes its blocks through one buffer of each part.
         buffer = n_parts * block if n_groups else rows
         plan = np.zeros(codes.PLAN_SIZE, np.int64)
@@ -422,7 +426,6 @@ class Workspace:
         copies = gather or (slices.n_slices and slices.layer == 0)
         plan[codes.INPUT_GAP] = gaps[0]
         plan[codes.INPUT] = reserve(buffer * (layer_sizes[0] + gaps[0]) if copies else 0)
-        plan[codes.TARGET] = reserve(buffer * n_target)
         plan[codes.OUTPUT] = reserve(buffer * sum(strides))
         plan[codes.DELTA] = reserve(buffer * sum(strides))
         plan[codes.SLOPE] = reserve(buffer * sum(strides)) if slopes else plan[codes.DELTA]
@@ -446,6 +449,8 @@ class Workspace:
         reserve(scratch_size(product_rows, max(*layer_sizes, rows), lanes))
         plan[codes.LOSS_TERMS] = size - plan[codes.SCRATCH]
         reserve(loss_rows * widths[-1])
+        plan[codes.TARGET] = size - plan[codes.SCRATCH]
+        reserve(loss_rows * n_target)
         plan[codes.TASK] = size - plan[codes.SCRATCH]
         reserve(largest_task)
         plan[codes.COEFFICIENTS] = size - plan[codes.SCRATCH]

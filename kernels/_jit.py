@@ -246,7 +246,7 @@ def loop(func):
 
 
 def scalar(func):
-    """Do what `inline` does for a function of numbers, whatever its size: loops are to call it."""
+    """Do what `inline` does for what loops call for every element or row, whatever its size."""
     return _part(func, forceinline=True)
 
 

@@ -24,6 +24,8 @@ from fastmlp.kernels.elementwise import (
     softplus,
     tanh,
 )
+from fastmlp.kernels.reductions import inner, maximum, total
+from fastmlp.kernels.simd import vector
 
 # Klambauer et al. (2017), Self-normalizing neural networks, section 2.
 SELU_SCALE = 1.0507009873554804934193349852946
@@ -199,17 +201,15 @@ def rare_addresses(activations, dtype):
 @loop
 def softmax_rows(z, i0, rows):
     """Overwrite rows ``i0 : i0+rows`` of the matrix `z` by their softmax."""
+    n = z.shape[1]
     for i in range(i0, i0 + rows):
-        largest = z[i, 0]
-        for j in range(1, z.shape[1]):
-            largest = max(largest, z[i, j])
-        for j in range(z.shape[1]):
-            z[i, j] = exp(z[i, j] - largest)
-        total = z[i, 0]
-        for j in range(1, z.shape[1]):
-            total += z[i, j]
-        for j in range(z.shape[1]):
-            z[i, j] /= total
+        row = vector(z, i * n, n)
+        top = maximum(row)
+        for j in range(n):
+            row[j] = exp(row[j] - top)
+        sum_of_all = total(row)
+        for j in range(n):
+            row[j] /= sum_of_all
 
 
 @loop
@@ -218,9 +218,9 @@ def softmax_backward_rows(delta, output):
 
     delta_j = p_j (g_j - sum_k p_k g_k), with g the gradient on entry and p the output.
     """
-    for i in range(output.shape[0]):
-        mean = output.dtype.type(0.0)
-        for j in range(output.shape[1]):
-            mean += output[i, j] * delta[i, j]
-        for j in range(output.shape[1]):
-            delta[i, j] = output[i, j] * (delta[i, j] - mean)
+    rows, n = output.shape
+    for i in range(rows):
+        p, g = vector(output, i * n, n), vector(delta, i * n, n)
+        mean = inner(p, g)
+        for j in range(n):
+            g[j] = p[j] * (g[j] - mean)

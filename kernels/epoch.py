@@ -20,6 +20,7 @@ from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_task
 from fastmlp.kernels.penalties import sum_of_squares
+from fastmlp.kernels.reductions import interleaved_sum
 from fastmlp.kernels.simd import vector
 from fastmlp.kernels.slices import move_own, publish, take_own
 from fastmlp.kernels.team import barrier, roll_call
@@ -213,25 +214,6 @@ def scale(x, factor):
     typed = x.dtype.type(factor)
     for i in range(x.size):
         x[i] *= typed
-
-
-@loop
-def interleaved_sum(x):
-    """Sum of a vector in float64: of every fourth element from each of the first four on, together.
-
-    One sum after the other waits for each addition before the next.
-    """
-    a = b = c = d = 0.0
-    whole = x.size // 4 * 4
-    for i in range(0, whole, 4):
-        a += np.float64(x[i])
-        b += np.float64(x[i + 1])
-        c += np.float64(x[i + 2])
-        d += np.float64(x[i + 3])
-    total = (a + b) + (c + d)
-    for i in range(whole, x.size):
-        total += np.float64(x[i])
-    return total
 
 
 @inline

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastmlp.kernels._jit import entry, inline, loop
-from fastmlp.kernels.simd import copy_run, line_size, prefetch
+from fastmlp.kernels.simd import copy_run, line_size, matrix, prefetch
 
 # Elements of X that are asked for before they are copied, and rows at least: random rows of a
 # large X are in no cache, and the processor cannot foresee them.
@@ -26,16 +26,12 @@ def shuffle(uniform, order):
 
 
 @loop
-def copy_rows(source, n_columns, order, start, ordered, copied):
+def copy_rows(source, n_columns, order, start, copied):
     """Overwrite the first `n_columns` columns of the matrix `copied` by rows of the flat `source`.
 
-    Row r comes from row ``order[start + r]`` if `ordered`, else from row ``start + r``; then
-    `copied` has no more columns.
+    Row r comes from row ``order[start + r]``.
     """
     rows, stride = copied.shape
-    if not ordered:
-        copy_run(source, start * n_columns, copied, 0, rows * n_columns)
-        return
     ahead = max(ROWS_AHEAD, ELEMENTS_AHEAD // n_columns)
     for r in range(rows):
         if start + r + ahead < order.size:
@@ -43,12 +39,31 @@ def copy_rows(source, n_columns, order, start, ordered, copied):
         copy_run(source, order[start + r] * n_columns, copied, r * stride, n_columns)
 
 
+@inline
+def rows_of(source, order, ordered, start, copied):
+    """Return the matrix of some rows of the flat `source`, as many as the matrix `copied` has.
+
+    In place a single one, and those from `start` on if they are not `ordered`; else they are those
+    of `copy_rows`, in `copied`.
+    """
+    rows, n_columns = copied.shape
+    if not ordered:
+        return matrix(source, start * n_columns, rows, n_columns)
+    if rows == 1:
+        if start + ROWS_AHEAD < order.size:
+            prefetch_row(source, order[start + ROWS_AHEAD] * n_columns, n_columns)
+        return matrix(source, order[start] * n_columns, 1, n_columns)
+    copy_rows(source, n_columns, order, start, copied)
+    return copied
+
+
 @loop
 def copy_slices(source, n_columns, order, start, ordered, rows, room, width, k0, k1, copied):
     """Overwrite slices of the flat matrix `copied` by columns ``k0 : k1`` of rows of `source`.
 
-    Rows are those of `copy_rows`. A slice is `width` columns, the last one what is left; that from
-    column k on becomes a matrix of its own, which begins at element ``room * k``.
+    Rows are those of `copy_rows` if `ordered`, else those from `start` on. A slice is `width`
+    columns, the last one what is left; that from column k on becomes a matrix of its own, which
+    begins at element ``room * k``.
     """
     for r in range(rows):
         row = order[start + r] if ordered else start + r

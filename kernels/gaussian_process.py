@@ -8,8 +8,9 @@ spin for longer than they work, and get in ours' way.
 import numpy as np
 
 from fastmlp.kernels._jit import entry, loop
+from fastmlp.kernels.reductions import inner
 from fastmlp.kernels.simd import vector
-from fastmlp.kernels.vectors import add_scaled, inner
+from fastmlp.kernels.vectors import add_scaled
 
 # Of Jacobi's method, which converges quadratically: six or so are enough.
 _MOST_SWEEPS = 30

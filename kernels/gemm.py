@@ -82,6 +82,10 @@ def multiply(
 
     `depth` is at least 1. May destroy `scratch`, a vector of at least `scratch_size` elements.
     """
+    # The transpose of a column is the same numbers, as a row.
+    is_row = b_transposed and B.shape[1] == 1
+    B = matrix(B, 0, 1 if is_row else B.shape[0], B.shape[0] if is_row else B.shape[1])
+    b_transposed = 0 if is_row else b_transposed
     swappable = a_transposed and origin != FROM_ROW
     if swappable and swap_pays(rows, columns, depth, panel_width(A) // 2):
         # Few columns would fill few lanes of a vector: form C's transpose, with A as B.

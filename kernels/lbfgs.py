@@ -1,13 +1,14 @@
 """Limited-memory BFGS: the history of pairs, and its product with a gradient.
 
 The history has one row more than it may hold pairs, so that a pair is formed, and tested, in a
-row that no pair is in. Rows are taken in turn. Sums are those of `vectors.inner`.
+row that no pair is in. Rows are taken in turn. Sums are those of `reductions.inner`.
 """
 
 import numpy as np
 
 from fastmlp.kernels._jit import entry, loop
-from fastmlp.kernels.vectors import add_scaled, inner
+from fastmlp.kernels.reductions import inner
+from fastmlp.kernels.vectors import add_scaled
 
 # A pair is kept if s'y is more than this part of |s| |y|: else rounding may have made its sign.
 SMALLEST_COSINE = np.finfo(np.float64).eps
@@ -22,7 +23,7 @@ def difference(x, y, result):
 
 @loop
 def masked_inner(x, y, mask):
-    """Inner product of two vectors where `mask` is 1, not 0, in the order of `vectors.inner`."""
+    """Inner product of two vectors where `mask` is 1, not 0, in the order of `reductions.inner`."""
     a = b = c = d = e = f = g = h = 0.0
     whole = x.size // 8 * 8
     for i in range(0, whole, 8):

@@ -13,6 +13,7 @@ from numba import from_dtype, types
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop, worker
 from fastmlp.kernels.elementwise import exp, log, sigmoid, softplus
+from fastmlp.kernels.reductions import inner, maximum, total
 from fastmlp.kernels.simd import matrix, vector
 
 # Losses that are compiled with the passes; the rest is a worker, called by address.
@@ -90,33 +91,27 @@ def loss_cross_entropy(logits, target, by_index, gradient, totals, losses):
     rows = target.shape[0]
     n_classes = logits.shape[1]
     for i in range(rows):
-        largest = logits[i, 0]
-        for j in range(1, n_classes):
-            largest = max(largest, logits[i, j])
+        top = maximum(vector(logits, i * n_classes, n_classes))
         for j in range(n_classes):
-            gradient[i, j] = logits[i, j] - largest
+            gradient[i, j] = logits[i, j] - top
         if by_index:
             losses[i] = gradient[i, int(target[i, 0])]
         else:
-            dot = logits.dtype.type(0.0)
-            for j in range(n_classes):
-                dot += target[i, j] * gradient[i, j]
-            losses[i] = dot
+            t, g = (
+                vector(target, i * n_classes, n_classes),
+                vector(gradient, i * n_classes, n_classes),
+            )
+            losses[i] = inner(t, g)
     flat = vector(gradient, 0, rows * n_classes)
     for i in range(flat.size):
         flat[i] = exp(flat[i])
     for i in range(rows):
-        total = gradient[i, 0]
-        for j in range(1, n_classes):
-            total += gradient[i, j]
+        totals[i] = total(vector(gradient, i * n_classes, n_classes))
         mass = logits.dtype.type(1.0)
         if not by_index:
-            mass = target[i, 0]
-            for j in range(1, n_classes):
-                mass += target[i, j]
-            losses[i] = mass * log(total) - losses[i]
-        totals[i] = total
-        scale = mass / total
+            mass = total(vector(target, i * n_classes, n_classes))
+            losses[i] = mass * log(totals[i]) - losses[i]
+        scale = mass / totals[i]
         for j in range(n_classes):
             gradient[i, j] *= scale
         if by_index:
@@ -131,12 +126,10 @@ def loss_cross_entropy(logits, target, by_index, gradient, totals, losses):
 
 @loop
 def row_sums(terms, sums):
-    """Overwrite `sums` by the sums of the rows of the matrix `terms`, from left to right."""
-    for i in range(terms.shape[0]):
-        total = terms[i, 0]
-        for j in range(1, terms.shape[1]):
-            total += terms[i, j]
-        sums[i] = total
+    """Overwrite `sums` by the sums of the rows of the matrix `terms`."""
+    rows, n = terms.shape
+    for i in range(rows):
+        sums[i] = total(vector(terms, i * n, n))
 
 
 @inline

@@ -37,7 +37,7 @@ from fastmlp.kernels.empty_columns import (
     place_of,
     used_weights,
 )
-from fastmlp.kernels.gather import copy_rows
+from fastmlp.kernels.gather import copy_rows, rows_of
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.simd import FROM_ROW, matrix, panel_width, vector
@@ -269,12 +269,8 @@ def block_pass(
             sync,
         )
         if not by_runs:
-            copy_rows(X, n_in, order, start + b0 + r0, True, copied)
+            copy_rows(X, n_in, order, start + b0 + r0, copied)
         barrier(sync, n_members)
-    target = matrix(own, plan[codes.TARGET] + at * n_target, rows, n_target)
-    copied = matrix(target, r0 * n_target, r1 - r0, n_target)
-    copy_rows(Y, n_target, order, start + b0 + r0, ordered, copied)
-
     below = input_rows(X, own, plan, layout, start + b0, at, rows)
     for layer in range(bottom, n_layers):
         columns = layout[layer, codes.N_OUT]
@@ -335,6 +331,8 @@ def block_pass(
     scale = upper.dtype.type(1.0) / upper.dtype.type(batch)
     for l0 in range(r0, r1, plan[codes.LOSS_ROWS]):
         n = min(r1 - l0, plan[codes.LOSS_ROWS])
+        target = part_scratch(work, plan, part, plan[codes.TARGET], n * n_target)
+        target = rows_of(Y, order, ordered, start + b0 + l0, matrix(target, 0, n, n_target))
         output = matrix(below, l0 * n_out, n, n_out)
         delta = layer_rows(own, codes.DELTA, plan, layout, top, at + l0, n)
         sample_loss = vector(own, plan[codes.SAMPLE_LOSS] + b0 + l0, n)
@@ -343,7 +341,7 @@ def block_pass(
             plan[codes.RARE_LOSS_AT],
             constants[codes.LOSS_PARAMETER],
             output,
-            matrix(target, l0 * n_target, n, n_target),
+            target,
             delta,
             part_scratch(work, plan, part, plan[codes.LOSS_TERMS], n * n_out),
             sample_loss,

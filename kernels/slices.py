@@ -166,7 +166,7 @@ def slice_pass(
     else:
         if ordered:
             copied = input_rows(X, own, plan, layout, start, 0, rows)
-            copy_rows(X, n_columns, order, start, True, copied)
+            copy_rows(X, n_columns, order, start, copied)
         below = own_columns(own, layout, plan, 0, 1, columns)
         dense_forward_block(
             input_rows(X, own, plan, layout, start, 0, rows),

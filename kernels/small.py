@@ -19,11 +19,10 @@ from fastmlp.kernels.dense import activate_block
 from fastmlp.kernels.epoch import (
     argument_types,
     euclidean_norm,
-    interleaved_sum,
     scale,
     sweep_part,
 )
-from fastmlp.kernels.gather import ROWS_AHEAD, copy_rows, prefetch_row
+from fastmlp.kernels.gather import rows_of
 from fastmlp.kernels.gemm import multiply, tile_rows
 from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.network import (
@@ -33,6 +32,7 @@ from fastmlp.kernels.network import (
     scale_rows,
     weigh_losses,
 )
+from fastmlp.kernels.reductions import interleaved_sum
 from fastmlp.kernels.simd import (
     FROM_ROW,
     FROM_ZERO,
@@ -168,20 +168,6 @@ def small_part(
 
 
 @inline
-def _rows_of(source, n_columns, order, plan, base, work, start, rows):
-    """Matrix of a mini-batch's rows: in place where they lie one after another, else copied."""
-    if plan[codes.GATHER] == 0:
-        return matrix(source, start * n_columns, rows, n_columns)
-    if rows == 1:
-        if start + ROWS_AHEAD < order.size:
-            prefetch_row(source, order[start + ROWS_AHEAD] * n_columns, n_columns)
-        return matrix(source, order[start] * n_columns, 1, n_columns)
-    copied = matrix(work, plan[base], rows, n_columns)
-    copy_rows(source, n_columns, order, start, True, copied)
-    return copied
-
-
-@inline
 def _evaluate(
     theta, X, Y, weights, order, layout, plan, constants, work, start, rows, losses, saving, scratch
 ):
@@ -192,8 +178,11 @@ def _evaluate(
     top = layout.shape[0] - 1
     loss = plan[codes.LOSS]
     fused = loss >= codes.FUSED_BINARY_CROSS_ENTROPY
-    x = _rows_of(X, layout[0, codes.N_IN], order, plan, codes.INPUT, work, start, rows)
-    y = _rows_of(Y, plan[codes.N_TARGET], order, plan, codes.TARGET, work, start, rows)
+    ordered = plan[codes.GATHER] == 1
+    copied = matrix(work, plan[codes.INPUT], rows, layout[0, codes.N_IN])
+    x = rows_of(X, order, ordered, start, copied)
+    copied = matrix(work, plan[codes.SCRATCH] + plan[codes.TARGET], rows, plan[codes.N_TARGET])
+    y = rows_of(Y, order, ordered, start, copied)
     below = x
     for layer in range(top + 1):
         W, b = layer_weights(theta, 0, layout, layer)
@@ -209,7 +198,7 @@ def _evaluate(
     parameter, rare_at = constants[codes.LOSS_PARAMETER], plan[codes.RARE_LOSS_AT]
     block_losses(loss, rare_at, parameter, below, y, delta, terms, losses)
     if weights.size:
-        weigh_losses(losses, weights, order, plan[codes.GATHER] == 1, start)
+        weigh_losses(losses, weights, order, ordered, start)
     if saving and not fused:
         slope = layer_rows(work, codes.SLOPE, plan, layout, top, 0, rows)
         output_backward(delta, below, slope, layer_activation(layout, plan, constants, top))
@@ -261,7 +250,10 @@ def _go_back(delta, W, delta_below, scratch):
     """Overwrite `delta_below` by delta W^T."""
     rows = delta.shape[0]
     n_in, n_out = W.shape
-    if rows == 1 and W.size <= COLUMN_WEIGHTS:
+    if n_out == 1 and rows <= FEW_ROWS:
+        one_row, W_row = matrix(delta, 0, 1, rows), matrix(W, 0, 1, n_in)
+        _transposed_product(one_row, W_row, delta_below, scratch)
+    elif rows == 1 and W.size <= COLUMN_WEIGHTS:
         # As columns, W delta^T: one lane of each vector is in use, but nothing is transposed.
         column, result = matrix(delta, 0, n_out, 1), matrix(delta_below, 0, n_in, 1)
         tile_rows(W, 0, 0, 0, column, 0, FROM_ZERO, scratch, result, 0, 0, n_in, 1, n_out)
@@ -275,16 +267,24 @@ def _form_gradient(x, delta, gradient, scratch):
     """Overwrite `gradient` (n_in + 1, n_out) by x^T delta and, in its last row, delta's sums."""
     rows, n_in = x.shape
     n_out, g = delta.shape[1], gradient
-    if rows <= FEW_ROWS:
-        width = panel_width(delta)
-        for j in range(0, n_out, width):
-            m = min(n_out - j, width)
-            tile_rows(x, 0, 0, 1, delta, j, FROM_ZERO, scratch, g, 0, j, n_in, m, rows)
-    else:
+    if rows > FEW_ROWS:
         multiply(x, 0, 1, delta, 0, 0, FROM_ZERO, scratch, g, 0, 0, n_in, n_out, rows, scratch)
+    elif n_out == 1:  # a column, which is a row as well
+        _transposed_product(delta, x, matrix(g, 0, 1, n_in), scratch)
+    else:
+        _transposed_product(x, delta, g, scratch)
     width = sums_width(delta)
     for j in range(0, n_out, width):
         column_sums(delta, j, FROM_ZERO, gradient, n_in, min(n_out - j, width), rows)
+
+
+@inline
+def _transposed_product(A, B, C, scratch):
+    """Overwrite the first rows of C, as many as A has columns, by A^T B."""
+    columns, width = B.shape[1], panel_width(B)
+    for j in range(0, columns, width):
+        m = min(columns - j, width)
+        tile_rows(A, 0, 0, 1, B, j, FROM_ZERO, scratch, C, 0, j, A.shape[1], m, A.shape[0])
 
 
 @functools.cache

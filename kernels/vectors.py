@@ -7,25 +7,7 @@ would sum in an order that depends on their number.
 import numpy as np
 
 from fastmlp.kernels._jit import entry, loop
-
-
-@loop
-def inner(x, y):
-    """Inner product of two vectors, in eight interleaved chains of fixed order."""
-    a = b = c = d = e = f = g = h = 0.0
-    whole = x.size // 8 * 8
-    for i in range(0, whole, 8):
-        a += x[i] * y[i]
-        b += x[i + 1] * y[i + 1]
-        c += x[i + 2] * y[i + 2]
-        d += x[i + 3] * y[i + 3]
-        e += x[i + 4] * y[i + 4]
-        f += x[i + 5] * y[i + 5]
-        g += x[i + 6] * y[i + 6]
-        h += x[i + 7] * y[i + 7]
-    for i in range(whole, x.size):
-        a += x[i] * y[i]
-    return ((a + b) + (c + d)) + ((e + f) + (g + h))
+from fastmlp.kernels.reductions import inner
 
 
 @loop

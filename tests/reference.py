@@ -671,6 +671,11 @@ def copy_rows(source, order, start, rows):
 input_rows = copy_rows
 
 
+def rows_of(source, order, ordered, start, rows):
+    """So many rows of `source` from `start` on, of an order if they are `ordered`."""
+    return copy_rows(source, order if ordered else np.arange(len(source)), start, rows)
+
+
 def copy_run(source, i, size):
     """So many elements of a vector."""
     return source[i : i + size]
@@ -999,9 +1004,22 @@ def finite(theta, X, Y):
     return all_finite(theta) and all_finite(X) and all_finite(Y)
 
 
-def interleaved_sum(x):
+def total(x):
     """Sum of a vector."""
     return math.fsum(x)
+
+
+interleaved_sum = total
+
+
+def inner(x, y):
+    """Sum of the products of two vectors."""
+    return math.fsum(np.asarray(x, np.float64) * y)
+
+
+def maximum(x):
+    """Largest element of a vector."""
+    return np.max(x)
 
 
 def sum_of_squares(x):
@@ -1168,10 +1186,6 @@ def sweep(*args, **problem):
 
 
 # --- vectors of solvers ---
-
-
-def inner(x, y):
-    return float(np.sum(x * y))
 
 
 dot = inner

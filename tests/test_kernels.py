@@ -42,6 +42,7 @@ from fastmlp.kernels import (
     network,
     penalties,
     predict,
+    reductions,
     simd,
     slices,
     threads,
@@ -99,6 +100,7 @@ output_backward = standalone(network.output_backward)
 total_params = standalone(network.total_params)
 add_terms = standalone(network.add_terms)
 copy_rows = standalone(gather.copy_rows)
+rows_of = standalone(gather.rows_of)
 copy_slices = standalone(gather.copy_slices)
 mark_columns = standalone(empty_columns.mark_columns)
 list_runs = standalone(empty_columns.list_runs)
@@ -118,7 +120,10 @@ weigh_losses = standalone(network.weigh_losses)
 scale_rows = standalone(network.scale_rows)
 add_penalties = standalone(network.add_penalties)
 scale = standalone(epoch.scale)
-interleaved_sum = standalone(epoch.interleaved_sum)
+interleaved_sum = standalone(reductions.interleaved_sum)
+total = standalone(reductions.total)
+inner = standalone(reductions.inner)
+maximum = standalone(reductions.maximum)
 euclidean_norm = standalone(epoch.euclidean_norm)
 
 
@@ -1464,12 +1469,24 @@ def test_every_order_is_as_likely():
 def test_copy_rows_copies_the_named_rows():
     rng = np.random.default_rng(0)
     source, order = rng.standard_normal((9, 4)), rng.permutation(9)
-    for ordered, rows, stride in ((True, order, 4), (True, order, 6), (False, np.arange(9), 4)):
+    for stride in (4, 6):
         copied = np.full((7, stride), np.nan)
-        copy_rows(source.ravel(), 4, order, 2, ordered, copied[:5])
-        assert_array_equal(copied[:5, :4], reference.copy_rows(source, rows, 2, 5))
+        copy_rows(source.ravel(), 4, order, 2, copied[:5])
+        assert_array_equal(copied[:5, :4], reference.copy_rows(source, order, 2, 5))
         assert np.isnan(copied[:5, 4:]).all()
         assert np.isnan(copied[5:]).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_rows_of_a_mini_batch_are_copied_only_if_they_lie_apart(rows, ordered):
+    rng = np.random.default_rng(0)
+    source, order = rng.standard_normal((9, 4)), rng.permutation(9)
+    for start in (0, 2, 9 - rows):
+        copied = np.full((rows, 4), np.nan)
+        found = rows_of(source.ravel(), order, ordered, start, copied)
+        assert_array_equal(found, reference.rows_of(source, order, ordered, start, rows))
+        assert np.isnan(copied).all() == (rows == 1 or not ordered)
 
 
 @pytest.mark.parametrize("n_slices", [2, 3])
@@ -2069,6 +2086,32 @@ def test_penalties_equal_their_twin(l1, l2, dtype):
     expected = reference.add_penalties(widen(weights[3:]), widen(start[3:]), l1, l2)
     assert_allclose(gradient[3:], expected, rtol=0, atol=FEW * np.finfo(dtype).eps)
     assert_array_equal(gradient[:2], start[:2])
+
+
+@both_precisions
+@pytest.mark.parametrize("n", [1, 3, 4, 7, 8, 9, 17, 102])
+def test_reductions_of_a_vector_equal_their_twins(n, dtype):
+    rng = np.random.default_rng(n)
+    x, y = normal(rng, n, dtype), normal(rng, n, dtype)
+    # A sum in whatever order is off by its number of terms in roundings of what is added up; a
+    # product adds its own.
+    bound = (n + 1) * np.finfo(dtype).eps
+    assert abs(total(x) - reference.total(x)) <= bound * np.abs(widen(x)).sum()
+    expected = reference.inner(x, y)
+    assert abs(inner(x, y) - expected) <= bound * np.abs(widen(x) * y).sum()
+    for i in range(n):
+        x[i] += 9
+        assert maximum(x) == reference.maximum(x)
+        x[i] -= 9
+
+
+@both_precisions
+def test_no_element_of_a_vector_is_left_out_of_a_reduction(dtype):
+    """Powers of two, of which each sum is exact and another for every choice of them."""
+    for n in range(1, 21):
+        x = 2.0 ** np.arange(n).astype(dtype)
+        assert total(x) == inner(x, np.ones(n, dtype)) == 2.0**n - 1
+        assert inner(x, x[::-1].copy()) == n * 2.0 ** (n - 1)
 
 
 @both_precisions
@@ -2701,6 +2744,9 @@ def calls(dtype):
         losses.loss_elementwise: (codes.HUBER, number, x, x, x, x),
         losses.loss_cross_entropy: (matrix, matrix, False, matrix, x, x),
         losses.row_sums: (matrix, x),
+        reductions.total: (x,),
+        reductions.inner: (x, x),
+        reductions.maximum: (x,),
         gemm.multiply: (matrix, 0, 0, matrix, 0, 0, *from_row, matrix, 0, 0, 1, 1, 1, scratch),
         gemm.pack_block: (matrix, 0, 0, 4, matrix),
         gemm.transpose_matrix: (matrix, 0, 0, 3, 3, matrix.copy(), 0, 0),
@@ -2721,7 +2767,7 @@ def calls(dtype):
             scratch,
         ),
         finite.all_finite: (x,),
-        gather.copy_rows: (x, 4, order, 0, True, matrix.copy()),
+        gather.copy_rows: (x, 4, order, 0, matrix.copy()),
         gather.copy_slices: (x, 4, order, 0, True, 3, 3, 2, 0, 4, x.copy()),
         empty_columns.mark_columns: (x, 4, 0, order, 0, 3, x[:4].copy()),
         empty_columns.copy_rows_by_runs: (x, 4, 0, order, 0, runs, matrix.copy()),
