@@ -36,10 +36,14 @@ LARGEST_GROUPED_CHUNK = 1 << 14
 # added; the most slices, and so parts that have any; and a slice's columns at least: of X, and in
 # cache lines of a hidden layer, whatever the machine's vectors.
 EXCHANGE_COST = 16
-SUM_COST = 2
+SUM_COST = 4
 MOST_SLICES = 4
 SLICE_COLUMNS = 96
 SLICE_LINES = 2
+
+# The second layer's input is sliced in networks of fewer weights: those of larger ones are worth
+# more parts than have slices, and to copy them would take its time.
+MOST_SLICED_WEIGHTS = 1 << 20
 
 # A network of up to so many parameters, whose gradient stays in a core's first two caches, is small
 # for mini-batches of so many rows times parameters, fewer where a layer's input could be sliced: a
@@ -174,7 +178,8 @@ def _best_slices(layer_sizes, itemsize, rows):
     costs = [(_shared_cost(layer_sizes, rows), NO_SLICES)]
     # Columns of a layer below are whole cache lines, so that no vector is cut in two.
     for layer, (unit, least) in enumerate([(1, SLICE_COLUMNS), (line, SLICE_LINES * line)]):
-        if layer + 1 == len(layer_sizes) or (layer > 0 and is_wide(layer_sizes)):
+        too_large = layer > 0 and count_weights(layer_sizes) >= MOST_SLICED_WEIGHTS
+        if layer + 1 == len(layer_sizes) or too_large:
             break
         n_in = layer_sizes[layer]
         cuts = []
@@ -184,7 +189,7 @@ def _best_slices(layer_sizes, itemsize, rows):
         if cuts:
             # Even shares first, then the most parts that may have one.
             slices = min(cuts, key=lambda cut: (cut.larger_share(n_in, unit), -cut.n_slices))
-            costs.append((_sliced_cost(layer_sizes, slices, unit), slices))
+            costs.append((_sliced_cost(layer_sizes, rows, slices, unit), slices))
     return min(costs)[1]
 
 
@@ -192,22 +197,21 @@ def _shared_cost(layer_sizes, rows):
     """Multiply-adds, or their time, of one of two parts that share rows (or columns) of all layers.
 
     Of a row: half of the products; half of X comes from memory and half from the other part, as
-    does half of all outputs and deltas, and of the weights, unless these are shared out too, by
-    columns.
+    does half of all outputs and deltas, and of the weights: one part updates other rows of them
+    than it reads.
     """
     weights = count_weights(layer_sizes)
     work = 3 * weights - layer_sizes[0] * layer_sizes[1]
-    numbers = 2 * layer_sizes[0] + 2 * sum(layer_sizes[1:])
-    if not is_wide(layer_sizes):
-        numbers += weights / rows
+    numbers = 2 * layer_sizes[0] + 2 * sum(layer_sizes[1:]) + weights / rows
     return (work + EXCHANGE_COST * numbers) / 2
 
 
-def _sliced_cost(layer_sizes, slices, unit):
+def _sliced_cost(layer_sizes, rows, slices, unit):
     """What `_shared_cost` says of sharing rows, of slices whose columns come in whole units.
 
     Of a row: the larger share of the products below and of the slices; all above; X, or the
-    larger share of it, from memory; half of the slices' products from the other part.
+    larger share of it, from memory; half of the slices' products, and of the weights above, from
+    the other part.
     """
     layer = slices.layer
     n_in, n_out = layer_sizes[layer : layer + 2]
@@ -215,6 +219,7 @@ def _sliced_cost(layer_sizes, slices, unit):
     split = 3 * count_weights(layer_sizes[: layer + 2]) - layer_sizes[0] * layer_sizes[1]
     repeated = 3 * count_weights(layer_sizes[layer + 1 :])
     numbers = layer_sizes[0] * (share if layer == 0 else 1) + n_out * slices.n_slices / 2
+    numbers += count_weights(layer_sizes[layer + 1 :]) / (2 * rows)
     sums = SUM_COST * slices.n_slices * n_out
     return share * split + repeated + EXCHANGE_COST * numbers + sums
 
@@ -365,7 +370,7 @@ class Workspace:
         wide = is_wide(layer_sizes) and not slices.n_slices
         self.leaves_out = (
             gather
-            and (wide or (slices.n_slices > 0 and slices.layer == 0))
+            and (is_wide(layer_sizes) or (slices.n_slices > 0 and slices.layer == 0))
             and layer_sizes[0] >= FEWEST_COLUMNS
             and rows >= FEWEST_ROWS
             and widths[0] > VECTOR_BYTES // dtype.itemsize
@@ -460,8 +465,10 @@ class Workspace:
         plan[codes.COLUMN_RUNS] = size - plan[codes.SCRATCH]
         reserve(layer_sizes[0] if self.leaves_out else 0)
         plan[codes.PACKED] = size - plan[codes.SCRATCH]
-        # Of a slice's weights all columns, else those of a panel.
-        n_packed = widths[0] if slices.n_slices else min(widths[0], lanes)
+        # Of a slice of X all columns of its weights, else those of a panel.
+        n_packed = min(widths[0], lanes)
+        if slices.n_slices and slices.layer == 0:
+            n_packed = widths[0]
         reserve(layer_sizes[0] * n_packed if self.leaves_out else 0)
         plan[codes.SCRATCH_SIZE] = size - plan[codes.SCRATCH] + page
         self.plan = plan

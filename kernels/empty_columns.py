@@ -24,7 +24,8 @@ from numba import from_dtype, types
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop, part, worker
 from fastmlp.kernels.gather import ROWS_AHEAD, prefetch_row
-from fastmlp.kernels.simd import copy_run, matrix, vector
+from fastmlp.kernels.gemm import multiply
+from fastmlp.kernels.simd import FROM_ROW, copy_run, matrix, panel_width, vector
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.views import part_scratch
 
@@ -252,6 +253,21 @@ def used_weights(W, runs, j, columns, plan, work, part):
     used = matrix(packed, 0, depth, columns)
     call_worker(plan[codes.PACK_AT], W, runs, j, used)
     return used
+
+
+@part
+def multiply_used(A, i, W, b, runs, C, rows, j0, columns, plan, work, part, scratch):
+    """Overwrite ``rows`` rows of C, from row `i` on and columns from `j0` on, by A W + b.
+
+    A has the columns in runs alone, from its first on, and the same rows as C. May destroy
+    `scratch`, and what `used_weights` does.
+    """
+    width = panel_width(W)
+    for j in range(j0, j0 + columns, width):
+        n = min(j0 + columns - j, width)
+        panel = used_weights(W, runs, j, n, plan, work, part)
+        depth = panel.shape[0]
+        multiply(A, i, 0, panel, 0, 0, FROM_ROW, b, C, i, j, rows, n, depth, scratch)
 
 
 @worker

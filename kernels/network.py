@@ -6,7 +6,7 @@ matrix begins. There are four ways to share a chunk out to parts, chosen by size
 - Narrow network, few rows: each part takes its own rows, in blocks that stay in its cache,
   through all layers and back (`chunk_pass`); then each forms the gradient of its own rows of the
   weight matrices from all rows of the chunk (`params_pass`).
-- The same where nearly all of the work lies in the first layer or the first two: the input of
+- Nearly all of the work in the first layer or the first two, up to a million weights: the input of
   one of them is cut into slices, columns of the input and rows of the weights. A part has some
   slices to itself, copied from X or computed from all of it by columns of the layer below, and
   multiplies them by its own weights (`slice_pass`). The sums of these products are all that
@@ -14,8 +14,8 @@ matrix begins. There are four ways to share a chunk out to parts, chosen by size
   meet once a chunk.
 - Narrow network, many rows: the chunk is cut into groups of rows. A part also forms the gradients
   of its groups, while the rows are in its cache; `params_pass` only adds groups up.
-- Wide network: the parts take the chunk together, layer by layer, each doing its own columns of
-  the outputs, so that it reads only its own part of the weights.
+- Other wide networks: the parts take the chunk together, layer by layer, each doing its own columns
+  of the outputs, so that it reads only its own part of the weights.
 
 Each element that is written is written by one part alone, as one sum in an order that sizes fix,
 so the number of parts never changes a bit of the result.
@@ -28,14 +28,13 @@ from fastmlp.kernels.dense import (
     activate_block,
     dense_backward_input_block,
     dense_backward_params_rows,
-    dense_forward_block,
     part_bounds,
 )
 from fastmlp.kernels.empty_columns import (
     NOT_LOOKED_FOR,
     copy_used_columns,
+    multiply_used,
     place_of,
-    used_weights,
 )
 from fastmlp.kernels.gather import copy_rows, rows_of
 from fastmlp.kernels.gemm import multiply
@@ -283,48 +282,34 @@ def block_pass(
         if n_slices and layer == bottom:
             products = slice_products(work, plan, columns, turn)
             add_terms(products, at * columns, False, vector(output, 0, rows * columns))
-            activate_block(activation, output, slope, backward, 0, rows, 0, columns)
-        elif by_runs and layer == 0:
-            W, b = layer_weights(upper, 0, layout, 0)
-            runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_in)
-            for j in range(j0, j1, 2 * lanes):
-                n = min(2 * lanes, j1 - j)
-                panel = used_weights(W, runs, j, n, plan, work, part)
+        else:
+            W, b = layer_weights(upper, plan[codes.UPPER_START], layout, layer)
+            n, n_columns = s1 - s0, j1 - j0
+            if by_runs and layer == 0:
+                runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_in)
+                multiply_used(
+                    below, s0, W, b, runs, output, n, j0, n_columns, plan, work, part, scratch
+                )
+            else:
+                depth = W.shape[0]
                 multiply(
                     below,
                     s0,
                     0,
-                    panel,
-                    0,
+                    W,
+                    j0,
                     0,
                     FROM_ROW,
                     b,
                     output,
                     s0,
-                    j,
-                    s1 - s0,
+                    j0,
                     n,
-                    panel.shape[0],
+                    n_columns,
+                    depth,
                     scratch,
                 )
-            activate_block(activation, output, slope, backward, s0, s1 - s0, j0, j1 - j0)
-        else:
-            W, b = layer_weights(upper, plan[codes.UPPER_START], layout, layer)
-            dense_forward_block(
-                below,
-                s0,
-                W,
-                b,
-                activation,
-                output,
-                slope,
-                backward,
-                s0,
-                s1 - s0,
-                j0,
-                j1 - j0,
-                scratch,
-            )
+        activate_block(activation, output, slope, backward, s0, s1 - s0, j0, j1 - j0)
         barrier(sync, n_members)
         below = output
 

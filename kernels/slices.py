@@ -10,8 +10,8 @@ their weights and hands them to all (`publish`).
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline
-from fastmlp.kernels.dense import dense_backward_input_block, dense_forward_block, part_bounds
-from fastmlp.kernels.empty_columns import copy_used_columns, used_weights
+from fastmlp.kernels.dense import activate_block, dense_backward_input_block, part_bounds
+from fastmlp.kernels.empty_columns import copy_used_columns, multiply_used, used_weights
 from fastmlp.kernels.gather import copy_rows, copy_slices
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, copy_run, matrix, vector
@@ -139,50 +139,47 @@ def slice_pass(
     room = plan[codes.BUFFER_ROWS]
     width = plan[codes.SLICE_WIDTH]
     scratch = product_scratch(work, plan, part)
-    by_runs = False
-    if layer == 0:
+    c0, c1 = (k0, k1) if layer == 0 else (0, n_columns)
+    by_runs = copy_used_columns(
+        X,
+        order,
+        layout,
+        plan,
+        work,
+        start,
+        rows,
+        rows == batch,
+        part,
+        0,
+        1,
+        c0,
+        c1,
+        width if layer == 0 else n_columns,
+        room,
+        vector(own, plan[codes.INPUT] + room * c0, room * (c1 - c0)),
+        sync,
+    )
+    if layer == 0 and not by_runs:
         copied = vector(own, plan[codes.INPUT], room * n_columns)
-        by_runs = copy_used_columns(
-            X,
-            order,
-            layout,
-            plan,
-            work,
-            start,
-            rows,
-            rows == batch,
-            part,
-            0,
-            1,
-            k0,
-            k1,
-            width,
-            room,
-            vector(copied, room * k0, room * columns),
-            sync,
-        )
-        if not by_runs:
-            copy_slices(X, n_columns, order, start, ordered, rows, room, width, k0, k1, copied)
-    else:
-        if ordered:
+        copy_slices(X, n_columns, order, start, ordered, rows, room, width, k0, k1, copied)
+    elif layer > 0:
+        if ordered and not by_runs:
             copied = input_rows(X, own, plan, layout, start, 0, rows)
             copy_rows(X, n_columns, order, start, copied)
+        x = input_rows(X, own, plan, layout, start, 0, rows)
         below = own_columns(own, layout, plan, 0, 1, columns)
-        dense_forward_block(
-            input_rows(X, own, plan, layout, start, 0, rows),
-            0,
-            matrix(below, 0, n_columns, columns),
-            vector(below, n_columns * columns, columns),
-            layer_activation(layout, plan, constants, 0),
-            slice_matrix(own, codes.OUTPUT, plan, rows, k0, columns),
-            slice_matrix(own, codes.SLOPE, plan, rows, k0, columns),
-            saving,
-            0,
-            rows,
-            0,
-            columns,
-            scratch,
-        )
+        W = matrix(below, 0, n_columns, columns)
+        b = vector(below, n_columns * columns, columns)
+        activation = layer_activation(layout, plan, constants, 0)
+        output = slice_matrix(own, codes.OUTPUT, plan, rows, k0, columns)
+        slope = slice_matrix(own, codes.SLOPE, plan, rows, k0, columns)
+        if by_runs:
+            runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_columns)
+            multiply_used(x, 0, W, b, runs, output, rows, 0, columns, plan, work, part, scratch)
+        else:
+            z = output
+            multiply(x, 0, 0, W, 0, 0, FROM_ROW, b, z, 0, 0, rows, columns, n_columns, scratch)
+        activate_block(activation, output, slope, saving, 0, rows, 0, columns)
     W, b = layer_weights(theta, 0, layout, layer)
     products = slice_products(work, plan, n_out, turn)
     for s in range(first, stop):
@@ -195,7 +192,7 @@ def slice_pass(
         B = matrix(W, k * n_out, depth, n_out)
         product = matrix(products, s * products.shape[1], rows, n_out)
         origin = FROM_ROW if s == plan[codes.N_SLICES] - 1 else FROM_ZERO
-        if by_runs:
+        if by_runs and layer == 0:
             runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + k, depth)
             B = used_weights(B, runs, 0, n_out, plan, work, part)
             depth = B.shape[0]

@@ -770,6 +770,11 @@ def pack_rows_by_runs(W, runs, j, columns):
 pack_part = used_weights = pack_rows_by_runs
 
 
+def multiply_used(A, W, b, runs):
+    """A W + b, where A has the columns of runs alone."""
+    return A @ W[columns_of(runs)] + b
+
+
 def spread_rows(packed, k0, k1, runs, n_columns):
     """Rows of the columns in runs among ``k0 : k1``, and zeros for others; last comes the bias."""
     spread = np.zeros((k1 - k0, packed.shape[1]), packed.dtype)

@@ -108,6 +108,7 @@ copy_rows_by_runs = standalone(empty_columns.copy_rows_by_runs)
 pack_rows_by_runs = standalone(empty_columns.pack_rows_by_runs)
 place_of = standalone(empty_columns.place_of)
 spread_rows = standalone(empty_columns.spread_rows)
+multiply_used = standalone(empty_columns.multiply_used)
 slice_pass = standalone(slices.slice_pass)
 take_own = standalone(slices.take_own)
 move_own = standalone(slices.move_own)
@@ -1634,6 +1635,22 @@ def test_rows_are_copied_and_packed_run_by_run(some_runs):
         assert_array_equal(panel, reference.pack_rows_by_runs(W, expected, j, columns))
 
 
+def test_columns_left_out_are_left_out_of_the_product(some_runs):
+    """Of three rows and all but the outer columns of W, which are more than a panel."""
+    runs, expected = some_runs
+    rng = np.random.default_rng(5)
+    W, b = rng.standard_normal((40, 70)), rng.standard_normal(70)
+    A = rng.standard_normal((5, len(reference.columns_of(expected))))
+    plan = np.zeros(codes.PLAN_SIZE, np.int64)
+    plan[codes.PACK_AT] = empty_columns.addresses(np.float64)[1]
+    C, work = np.full((5, 70), np.nan), np.empty(40 * 70)
+    multiply_used(A, 1, W, b, runs, C, 3, 2, 66, plan, work, 0, new_scratch(A, 5))
+    twin = reference.multiply_used(A, W, b, expected)
+    assert_allclose(C[1:4, 2:68], twin[1:4, 2:68], rtol=0, atol=1e-13)
+    C[1:4, 2:68] = np.nan
+    assert np.isnan(C).all()
+
+
 @pytest.mark.parametrize(
     ("k0", "k1"), [(0, 40), (1, 39), (2, 21), (9, 10), (10, 20), (25, 41), (0, 41), (40, 41)]
 )
@@ -1903,10 +1920,13 @@ SLICED = [
     ((64, 100, 10), 200, 1),
     ((300, 64, 64, 10), 64, 1),
     ((200, 50, 3), 64, 0),
+    ((784, 512, 512, 10), 128, 1),  # wide
+    ((100, 1000, 100), 256, 1),
 ]
 WHOLE = [
     ((20, 64, 64, 64, 1), 64),  # the layers above would be too much to do twice
-    ((784, 512, 512, 10), 128),
+    ((784, 512, 512, 512, 10), 128),
+    ((1024, 1024, 10), 256),  # large
     ((20, 128, 128, 1), 400),  # the sums would be too much
     ((100, 100, 100, 10), 100),  # columns make uneven shares
     ((30, 16, 2), 32),  # too narrow
@@ -2528,6 +2548,11 @@ WAYS = {
         13,
         {**SMALL_BLOCKS, "SLICE_COLUMNS": 16},
     ),
+    "slices of the second layer, with empty columns": (
+        (64, 70, 4, 3),
+        13,
+        {"SMALL_PARAMS": 0, "LOSS_ROWS": 4, "WIDE_WEIGHTS": 1, "SLICE_COLUMNS": 99},
+    ),
     "together": ((5, 37, 3, 18, 4), 29, {"SMALL_PARAMS": 0, "LOSS_ROWS": 4, "WIDE_WEIGHTS": 1}),
     "together, with empty columns": (
         (64, 33, 3),
@@ -2553,13 +2578,14 @@ if not INTERPRETED:
         "rows of real groups": (SIZES, 1600, {"BLOCK_BYTES": 1}),
         "a really wide input": ((800, 17, 5), 37, {}),
         "a really wide input with empty columns": ((800, 33, 5), 37, {}),
-        "a really wide network with empty columns": ((300, 257, 33, 5), 37, {}),
+        "a really wide network with empty columns": ((300, 257, 257, 257, 5), 37, {}),
+        "slices of a really wide layer with empty columns": ((300, 257, 33, 5), 37, {}),
         "slices of two real layers": ((20, 128, 64, 3), 37, {}),
         "slices of the last layer, one row": ((20, 700, 3), 1, {}),
         "one row of a wide input": ((800, 40, 5), 1, {}),
         "a really wide network": (DEEP, 37, {}),
         "a wide network whose rows would be pages": ((1024, 70, 1024, 5), 37, {}),
-        "one row of a wide network": (DEEP, 1, {}),
+        "one row of a wide network": ((33, 70, 257, 600, 257, 5), 1, {}),
         "a wide network of one layer": ((130, 520), 37, {}),
     }
 every_way = pytest.mark.parametrize("way", WAYS)

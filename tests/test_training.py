@@ -331,7 +331,11 @@ for options in json.loads(input()):
 
 
 @compiled_only
-@pytest.mark.parametrize("sizes", [(200, 40, 3), (300, 257, 33, 5)], ids=["slices", "together"])
+@pytest.mark.parametrize(
+    "sizes",
+    [(200, 40, 3), (300, 257, 33, 5), (300, 257, 257, 257, 5)],
+    ids=["slices", "slices of the second layer", "together"],
+)
 @pytest.mark.parametrize("options", [{}, {"l2": 0.1}, {"clip_norm": 0.1}], ids=str)
 @both_precisions
 def test_bits_where_columns_of_zeros_are_left_out(dtype, options, sizes, monkeypatch):
