@@ -18,6 +18,7 @@ from fastmlp.pace import SECONDS_ALONE, Deferred, Pace, first_flops
 from fastmlp.workspace import (
     Workspace,
     aligned_empty,
+    choose_slices,
     chunk_rows,
     chunk_table,
     count_weights,
@@ -173,6 +174,9 @@ class Sweep:
         n_parts = 1
         if not is_small(sizes, dtype.itemsize, rows):
             n_parts = choose_parts(region_flops, problem.n_threads)
+            n_slices = choose_slices(sizes, dtype.itemsize, rows).n_slices
+            if n_slices:  # a part without any would only repeat the layers above
+                n_parts = min(n_parts, n_slices)
         workspace = Workspace(
             sizes,
             dtype,

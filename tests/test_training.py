@@ -330,6 +330,27 @@ for options in json.loads(input()):
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.parametrize(
+    ("sizes", "batch_rows", "n_parts"),
+    [((784, 16, 16, 10), 32, 4), ((20, 64, 64, 1), 64, 2), ((784, 512, 512, 512, 10), 128, 8)],
+    ids=["four slices", "two slices", "no slices"],
+)
+def test_a_team_has_no_part_without_a_slice(sizes, batch_rows, n_parts, monkeypatch):
+    """It would repeat what the others do, and be waited for."""
+    monkeypatch.setattr(sweep, "choose_parts", lambda *work: 8)
+    teams = []
+
+    def recording(*args, n_parts, **options):
+        teams.append(n_parts)
+        return workspace.Workspace(*args, n_parts=n_parts, **options)
+
+    monkeypatch.setattr(sweep, "Workspace", recording)
+    net = MLP(sizes, seed=0)
+    on_zeros = objective.Objective(net, np.zeros((200, sizes[0])), np.zeros((200, sizes[-1])))
+    on_zeros.sweep(batch_rows, gather=True, optimizer=None)
+    assert teams == [n_parts]
+
+
 @compiled_only
 @pytest.mark.parametrize(
     "sizes",
