@@ -91,17 +91,14 @@ def loss_cross_entropy(logits, target, by_index, gradient, totals, losses):
     rows = target.shape[0]
     n_classes = logits.shape[1]
     for i in range(rows):
-        top = maximum(vector(logits, i * n_classes, n_classes))
+        z, g = vector(logits, i * n_classes, n_classes), vector(gradient, i * n_classes, n_classes)
+        top = maximum(z)
         for j in range(n_classes):
-            gradient[i, j] = logits[i, j] - top
+            g[j] = z[j] - top
         if by_index:
-            losses[i] = gradient[i, int(target[i, 0])]
+            losses[i] = g[int(target[i, 0])]
         else:
-            t, g = (
-                vector(target, i * n_classes, n_classes),
-                vector(gradient, i * n_classes, n_classes),
-            )
-            losses[i] = inner(t, g)
+            losses[i] = inner(vector(target, i * n_classes, n_classes), g)
     flat = vector(gradient, 0, rows * n_classes)
     for i in range(flat.size):
         flat[i] = exp(flat[i])

@@ -163,10 +163,9 @@ def slice_pass(
         copied = vector(own, plan[codes.INPUT], room * n_columns)
         copy_slices(X, n_columns, order, start, ordered, rows, room, width, k0, k1, copied)
     elif layer > 0:
-        if ordered and not by_runs:
-            copied = input_rows(X, own, plan, layout, start, 0, rows)
-            copy_rows(X, n_columns, order, start, copied)
         x = input_rows(X, own, plan, layout, start, 0, rows)
+        if ordered and not by_runs:
+            copy_rows(X, n_columns, order, start, x)
         below = own_columns(own, layout, plan, 0, 1, columns)
         W = matrix(below, 0, n_columns, columns)
         b = vector(below, n_columns * columns, columns)
@@ -177,8 +176,8 @@ def slice_pass(
             runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_columns)
             multiply_used(x, 0, W, b, runs, output, rows, 0, columns, plan, work, part, scratch)
         else:
-            z = output
-            multiply(x, 0, 0, W, 0, 0, FROM_ROW, b, z, 0, 0, rows, columns, n_columns, scratch)
+            depth = n_columns
+            multiply(x, 0, 0, W, 0, 0, FROM_ROW, b, output, 0, 0, rows, columns, depth, scratch)
         activate_block(activation, output, slope, saving, 0, rows, 0, columns)
     W, b = layer_weights(theta, 0, layout, layer)
     products = slice_products(work, plan, n_out, turn)
