@@ -22,7 +22,7 @@ from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_
 from fastmlp.kernels.penalties import sum_of_squares
 from fastmlp.kernels.reductions import interleaved_sum
 from fastmlp.kernels.simd import vector
-from fastmlp.kernels.slices import move_own, publish, take_own
+from fastmlp.kernels.slices import move_own, move_own_gradient, publish, take_own
 from fastmlp.kernels.team import barrier, roll_call
 from fastmlp.kernels.updates import update_coefficients
 from fastmlp.kernels.views import (
@@ -110,6 +110,9 @@ def sweep_part(
             runs[k] = 0.0
     if sliced:
         take_own(theta, state, n_slots, layout, plan, work, own, t, part, n_parts)
+    owns_gradient = plan[codes.SLICED_LAYER] > 0 and mode != codes.EVALUATE
+    if owns_gradient and is_within_batch(chunks, c):
+        move_own_gradient(result, layout, plan, own, part, n_parts, False)
     outcome = codes.FINISHED
     while c < stop:
         start = chunks[c, codes.START]
@@ -201,11 +204,19 @@ def sweep_part(
             total[0] += loss
     if plan[codes.SLICED_LAYER] and mode >= codes.UPDATE:
         move_own(theta, state, n_slots, layout, plan, own, part, n_parts, True)
+    if owns_gradient and is_within_batch(chunks, c):
+        move_own_gradient(result, layout, plan, own, part, n_parts, True)
     if part == 0:
         cursor[0] = c
         cursor[1] = batch
         cursor[2] = t
         cursor[codes.OUTCOME] = outcome
+
+
+@inline
+def is_within_batch(chunks, c):
+    """Whether chunk `c` goes on with a mini-batch that another one has begun."""
+    return c < chunks.shape[0] and chunks[c, codes.FIRST] == 0
 
 
 @loop

@@ -2,7 +2,8 @@
 
 Of the sliced layer, the first or the second, a part has its slices' columns of the input and rows
 of the weights. Are they outputs of a layer below, it has the columns of that layer's parameters
-too, in a copy of its own while the sweep lasts (`move_own`). Others read only the products.
+too, in a copy of its own as long as a call lasts (`move_own`), and of their gradient
+(`move_own_gradient`). Others read only the products.
 
 Layers above are computed by every part for all rows, which is little. One part updates each of
 their weights and hands them to all (`publish`).
@@ -92,6 +93,18 @@ def move_own(theta, state, n_slots, layout, plan, own, part, n_parts, back):
         if number > 0:
             x = vector(state, (number - 1) * theta.size, theta.size)
         move_columns(x, layout, 0, rows, block, k0, k1 - k0, back)
+
+
+@inline
+def move_own_gradient(gradient, layout, plan, own, part, n_parts, back):
+    """Copy a part's columns of the gradient of the layer below the slices to itself, or back.
+
+    For calls that begin or end within a mini-batch: in the call before or after, these columns may
+    be another part's, as a team may have gone on where a thread alone had begun.
+    """
+    _, _, k0, k1 = slice_bounds(layout, plan, part, n_parts)
+    block = own_columns(own, layout, plan, 4, 1, k1 - k0)
+    move_columns(gradient, layout, 0, layout[0, codes.N_IN] + 1, block, k0, k1 - k0, back)
 
 
 @inline

@@ -187,6 +187,35 @@ print(json.dumps([os.waitpid(child, 0)[1], result]))
     assert run(program, warm_cache) == [0, train(1)]
 
 
+@needs_fork
+def test_fork_within_a_sweep(warm_cache):
+    """The child goes on alone with a mini-batch that a team in its parent has begun."""
+    program = """
+from fastmlp import sweep
+
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(6000, 100)), rng.normal(size=(6000, 1))
+net = fastmlp.MLP([100, 512, 64, 1], seed=0)
+alone = net.loss_and_grad(X, y, n_threads=1)
+run_sweep, calls, child = sweep.run_sweep, [], None
+
+def forking(tables, as_team, stop, *arguments):
+    global child
+    calls.append(as_team)
+    if len(calls) == 3:
+        child = os.fork()
+    return run_sweep(tables, as_team, min(stop, len(calls)), *arguments)
+
+sweep.run_sweep = forking
+loss, gradient = net.loss_and_grad(X, y, n_threads=2)
+is_same = loss == alone[0] and (gradient == alone[1]).all()
+if child == 0:
+    os._exit(0 if is_same else 1)
+print(json.dumps([os.waitpid(child, 0)[1], bool(is_same), calls[:4]]))
+"""
+    assert run(program, warm_cache) == [0, True, [True] * 4]
+
+
 def test_numbas_number_of_threads_is_left_as_it_was():
     before = numba.get_num_threads()
     for n_threads in (1, 2, None):
