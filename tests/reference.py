@@ -834,6 +834,11 @@ def move_own(matrices, blocks, k0):
     return [move_columns(*pair, k0) for pair in zip(matrices, blocks, strict=True)]
 
 
+def move_own_gradient(matrix, block, k0):
+    """The gradient of the layer below the slices with a part's columns replaced, from k0 on."""
+    return move_columns(matrix, block, k0)
+
+
 def take_own(matrices, k0, k1, layers, sliced):
     """A part's columns of the layer below the sliced one, and the parameters above it."""
     return own_columns(matrices, k0, k1), pack(layers[sliced + 1 :])
@@ -1035,6 +1040,11 @@ def sum_of_squares(x):
 def sum_of_magnitudes(x):
     """Sum of absolute values."""
     return math.fsum(np.abs(np.asarray(x, np.float64)))
+
+
+def is_within_batch(batches, c):
+    """Whether chunk c is of the same mini-batch as the chunk before; `batches` has each one's."""
+    return 0 < c < len(batches) and batches[c] == batches[c - 1]
 
 
 def euclidean_norm(x):

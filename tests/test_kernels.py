@@ -112,6 +112,8 @@ multiply_used = standalone(empty_columns.multiply_used)
 slice_pass = standalone(slices.slice_pass)
 take_own = standalone(slices.take_own)
 move_own = standalone(slices.move_own)
+move_own_gradient = standalone(slices.move_own_gradient)
+is_within_batch = standalone(epoch.is_within_batch)
 slice_back = standalone(slices.slice_back)
 slice_bounds = standalone(slices.slice_bounds)
 upper_offset = standalone(slices.upper_offset)
@@ -1814,6 +1816,41 @@ def test_a_part_takes_its_columns_and_gives_them_back(n_parts):
         assert_array_equal(found, twin)
         assert (twin != found - number).all()
     assert_array_equal(theta[4 * 70 :], above)
+
+
+@pytest.mark.usefixtures("nothing_is_small")
+@pytest.mark.parametrize("n_parts", [2, 3])
+def test_a_gradient_passes_from_a_team_to_a_thread_alone_and_back(n_parts):
+    """What the parts of a team have added to their own columns, a thread alone finds in all."""
+    case, workspace, theta, *_ = sliced_case(n_parts)
+    plan, work = workspace.plan, workspace.buffer
+    gradient = np.full_like(theta, 7)
+    expected = gradient[: 4 * 70].reshape(4, 70).copy()
+
+    def own_of(part, n_parts):
+        own = work[part * plan[codes.OWN_SIZE] :]
+        k0, k1 = choose_slices(TWO_LAYERS, 4, 4).columns(70, part, n_parts)
+        size = 4 * (k1 - k0)
+        return own, own[plan[codes.OWN_COLUMNS] + 4 * size :][:size].reshape(4, -1), k0
+
+    for part in range(n_parts):
+        own, block, k0 = own_of(part, n_parts)
+        block[:] = part
+        expected = reference.move_own_gradient(expected, block, k0)
+        move_own_gradient(gradient, case.layout, plan, own, part, n_parts, True)
+    assert_array_equal(gradient[: 4 * 70].reshape(4, 70), expected)
+    assert (gradient[4 * 70 :] == 7).all()
+    own, block, _ = own_of(0, 1)
+    move_own_gradient(gradient, case.layout, plan, own, 0, 1, False)
+    assert_array_equal(block, expected)
+
+
+def test_chunks_within_a_mini_batch_are_told_from_its_first():
+    chunks = chunk_table(23, 10, 4)
+    batches = [0, 0, 0, 1, 1, 1, 2]
+    assert len(chunks) == len(batches)
+    for c in range(len(chunks) + 1):
+        assert is_within_batch(chunks, c) == reference.is_within_batch(batches, c)
 
 
 @pytest.mark.usefixtures("nothing_is_small")
