@@ -173,7 +173,7 @@ class CallableFunction(Function):
     def value_and_grad(self, x):
         value, gradient = self.smooth_value_and_grad(x)
         if self.l1 is not None:
-            value += float(self.l1 @ np.abs(x))
+            value += float((self.l1 * np.abs(x)).sum())
             gradient = gradient + self.l1 * np.sign(x)
         return value, gradient
 

@@ -127,7 +127,7 @@ def run_on_function(
     seconds = monitor.seconds
     loss = float(value_and_grad(x.copy())[0])
     if l1 is not None:
-        loss += float(l1 @ np.abs(x))
+        loss += float((l1 * np.abs(x)).sum())
     return _result(x, loss, status, message, monitor, seconds)
 
 

@@ -4,13 +4,24 @@ Wherever a learning rate is asked for, a positive number (constant) or a `Schedu
 A schedule is a frozen dataclass, so it can be compared, hashed, printed and shared.
 """
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fastmlp.validation import check_count, check_flag, check_number, check_positive
+
+
+def elementwise(function: Callable[[float], float], x: np.ndarray) -> np.ndarray:
+    """Apply a function of `math` to every element of an array.
+
+    NumPy's own exponential and power differ in the last place from one CPU to the next, and so
+    would everything trained with them.
+    """
+    return np.array([function(v) for v in x.ravel().tolist()], dtype=np.float64).reshape(x.shape)
 
 
 def check_learning_rate(name: str, value: Any) -> None:
@@ -91,7 +102,9 @@ class StepDecay(Schedule):
         check_count("every", self.every)
 
     def values(self, t: np.ndarray) -> np.ndarray:
-        return self.initial * self.factor ** np.floor(t / self.every)
+        return self.initial * elementwise(
+            lambda n: math.pow(self.factor, n), np.floor(t / self.every)
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +133,7 @@ class ExponentialDecay(Schedule):
         check_number("rate", self.rate, "a number of at least 0", lambda x: x >= 0)
 
     def values(self, t: np.ndarray) -> np.ndarray:
-        return self.initial * np.exp(-self.rate * t)
+        return self.initial * elementwise(math.exp, -self.rate * t)
 
 
 @dataclass(frozen=True)
@@ -172,7 +185,8 @@ class CosineAnnealing(Schedule):
     def values(self, t: np.ndarray) -> np.ndarray:
         in_period = np.mod(t, self.period) if self.restarts else np.minimum(t, self.period)
         height = 0.5 * (self.maximum - self.minimum)
-        return self.minimum + height * (1.0 + np.cos(np.pi * in_period / self.period))
+        angle = np.pi * in_period / self.period
+        return self.minimum + height * (1.0 + elementwise(math.cos, angle))
 
 
 @dataclass(frozen=True)
@@ -249,7 +263,7 @@ class InverseTime(Schedule):
 
     def values(self, t: np.ndarray) -> np.ndarray:
         # A negative exponent underflows to 0 where dividing by the power would overflow.
-        return self.initial * (1.0 + t / self.t0) ** -self.power
+        return self.initial * elementwise(lambda x: math.pow(x, -self.power), 1.0 + t / self.t0)
 
 
 @dataclass(frozen=True)
@@ -335,9 +349,13 @@ def learning_rates(
     check_count("n_updates", n_updates, smallest=0)
     check_count("updates_per_epoch", updates_per_epoch)
     t = np.arange(first_update, first_update + n_updates)
-    if isinstance(learning_rate, Schedule) and learning_rate.per == "epoch":
-        t //= updates_per_epoch
-    return np.ascontiguousarray(_evaluate(learning_rate, t.astype(np.float64)))
+    if not (isinstance(learning_rate, Schedule) and learning_rate.per == "epoch"):
+        return np.ascontiguousarray(_evaluate(learning_rate, t.astype(np.float64)))
+    # Once for each epoch, however many updates it has.
+    first = first_update // updates_per_epoch
+    last = (first_update + n_updates - 1) // updates_per_epoch
+    epochs = np.arange(first, last + 1, dtype=np.float64)
+    return _evaluate(learning_rate, epochs)[t // updates_per_epoch - first]
 
 
 def _evaluate(learning_rate: float | Schedule, t: np.ndarray) -> np.ndarray:

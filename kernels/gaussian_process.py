@@ -8,12 +8,32 @@ spin for longer than they work, and get in ours' way.
 import numpy as np
 
 from fastmlp.kernels._jit import entry, loop
+from fastmlp.kernels.elementwise import exp
 from fastmlp.kernels.reductions import inner
 from fastmlp.kernels.simd import vector
 from fastmlp.kernels.vectors import add_scaled
 
 # Of Jacobi's method, which converges quadratically: six or so are enough.
 _MOST_SWEEPS = 30
+
+
+@entry
+def mean_correlations(nodes, points, length_scale, weights, means):
+    """Overwrite `means` (m, p) by weighted means of the kernel along segments with points.
+
+    The kernel is exp(-d^2 / (2 length_scale^2)) of the distance d between one of the nodes of a
+    segment and a point; `nodes` is (m, q, n), `points` (p, n), and `weights` (q,) are of the nodes.
+    All are float64.
+    """
+    for i in range(nodes.shape[0]):
+        for j in range(points.shape[0]):
+            means[i, j] = 0.0
+            for q in range(nodes.shape[1]):
+                square = 0.0
+                for k in range(points.shape[1]):
+                    d = nodes[i, q, k] - points[j, k]
+                    square += d * d
+                means[i, j] += weights[q] * exp(square / (-2.0 * length_scale * length_scale))
 
 
 @entry

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmlp.kernels._jit import entry, loop
 from fastmlp.kernels.reductions import inner
+from fastmlp.kernels.simd import vector
 
 
 @loop
@@ -21,6 +22,30 @@ def add_scaled(x, factor, y):
 def dot(x, y):
     """Return the inner product of two contiguous float64 vectors of one length."""
     return inner(x, y)
+
+
+@entry
+def row_products(A, B, products):
+    """Overwrite `products` (m, k) by the inner products of the rows of A (m, n) and B (k, n).
+
+    All are C-contiguous and float64.
+    """
+    n = A.shape[1]
+    for i in range(A.shape[0]):
+        for j in range(B.shape[0]):
+            products[i, j] = inner(vector(A, i * n, n), vector(B, j * n, n))
+
+
+@entry
+def combine_rows(factors, A, combined):
+    """Overwrite the vector `combined` (n,) by the sum of `factors` (m,) times the rows of A (m, n).
+
+    All are C-contiguous and float64.
+    """
+    n = A.shape[1]
+    combined[:] = 0.0
+    for i in range(A.shape[0]):
+        add_scaled(combined, factors[i], vector(A, i * n, n))
 
 
 @entry

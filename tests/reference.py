@@ -1085,6 +1085,12 @@ def rank_two_update(H, s, q, ss, sq, qq):
     return H + both @ np.array([[ss, sq], [sq, qq]]) @ both.T
 
 
+def mean_correlations(nodes, points, length_scale, weights):
+    """Means over nodes (m, q, n) of the squared exponential of their distances from points."""
+    squares = np.sum((nodes[:, :, None] - points) ** 2, axis=-1)  # (m, q, p)
+    return np.einsum("mqp,q->mp", np.exp(-squares / (2 * length_scale**2)), weights)
+
+
 def factor_by_rows(A):
     """Cholesky's lower factor, or None if A is not positive definite."""
     try:
@@ -1216,6 +1222,14 @@ def largest_change(old, new):
 
 def difference(x, y):
     return x - y
+
+
+def row_products(A, B):
+    return A @ B.T
+
+
+def combine_rows(factors, A):
+    return factors @ A
 
 
 def add_scaled(x, factor, y):

@@ -71,6 +71,17 @@ def test_inner_products(n):
     assert_allclose(vectors.dot.serial(x, y), reference.dot(x, y), rtol=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 7, 8, 30])
+def test_products_of_rows(n):
+    """As few roundings as above, of sums of few numbers of size one."""
+    A, B = np.random.default_rng(n).normal(size=(2, 3, n))
+    products, combined = np.empty((3, 2)), np.empty(n)
+    vectors.row_products.serial(A, B[:2], products)
+    assert_allclose(products, reference.row_products(A, B[:2]), rtol=1e-12, atol=1e-14)
+    vectors.combine_rows.serial(A[:, 0].copy(), B, combined)
+    assert_allclose(combined, reference.combine_rows(A[:, 0], B), rtol=1e-12, atol=1e-14)
+
+
 def test_addition_of_a_multiple():
     """Halves of small integers are added without rounding."""
     x, y = np.arange(5.0), np.ones(5)

@@ -86,6 +86,18 @@ def test_kernels_of_the_gaussian_process_equal_their_twins(n):
         assert_allclose(solved, getattr(reference, name)(L, B), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("length_scale", [0.5, 2.0])
+@pytest.mark.parametrize("n", [1, 3, 20])
+def test_mean_correlations_equal_their_twin(n, length_scale):
+    rng = np.random.default_rng(n)
+    nodes, points = rng.normal(size=(5, 4, n)), rng.normal(size=(3, n))
+    means = np.empty((5, 3))
+    gaussian_process.mean_correlations.serial(nodes, points, length_scale, WEIGHTS, means)
+    expected = reference.mean_correlations(nodes, points, length_scale, WEIGHTS)
+    # The exponential magnifies an error of the square by the square, which is below 200.
+    assert_allclose(means, expected, rtol=1e-13)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 30])
 def test_eigenvalues_and_eigenvectors_equal_their_twins(n):
     """Also where eigenvalues repeat, whose eigenvectors are then any of a plane."""

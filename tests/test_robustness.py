@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numba
 import numpy as np
 import pytest
 from marks import compiled_only
+from numpy._core import _multiarray_umath
 from numpy.testing import assert_array_equal
 
 import fastmlp
@@ -25,6 +27,7 @@ from fastmlp.kernels import _jit, threads
 pytestmark = compiled_only
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+HOST_FEATURES = {name for name, has in _multiarray_umath.__cpu_features__.items() if has}
 each_layer = pytest.mark.parametrize("layer", ["default", "workqueue"])
 
 ANNOUNCEMENT = "fastmlp: compiling kernels for this machine"
@@ -555,7 +558,7 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
         assert _jit.cache_directory().parent == tmp_path / "home" / ".cache" / "fastmlp"
 
 
-# Vector lengths
+# Other machines
 
 
 def test_shorter_vectors_give_the_same_bits(tmp_path):
@@ -590,3 +593,65 @@ def train_otherwise():
         net = fastmlp.MLP(sizes, activation="tanh", seed=1)
         net.fit(X, y, epochs=2, batch_size=rows, n_threads=1, seed=2)
         yield net.theta.tobytes().hex()
+
+
+def fit_everything():
+    """Hashes of theta after fits of every optimizer, of schedules' rates, of standardized fits."""
+    import hashlib
+    import warnings
+
+    from test_every_optimizer import ENTRIES, sine
+    from test_schedules import ONE_OF_EACH
+
+    from fastmlp.schedules import learning_rates
+    from fastmlp.sklearn import MLPClassifier, MLPRegressor
+
+    def hashed(*arrays):
+        return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+    warnings.simplefilter("ignore")  # of fits that are not finished
+    hashes = {}
+    for label, entry in ENTRIES.items():
+        if label == "Scipy":  # whose methods go through LAPACK
+            continue
+        net, X, y = sine()
+        net.fit(X, y, optimizer=entry.regression[0], epochs=20, batch_size=10, l2=1e-3, seed=0)
+        hashes[label] = hashed(net.theta)
+    for schedule in ONE_OF_EACH:
+        hashes[repr(schedule)] = hashed(learning_rates(schedule, 0, 100_000, 1))
+    rng = np.random.default_rng(0)
+    X, weights = rng.normal(5.0, 3.0, (301, 7)), rng.uniform(1, 2, 301)
+    for y, estimator in ((X.sum(axis=1), MLPRegressor), (X[:, 0] > 5, MLPClassifier)):
+        for options in ({}, {"learning_rate": "invscaling", "solver": "sgd", "power_t": 0.3}):
+            model = estimator(
+                hidden_layer_sizes=10, max_iter=3, standardize=True, random_state=0, **options
+            )
+            model.fit(X, y, sample_weight=weights)
+            hashes[f"{estimator.__name__} {options}"] = hashed(*model.coefs_, *model.intercepts_)
+    return hashes
+
+
+def test_numpy_and_blas_for_another_processor_give_the_same_bits(tmp_path):
+    """NumPy's functions, and BLAS, have code of their own for each kind of processor.
+
+    They are limited to AVX2 and to the least that they run on.
+    """
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        pytest.skip("about x86's vector lengths")
+    dispatched = [name for name in _multiarray_umath.__cpu_dispatch__ if name in HOST_FEATURES]
+    longest = [name for name in dispatched if name.startswith(("AVX512", "X86_V4"))]
+    settings = [
+        {},
+        {"NPY_DISABLE_CPU_FEATURES": " ".join(longest), "OPENBLAS_CORETYPE": "Haswell"},
+        {"NPY_DISABLE_CPU_FEATURES": " ".join(dispatched), "OPENBLAS_CORETYPE": "Nehalem"},
+    ]
+    search = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    program = inspect.getsource(fit_everything) + "print(json.dumps(fit_everything()))"
+    cache = _jit.cache_directory().parent
+    with ThreadPoolExecutor() as pool:
+        processes = list(
+            pool.map(lambda x: run_process(program, cache, PYTHONPATH=search, **x), settings)
+        )
+    assert not any(process.returncode for process in processes), processes
+    found = [json.loads(process.stdout) for process in processes]
+    assert found[0] == found[1] == found[2]

@@ -65,7 +65,7 @@ class Scaling:
         # W' = factor W and b' = b + shift W', both in float64, so that rounding happens once.
         changed = net.copy()
         first = net.weights[0].astype(np.float64) * factor[:, np.newaxis]
-        bias = net.biases[0] + shift @ first
+        bias = net.biases[0] + _weighted_sum(shift, first)
         if len(net.weights) == 1:
             last, last_bias = first, bias
         else:
@@ -83,15 +83,20 @@ def _measure(columns, sample_weight):
     total = weights.sum()
     mean = np.zeros(columns.shape[1])
     for rows, weight in _blocks(columns, weights):
-        mean += weight @ rows / total
+        mean += _weighted_sum(weight, rows) / total
     variance = np.zeros(columns.shape[1])
     for rows, weight in _blocks(columns, weights):
-        variance += weight @ np.square(rows - mean) / total
+        variance += _weighted_sum(weight, np.square(rows - mean)) / total
     scale = np.sqrt(variance)
     # What rounding leaves of a constant column is no spread.
     scale[scale <= 10 * np.finfo(columns.dtype).eps * np.abs(mean)] = 1.0
     scale[scale == 0] = 1.0
     return mean, scale
+
+
+def _weighted_sum(weights, rows):
+    """Sum of rows times weights, row by row: BLAS has another order on each machine."""
+    return (weights[:, np.newaxis] * rows).sum(axis=0)
 
 
 def _blocks(columns, weights):

@@ -1,12 +1,13 @@
 """scikit-learn's names and numbers as optimizers: what to run, in turn."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from fastmlp.optimizers import SGD, Stochastic, parse
-from fastmlp.schedules import Schedule, check_learning_rate
+from fastmlp.schedules import Schedule, check_learning_rate, elementwise
 from fastmlp.solvers import Descent, Solver
 from fastmlp.training import OPTIMIZERS
 
@@ -44,7 +45,7 @@ class InverseScaling(Schedule):
 
     def values(self, t):
         seen = self.samples_before + t * self.n_samples
-        return self.initial / (seen + 1) ** self.power
+        return self.initial * elementwise(lambda n: math.pow(n, -self.power), seen + 1)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmlp.kernels import vectors
 from fastmlp.kernels.gaussian_process import (
     diagonalize,
     factor_by_rows,
+    mean_correlations,
     solve_lower,
     solve_transposed,
 )
@@ -26,12 +28,13 @@ MOST_PARAMETERS = 30
 # Observations remembered unless said otherwise, and the most equations that they may make.
 _OBSERVATIONS, _EQUATIONS = 20, 300
 
-# Products below are by einsum, which leaves BLAS and its threads asleep.
-
 # Gauss-Legendre quadrature on [0, 1], exact for polynomials up to the degree 7. For the kernel
-# along a segment as long as its length scale, the error is 1e-7 of it.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
-NODES, WEIGHTS = (_NODES + 1.0) / 2.0, _WEIGHTS / 2.0
+# along a segment as long as its length scale, the error is 1e-7 of it. Abramowitz & Stegun, table
+# 25.4; NumPy's would come from an eigenvalue problem that each machine rounds in its own way.
+_NODES = np.array([-0.861136311594052575, -0.339981043584856265])
+_WEIGHTS = np.array([0.347854845137453857, 0.652145154862546143])
+NODES = (np.append(_NODES, -_NODES[::-1]) + 1.0) / 2.0
+WEIGHTS = np.append(_WEIGHTS, _WEIGHTS[::-1]) / 2.0
 
 # Of the prior's variance, so that equations stay solvable where pairs without noise repeat each
 # other. A curvature smaller than the other of the largest is put down to rounding.
@@ -175,8 +178,10 @@ class GaussianProcessNewton(StochasticNewton):
         if not largest > 0.0:
             return -gradient / max(1.0, euclidean_norm(gradient))
         floor = np.maximum(stds, _SMALLEST_CURVATURE * largest)
-        along = np.einsum("ai,i->a", axes, gradient) / np.maximum(np.abs(curvatures), floor)
-        direction = -np.einsum("a,ai->i", along, axes)
+        along = _products(axes, gradient[np.newaxis])[:, 0]
+        along /= np.maximum(np.abs(curvatures), floor)
+        direction = np.empty(gradient.size)
+        vectors.combine_rows.serial(-along, axes, direction)
         length = euclidean_norm(direction)
         return direction if length <= self.length_scale else direction * self.length_scale / length
 
@@ -206,12 +211,12 @@ class GaussianProcessNewton(StochasticNewton):
         variance = state["variance"]
         if not variance > 0.0:
             return curvatures, axes, np.zeros(x.size)
-        along = np.einsum("ai,mi->am", axes, state["directions"])
+        along = _products(axes, state["directions"])
         along *= 2.0 * variance * correlations
         # A row for each axis; what is left of them are their shares that observations explain.
         covariances = (along[:, :, None] * axes[:, None, :]).reshape(x.size, -1)
         solve_lower.serial(state["factor"], covariances)
-        explained = np.einsum("ij,ij->i", covariances, covariances)
+        explained = np.array([inner(row, row) for row in covariances])
         return curvatures, axes, np.sqrt(np.maximum(2.0 * variance - explained, 0.0))
 
     def _posterior_mean(self, state, correlations):
@@ -219,7 +224,7 @@ class GaussianProcessNewton(StochasticNewton):
         if state["variance"] > 0.0:
             # H and an observation along u have the covariance k (a u' + u a') for weights a.
             k = state["variance"] * correlations
-            half = np.einsum("mi,mj->ij", k[:, None] * state["weights"], state["directions"])
+            half = _products((k[:, None] * state["weights"]).T, state["directions"].T)
             mean += half + half.T
         return mean
 
@@ -249,7 +254,7 @@ class GaussianProcessNewton(StochasticNewton):
         nodes = appended("nodes", start + NODES[:, None] * s)
         correlations = np.empty((kept + 1, kept + 1))
         correlations[:kept, :kept] = state["correlations"][first:, first:]
-        newest = np.einsum("mp,p->m", self._correlations(nodes, nodes[-1]), WEIGHTS)
+        newest = _products(self._correlations(nodes, nodes[-1]), WEIGHTS[np.newaxis])[:, 0]
         correlations[kept], correlations[:, kept] = newest, newest
         correlations[kept, kept] *= 1.0 + scatter * scatter
         state.update(
@@ -269,9 +274,9 @@ class GaussianProcessNewton(StochasticNewton):
 
     def _correlations(self, nodes, points):
         """Of the Hessian's means along segments (m, q, n) with it at points (p, n): (m, p)."""
-        d = nodes[:, :, None] - points
-        exponents = np.einsum("mqpi,mqpi->mpq", d, d) / (-2.0 * self.length_scale**2)
-        return np.einsum("mpq,q->mp", np.exp(exponents), WEIGHTS)
+        means = np.empty((len(nodes), len(points)))
+        mean_correlations.serial(nodes, points, float(self.length_scale), WEIGHTS, means)
+        return means
 
     def _condition(self, state):
         """Find the prior's variance, the covariance's Cholesky factor, and the weights with it."""
@@ -326,8 +331,16 @@ def difference_covariance(directions: np.ndarray, covariances: np.ndarray) -> np
         Of H u: with blocks c_ij ((u_i'u_j) I + u_j u_i').
     """
     m, n = directions.shape
-    products = covariances * np.einsum("ia,ja->ij", directions, directions)
-    K = np.einsum("ij,ja,ib->iajb", covariances, directions, directions, order="C")
+    products = covariances * _products(directions, directions)
+    # Indices i, a, j, b of c_ij u_ja u_ib.
+    K = covariances[:, None, :, None] * directions.T[:, :, None] * directions[:, None, None, :]
     diagonal = np.arange(n)
     K[:, diagonal, :, diagonal] += products
     return K.reshape(m * n, m * n)
+
+
+def _products(A, B):
+    """Inner products of the rows of A and B, as a matrix."""
+    products = np.empty((len(A), len(B)))
+    vectors.row_products.serial(np.ascontiguousarray(A), np.ascontiguousarray(B), products)
+    return products

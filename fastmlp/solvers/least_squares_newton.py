@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmlp.kernels import vectors
+from fastmlp.kernels.gaussian_process import factor_by_rows, solve_lower, solve_transposed
 from fastmlp.solvers.regularized_search import StochasticNewton, euclidean_norm, inner
 from fastmlp.validation import check_count, check_positive
 
@@ -53,9 +55,10 @@ class LeastSquaresNewton(StochasticNewton):
         if n == 0:
             return -gradient / max(1.0, euclidean_norm(gradient))
         S, Y = state["S"][:n], state["Y"][:n]
-        YY = np.einsum("ij,kj->ik", Y, Y)
+        YY = np.empty((n, n))
+        vectors.row_products.serial(Y, Y, YY)
         squares = float(np.trace(YY))
-        gamma = abs(float(np.einsum("ij,ij", S, Y))) / squares
+        gamma = abs(inner(S.ravel(), Y.ravel())) / squares
         penalty = self.ridge * squares / n + n * state["gradient_noise"] ** 2
         direction = -fitted_product(S, Y, YY, gamma, penalty, gradient)
         return direction if inner(direction, gradient) < 0 else -gamma * gradient
@@ -74,7 +77,16 @@ def fitted_product(
     S and Y hold their pairs as rows, (m, n), and YY is Y Y'. By the identity of Woodbury it takes
     no more than a system of m equations:
     H = (S'Y + penalty gamma I) (Y'Y + penalty I)^-1, so H g = gamma g + (S - gamma Y)' w with
-    w = (Y Y' + penalty I)^-1 Y g.
+    w = (Y Y' + penalty I)^-1 Y g. Where rounding keeps that matrix from being positive definite,
+    the product is gamma g.
     """
-    w = np.linalg.solve(YY + penalty * np.eye(len(YY)), np.einsum("ij,j->i", Y, g))
-    return gamma * g + np.einsum("i,ij->j", w, S - gamma * Y)
+    m, n = Y.shape
+    factor, w, product = YY + penalty * np.eye(m), np.empty((m, 1)), np.empty(n)
+    if not factor_by_rows.serial(factor):
+        return gamma * g
+    vectors.row_products.serial(Y, g[np.newaxis], w)
+    w = w.reshape(1, m)
+    solve_lower.serial(factor, w)
+    solve_transposed.serial(factor, w)
+    vectors.combine_rows.serial(w[0], S - gamma * Y, product)
+    return gamma * g + product

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.kernels import cholesky, threads
+from fastmlp.kernels import cholesky, threads, vectors
 from fastmlp.result import Status
 from fastmlp.solvers.bounds import check_bounds
 from fastmlp.solvers.solver import Descent, Outcome
@@ -139,7 +139,7 @@ class LevenbergMarquardt(Descent):
             if is_first:
                 if np.array_equal(new, x):
                     return Outcome(Status.CONVERGED, "theta no longer changes")
-                promised = 0.5 * float(step @ (damping * step - gradient))
+                promised = 0.5 * vectors.dot.serial(step, damping * step - gradient)
                 if math.isfinite(new_value) and promised <= tolerance * value:
                     return Outcome(
                         Status.CONVERGED,

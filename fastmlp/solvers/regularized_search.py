@@ -4,6 +4,7 @@ Wills & Schön, "Stochastic quasi-Newton with line-search regularization", Autom
 (2021). What the stochastic quasi-Newton methods have in common is here as well.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp import schedules
+from fastmlp.kernels import vectors
 from fastmlp.result import Status
 from fastmlp.schedules import Schedule, check_learning_rate
 from fastmlp.solvers.function import Function
@@ -40,13 +42,13 @@ class Move(NamedTuple):
 
 
 def inner(a: np.ndarray, b: np.ndarray) -> float:
-    """Inner product without BLAS, whose threads would get in the kernels' way."""
-    return float(np.einsum("i,i", a, b))
+    """Inner product in an order that is the same on every machine, unlike that of BLAS."""
+    return vectors.dot.serial(a, b)
 
 
 def euclidean_norm(a: np.ndarray) -> float:
     """Norm of a vector, without BLAS either."""
-    return float(np.sqrt(inner(a, a)))
+    return math.sqrt(inner(a, a))
 
 
 def first_step(k: int, largest_step: float, decay: float) -> float:
