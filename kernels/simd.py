@@ -13,35 +13,56 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features, initialize_llvm
 from numba.extending import intrinsic
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 
 
-def host_features():
-    """Set of instruction set names that Numba compiles for."""
-    if numba.config.CPU_FEATURES is not None:
-        return {f[1:] for f in numba.config.CPU_FEATURES.split(",") if f.startswith("+")}
-    features = llvmlite.binding.get_host_cpu_features()
-    return {name for name, present in features.items() if present}
+# A fused multiply-add of sixteen numbers, in LLVM's words.
+_PROBE = """
+declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
+
+define <16 x float> @probe(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
+    %sum = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %b, <16 x float> %c)
+    ret <16 x float> %sum
+}
+"""
 
 
-def _tile_shape():
-    """Bytes of a vector, and the heights of the tiles, in rows.
+def _probe_assembly():
+    """What `_PROBE` becomes where Numba compiles for this processor, or for the one it is told.
+
+    Asked of LLVM, which alone knows what a processor's name and one feature imply of others.
+    """
+    initialize_llvm()
+    name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
+    target = llvmlite.binding.Target.from_triple(llvmlite.binding.get_process_triple())
+    machine = target.create_target_machine(
+        cpu=llvmlite.binding.get_host_cpu_name() if name is None else name,
+        features=get_host_cpu_features() if features is None else features,
+        opt=0,
+    )
+    return machine.emit_assembly(llvmlite.binding.parse_assembly(_PROBE))
+
+
+def _target():
+    """Bytes of a vector, heights of the tiles in rows, whether there are fused multiply-adds.
 
     A tile is one or two vectors wide. The tallest fills the register file with accumulators and
     still leaves room for two vectors of B and one broadcast element of A: 24 + 2 + 1 of 32
     registers, 12 + 2 + 1 of 16. The others make up any smaller number of rows.
     """
-    features = host_features()
-    if "avx512f" in features:
-        return 64, (12, 8, 4, 2, 1)
-    if "avx" in features:
-        return 32, (6, 4, 3, 2, 1)
-    return 16, (12, 8, 4, 2, 1)  # NEON has 32 registers; SSE2 spills a few
+    assembly = _probe_assembly()
+    has_fma = "fmaf" not in assembly  # the C library's, called for each number
+    if "zmm" in assembly:
+        return 64, (12, 8, 4, 2, 1), has_fma
+    if "ymm" in assembly:
+        return 32, (6, 4, 3, 2, 1), has_fma
+    return 16, (12, 8, 4, 2, 1), has_fma  # NEON has 32 registers; SSE2 spills a few
 
 
-VECTOR_BYTES, TILE_ROWS = _tile_shape()
+VECTOR_BYTES, TILE_ROWS, HAS_FMA = _target()
 
 # Vectors that `column_sums` adds up side by side: an addition takes as long as several start.
 SUMS_VECTORS = 4

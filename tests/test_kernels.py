@@ -17,12 +17,14 @@ import platform
 import re
 from itertools import pairwise, product
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite import ir
 from marks import INTERPRETED, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -64,6 +66,41 @@ from fastmlp.workspace import (
 )
 
 FEW = 8
+
+
+@pytest.fixture
+def aarch64():
+    """Assembly for ARM processors with NEON alone, of what a function defines in a module."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    triple = "aarch64-unknown-linux-gnu"
+    try:
+        target = llvm.Target.from_triple(triple)
+    except RuntimeError:
+        pytest.skip("this LLVM does not know the processor")
+
+    def compiled(define):
+        module = ir.Module()
+        module.triple = triple
+        define(module)
+        machine = target.create_target_machine(cpu="neoverse-n1", features="", opt=3)
+        parsed = llvm.parse_assembly(str(module))
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        passes = llvm.create_pass_builder(machine, options)
+        passes.getModulePassManager().run(parsed, passes)
+        return machine.emit_assembly(parsed)
+
+    return compiled
+
+
+def instructions(assembly, function):
+    """Those of one function, without comments."""
+    body = assembly.split(f"\n{function}:", 1)[1].split(".Lfunc_end")[0]
+    lines = (line.partition("//")[0].split() for line in body.splitlines())
+    return [
+        f"{word} {' '.join(rest)}".strip() for word, *rest in filter(None, lines) if word[0] != "."
+    ]
+
 
 activation_forward = standalone(activations.activation_forward)
 activation_forward_saving = standalone(activations.activation_forward_saving)
@@ -2532,13 +2569,13 @@ def test_a_loss_that_is_not_finite_ends_the_sweep_before_its_update(batch_rows, 
 # Denormal numbers
 
 DENORMAL = {np.float32: 1e-40, np.float64: 1e-310}
-on_x86 = pytest.mark.skipif(
-    INTERPRETED or platform.machine() not in {"x86_64", "AMD64"},
-    reason="denormal numbers are flushed on x86 alone",
+flushes = pytest.mark.skipif(
+    INTERPRETED or platform.machine() not in {"x86_64", "AMD64", "aarch64", "arm64"},
+    reason="denormal numbers are flushed on x86 and AArch64 alone",
 )
 
 
-@on_x86
+@flushes
 @both_precisions
 def test_denormal_numbers_are_zeros_until_they_are_restored(dtype):
     flush = standalone(lambda: denormals.flush_denormals())
@@ -2554,7 +2591,7 @@ def test_denormal_numbers_are_zeros_until_they_are_restored(dtype):
     assert (tiny * tiny.dtype.type(1) > 0).all()
 
 
-@on_x86
+@flushes
 @both_precisions
 @pytest.mark.parametrize("batch_rows", [12, 1])
 @pytest.mark.parametrize("n_parts", [1, 2])
@@ -2568,6 +2605,28 @@ def test_a_sweep_takes_denormal_numbers_for_zeros_and_leaves_no_trace(batch_rows
     assert_array_equal(theta[-case.layers[2][0].size - n_out : -n_out], 0)
     tiny = np.full(40, DENORMAL[dtype], dtype)
     assert (tiny * tiny.dtype.type(1) > 0).all()
+
+
+def test_denormal_numbers_are_zeros_on_aarch64_too(aarch64):
+    """Bit 24 of its floating-point control register, FZ, in the words of Arm's manual."""
+
+    def define(module):
+        flush = ir.Function(module, ir.FunctionType(ir.IntType(64), []), "flush")
+        builder = ir.IRBuilder(flush.append_basic_block())
+        builder.ret(denormals.emit_flush(builder))
+        restore = ir.Function(module, ir.FunctionType(ir.VoidType(), [ir.IntType(64)]), "restore")
+        builder = ir.IRBuilder(restore.append_basic_block())
+        denormals.emit_restore(builder, restore.args[0])
+        builder.ret_void()
+
+    code = aarch64(define)
+    assert instructions(code, "flush") == [
+        "mrs x0, FPCR",
+        "orr x8, x0, #0x1000000",
+        "msr FPCR, x8",
+        "ret",
+    ]
+    assert instructions(code, "restore") == ["msr FPCR, x0", "ret"]
 
 
 # The ways to share a chunk out to parts

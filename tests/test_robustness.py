@@ -580,6 +580,62 @@ def test_shorter_vectors_give_the_same_bits(tmp_path):
     assert json.loads(process.stdout) == [train(1), *train_otherwise()]
 
 
+on_x86 = pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "AMD64"}, reason="about x86's kinds of processors"
+)
+FLUSH = """
+from fastmlp.kernels import denormals
+from fastmlp.kernels._jit import standalone
+flush = standalone(lambda: denormals.flush_denormals())
+restore = standalone(lambda before: denormals.restore_denormals(before))
+restore(flush())
+tiny = np.full(4, 1e-40, np.float32)
+before = flush()
+flushed = tiny * np.float32(1)
+restore(before)
+print(json.dumps(flushed.tolist()))
+"""
+
+
+@on_x86
+@pytest.mark.parametrize(
+    ("name", "features", "vector_bytes", "has_fma"),
+    [
+        ("nehalem", "", 16, False),
+        ("sandybridge", "", 32, False),
+        ("haswell", "", 32, True),
+        ("haswell", "-avx", 16, False),
+        ("x86-64", "+avx2", 32, False),  # which implies AVX, SSE4, ...
+        ("x86-64", "+avx512f", 64, True),
+        ("generic", None, 16, False),
+    ],
+)
+def test_vectors_are_those_of_the_processor_that_numba_is_told(
+    name, features, vector_bytes, has_fma, tmp_path
+):
+    """As Intel's manuals have them."""
+    environment = {"NUMBA_CPU_NAME": name}
+    if features is not None:
+        environment["NUMBA_CPU_FEATURES"] = features
+    program = (
+        "from fastmlp.kernels import simd\nprint(json.dumps([simd.VECTOR_BYTES, simd.HAS_FMA]))"
+    )
+    assert run(program, tmp_path, **environment) == [vector_bytes, has_fma]
+
+
+@on_x86
+def test_vectors_without_avx512_where_numba_is_to_do_without(tmp_path):
+    program = "from fastmlp.kernels import simd\nprint(simd.VECTOR_BYTES)"
+    assert run(program, tmp_path, NUMBA_ENABLE_AVX="0") < 64
+
+
+@on_x86
+def test_denormals_are_flushed_whatever_features_numba_is_told(tmp_path):
+    """All processors of 64 bits have the register, whether SSE2 is named or not."""
+    environment = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ""}
+    assert run(FLUSH, tmp_path, **environment) == [0.0] * 4
+
+
 def train_otherwise():
     """Bits of networks with slices of the second layer or of X, and of a wide one."""
     rng = np.random.default_rng(3)
@@ -631,13 +687,12 @@ def fit_everything():
     return hashes
 
 
+@on_x86
 def test_numpy_and_blas_for_another_processor_give_the_same_bits(tmp_path):
     """NumPy's functions, and BLAS, have code of their own for each kind of processor.
 
     They are limited to AVX2 and to the least that they run on.
     """
-    if platform.machine() not in {"x86_64", "AMD64"}:
-        pytest.skip("about x86's vector lengths")
     dispatched = [name for name in _multiarray_umath.__cpu_dispatch__ if name in HOST_FEATURES]
     longest = [name for name in dispatched if name.startswith(("AVX512", "X86_V4"))]
     settings = [
