@@ -64,6 +64,10 @@ def _target():
 
 VECTOR_BYTES, TILE_ROWS, HAS_FMA = _target()
 
+# Whether a vector is cut short in one instruction. LLVM takes masked loads and stores of SSE2 and
+# NEON apart, number by number with a branch each, so that whole vectors have code without masks.
+HAS_MASKS = VECTOR_BYTES > 16
+
 # Vectors that `column_sums` adds up side by side: an addition takes as long as several start.
 SUMS_VECTORS = 4
 TALL, MIDDLE, LOW = TILE_ROWS[:3]
@@ -280,14 +284,15 @@ def tile(typingctx, A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, col
 
         def use_tile(heights, n_vectors):
             height, *lower = heights
-            function = _tile_function(builder.module, a.type.pointee, height, n_vectors, n_lanes)
+            is_whole = builder.icmp_signed("==", columns, _I64(n_vectors * n_lanes))
+            shape = a.type.pointee, height, n_vectors, n_lanes
             if not lower:
-                builder.call(function, operands)
+                _call(builder, _tile_function, shape, operands, is_whole)
                 return
             fits = builder.icmp_signed("==", rows, _I64(height))
             with builder.if_else(fits) as (then, otherwise):
                 with then:
-                    builder.call(function, operands)
+                    _call(builder, _tile_function, shape, operands, is_whole)
                 with otherwise:
                     use_tile(lower, n_vectors)
 
@@ -300,6 +305,18 @@ def tile(typingctx, A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, col
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _call(builder, define, shape, operands, is_whole):
+    """Call a function that may cut vectors short: of two, where masks are dear, by `is_whole`."""
+    if HAS_MASKS:
+        builder.call(define(builder.module, *shape), operands)
+        return
+    with builder.if_else(is_whole) as (whole, cut):
+        with whole:
+            builder.call(define(builder.module, *shape, whole=True), operands)
+        with cut:
+            builder.call(define(builder.module, *shape), operands)
 
 
 @intrinsic
@@ -319,13 +336,17 @@ def column_sums(typingctx, B, j, origin, C, ci, columns, depth):
         c, _ = _block(context, builder, C, c, ci, j)
         from_zero = builder.icmp_signed("==", origin, _I64(FROM_ZERO))
         operands = [b, b_width, from_zero, c, columns, depth]
-        element = b.type.pointee
+
+        def use_sums(n_vectors):
+            is_whole = builder.icmp_signed("==", columns, _I64(n_vectors * n_lanes))
+            shape = b.type.pointee, n_vectors, n_lanes
+            _call(builder, _sums_function, shape, operands, is_whole)
+
         with builder.if_else(builder.icmp_signed("<=", columns, _I64(n_lanes))) as (one, more):
             with one:
-                builder.call(_sums_function(builder.module, element, 1, n_lanes), operands)
+                use_sums(1)
             with more:
-                wide = _sums_function(builder.module, element, SUMS_VECTORS, n_lanes)
-                builder.call(wide, operands)
+                use_sums(SUMS_VECTORS)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -342,10 +363,10 @@ def sums_width(typingctx, A):
     return types.intp(A), codegen
 
 
-def _sums_function(module, element, n_vectors, n_lanes):
-    """Define the sums of up to so many vectors of columns once per LLVM module."""
+def _sums_function(module, element, n_vectors, n_lanes, whole=False):
+    """Define the sums of up to so many vectors of columns, or so many, once per LLVM module."""
     suffix = "f64" if isinstance(element, ir.DoubleType) else "f32"
-    name = f"fastmlp_sums_{suffix}_{n_vectors}x{n_lanes}"
+    name = f"fastmlp_sums_{suffix}_{n_vectors}x{n_lanes}{'_whole' * whole}"
     if name in module.globals:
         return module.globals[name]
     pointer = element.as_pointer()
@@ -357,7 +378,9 @@ def _sums_function(module, element, n_vectors, n_lanes):
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vectors = _Vectors(builder, element, n_lanes)
     offsets = [_I64(v * n_lanes) for v in range(n_vectors)]
-    masks = [vectors.first_lanes(builder.sub(columns, offset)) for offset in offsets]
+    masks = [None] * n_vectors
+    if not whole:
+        masks = [vectors.first_lanes(builder.sub(columns, offset)) for offset in offsets]
 
     def load_row(base):
         return [
@@ -411,13 +434,14 @@ def _block(context, builder, array_type, value, row, column):
     return builder.gep(array.data, [builder.add(builder.mul(row, width), column)]), width
 
 
-def _tile_function(module, element, n_rows, n_vectors, n_lanes):
+def _tile_function(module, element, n_rows, n_vectors, n_lanes, whole=False):
     """Define the tile of one shape once per LLVM module, as a function of its own.
 
-    Not inlined: one copy serves all products of the module, which keeps compilation short.
+    Not inlined: one copy serves all products of the module, which keeps compilation short. A
+    `whole` tile has as many columns as its vectors have lanes.
     """
     suffix = "f64" if isinstance(element, ir.DoubleType) else "f32"
-    name = f"fastmlp_tile_{suffix}_{n_rows}x{n_vectors}x{n_lanes}"
+    name = f"fastmlp_tile_{suffix}_{n_rows}x{n_vectors}x{n_lanes}{'_whole' * whole}"
     if name in module.globals:
         return module.globals[name]
     pointer = element.as_pointer()
@@ -430,9 +454,9 @@ def _tile_function(module, element, n_rows, n_vectors, n_lanes):
     )
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vectors = _Vectors(builder, element, n_lanes)
-    # Only the last vector of a row may be cut short by the edge of the matrix.
-    last_mask = vectors.first_lanes(builder.sub(columns, _I64((n_vectors - 1) * n_lanes)))
-    masks = [None] * (n_vectors - 1) + [last_mask]
+    masks = [None] * n_vectors
+    if not whole:  # then the last vector of a row may be cut short by the edge of the matrix
+        masks[-1] = vectors.first_lanes(builder.sub(columns, _I64((n_vectors - 1) * n_lanes)))
 
     def load_row(base):
         return [
@@ -533,17 +557,21 @@ def transpose_block(typingctx, A, i, j, B, bi, bj, rows, columns):
 
         a, a_width = _block(context, builder, A, a, i, j)
         b, b_width = _block(context, builder, B, b, bi, bj)
-        function = _transpose_function(builder.module, a.type.pointee, n_lanes)
-        builder.call(function, [a, a_width, b, b_width, rows, columns])
+        lanes = _I64(n_lanes)
+        is_whole = builder.and_(
+            builder.icmp_signed("==", rows, lanes), builder.icmp_signed("==", columns, lanes)
+        )
+        operands = [a, a_width, b, b_width, rows, columns]
+        _call(builder, _transpose_function, (a.type.pointee, n_lanes), operands, is_whole)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _transpose_function(module, element, n_lanes):
-    """Define the transposition of a square of vectors once per LLVM module."""
+def _transpose_function(module, element, n_lanes, whole=False):
+    """Define the transposition of a square of vectors, or of part of one, once per LLVM module."""
     suffix = "f64" if isinstance(element, ir.DoubleType) else "f32"
-    name = f"fastmlp_transpose_{suffix}_{n_lanes}"
+    name = f"fastmlp_transpose_{suffix}_{n_lanes}{'_whole' * whole}"
     if name in module.globals:
         return module.globals[name]
     pointer = element.as_pointer()
@@ -555,8 +583,10 @@ def _transpose_function(module, element, n_lanes):
     a, a_row, b, b_row, rows, columns = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vectors = _Vectors(builder, element, n_lanes)
-    column_mask = vectors.first_lanes(columns)
-    row_mask = vectors.first_lanes(rows)
+    if whole:
+        rows = columns = _I64(n_lanes)
+    column_mask = None if whole else vectors.first_lanes(columns)
+    row_mask = None if whole else vectors.first_lanes(rows)
     square = []
     for r in range(n_lanes):
         inside = builder.icmp_signed("<", _I64(r), rows)

@@ -83,6 +83,8 @@ def aarch64():
         module = ir.Module()
         module.triple = triple
         define(module)
+        for function in module.functions:
+            function.linkage = ""  # lest what nobody calls be left out
         machine = target.create_target_machine(cpu="neoverse-n1", features="", opt=3)
         parsed = llvm.parse_assembly(str(module))
         options = llvm.create_pipeline_tuning_options(speed_level=3)
@@ -93,9 +95,9 @@ def aarch64():
     return compiled
 
 
-def instructions(assembly, function):
-    """Those of one function, without comments."""
-    body = assembly.split(f"\n{function}:", 1)[1].split(".Lfunc_end")[0]
+def instructions(assembly, function=r"\w+"):
+    """Those of a function, or of the first, without comments."""
+    body = re.split(rf"^{function}:", assembly, maxsplit=1, flags=re.M)[1].split(".Lfunc_end")[0]
     lines = (line.partition("//")[0].split() for line in body.splitlines())
     return [
         f"{word} {' '.join(rest)}".strip() for word, *rest in filter(None, lines) if word[0] != "."
@@ -1015,6 +1017,43 @@ def test_transposed_blocks_of_every_shape_equal_their_twin(dtype):
     side = panel_width(np.empty((1, 1), dtype)) // 2
     for rows, columns in product(range(1, side + 1), repeat=2):
         assert_transposes(transpose_block, reference.transpose_block, rows, columns, dtype)
+
+
+@compiled_only
+@both_precisions
+def test_tiles_sums_and_transpositions_without_masks(dtype, monkeypatch):
+    """As where whole vectors have code of their own, whatever this machine has."""
+    monkeypatch.setattr(simd, "HAS_MASKS", False)
+    for kernel in (tile, column_sums, transpose_block):
+        monkeypatch.setitem(globals(), kernel.py_func.__name__, standalone(kernel))
+    test_tiles_of_every_shape_equal_their_twin(0, dtype)
+    test_column_sums_of_every_width_equal_their_twin(dtype)
+    test_transposed_blocks_of_every_shape_equal_their_twin(dtype)
+
+
+@pytest.mark.parametrize(
+    ("define", "shape", "n_sums"),
+    [
+        (simd._tile_function, (12, 2), 24),
+        (simd._sums_function, (4,), 4),
+        (simd._transpose_function, (), 0),
+    ],
+)
+def test_whole_vectors_of_arm_processors_are_not_taken_apart(define, shape, n_sums, aarch64):
+    """Without SVE a masked load or store is a branch and an instruction for each number."""
+    multiply_adds = re.compile(r"fmla|fadd")
+
+    def counts(whole):
+        code = aarch64(lambda module: define(module, ir.FloatType(), *shape, 4, whole=whole))
+        words = [line.split()[0] for line in instructions(code)]
+        branches = [word for word in words if re.fullmatch(r"b|b\..*|t?cbn?z|tbn?z", word)]
+        assert sum(bool(multiply_adds.match(word)) for word in words) == n_sums
+        return len(words), len(branches)
+
+    n_cut, n_branches_cut = counts(whole=False)
+    n_whole, n_branches = counts(whole=True)
+    assert n_branches <= 3 < n_branches_cut // 10
+    assert n_whole < n_cut / 2.5
 
 
 @both_precisions
