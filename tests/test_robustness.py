@@ -558,6 +558,22 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
         assert _jit.cache_directory().parent == tmp_path / "home" / ".cache" / "fastmlp"
 
 
+# Memory
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect")
+def test_kernels_touch_nothing_beside_their_arrays():
+    """Sixty random fits between pages without any access, with the bits of fits elsewhere."""
+    process = subprocess.run(
+        [sys.executable, "-X", "faulthandler", Path(__file__).with_name("guarded.py")],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "60\n"
+
+
 # Other machines
 
 
