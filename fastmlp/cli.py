@@ -742,6 +742,7 @@ def _info(arguments):
         "cores": f"{cores} of {os.cpu_count()}",
         "threads": threads.threading_layer() + launch,
         "vectors": f"{simd.VECTOR_BYTES * 8} bits, tiles of {tiles} rows",
+        "fma": "yes" if simd.HAS_FMA else "no: the C library's, some 40 times slower",
         "cache": _describe_cache(),
     }
     for name, value in lines.items():

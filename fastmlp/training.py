@@ -1,10 +1,14 @@
 """fit: every optimizer on a network's objective, with one result and one trace; and minimize."""
 
+import functools
+import warnings
+
 import numpy as np
 
 from fastmlp import optimizers as stochastic
 from fastmlp.checkpoint import Checkpoint, Memory, identify
 from fastmlp.functions import NetworkFunction
+from fastmlp.kernels import simd
 from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
@@ -150,6 +154,11 @@ def fit(
     ValueError, TypeError
         For any argument that is not as above, before anything is changed.
 
+    Warns
+    -----
+    UserWarning
+        Once in a process, where the processor has no fused multiply-add, which makes fits slow.
+
     Notes
     -----
     If the objective or theta turns non-finite, the fit stops at that step and theta goes back
@@ -240,12 +249,25 @@ def prepare(
     validate = None if held_out is None else held_out.value
     budgets = [budget(stage, epochs) for stage in stages]
     options |= {"network": net, "validate": validate, "total": sum(budgets)}
+    warn_without_fma()
 
     def run(interruption=None):
         with Monitor(**options, interruption=interruption) as monitor:
             return run_stages(objective, stages, budgets, monitor, batches, checkpoint=checkpoint)
 
     return run
+
+
+@functools.cache
+def warn_without_fma():
+    """Warn, once in a process, that kernels are slow without fused multiply-adds."""
+    if not simd.HAS_FMA:
+        warnings.warn(
+            "fits take some 40 times as long here as they could: the processor, or what "
+            "NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say of it, has no fused multiply-add, and each "
+            "is a call of the C library instead",
+            stacklevel=3,
+        )
 
 
 def minimize(

@@ -12,6 +12,7 @@ import pytest
 
 from fastmlp import MLP, __version__, datasets
 from fastmlp.cli import main
+from fastmlp.kernels import simd
 from fastmlp.monitor import Monitor
 
 COMMANDS = ("compare", "train", "predict", "warmup", "info")
@@ -608,7 +609,13 @@ def test_info_says_what_it_runs_on(capsys):
     assert re.fullmatch(r"\d+ of \d+", lines["cores"])
     assert lines["threads"].split(",")[0] in ("omp", "tbb", "workqueue")
     assert re.match(r"(128|256|512) bits, tiles of", lines["vectors"])
-    assert {"numba", "llvmlite", "scipy", "cache"} <= set(lines)
+    assert {"numba", "llvmlite", "scipy", "fma", "cache"} <= set(lines)
+
+
+def test_info_says_that_there_are_no_fused_multiply_adds(capsys, monkeypatch):
+    monkeypatch.setattr(simd, "HAS_FMA", False)
+    assert main(["info"]) == 0
+    assert "\nfma       no: the C library's, some 40 times slower\n" in capsys.readouterr().out
 
 
 def test_info_says_how_the_cache_is(tmp_path, capsys, monkeypatch):

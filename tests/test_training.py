@@ -42,8 +42,9 @@ from fastmlp import (
     sweep,
     workspace,
 )
-from fastmlp.kernels import empty_columns, epoch, predict, small
+from fastmlp.kernels import empty_columns, epoch, predict, simd, small
 from fastmlp.pace import Deferred
+from fastmlp.training import warn_without_fma
 
 # Name -> optimizer, the update of the twin and its hyperparameters.
 ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
@@ -432,6 +433,17 @@ def test_bits_do_not_depend_on_how_often_compiled_code_comes_back(monkeypatch):
 
 
 @compiled_only
+def test_the_first_fit_warns_where_there_are_no_fused_multiply_adds(monkeypatch):
+    monkeypatch.setattr(simd, "HAS_FMA", False)
+    warn_without_fma.cache_clear()
+    X = np.ones((4, 1))
+    net = MLP([1, 1])
+    with pytest.warns(UserWarning, match="some 40 times as long .* no fused multiply-add"):
+        net.fit(X, X, epochs=1)
+    net.fit(X, X, epochs=1)  # another warning would be an error
+    warn_without_fma.cache_clear()
+
+
 def test_nothing_compiles_anew_for_another_network_batch_loss_or_number_of_threads():
     def n_compiled():
         return [

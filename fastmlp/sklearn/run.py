@@ -27,7 +27,7 @@ from fastmlp.sklearn.stages import (
 )
 from fastmlp.sklearn.watch import Keeper, Report, Watch
 from fastmlp.solvers import check_solvers
-from fastmlp.training import check_optimizers
+from fastmlp.training import check_optimizers, warn_without_fma
 
 # What an optimizer goes on from, of all that `running` hands to a checkpoint.
 _TAKEN_UP = ("state", "n_updates")
@@ -76,6 +76,7 @@ class Run:
         total = rows.sample_weight.sum() if rows.sample_weight is not None else self.n_samples
         self._objective = self._objective_of(rows, l2=estimator.alpha / total)
         self._check_solvers()
+        warn_without_fma()
         self._validation: Any = None if held_out is None else self._objective_of(held_out)
         self._offset = outputs.offset(rows.targets, rows.sample_weight)
         self._context = None
