@@ -559,6 +559,67 @@ def test_class_weights_are_sample_weights(problem):
     np.testing.assert_allclose(theta(some), theta(by_hand), rtol=1e-12)
 
 
+def test_a_weight_for_a_class_that_is_not_there_changes_nothing():
+    """In a chunk, in validation data, and for each label."""
+    X, y = classes()
+    chunk = y != 1
+    by_name = small(MLPClassifier, class_weight={1: 10.0})
+    by_name.partial_fit(X[chunk], y[chunk], classes=[0, 1, 2])
+    plain = small(MLPClassifier).partial_fit(X[chunk], y[chunk], classes=[0, 1, 2])
+    np.testing.assert_array_equal(theta(by_name), theta(plain))
+    by_name.fit(X, y, validation_data=(X[chunk], y[chunk]))
+    plain.fit(X, y, np.where(y == 1, 10.0, 1.0), validation_data=(X[chunk], y[chunk]))
+    assert by_name.validation_scores_ == plain.validation_scores_
+
+    Y = np.column_stack([y == 0, y == 1]).astype(int)
+    of_labels = small(MLPClassifier, class_weight=[{0: 2.0}, {1: 10.0}])
+    for container in (np.asarray, sparse.csr_array):
+        of_labels.fit(X[chunk], container(Y[chunk]))
+        plain.fit(X[chunk], Y[chunk], np.where(y[chunk] == 0, 1.0, 2.0))
+        np.testing.assert_array_equal(theta(of_labels), theta(plain))
+
+
+def test_a_weight_finds_its_class_whatever_labels_are():
+    """Also strings of digits, for which scikit-learn looks as numbers, and dates."""
+    X, y = classes("binary")
+    wanted = theta(small(MLPClassifier).fit(X, y, np.where(y == 1, 10.0, 1.0)))
+    for labels in (["0", "1"], [False, True], np.array(["2020-01-01", "2021-01-01"], "M8[D]")):
+        estimator = small(MLPClassifier, class_weight={labels[1]: 10.0})
+        np.testing.assert_array_equal(theta(estimator.fit(X, np.take(labels, y))), wanted)
+
+
+def test_balanced_classes_have_the_same_sum_of_weights():
+    """A row of weight 2 is two rows, here too; a chunk tells nothing of frequencies."""
+    X, y = classes()
+    twice = np.arange(len(y)) % 3 == 0
+    params = {"class_weight": "balanced", "solver": "lbfgs", "max_iter": 5}
+    weighted = small(MLPClassifier, **params).fit(X, y, 1.0 + twice)
+    rows = np.concatenate([np.arange(len(y)), np.flatnonzero(twice)])
+    repeated = small(MLPClassifier, **params).fit(X[rows], y[rows])
+    np.testing.assert_allclose(theta(weighted), theta(repeated), rtol=1e-6)
+
+    estimator = small(MLPClassifier, class_weight="balanced")
+    with pytest.raises(ValueError, match="class_weight must not be 'balanced' for partial_fit"):
+        estimator.partial_fit(X, y, classes=[0, 1, 2])
+    assert not hasattr(estimator, "classes_")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({7: 2.0}, r"class_weight must name classes of \[0 1 2\], got 7"),
+        ({"1": 2.0}, r"class_weight must name classes of \[0 1 2\], got '1'"),
+        ({1: -1.0}, "class_weight must be finite and not negative"),
+        ({1: np.nan}, "class_weight must be finite and not negative"),
+        ([{1: 2.0}], "class_weight must be a dict or 'balanced' for one target"),
+        ({0: 0.0, 1: 0.0, 2: 0.0}, "class_weight must not make all sample weights 0"),
+    ],
+)
+def test_bad_class_weights(given, message):
+    with pytest.raises(ValueError, match=message):
+        small(MLPClassifier, class_weight=given).fit(*classes())
+
+
 @pytest.mark.parametrize("solver", ["adam", "sgd", "rmsprop"])
 def test_an_adaptive_rate_falls_until_it_is_too_small(solver):
     X, y = numbers()

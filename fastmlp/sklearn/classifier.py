@@ -8,7 +8,6 @@ from scipy.special import expit, log_expit, log_softmax, logsumexp
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -39,6 +38,29 @@ def _inside(probabilities):
     """Probabilities that are neither 0 nor 1, by which their logarithms are finite."""
     limits = np.finfo(probabilities.dtype)
     return np.clip(probabilities, limits.tiny, 1 - limits.epsneg, out=probabilities)
+
+
+def _weigh(class_weight, classes, indices, sample_weight):
+    """The factor of each sample by its class, of which `indices` (n,) tell.
+
+    A class without a name counts 1. A name without a class is a mistake, unless all classes have
+    one: then it may be of a class that these samples happen to lack.
+    """
+    if class_weight == "balanced":
+        sums = np.bincount(indices, sample_weight, len(classes))
+        there = sums > 0
+        equal = sums.sum() / max(1, np.count_nonzero(there))
+        return np.divide(equal, sums, out=np.ones(len(classes)), where=there)[indices]
+    factors, is_named, unknown = np.ones(len(classes)), np.zeros(len(classes), bool), []
+    for label, factor in (class_weight or {}).items():
+        is_it = np.array([bool(one == label) for one in classes])
+        factors[is_it], is_named = factor, is_named | is_it
+        unknown += [] if is_it.any() else [label]
+    if unknown and not is_named.all():
+        raise ValueError(f"class_weight must name classes of {classes}, got {unknown[0]!r}")
+    if not (np.isfinite(factors) & (factors >= 0)).all():
+        raise ValueError(f"class_weight must be finite and not negative, got {class_weight!r}")
+    return factors[indices]
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -99,9 +121,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         for each label. "cross_entropy" and "binary_cross_entropy" ask for one of these;
         "logistic" and "hinge" train an identity output for each class on 1 and -1; others, such
         as "squared_error", compare probabilities with 0 and 1.
-    class_weight : dict, "balanced" or None, default=None
-        Factors of the sample weights, in training and in the validation score; "balanced" gives
-        all classes the same sum.
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Factors of the sample weights by class, in training and in the validation score; 1 for a
+        class without a name. "balanced" gives all classes the same sum of sample weights. For
+        multilabel targets a dict of the factors of 0 and 1 for each label, which are multiplied.
     scoring : str, callable or None, default=None
         Validation score: None is the accuracy, "loss" is minus the validation loss, else any
         scorer of scikit-learn.
@@ -230,7 +253,18 @@ feature_names_in_
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            Also for class_weight="balanced": a chunk does not tell how frequent the classes are.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight must not be 'balanced' for partial_fit, which sees a part of the "
+                "data at a time: give the factors of compute_class_weight('balanced', "
+                "classes=classes, y=y) as a dict, y being a large sample of the targets"
+            )
         with self._unchanged_on_failure():
             if _check_partial_fit_first_call(self, classes):
                 if len(self.classes_) < 2:
@@ -311,11 +345,34 @@ feature_names_in_
         weights = super()._check_weights(sample_weight, X, y)
         if self.class_weight is None:
             return weights
-        factors = compute_sample_weight(self.class_weight, y)
-        weights = factors if weights is None else weights * factors
+        weights = np.ones(y.shape[0]) if weights is None else weights
+        weights = weights * self._class_factors(y, weights)
         if not weights.any():
             raise ValueError("class_weight must not make all sample weights 0, got all zeros")
         return weights
+
+    def _class_factors(self, y, sample_weight):
+        """The factor of each sample by class_weight; for labels, the product of theirs."""
+        given = self.class_weight
+        if y.ndim == 1:
+            if isinstance(given, list):
+                raise ValueError(
+                    f"class_weight must be a dict or 'balanced' for one target, got {given!r}"
+                )
+            indices = np.searchsorted(self.classes_, y)
+            return _weigh(given, self.classes_, indices, sample_weight)
+        n_labels = y.shape[1]
+        by_label = [given] * n_labels if given == "balanced" else given
+        if not isinstance(by_label, list) or len(by_label) != n_labels:
+            raise ValueError(
+                "class_weight must be 'balanced' or a list of a dict for each of the "
+                f"{n_labels} labels, got {given!r}"
+            )
+        factors = np.ones(y.shape[0])
+        for k, one in enumerate(by_label):
+            column = y[:, [k]].toarray()[:, 0] if sparse.issparse(y) else y[:, k]
+            factors *= _weigh(one, np.array([0, 1]), (column > 0).astype(np.intp), sample_weight)
+        return factors
 
     def _plain_score(self, outputs, rows):
         if not np.isfinite(outputs).all():
