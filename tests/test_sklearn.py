@@ -937,6 +937,62 @@ def test_save_and_load(problem, tmp_path):
         kind.load(path)
 
 
+@pytest.mark.parametrize("random_state", [0, np.random.RandomState(0)], ids=type)
+def test_a_loaded_estimator_holds_out_the_rows_that_it_never_trained_on(random_state, tmp_path):
+    X, y = numbers()
+    X[:, 0] = np.arange(len(X))  # tells rows apart
+    held_out = rows_held_out(
+        MLPRegressor, X, y, random_state=random_state, early_stopping=True, warm_start=True
+    )
+    estimator, first = held_out()
+    _, pickled = held_out(pickle.loads(pickle.dumps(estimator)))
+    estimator.save(tmp_path / "it")
+    loaded, second = held_out(MLPRegressor.load(tmp_path / "it"))
+    loaded.save(tmp_path / "it")
+    _, third = held_out(MLPRegressor.load(tmp_path / "it"))
+    assert first == pickled == second == third
+
+
+def test_shuffling_goes_on_after_save_and_load(tmp_path):
+    """A solver that keeps no state goes on with the same bits."""
+    X, y = numbers()
+    params = {"solver": "sgd", "momentum": 0.0, "batch_size": 16}
+    estimator = small(MLPRegressor, **params).partial_fit(X, y)
+    estimator.save(tmp_path / "it")
+    again = MLPRegressor.load(tmp_path / "it").partial_fit(X, y)
+    assert np.array_equal(theta(again), theta(estimator.partial_fit(X, y)))
+
+
+def test_an_estimator_of_scikit_learn_goes_on_with_the_rows_that_it_held_out():
+    X, y = numbers()
+    X[:, 0] = np.arange(len(X))
+    params = {"early_stopping": True, "warm_start": True, "random_state": 0, "max_iter": 3}
+    params |= {"hidden_layer_sizes": (6, 5)}
+    theirs = neural_network.MLPRegressor(**params).fit(X, y)
+    # Theirs splits as ours does in a first fit, which another test holds against it.
+    held_out = rows_held_out(MLPRegressor, X, y, **params)
+    _, first = held_out()
+    _, second = held_out(MLPRegressor.from_sklearn(theirs))
+    assert first == second
+
+
+def rows_held_out(kind, X, y, **params):
+    """Fits an estimator, a new one or that given, and tells which rows it validated on."""
+
+    def fit(estimator=None):
+        held = set()
+
+        def scorer(estimator, X, y):
+            held.update(X[:, 0])
+            return 0.0
+
+        estimator = small(kind, **params) if estimator is None else estimator
+        estimator.set_params(scoring=scorer).fit(X, y)
+        return estimator.set_params(scoring=None), frozenset(held)
+
+    return fit
+
+
 def test_saved_parameters_are_plain(tmp_path):
     X, y = numbers()
     estimator = small(MLPRegressor, random_state=np.random.RandomState(0), callbacks=[print])

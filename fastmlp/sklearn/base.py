@@ -294,12 +294,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             output=outputs.activation,
             dtype=dtype,
         )
-        # The rule for the output layer goes by the last hidden one.
-        by_layer = [*hidden, hidden[-1] if hidden else "identity"]
-        for weights, biases, name in zip(net.weights, net.biases, by_layer, strict=True):
-            bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / sum(weights.shape))
-            weights[:] = random_state.uniform(-bound, bound, weights.shape)
-            biases[:] = random_state.uniform(-bound, bound, biases.shape)
+        _draw(net, random_state)
         self._assign(net)
         self.n_layers_ = len(net.layer_sizes)
         self.n_outputs_ = outputs.n_outputs
@@ -352,7 +347,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         ):
             self.__dict__.setdefault(name, value)
         if not hasattr(self, "_shuffle"):
-            self._keep_randomness(check_random_state(self.random_state))
+            random_state = check_random_state(self.random_state)
+            _draw(self.network_.copy(), random_state)  # as a first fit does before it splits
+            self._keep_randomness(random_state)
 
     def _hold_out(self, rows, validation_data, incremental):
         """Rows to train on, and to validate with or None."""
@@ -627,8 +624,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def save(self, path):
         """Write the network, the parameters and the fitted attributes to one safetensors file.
 
-        `MLP.load` reads the network from it. Left out are callbacks, generators of random
-        numbers and the optimizer's state: keep a pickle to go on exactly.
+        `MLP.load` reads the network from it. A warm start holds out the same rows as before, and
+        shuffles on. Left out are callbacks, a generator given as `random_state` and the
+        optimizer's state: keep a pickle to go on exactly.
 
         Raises
         ------
@@ -683,6 +681,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _draw(net, random_state):
+    """Draw starting weights and biases as scikit-learn does."""
+    hidden = net.activations[:-1]
+    # The rule for the output layer goes by the last hidden one.
+    by_layer = [*hidden, hidden[-1] if hidden else "identity"]
+    for weights, biases, name in zip(net.weights, net.biases, by_layer, strict=True):
+        bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / sum(weights.shape))
+        weights[:] = random_state.uniform(-bound, bound, weights.shape)
+        biases[:] = random_state.uniform(-bound, bound, biases.shape)
 
 
 def _joined(trace, records):

@@ -119,6 +119,10 @@ def save_estimator(estimator, path):
     scaling = estimator._scaling
     if scaling is not None:
         fitted["scaling"] = [getattr(scaling, f.name).tolist() for f in fields(scaling)]
+    if hasattr(estimator, "_shuffle"):
+        name, keys, *counts = estimator._split_state
+        fitted["split"] = [name, keys.tolist(), *counts]
+        fitted["shuffle"] = estimator._shuffle
     if estimator.trace_ is not None:
         fitted["trace"] = estimator.trace_.as_array().tolist()
     described = {"class": type(estimator).__name__, "params": params, "fitted": fitted}
@@ -147,6 +151,11 @@ def load_estimator(kind, path):
             estimator.trace_ = Trace.from_array(fitted["trace"])
         if "scaling" in fitted:
             estimator._scaling = Scaling(*(np.array(one) for one in fitted["scaling"]))
+        if "shuffle" in fitted:
+            split, shuffle = np.random.RandomState(), np.random.default_rng().bit_generator
+            split.set_state(tuple(fitted["split"]))
+            shuffle.state = fitted["shuffle"]
+            estimator._split_state, estimator._shuffle = split.get_state(), shuffle.state
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"path must be a file that {kind.__name__}.save wrote, {str(path)!r} is not: {error}"
