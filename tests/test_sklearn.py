@@ -16,6 +16,7 @@ from sklearn import config_context, neural_network
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score, make_scorer, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -284,6 +285,38 @@ def test_a_warm_start_validates_on_rows_it_never_trained_on():
     regressor = small(MLPRegressor, early_stopping=True, scoring=scorer, warm_start=True)
     regressor.fit(X, y).fit(X, y)
     assert len(set(held)) == 1
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("problem", ["binary", "multiclass", "multilabel", "numbers"])
+def test_early_stopping_takes_rows_without_weight_for_rows_that_are_not_there(problem, container):
+    X, y = numbers() if problem == "numbers" else classes(problem)
+    kind = MLPRegressor if problem == "numbers" else MLPClassifier
+    weights = np.where(np.arange(len(X)) % 3, 1.5, 0.0)
+    there = weights > 0
+    weighted = small(kind, early_stopping=True).fit(container(X), y, weights)
+    alone = small(kind, early_stopping=True).fit(container(X[there]), y[there], weights[there])
+    assert weighted.validation_scores_ == alone.validation_scores_
+    assert np.array_equal(theta(weighted), theta(alone))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bagging_of_few_rows_with_early_stopping(kind):
+    """As many rows are left with weight as differ in a bootstrap sample: of 20, some 13."""
+    X, y = classes("binary", n=20) if kind is MLPClassifier else numbers(n=20)
+    bag = BaggingClassifier if kind is MLPClassifier else BaggingRegressor
+    member = small(kind, early_stopping=True, max_iter=2, random_state=None)
+    for seed in range(2 if INTERPRETED else 10):
+        bagged = bag(member, n_estimators=10, random_state=seed).fit(X, y)
+        assert np.isfinite(bagged.score(X, y))
+
+
+def test_one_row_of_a_class_may_be_held_out_or_not():
+    """scikit-learn refuses it, since it cannot be in both parts."""
+    X, y = classes("binary")
+    y[:] = np.arange(len(y)) == 3
+    scores = small(MLPClassifier, early_stopping=True).fit(X, y).validation_scores_
+    assert np.isfinite(scores).all()
 
 
 def test_weights_may_be_set_by_hand():

@@ -1,5 +1,6 @@
 """What the classifier and the regressor share: parameters, fitting, weights, files."""
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
@@ -149,7 +150,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             in float32. Sparse X is only ever densified a block of rows at a time.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), default=None
-            Not negative, not all 0.
+            Not negative, not all 0. Rows of weight 0 are not held out for early stopping.
         validation_data : (X, y) or (X, y, sample_weight), default=None
             Scored after every epoch, and what early_stopping goes by instead of a part of X.
 
@@ -359,17 +360,24 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             return rows, None
         random_state = np.random.RandomState()
         random_state.set_state(self._split_state)
+        fraction, n_rows, weights = self.validation_fraction, rows.X.shape[0], rows.sample_weight
+        n_held = math.ceil(fraction * n_rows)
+        if weights is not None and not weights.all():
+            # Rows without weight, as bagging makes many, count for nothing in either part.
+            rows = Rows(*(array[weights > 0] for array in rows))
+            n_held = max(math.ceil(fraction * rows.X.shape[0]), min(n_held, 2))
         targets = rows.targets.reshape(len(rows.targets), -1)
-        # What scikit-learn stratifies by: binary classes alone.
+        # What scikit-learn stratifies by: binary classes alone. A single row is in either part.
         binary = is_classifier(self) and rows.y.ndim == 1 and len(self.classes_) == 2
+        stratified = binary and 1 not in np.bincount(targets[:, 0] > 0)
         arrays = [rows.X, targets, rows.y]
-        if rows.sample_weight is not None:
+        if weights is not None:
             arrays.append(rows.sample_weight)
         parts = train_test_split(
             *arrays,
             random_state=random_state,
-            test_size=self.validation_fraction,
-            stratify=targets > 0 if binary else None,
+            test_size=n_held,
+            stratify=targets > 0 if stratified else None,
         )
         kept, held = parts[::2], parts[1::2]
         if held[0].shape[0] < 2:
