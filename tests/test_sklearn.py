@@ -311,11 +311,11 @@ def test_bagging_of_few_rows_with_early_stopping(kind):
         assert np.isfinite(bagged.score(X, y))
 
 
-def test_one_row_of_a_class_may_be_held_out_or_not():
-    """scikit-learn refuses it, since it cannot be in both parts."""
+def test_the_one_row_of_a_class_that_has_weight_may_be_held_out_or_not():
     X, y = classes("binary")
-    y[:] = np.arange(len(y)) == 3
-    scores = small(MLPClassifier, early_stopping=True).fit(X, y).validation_scores_
+    weights = np.where((y == 0) | (np.arange(len(y)) == np.argmax(y)), 1.0, 0.0)
+    assert weights[y == 1].sum() == 1
+    scores = small(MLPClassifier, early_stopping=True).fit(X, y, weights).validation_scores_
     assert np.isfinite(scores).all()
 
 

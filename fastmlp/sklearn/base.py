@@ -360,16 +360,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             return rows, None
         random_state = np.random.RandomState()
         random_state.set_state(self._split_state)
-        fraction, n_rows, weights = self.validation_fraction, rows.X.shape[0], rows.sample_weight
-        n_held = math.ceil(fraction * n_rows)
+        fraction, weights = self.validation_fraction, rows.sample_weight
+        n_held = math.ceil(fraction * rows.X.shape[0])
+        # What scikit-learn stratifies by: binary classes alone.
+        stratified = is_classifier(self) and rows.y.ndim == 1 and len(self.classes_) == 2
         if weights is not None and not weights.all():
             # Rows without weight, as bagging makes many, count for nothing in either part.
             rows = Rows(*(array[weights > 0] for array in rows))
             n_held = max(math.ceil(fraction * rows.X.shape[0]), min(n_held, 2))
+            # What is left of a class may be a single row.
+            stratified = stratified and 1 not in np.bincount(rows.targets > 0)
         targets = rows.targets.reshape(len(rows.targets), -1)
-        # What scikit-learn stratifies by: binary classes alone. A single row is in either part.
-        binary = is_classifier(self) and rows.y.ndim == 1 and len(self.classes_) == 2
-        stratified = binary and 1 not in np.bincount(targets[:, 0] > 0)
         arrays = [rows.X, targets, rows.y]
         if weights is not None:
             arrays.append(rows.sample_weight)
