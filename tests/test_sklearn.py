@@ -1,5 +1,6 @@
 """MLPClassifier and MLPRegressor: as scikit-learn's where they should be, and beyond."""
 
+import datetime
 import pickle
 import warnings
 
@@ -453,6 +454,114 @@ def test_string_labels():
     assert list(of_names.classes_) == ["blue", "green", "red"]
     assert set(of_names.predict(X)) <= set(names)
     assert of_names.score(X, names) == accuracy_score(names, of_names.predict(X))
+
+
+def python_dates():
+    return np.array([datetime.date(2024, month, 1) for month in (1, 2, 3)], object)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([False, True]),
+        np.array([3, 5, 9], np.int8),
+        np.array([2**63, 2**63 + 1, 2**63 + 2], np.uint64),  # float64 cannot tell them apart
+        np.array([1.0, 2.0, 4.0], np.float32),
+        np.array(["a", "bc", "d"]),
+        np.array(["a", "bc", "d"], object),
+        np.array(["a", "bc", "d"], np.dtypes.StringDType()),
+        np.array([b"a", b"bc", b"d"]),
+        np.array(["2024-01-01", "2024-02-01", "2024-03-01"], "M8[D]"),
+        np.array([0, 1, 2**60], "M8[ns]"),
+        np.array([1, 2, 5], "m8[s]"),
+        np.array([False, True], object),
+        np.array([3, 5, 9], object),
+        python_dates(),
+    ],
+    ids=lambda labels: f"{labels.dtype} of {type(labels[0]).__name__}",
+)
+def test_labels_come_back_in_their_kind_and_dtype(labels, tmp_path):
+    X, y = classes("binary" if len(labels) == 2 else "multiclass")
+    check_labels(X, y, labels[y], labels, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("held", "dtype", "expected"),
+    [
+        ([3, 5, 9], "Int64", np.array([3, 5, 9])),
+        ([3, 5, 9], "UInt8", np.array([3, 5, 9], np.uint8)),
+        ([3.0, 5.0, 9.0], "Float32", np.array([3, 5, 9], np.float32)),
+        ([False, True], "boolean", np.array([False, True])),
+        (["a", "b", "c"], "string", np.array(["a", "b", "c"], object)),
+        (["a", "b", "c"], "category", np.array(["a", "b", "c"], object)),
+        ([3, 5, 9], "category", np.array([3, 5, 9])),
+        ([False, True], "category", np.array([False, True])),
+        (["2024-01", "2024-02", "2024-03"], "datetime64[ns]", None),
+        (["2024-01", "2024-02", "2024-03"], "datetime64[us, Europe/Berlin]", None),
+    ],
+)
+def test_labels_that_pandas_holds(held, dtype, expected, tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    X, y = classes("binary" if len(held) == 2 else "multiclass")
+    series = pandas.Series(held).astype(dtype)
+    expected = np.asarray(series) if expected is None else expected
+    check_labels(X, y, series[y].reset_index(drop=True), expected, tmp_path)
+    missing = pandas.Series([*series, None], dtype=series.dtype)
+    with pytest.raises(ValueError, match=f"missing labels, got .* in row {len(held)}|contains NaN"):
+        small(MLPClassifier).fit(X[: len(missing)], missing)
+
+
+def check_labels(X, indices, y, expected, tmp_path):
+    """Classes, predictions, scores and files, beside a classifier of the numbers of classes."""
+    of_numbers = small(MLPClassifier, early_stopping=True).fit(X, indices)
+    classifier = small(MLPClassifier, early_stopping=True).fit(X, y)
+    classifier.save(tmp_path / "it")
+    for one in (classifier, MLPClassifier.load(tmp_path / "it")):
+        predicted = one.predict(X)
+        for labels in (one.classes_, predicted):
+            assert labels.dtype == expected.dtype
+            assert {type(label) for label in labels} <= {type(label) for label in expected}
+        assert np.array_equal(one.classes_, expected)
+        assert np.array_equal(predicted, expected[of_numbers.predict(X)])
+        assert one.score(X, y) == of_numbers.score(X, indices)
+    chunk = small(MLPClassifier).partial_fit(X, y, classes=expected[::-1].copy())
+    assert np.array_equal(chunk.classes_, expected)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.float64])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array, sparse.csr_matrix])
+def test_multilabel_predictions_are_held_as_the_targets_were(container, dtype, tmp_path):
+    X, Y = classes("multilabel")
+    classifier = small(MLPClassifier).fit(X, container(Y.astype(dtype)))
+    classifier.save(tmp_path / "it")
+    for one in (classifier, MLPClassifier.load(tmp_path / "it")):
+        found = one.predict(X)
+        assert type(found) is type(container(Y))
+        assert found.dtype == dtype
+        dense = found.toarray() if sparse.issparse(found) else found
+        assert np.array_equal(dense, one.predict_proba(X) > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: np.where(y == 1, None, "a"), "y must not have missing labels, got None"),
+        (lambda y: np.where(y == 1, np.datetime64("NaT"), np.datetime64(0, "D")), "missing .*NaT"),
+        (lambda y: np.where(y == 1, np.float64("nan"), 1.0), "contains NaN"),
+        (lambda y: y + 0.5, "Unknown label type: continuous"),
+        (lambda y: np.array([*y[:-1] + 0.5, 1], object), "Unknown label type: continuous"),
+        (lambda y: np.array([*y[:-1], "a"], object), "objects of int64, str|objects of int, str"),
+        (lambda y: np.column_stack([y, y]), "y must be labels .* got the shape"),
+        (lambda y: np.column_stack([y, y]).astype(str), "y must be labels .* got the shape"),
+    ],
+)
+def test_bad_labels_leave_the_classifier_alone(change, message):
+    X, y = classes()
+    classifier = small(MLPClassifier).fit(X, y)
+    before = state(classifier)
+    with pytest.raises((ValueError, TypeError), match=message):
+        classifier.fit(X, change(y))
+    assert state(classifier) == before
 
 
 def test_multilabel_targets_dense_and_sparse():

@@ -6,18 +6,15 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit, log_expit, log_softmax, logsumexp
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.preprocessing import LabelBinarizer
+from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
-    type_of_target,
-    unique_labels,
-)
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from fastmlp.losses import LOSSES
 from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
+from fastmlp.sklearn.labels import are_numbers, as_labels, distinct, find
 from fastmlp.sklearn.run import Outputs
 
 # Losses of outputs that are no probabilities, on labels 1 and -1.
@@ -170,6 +167,7 @@ feature_names_in_
     __sklearn_counterpart__ = "MLPClassifier"
 
     classes_: np.ndarray
+    _indicator = None  # no rows of multilabel targets, to hold predictions as these were held
 
     def __init__(
         self,
@@ -266,16 +264,31 @@ feature_names_in_
                 "classes=classes, y=y) as a dict, y being a large sample of the targets"
             )
         with self._unchanged_on_failure():
-            if _check_partial_fit_first_call(self, classes):
-                if len(self.classes_) < 2:
-                    raise ValueError(
-                        f"classes must be at least two, got only one class: {self.classes_}"
-                    )
-                labels = y if type_of_target(y).startswith("multilabel") else classes
-                self._label_binarizer = LabelBinarizer().fit(labels)
+            self._take_classes(classes)
             return self._partial_fit(X, y, sample_weight)
 
+    def _take_classes(self, classes):
+        """Take the classes of a first `partial_fit`, or check those of a later one."""
+        known = getattr(self, "classes_", None)
+        if classes is None:
+            if known is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            return
+        classes = distinct(as_labels(classes))[0]
+        if known is None:
+            if len(classes) < 2:
+                raise ValueError(f"classes must be at least two, got only one class: {classes}")
+            self.classes_ = classes
+        elif not np.array_equal(classes, known):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                f"{known!r}"
+            )
+
     def _check_targets(self, X, y, fresh, incremental):
+        y, values = as_labels(y), None
+        if not are_numbers(y):
+            values, y = distinct(y)
         X, y = validate_data(
             self,
             X,
@@ -289,18 +302,35 @@ feature_names_in_
         self._check_finite(X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if not hasattr(self, "classes_") or (fresh and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
-            self.classes_ = self._label_binarizer.classes_
-            return X, y
-        classes = unique_labels(y)
+        if y.ndim == 2 and (values is not None or type_of_target(y) != "multilabel-indicator"):
+            raise ValueError(
+                "y must be labels (n_samples,), or (n_samples, n_labels) of 0 and 1 that tell "
+                f"which each row has, got the shape {y.shape} with other values"
+            )
+        if values is not None:
+            y = values[y]
+        elif y.ndim == 1:
+            check_classification_targets(y)
+        classes = np.unique(y) if y.ndim == 1 else np.arange(y.shape[1])
+        if fresh:
+            self._indicator = y[:0] if y.ndim == 2 else None
+            if not (incremental and hasattr(self, "classes_")):
+                self.classes_ = classes
+                return X, y
+        n_classes = len(self.classes_)
+        if (y.ndim == 2) != self._is_multilabel() or (y.ndim == 2 and y.shape[1] != n_classes):
+            raise ValueError(
+                f"y must be {f'(n_samples, {n_classes})' if self._is_multilabel() else 'labels'} "
+                f"as in the first call, got the shape {y.shape}"
+            )
+        found = find(classes, self.classes_)
         if self.warm_start and not incremental:
-            if set(classes) != set(self.classes_):
+            if (found < 0).any() or len(found) < n_classes:
                 raise ValueError(
                     "warm_start can only be used where `y` has the same classes as in the "
                     f"previous call to fit. Previously got {self.classes_}, `y` has {classes}"
                 )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+        elif (found < 0).any():
             raise ValueError(
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
@@ -387,7 +417,7 @@ feature_names_in_
     def _answers(self, outputs):
         threshold = 0.0 if self._margins() else 0.5
         if self._is_multilabel():
-            return self._label_binarizer.inverse_transform(outputs, threshold)
+            return self._as_indicator(outputs > threshold)
         if outputs.shape[1] == 1:
             return self.classes_[(outputs[:, 0] > threshold).astype(np.intp)]
         return self.classes_[outputs.argmax(axis=1)]
@@ -396,7 +426,34 @@ feature_names_in_
         return self.loss.partition("(")[0].strip() in _MARGIN_LOSSES
 
     def _is_multilabel(self):
-        return self._label_binarizer.y_type_.startswith("multilabel")
+        return self._indicator is not None
+
+    def _as_indicator(self, has_label):
+        """Which labels rows have, held as the targets of `fit` were."""
+        like = self._indicator
+        held = type(like)(has_label) if sparse.issparse(like) else has_label
+        return held.astype(like.dtype)
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy of the predictions; for labels the share of rows whose labels are all right.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        labels = as_labels(y)
+        if are_numbers(labels):
+            return super().score(X, labels, sample_weight)
+        check_is_fitted(self)
+        # As numbers, since scikit-learn's metrics do not take all kinds.
+        true, predicted = (find(one, self.classes_) for one in (labels, self.predict(X)))
+        return float(accuracy_score(true, predicted, sample_weight=sample_weight))
 
     @available_if(_has_probabilities)
     def predict_proba(self, X):

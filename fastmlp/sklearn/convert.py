@@ -5,6 +5,7 @@ import json
 from dataclasses import fields, is_dataclass
 
 import numpy as np
+from scipy import sparse
 from sklearn import neural_network
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
@@ -16,6 +17,7 @@ from fastmlp.network import MLP
 from fastmlp.optimizers import Optimizer
 from fastmlp.result import Trace
 from fastmlp.schedules import Schedule
+from fastmlp.sklearn.labels import from_plain, to_plain
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.training import OPTIMIZERS
 
@@ -53,10 +55,17 @@ def from_sklearn(kind, theirs):
     names = set(inspect.signature(kind.__init__).parameters)
     given = {name: value for name, value in theirs.get_params().items() if name in names}
     ours = kind(**given)
-    for name in (*_PLAIN, "feature_names_in_", "classes_", "_label_binarizer"):
+    for name in (*_PLAIN, "feature_names_in_", "classes_"):
         if hasattr(theirs, name):
             value = getattr(theirs, name)
             setattr(ours, name, list(value) if isinstance(value, list) else value)
+    if hasattr(theirs, "classes_"):
+        binarizer = theirs._label_binarizer
+        indicator = None
+        if binarizer.y_type_.startswith("multilabel"):
+            container = "csr_matrix" if binarizer.sparse_input_ else "ndarray"
+            indicator = _empty_indicator(container, int, len(theirs.classes_))
+        ours._indicator = indicator
     ours.coefs_ = list(theirs.coefs_)
     ours.intercepts_ = list(theirs.intercepts_)
     ours._assign(ours._current_network())
@@ -88,10 +97,16 @@ def to_sklearn(ours):
     if isinstance(params["learning_rate"], Schedule):
         params["learning_rate"] = "constant"
     theirs = kind(**params)
-    for name in (*_PLAIN, "feature_names_in_", "classes_", "_label_binarizer"):
+    for name in (*_PLAIN, "feature_names_in_", "classes_"):
         if hasattr(ours, name):
             value = getattr(ours, name)
             setattr(theirs, name, list(value) if isinstance(value, list) else value)
+    if hasattr(ours, "classes_"):
+        labels = ours.classes_
+        if ours._is_multilabel():
+            labels = np.eye(len(labels), dtype=int)
+            labels = sparse.csr_array(labels) if sparse.issparse(ours._indicator) else labels
+        theirs._label_binarizer = LabelBinarizer().fit(labels)
     theirs.coefs_ = [weights.copy() for weights in net.weights]
     theirs.intercepts_ = [biases.copy() for biases in net.biases]
     theirs._random_state = check_random_state(theirs.random_state)
@@ -114,8 +129,11 @@ def save_estimator(estimator, path):
     if hasattr(estimator, "feature_names_in_"):
         fitted["feature_names_in_"] = list(estimator.feature_names_in_)
     if hasattr(estimator, "classes_"):
-        fitted["classes_"] = _labels(estimator.classes_)
-        fitted["is_multilabel"] = bool(estimator._is_multilabel())
+        fitted["classes_"] = to_plain(estimator.classes_)
+        fitted["indicator"] = None
+        if estimator._is_multilabel():
+            indicator = estimator._indicator
+            fitted["indicator"] = [type(indicator).__name__, indicator.dtype.str]
     scaling = estimator._scaling
     if scaling is not None:
         fitted["scaling"] = [getattr(scaling, f.name).tolist() for f in fields(scaling)]
@@ -145,8 +163,10 @@ def load_estimator(kind, path):
         if "feature_names_in_" in fitted:
             estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
         if "classes_" in fitted:
-            estimator.classes_ = np.array(*fitted["classes_"])
-            estimator._label_binarizer = _binarizer(estimator.classes_, fitted["is_multilabel"])
+            estimator.classes_ = from_plain(*fitted["classes_"])
+            held = fitted["indicator"]
+            n_labels = len(estimator.classes_)
+            estimator._indicator = None if held is None else _empty_indicator(*held, n_labels)
         if "trace" in fitted:
             estimator.trace_ = Trace.from_array(fitted["trace"])
         if "scaling" in fitted:
@@ -165,18 +185,11 @@ def load_estimator(kind, path):
     return estimator
 
 
-def _binarizer(classes, is_multilabel):
-    if is_multilabel:
-        return LabelBinarizer().fit(np.eye(len(classes), dtype=int))
-    return LabelBinarizer().fit(classes)
-
-
-def _labels(classes):
-    """An array of labels as a list and a dtype, fit for JSON."""
-    kind = classes.dtype
-    if kind.kind == "O" and not all(isinstance(label, str) for label in classes):
-        raise TypeError(f"classes_ must be numbers or strings to be saved, got {classes!r}")
-    return classes.tolist(), kind.str if kind.kind != "O" else "O"
+def _empty_indicator(container, dtype, n_labels):
+    """What an estimator keeps of multilabel targets: no rows of them."""
+    empty = np.empty((0, n_labels), dtype)
+    kinds = {"csr_array": sparse.csr_array, "csr_matrix": sparse.csr_matrix}
+    return kinds[container](empty) if container != "ndarray" else empty
 
 
 def _plain(value):

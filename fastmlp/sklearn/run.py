@@ -174,7 +174,8 @@ class Run:
     def _fitted_attributes(self):
         """What a copy of the estimator needs in order to predict as if training ended now."""
         kept = self._candidate().__dict__
-        return {name: kept[name] for name in kept if name.endswith("_") or name == "_scaling"}
+        private = ("_scaling", "_indicator")
+        return {name: kept[name] for name in kept if name.endswith("_") or name in private}
 
     def _candidate(self):
         """An estimator with the network as it is now, to be scored."""
