@@ -382,6 +382,8 @@ def drive(solver, function, x0, max_iterations, monitor, *, exactly=None, keeper
             function.restore(saved["data"])
             best, best_value, latest = saved["best"], saved["best_value"], state["x"]
             max_iterations -= keeper.done
+            if saved.get("is_elsewhere"):
+                solver.move(function, state)
         status, message = solver.run(function, state, max_iterations, iterate)
         latest = state["x"]
     except Stop as stop:

@@ -28,6 +28,8 @@ from sklearn.utils.validation import _get_feature_names
 import fastmlp
 from fastmlp import MLP, MLPClassifier, MLPRegressor
 from fastmlp.sklearn import run, sparse_rows
+from fastmlp.solvers.scipy_methods import METHODS
+from fastmlp.training import OPTIMIZERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -266,6 +268,104 @@ def test_a_warm_start_goes_on_from_the_optimizers_state(kind, early_stopping):
     assert parts.n_iter_ == 3
     assert len(parts.loss_curve_) == 6
     assert list(parts.trace_["epoch"]) == list(range(1, 7))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "solver",
+    [
+        *(name for name in OPTIMIZERS if name != "scipy"),
+        "gradient_descent(line_search='fixed', learning_rate=0.7)",  # goes up, too
+        *(f"scipy(method={method!r})" for method in METHODS if method != "TNC"),
+    ],
+)
+def test_many_short_warm_fits_are_one_long_fit(solver, dtype):
+    """Every epoch or iteration has the same bits; a fit ends with the best that it has seen."""
+    X, y = numbers(n=40)
+    params = {"solver": solver, "hidden_layer_sizes": (3,), "batch_size": 16, "alpha": 0.01}
+    params |= {"n_iter_no_change": np.inf}
+    whole = small(MLPRegressor, **params, max_iter=9).fit(X.astype(dtype), y)
+    parts = small(MLPRegressor, **params, max_iter=1, warm_start=True)
+    thetas = []
+    for _ in range(9):
+        parts = pickle.loads(pickle.dumps(parts.fit(X.astype(dtype), y)))
+        thetas.append(theta(parts))
+    assert len(whole.loss_curve_) > 1
+    assert parts.loss_curve_ == whole.loss_curve_
+    assert np.array_equal(theta(whole), thetas[np.argmin(whole.loss_curve_)])
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "levenberg_marquardt", "scipy"])
+@pytest.mark.parametrize("params", [{"early_stopping": True}, {"standardize": True}])
+def test_warm_fits_of_some_iterations(solver, params):
+    X, y = numbers()
+    params |= {"solver": solver, "warm_start": True, "scoring": "loss"}
+    whole = small(MLPRegressor, **params, max_iter=6).fit(sparse.csr_array(X), y)
+    parts = small(MLPRegressor, **params, max_iter=2)
+    for _ in range(3):
+        parts.fit(sparse.csr_array(X), y)
+    assert parts.loss_curve_ == whole.loss_curve_
+    assert parts.validation_scores_ == whole.validation_scores_
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "bfgs", "conjugate_gradient", "scipy"])
+def test_a_warm_start_on_other_data_or_weights_begins_anew(solver, tmp_path):
+    """As an estimator from a file, which has the weights and nothing of the solver."""
+    X, y = numbers()
+    params = {"solver": solver, "warm_start": True, "max_iter": 5}
+    for change in ("targets", "rows", "alpha", "weights"):
+        estimator = small(MLPRegressor, **params).fit(X, y)
+        if change == "weights":
+            estimator.coefs_[0] *= 0.9
+        estimator.set_params(alpha=0.5 if change == "alpha" else 1e-4)
+        estimator.save(tmp_path / "it")
+        anew = MLPRegressor.load(tmp_path / "it")
+        other = (X[5:] if change == "rows" else X, y[5:] if change == "rows" else y)
+        other = (X, y + 1.0) if change == "targets" else other
+        assert np.array_equal(theta(estimator.fit(*other)), theta(anew.fit(*other))), change
+
+
+@pytest.mark.parametrize("kind", [fastmlp.NoiseTolerantBFGS, fastmlp.GaussianProcessNewton])
+def test_a_stochastic_solver_takes_the_gradient_of_the_rows_that_it_is_given(kind):
+    """Where all rows are one batch it goes on from the last gradient: not from that of others."""
+    X, y = numbers()
+    y = X @ [1.0, 2.0, 3.0, 0.0]
+    params = {"hidden_layer_sizes": (), "solver": kind(batch_size=None), "alpha": 0.0}
+    estimator = small(MLPRegressor, **params)
+    for _ in range(40):
+        estimator.partial_fit(X, y)
+    assert np.abs(estimator.predict(X) - y).max() < 1e-3  # no slope is left
+    estimator.partial_fit(X, y + 1.0)
+    assert np.mean((estimator.predict(X) - y - 1.0) ** 2) < 0.5
+
+
+def test_a_warm_start_goes_on_from_the_best_epoch_with_the_state_of_then():
+    """A solver that changes its arrays in place has others at the end; all rows are one batch."""
+    X, y = numbers()
+    solver = fastmlp.StochasticLBFGS(batch_size=None, learning_rate=2.0)
+    params = {"solver": solver, "warm_start": True, "n_iter_no_change": np.inf}
+    long = small(MLPRegressor, **params, max_iter=20).fit(X, y)
+    best = int(np.argmin(long.loss_curve_)) + 1
+    assert 1 < best < 20
+    short = small(MLPRegressor, **params, max_iter=best).fit(X, y)
+    for estimator in (long, short):
+        estimator.set_params(max_iter=2).fit(X, y)
+    assert np.array_equal(theta(long), theta(short))
+
+
+def test_a_fit_that_fails_changes_nothing_of_what_a_solver_goes_on_from():
+    X, y = numbers()
+    params = {"solver": "lbfgs", "warm_start": True, "max_iter": 4}
+    estimator, other = (small(MLPRegressor, **params).fit(X, y) for _ in range(2))
+
+    def fails(progress):
+        raise RuntimeError
+
+    estimator.set_params(callbacks=fails)
+    with pytest.raises(RuntimeError):
+        estimator.fit(X, y)
+    estimator.set_params(callbacks=None)
+    assert np.array_equal(theta(estimator.fit(X, y)), theta(other.fit(X, y)))
 
 
 def test_a_warm_start_has_new_patience():

@@ -98,7 +98,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     verbose : bool or int, default=False
         1 is a progress bar, more is a line for each epoch.
     warm_start : bool, default=False
-        Whether `fit` goes on from the present weights and optimizer's state.
+        Whether `fit` goes on from the present weights and optimizer's state. On the same data many
+        short fits then are one long fit, to the bit, while each ends with its last epoch: a fit
+        keeps the weights of its best epoch, and the next one goes on from there. It cannot be so
+        for a list of solvers, which begins with its first one in every fit, nor for SciPy's "TNC",
+        whose max_iter counts evaluations. A solver that is not stochastic begins anew, at the
+        present weights, where data or its parameters have changed, and keeps its state only while
+        this is True.
     momentum : float, default=0.9
         Of "sgd".
     nesterovs_momentum : bool, default=True

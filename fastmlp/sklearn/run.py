@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 
+from fastmlp.checkpoint import Memory, identify
 from fastmlp.functions import NetworkFunction
 from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective
@@ -31,6 +32,9 @@ from fastmlp.training import check_optimizers, warn_without_fma
 
 # What an optimizer goes on from, of all that `running` hands to a checkpoint.
 _TAKEN_UP = ("state", "n_updates")
+
+# What a solver that goes by all rows has in place of mini-batches.
+_NO_BATCHES = dict.fromkeys(("batch_size", "shuffle", "clip_norm"))
 
 
 class Outputs(NamedTuple):
@@ -238,33 +242,53 @@ class Run:
     def _run_stage(self, index, stage, monitor):
         watch, estimator = self.watch, self._estimator
         n_epochs = self._budgets[index]
-        if not is_stochastic(stage):
-            # Iterations that bring little are for the solver's own tolerances.
-            patient = estimator.early_stopping
-            watch.most_without_gain = estimator.n_iter_no_change if patient else np.inf
-            monitor.limit(None, estimator.max_fun)
-            keeper = Keeper(watch, None, wanted=False)
-            return run_solver(self._objective, stage, n_epochs, monitor, self.rng, False, keeper)
-        watch.most_without_gain = estimator.n_iter_no_change
-        monitor.limit()
         state = self.states.get(index)
         if state is not None and state["kind"] != _kind(stage, self.net):
             state = None
-        if isinstance(stage, Stochastic):
-            keeper, ended = self._run_updates(stage, n_epochs, state, monitor)
-        else:
-            keeper = Keeper(watch, self._resume_solver(state), wanted=True)
-            ended = run_solver(self._objective, stage, n_epochs, monitor, self.rng, False, keeper)
+        if not isinstance(stage, Stochastic):
+            return self._run_solver(index, stage, n_epochs, state, monitor)
+        watch.most_without_gain = estimator.n_iter_no_change
+        monitor.limit()
+        keeper, ended = self._run_updates(stage, n_epochs, state, monitor)
+        self._keep_state(index, stage, keeper, state)
+        return ended
+
+    def _run_solver(self, index, solver, n_iterations, state, monitor):
+        """Run a solver, from its own state if all is as it left it.
+
+        Else one that goes by all rows begins anew, and a stochastic one keeps what it has learnt.
+        """
+        estimator, watch = self._estimator, self.watch
+        # Iterations that bring little are for the own tolerances of one that goes by all rows.
+        patient = solver.stochastic or estimator.early_stopping
+        watch.most_without_gain = estimator.n_iter_no_change if patient else np.inf
+        monitor.limit(None, None if solver.stochastic else estimator.max_fun)
+        # The state may be large; of one that goes by all rows it is of use for warm starts alone.
+        wanted, about = solver.stochastic or estimator.warm_start, None
+        if wanted:
+            problem, samples = self._objective.problem, self._objective.samples
+            about = identify(self.net, problem, samples, [solver], _NO_BATCHES)
+        is_there = state is not None and state["about"] == about and self._is_at_theta(state)
+        if not (is_there or solver.stochastic):
+            state = None
+        saved = None if state is None else self._resume_solver(state, is_there)
+        keeper = Keeper(watch, saved, wanted)
+        ended = run_solver(self._objective, solver, n_iterations, monitor, self.rng, False, keeper)
+        self._keep_state(index, solver, keeper, state, about)
+        return ended
+
+    def _keep_state(self, index, stage, keeper, before, about=None):
+        """Keep what an optimizer goes on from, at the weights that the fit ends with."""
         chosen = keeper.latest if self.incremental or keeper.best is None else keeper.best
         if chosen is not None:
             self.states[index] = {
                 "kind": _kind(stage, self.net),
+                "about": about,
                 "optimizer": {name: chosen[name] for name in _TAKEN_UP if name in chosen},
-                "epochs": (0 if state is None else state["epochs"]) + chosen["epochs"],
+                "epochs": (0 if before is None else before["epochs"]) + chosen["epochs"],
                 "rate": self.rate,
                 "initial_rate": getattr(stage, "learning_rate", None),
             }
-        return ended
 
     def _run_updates(self, stage, n_epochs, state, monitor):
         """Run an optimizer that updates after each mini-batch, dividing its rate if it adapts."""
@@ -327,18 +351,26 @@ class Run:
             "best_objective": np.inf,
         }
 
-    def _resume_solver(self, state):
-        """The same for a solver that goes from mini-batch to mini-batch, on new rows."""
-        if state is None:
-            return None
-        x = self.net.theta.astype(np.float64)
+    def _resume_solver(self, state, is_there):
+        """The same for a solver, whose state is copied, since it changes arrays in place."""
+        memory = Memory()
+        memory.keep(state["optimizer"]["state"])
+        resumed = memory.saved
+        if not is_there:
+            resumed["x"] = self.net.theta.astype(np.float64)
         fresh = {"order": np.empty(0, np.int64), "next": 0, "rng": self.rng.bit_generator.state}
         return {
-            "state": state["optimizer"]["state"] | {"x": x},
+            "state": resumed,
+            "is_elsewhere": not is_there,
             "data": fresh,
-            "best": x,
+            "best": resumed["x"],
             "best_value": np.inf,
         }
+
+    def _is_at_theta(self, state):
+        """Whether a solver's state is that of the network, but for its dtype."""
+        x = state["optimizer"]["state"]["x"].astype(self.net.dtype)
+        return np.array_equal(x, self.net.theta)
 
     def _check_batch_size(self):
         given = self._estimator.batch_size

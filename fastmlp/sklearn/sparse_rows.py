@@ -45,6 +45,10 @@ class SparseSamples:
         self._dtype = dtype
         self._scaling = scaling
 
+    def __iter__(self):
+        """All arrays, for a checksum."""
+        return iter((self._X.data, self._X.indices, self._X.indptr, self._targets, self._weights))
+
     def take(self, rows):
         """Samples of some rows, a slice or indices, as kernels take dense ones."""
         X = self._X[rows].toarray().astype(self._dtype, copy=False)

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from fastmlp.checkpoint import Memory
+
 
 class Watch:
     """Called with the `Progress` of each epoch or iteration of a fit.
@@ -154,18 +156,19 @@ class Keeper:
         self.saved = saved
         self.wanted = wanted
         self.latest = None
-        self.best = None
+        self._best = Memory()
         self._epochs = 0
 
+    @property
+    def best(self):
+        return self._best.saved
+
     def keep(self, theta, optimizer):
-        """Take the state; its arrays are copied only where they will be wanted later."""
+        """Take the state, whose arrays may change later: that of the best epoch is copied."""
         self._epochs += 1
         self.latest = optimizer | {"epochs": self._epochs}
         if self._watch.is_best:
-            self.best = {
-                name: value.copy() if isinstance(value, np.ndarray | dict) else value
-                for name, value in self.latest.items()
-            }
+            self._best.keep(self.latest)
 
 
 class Report:

@@ -141,6 +141,12 @@ class GaussianProcessNewton(StochasticNewton):
             "anchor_gradient": state["gradient"],
         }
 
+    def move(self, function, state):
+        if function.n_batches == 1:
+            value, gradient = function.value_and_grad(state["x"])
+            state.update(value=value, gradient=gradient)
+            state.update(anchor=state["x"], anchor_gradient=gradient)
+
     def step(self, function, state):
         if function.n_batches > 1:
             return super().step(function, state)

@@ -110,6 +110,11 @@ class NoiseTolerantBFGS(Solver):
             "interval": 0.0,
         }
 
+    def move(self, function, state):
+        if function.n_batches == 1:
+            value, gradient = function.value_and_grad(state["x"])
+            state.update(value=value, gradient=gradient, n_averaged=1)
+
     def step(self, function, state):
         n_averaged = 1 + state["n_lost"] // self.patience
         if function.n_batches > 1:

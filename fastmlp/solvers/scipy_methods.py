@@ -34,7 +34,7 @@ class Scipy(Solver):
     method : str, default "L-BFGS-B"
         "L-BFGS-B", "BFGS", "CG", "TNC", "SLSQP" or "trust-constr".
     max_iterations : int or None, default None
-        As of the other solvers.
+        As of the other solvers; evaluations for "TNC", which has no other limit.
     bounds : (low, high) or None, default None
         Box that theta stays in: two numbers or two arrays (n_params,), infinite where there is
         no bound. The start is moved into it. For "L-BFGS-B", "SLSQP" and "TNC", which wants every

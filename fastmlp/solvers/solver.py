@@ -82,6 +82,10 @@ class Solver(Optimizer, ABC):
         value and gradient are then as they were.
         """
 
+    # A method is empty where each step evaluates at x itself.
+    def move(self, function: Function, state: State) -> None:
+        """Make the state one at its x, where this or the function is not what it comes from."""
+
     def finished(self, function: Function, state: State) -> Outcome | None:
         """Tell whether the state meets a tolerance."""
         return None
