@@ -20,7 +20,13 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score, make_scorer, r2_score
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.multioutput import (
+    ClassifierChain,
+    MultiOutputClassifier,
+    MultiOutputRegressor,
+    RegressorChain,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import _get_feature_names
@@ -1144,6 +1150,86 @@ def test_log_probabilities_come_from_logits():
     found = classifier.predict_log_proba(X)
     np.testing.assert_allclose(found[:, 1] - found[:, 0], logits, rtol=1e-9)
     assert (np.log(classifier.predict_proba(X)) > -np.inf).all()
+
+
+# Constant targets
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "constant"),
+    [
+        ("squared_error", -0.1),
+        ("squared_error", [2.0, 0.0]),
+        ("quantile(0.9)", 1e6),
+        ("hinge", 1.0),
+        ("poisson", 3.0),
+        ("poisson", 0.0),
+        ("binary_cross_entropy", 0.25),
+        ("binary_cross_entropy", 1.0),
+        ("cross_entropy", [0.2, 0.0, 0.8]),
+    ],
+)
+def test_a_constant_is_predicted_if_asked_for(loss, constant, early_stopping, standardize):
+    X, _ = numbers()
+    y = np.tile(constant, (len(X), 1)) if np.ndim(constant) else np.full(len(X), constant)
+    params = {"loss": loss, "early_stopping": early_stopping, "standardize": standardize}
+    regressor = small(MLPRegressor, **params, constant="predict").fit(X, y)
+    # exp and log, and the quotient of a softmax, round.
+    np.testing.assert_allclose(regressor.predict(2.0 * X), y, rtol=1e-14, atol=1e-300)
+    assert regressor.n_iter_ == 0
+    with pytest.raises(ValueError, match=r"y must not be constant, .*constant='predict'"):
+        small(MLPRegressor, **params).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "loss", ["log_loss", "binary_cross_entropy", "squared_error", "logistic", "hinge"]
+)
+def test_a_single_class_is_predicted_if_asked_for(loss, tmp_path):
+    """As scikit-learn's trees and neighbours do: with one column of probabilities, of ones."""
+    X, _ = classes()
+    y = np.full(len(X), "only")
+    params = {"loss": loss, "early_stopping": True}
+    classifier = small(MLPClassifier, **params, constant="predict").fit(X, y)
+    classifier.save(tmp_path / "it")
+    for one in (classifier, MLPClassifier.load(tmp_path / "it")):
+        assert list(one.classes_) == ["only"]
+        assert (one.predict(X) == "only").all()
+        assert one.score(X, y) == 1.0
+        if loss != "hinge":
+            assert np.array_equal(one.predict_proba(X), np.ones((len(X), 1)))
+            assert np.array_equal(one.predict_log_proba(X), np.zeros((len(X), 1)))
+    with pytest.raises(ValueError, match=r"at least two classes, .*constant='predict'"):
+        small(MLPClassifier, **params).fit(X, y)
+    chunk = small(MLPClassifier, constant="predict").partial_fit(X, y, classes=["only"])
+    assert (chunk.predict(X) == "only").all()
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_estimators_of_estimators_meet_constant_targets(solver):
+    X, y = classes("binary")
+    Y = np.column_stack([y, np.ones_like(y)])
+    classifier = small(MLPClassifier, solver=solver, constant="predict")
+    regressor = small(MLPRegressor, solver=solver, constant="predict")
+    for several in (MultiOutputClassifier(classifier), ClassifierChain(classifier)):
+        assert np.array_equal(several.fit(X, Y).predict(X)[:, 1], Y[:, 1])
+    for several in (MultiOutputRegressor(regressor), RegressorChain(regressor)):
+        assert np.array_equal(several.fit(X, Y).predict(X)[:, 1], Y[:, 1])
+    order = np.argsort(y, kind="stable")
+    halves = KFold(2)  # of one class each
+    n = min(np.bincount(y))
+    X, y = (np.concatenate([a[order][:n], a[order][-n:]]) for a in (X, y))
+    assert cross_val_score(classifier, X, y, cv=halves).tolist() == [0.0, 0.0]
+    assert np.isfinite(cross_val_score(regressor, X, y, cv=halves, scoring="r2")).all()
+
+
+def test_training_goes_on_from_a_constant():
+    X, y = numbers()
+    params = {"warm_start": True, "constant": "predict", "standardize": True}
+    regressor = small(MLPRegressor, **params, max_iter=100, solver="lbfgs")
+    assert regressor.fit(X, np.full(len(X), 5.0)).score(X, y) < 0.0
+    assert regressor.fit(X, y).score(X, y) > 0.9
 
 
 # Files and conversion

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
+from scipy.special import logit
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
@@ -111,6 +112,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "standardize": ["boolean"],
+        "constant": [StrOptions({"refuse", "predict"})],
     }
 
     _scaling: Scaling | None
@@ -126,8 +128,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """The output layer and the targets that stand for y."""
 
     @abstractmethod
-    def _refuse_trivial(self, y):
-        """Refuse targets from which nothing can be learned."""
+    def _why_trivial(self, y):
+        """Say why nothing can be learned from the targets; None if something can."""
 
     @abstractmethod
     def _plain_score(self, outputs, rows):
@@ -187,7 +189,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         with self._unchanged_on_failure():
             self._check_parameters()
             X, y = self._check_targets(X, y, True, False)
-            self._refuse_trivial(y)
+            self._check_whether_trivial(y)
             outputs = self._outputs(y)
             self._start(X.shape[1], outputs, X.dtype)
             if self.standardize:
@@ -223,8 +225,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError("partial_fit does not support early_stopping=True")
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y = self._check_targets(X, y, fresh, incremental)
-        if not incremental:
-            self._refuse_trivial(y)
+        is_trivial = not incremental and self._check_whether_trivial(y)
         outputs = self._outputs(y)
         sample_weight = self._check_weights(sample_weight, X, y)
         if fresh:
@@ -232,11 +233,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         else:
             self._take_up(X.shape[1], outputs)
         rows, held_out = self._hold_out(
-            Rows(X, outputs.targets, y, sample_weight), validation_data, incremental
+            Rows(X, outputs.targets, y, sample_weight), validation_data, incremental or is_trivial
         )
         net = self._network_to_train(rows)
+        if is_trivial:
+            self._make_constant(net, outputs, rows)
         run = Run(self, net, stages, outputs, rows, held_out, incremental)
-        notes = self._finish(run, *run())
+        notes = self._finish(run, *(run.without_training() if is_trivial else run()))
         run.end_callbacks()
         return notes
 
@@ -254,6 +257,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if self.scoring is not None and self.scoring != "loss":
             get_scorer(self.scoring)
         self._hidden_activations()
+
+    def _check_whether_trivial(self, y):
+        """Whether there is a constant to be predicted, which is refused unless asked for."""
+        reason = self._why_trivial(y)
+        if reason is not None and self.constant == "refuse":
+            raise ValueError(f"{reason}; constant='predict' would predict that")
+        return reason is not None
 
     def _user_callbacks(self):
         if self.callbacks is None:
@@ -421,6 +431,23 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             if np.array_equal(folded, self.network_.theta):
                 return inner.copy()
         return self._scaling.unfold(self.network_)
+
+    def _make_constant(self, net, outputs, rows):
+        """Let the network give the same for all rows: their target, which they have in common."""
+        target = np.asarray(rows.targets[0], np.float64).reshape(-1)
+        if self._scaling is not None:
+            target = self._scaling.transform_targets(target)
+        net.weights[-1][:] = 0.0
+        with np.errstate(divide="ignore"):
+            if outputs.activation == "sigmoid":
+                target = logit(target)
+            elif outputs.activation in ("softmax", "exponential"):
+                target = np.log(target)
+        # Infinite where only a limit gives the target, which far less gives to round-off.
+        if outputs.activation != "identity":
+            most = -np.log(np.finfo(net.dtype).tiny)
+            target = np.clip(target, -most, most)
+        net.biases[-1][:] = target
 
     def _standardized_start(self, rows):
         """Take the weights drawn for those of a network on standardized data; a copy of it."""

@@ -143,6 +143,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     standardize : bool, default=False
         Whether to train on features scaled to mean 0 and variance 1; the scaling becomes a part
         of the weights, so that predictions take raw features.
+    constant : {"refuse", "predict"}, default="refuse"
+        What to do with targets of a single class, from which nothing can be learned: "predict"
+        predicts it, with probability 1 in a single column, without training, as estimators need
+        that fit a part of the classes or rows at a time.
 
     Attributes
     ----------
@@ -209,6 +213,7 @@ feature_names_in_
         time_limit=None,
         n_threads=None,
         standardize=False,
+        constant="refuse",
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -241,6 +246,7 @@ feature_names_in_
         self.time_limit = time_limit
         self.n_threads = n_threads
         self.standardize = standardize
+        self.constant = constant
 
     @available_if(partial_fit_is_there)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -282,7 +288,7 @@ feature_names_in_
             return
         classes = distinct(as_labels(classes))[0]
         if known is None:
-            if len(classes) < 2:
+            if len(classes) < 2 and self.constant == "refuse":
                 raise ValueError(f"classes must be at least two, got only one class: {classes}")
             self.classes_ = classes
         elif not np.array_equal(classes, known):
@@ -343,11 +349,10 @@ feature_names_in_
             )
         return X, y
 
-    def _refuse_trivial(self, y):
+    def _why_trivial(self, y):
         if y.ndim == 1 and len(self.classes_) < 2:
-            raise ValueError(
-                f"y must have at least two classes, it contains only one class: {self.classes_}"
-            )
+            return f"y must have at least two classes, it contains only one class: {self.classes_}"
+        return None
 
     def _outputs(self, y):
         name = self.loss.partition("(")[0].strip()
@@ -424,7 +429,7 @@ feature_names_in_
         threshold = 0.0 if self._margins() else 0.5
         if self._is_multilabel():
             return self._as_indicator(outputs > threshold)
-        if outputs.shape[1] == 1:
+        if len(self.classes_) == 2 and outputs.shape[1] == 1:
             return self.classes_[(outputs[:, 0] > threshold).astype(np.intp)]
         return self.classes_[outputs.argmax(axis=1)]
 
@@ -476,6 +481,8 @@ feature_names_in_
             sum. What would round to 0 or 1 is the next number to it.
         """
         check_is_fitted(self)
+        if len(self.classes_) == 1:
+            return np.ones_like(self._network_outputs(X))
         if self.out_activation_ == "softmax":
             return _inside(self._network_outputs(X))
         logits = self._logits(X)
@@ -498,6 +505,8 @@ feature_names_in_
         ndarray of shape (n_samples, n_classes)
         """
         logits = self._logits(X)
+        if len(self.classes_) == 1:
+            return np.zeros_like(logits)
         if self.out_activation_ == "softmax":
             return log_softmax(logits, axis=1)
         if logits.shape[1] == 1:

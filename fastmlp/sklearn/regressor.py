@@ -47,6 +47,10 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         Whether to train on features, and for an identity output on targets, scaled to mean 0
         and variance 1. The scaling becomes a part of the weights; losses are those of scaled
         targets.
+    constant : {"refuse", "predict"}, default="refuse"
+        What to do with targets that are all the same, of which nothing can be learned: "predict"
+        predicts them, without training, as estimators need that fit a column or a part of the rows
+        at a time.
 
     Attributes
     ----------
@@ -88,6 +92,7 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         time_limit=None,
         n_threads=None,
         standardize=False,
+        constant="refuse",
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -119,6 +124,7 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         self.time_limit = time_limit
         self.n_threads = n_threads
         self.standardize = standardize
+        self.constant = constant
 
     @available_if(partial_fit_is_there)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -153,10 +159,11 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
             y = column_or_1d(y, warn=True)
         return X, y
 
-    def _refuse_trivial(self, y):
+    def _why_trivial(self, y):
         # One sample is no constant: it may be the first of many.
         if len(y) > 1 and (y == y[0]).all():
-            raise ValueError(f"y must not be constant, all {len(y)} targets are {y[0]}")
+            return f"y must not be constant, all {len(y)} targets are {y[0]}"
+        return None
 
     def _loss_name(self):
         return self.loss.partition("(")[0].strip()
