@@ -1,6 +1,7 @@
 """MLPClassifier and MLPRegressor: as scikit-learn's where they should be, and beyond."""
 
 import datetime
+import json
 import pickle
 import warnings
 
@@ -33,6 +34,7 @@ from sklearn.utils.validation import _get_feature_names
 
 import fastmlp
 from fastmlp import MLP, MLPClassifier, MLPRegressor
+from fastmlp.files import read_metadata, save
 from fastmlp.sklearn import run, sparse_rows
 from fastmlp.solvers.scipy_methods import METHODS
 from fastmlp.training import OPTIMIZERS
@@ -1319,6 +1321,21 @@ def rows_held_out(kind, X, y, **params):
         return estimator.set_params(scoring=None), frozenset(held)
 
     return fit
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_a_file_without_the_kind_of_labels_loads(labels, tmp_path):
+    """As files were before predictions came back as targets had been held."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), rng.integers(2, size=(40, labels)).squeeze()
+    model = MLPClassifier((4,), max_iter=2, random_state=0).fit(X, y)
+    model.save(tmp_path / "model")
+    described = json.loads(read_metadata(tmp_path / "model")["estimator"])
+    del described["fitted"]["indicator"]
+    described["fitted"]["is_multilabel"] = labels > 1
+    save(model.network_, tmp_path / "older", {"estimator": json.dumps(described)})
+    loaded = MLPClassifier.load(tmp_path / "older")
+    assert (loaded.predict(X) == model.predict(X)).all()
 
 
 def test_saved_parameters_are_plain(tmp_path):

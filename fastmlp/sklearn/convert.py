@@ -164,7 +164,9 @@ def load_estimator(kind, path):
             estimator.feature_names_in_ = np.array(fitted["feature_names_in_"], dtype=object)
         if "classes_" in fitted:
             estimator.classes_ = from_plain(*fitted["classes_"])
-            held = fitted["indicator"]
+            # Older files only say whether there are several labels to a row.
+            older = ["ndarray", "<i8"] if fitted.get("is_multilabel") else None
+            held = fitted.get("indicator", older)
             n_labels = len(estimator.classes_)
             estimator._indicator = None if held is None else _empty_indicator(*held, n_labels)
         if "trace" in fitted:
