@@ -1,6 +1,7 @@
 """Train multilayer perceptrons on the CPU with hand-written Numba kernels."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from fastmlp.many import fit_many
     from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
     from fastmlp.profiles import Comparisons, Profile, performance_profile
+    from fastmlp.sklearn import MLPClassifier as MLPClassifier
+    from fastmlp.sklearn import MLPRegressor as MLPRegressor
     from fastmlp.solvers import (
         BFGS,
         DFP,
@@ -167,4 +170,6 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *_LATER, *_MODULE_OF})
+    # Names that can be had: without scikit-learn, asking for its estimators raises ImportError.
+    estimators = {"MLPClassifier", "MLPRegressor"} if find_spec("sklearn") else set()
+    return sorted({*__all__, "__version__", *estimators})

@@ -107,7 +107,12 @@ def compare(
     >>> from fastmlp import LBFGS, MLP, SGD, compare, datasets
     >>> X, y = datasets.load_digits()
     >>> net = MLP([64, 32, 10], output="softmax", seed=0)
-    >>> print(compare(net, X, y, {"sgd": SGD(0.1), "lbfgs": LBFGS()}, seeds=5))  # doctest: +SKIP
+    >>> comparison = compare(net, X, y, {"sgd": SGD(0.1), "lbfgs": LBFGS()}, passes=5, seeds=3)
+    >>> print(comparison)  # doctest: +ELLIPSIS
+    optimizer          objective               best              accuracy  status
+    ...
+    For each seed all from the same start, with at most 5 data passes.
+    ...
     """
     # Here, because who only trains and predicts need not load all that it takes.
     from fastmlp.contests import (

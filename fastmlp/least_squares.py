@@ -25,11 +25,13 @@ class LeastSquares:
     Examples
     --------
     >>> import numpy as np
+    >>> from fastmlp import LeastSquares
     >>> valley = LeastSquares(
     ...     lambda x: ([10 * (x[1] - x[0] ** 2), 1 - x[0]], [[-20 * x[0], 10], [-1, 0]])
     ... )
-    >>> valley(np.array([-1.2, 1.0]))  # half of Rosenbrock's function and of its gradient
-    (12.1, array([-107.8,  -44. ]))
+    >>> value, gradient = valley(np.array([-1.2, 1.0]))  # half of Rosenbrock's function
+    >>> print(round(value, 12), gradient.round(12))
+    12.1 [-107.8  -44. ]
     """
 
     def __init__(self, residuals_and_jacobian):

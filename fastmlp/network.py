@@ -99,6 +99,7 @@ class MLP:
 
     Examples
     --------
+    >>> from fastmlp import MLP
     >>> net = MLP([784, 16, 16, 10], output="softmax", seed=0)
     >>> net.n_params
     13002

@@ -300,9 +300,13 @@ def plot_paths(value, paths, *, minimum=None):
 
     Examples
     --------
+    >>> from fastmlp import minimize
+    >>> from fastmlp.plotting import plot_paths
+    >>> def bowl(x):
+    ...     return float(x @ x), 2 * x
     >>> path = []
-    >>> result = minimize(f, x0, callbacks=lambda p: path.append(p.theta.copy()))  # doctest: +SKIP
-    >>> plot_paths(lambda x: f(x)[0], {"L-BFGS": path}).savefig("paths.png")  # doctest: +SKIP
+    >>> result = minimize(bowl, [3.0, 4.0], callbacks=lambda p: path.append(p.theta.copy()))
+    >>> figure = plot_paths(lambda x: bowl(x)[0], {"L-BFGS": path}, minimum=[0, 0])
     """
     paths = {name: _as_points(f"paths[{name!r}]", path) for name, path in paths.items()}
     marked = np.empty((0, 2)) if minimum is None else _as_points("minimum", [minimum])

@@ -69,7 +69,10 @@ class Trace:
 
     Examples
     --------
-    >>> trace[-1].objective, trace["objective"]  # doctest: +SKIP
+    >>> from fastmlp import minimize
+    >>> trace = minimize(lambda x: (float(x @ x), 2 * x), [3.0, 4.0], optimizer="bfgs").trace
+    >>> trace[0].objective, trace["objective"].max()  # one record, and all of one column
+    (25.0, np.float64(25.0))
     """
 
     def __init__(self, records=()):

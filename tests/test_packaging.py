@@ -1,5 +1,6 @@
 """What gets installed, and what README, pyproject and package must agree on."""
 
+import importlib
 import importlib.metadata
 import re
 import subprocess
@@ -50,7 +51,29 @@ def test_versions_agree():
 def test_every_public_name_is_there_and_documented():
     for name in fastmlp.__all__:
         assert getattr(fastmlp, name).__doc__, name
-    assert {*fastmlp.__all__, "MLPClassifier", "MLPRegressor"} <= set(dir(fastmlp))
+
+
+@pytest.mark.parametrize("package", ["fastmlp.datasets", "fastmlp.sklearn", "fastmlp.solvers"])
+def test_a_package_lists_its_public_names_alone(package):
+    if package == "fastmlp.sklearn":
+        pytest.importorskip("sklearn")
+    module = importlib.import_module(package)
+    assert dir(module) == sorted(module.__all__)
+
+
+def test_fastmlp_lists_its_public_names_alone_and_the_estimators():
+    pytest.importorskip("sklearn")
+    estimators = {"MLPClassifier", "MLPRegressor"}
+    assert set(dir(fastmlp)) == {*fastmlp.__all__, "__version__", *estimators}
+
+
+def test_help_and_all_that_is_listed_need_no_scikit_learn():
+    code = (
+        "import sys; sys.modules['sklearn'] = None; import inspect, pydoc, fastmlp; "
+        "pydoc.render_doc(fastmlp); print(len(inspect.getmembers(fastmlp)) == len(dir(fastmlp)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout == "True\n", run.stderr
 
 
 def test_a_module_that_is_loaded_late_is_an_attribute_as_any():

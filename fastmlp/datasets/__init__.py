@@ -5,3 +5,7 @@ from fastmlp.datasets.digits import load_digits
 from fastmlp.datasets.idx import load_idx
 
 __all__ = ["load_csv", "load_digits", "load_idx"]
+
+
+def __dir__():
+    return __all__

@@ -10,3 +10,7 @@ from fastmlp.sklearn.display import TrainingCurveDisplay
 from fastmlp.sklearn.regressor import MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor", "TrainingCurveDisplay"]
+
+
+def __dir__():
+    return __all__

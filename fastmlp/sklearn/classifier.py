@@ -164,8 +164,10 @@ feature_names_in_
     Examples
     --------
     >>> from fastmlp import MLPClassifier
-    >>> clf = MLPClassifier(random_state=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
-    ... # doctest: +SKIP
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+    >>> clf = MLPClassifier(solver="lbfgs", random_state=0).fit(X, y)
+    >>> clf.predict([[0.5], [2.5]])
+    array([0, 1])
     """
 
     _parameter_constraints: ClassVar[dict] = {

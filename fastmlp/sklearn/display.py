@@ -41,9 +41,11 @@ class TrainingCurveDisplay:
 
     Examples
     --------
-    >>> from fastmlp.sklearn import MLPClassifier, TrainingCurveDisplay
-    >>> model = MLPClassifier(early_stopping=True).fit(X, y)  # doctest: +SKIP
-    >>> TrainingCurveDisplay.from_estimator(model, x="seconds")  # doctest: +SKIP
+    >>> from fastmlp import MLPClassifier, datasets
+    >>> from fastmlp.sklearn import TrainingCurveDisplay
+    >>> X, y = datasets.load_digits()
+    >>> model = MLPClassifier(early_stopping=True, random_state=0).fit(X, y)
+    >>> display = TrainingCurveDisplay.from_estimator(model, x="seconds")
     """
 
     def __init__(

@@ -42,3 +42,7 @@ __all__ = [
     "check_bounds",
     "check_solvers",
 ]
+
+
+def __dir__():
+    return __all__
