@@ -2,10 +2,15 @@
 
 import doctest
 import importlib
+import re
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from marks import compiled_only
+
+from fastmlp.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,3 +39,86 @@ def test_the_examples_of_docstrings_hold(module, tmp_path, monkeypatch):
         runner.run(test, out=report.append)
     assert runner.tries
     assert not runner.failures, "".join(report)
+
+
+# Pages
+
+
+def blocks(page, language):
+    """The blocks of code on a page, each with the line that it begins at, for error messages."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for found in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.M | re.S):
+        yield text.count("\n", 0, found.start()) + 2, found[1]
+
+
+def run_python(page, line, block, names):
+    exec(compile("\n" * (line - 1) + block, str(ROOT / page), "exec"), names)
+
+
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    if "```python" in path.read_text(encoding="utf-8")
+)
+SNIPPETS = [(page, *block) for page in PAGES for block in blocks(page, "python")]
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An empty folder for what is written without a path."""
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_walk_finds_pages_with_python():
+    assert {"README.md", "docs/optimizers.md", "docs/sklearn.md"} <= set(PAGES)
+
+
+@compiled_only
+@pytest.mark.parametrize(
+    ("page", "line", "block"), SNIPPETS, ids=[f"{page}:{line}" for page, line, _ in SNIPPETS]
+)
+def test_a_snippet_runs_by_itself(page, line, block, elsewhere):
+    run_python(page, line, block, {})
+
+
+@compiled_only
+@pytest.mark.parametrize("page", PAGES)
+def test_all_snippets_of_a_page_run_in_order(page, elsewhere):
+    names = {}
+    for line, block in blocks(page, "python"):
+        run_python(page, line, block, names)
+
+
+COMMANDS = [
+    line.partition(" #")[0].strip()
+    for _, block in blocks("README.md", "sh")
+    for line in block.splitlines()
+    if line.startswith("fastmlp ")
+]
+
+
+@compiled_only
+def test_commands_of_the_readme_run_in_order(elsewhere, capsys):
+    """On a table with its columns, in less time; but for the one that compiles all kernels."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 2)).round(3)
+    lines = [f"{a},{b},{int(a > b)}" for a, b in rows]
+    Path("data.csv").write_text("\n".join(["width,height,species", *lines]) + "\n")
+    Path("new.csv").write_text("width,height\n0.5,1.5\n2.0,0.1\n")
+    assert {command.split()[1] for command in COMMANDS} == {
+        "compare",
+        "train",
+        "predict",
+        "warmup",
+        "info",
+    }
+    for command in COMMANDS:
+        arguments = shlex.split(command.replace("--budget 10s", "--budget 0.1s"))[1:]
+        if arguments != ["warmup"]:
+            assert main(arguments) == 0, command
+    assert capsys.readouterr().out
+    predicted = Path("predictions.csv").read_text().splitlines()
+    assert len(predicted) == 3
