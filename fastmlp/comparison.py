@@ -218,19 +218,23 @@ class Comparison:
         Returns
         -------
         matplotlib.figure.Figure
+            It shows itself where it is the value of a notebook's cell; elsewhere give `path`.
 
         Raises
         ------
         ImportError
             Without matplotlib, which the extra ``fastmlp[plot]`` brings.
         """
-        from fastmlp.plotting import plot_traces
-
-        traces = {name: [run.result.trace for run in runs] for name, runs in self.runs.items()}
-        figure = plot_traces(traces, self.target)
+        figure = self._draw()
         if path is not None:
             figure.savefig(path)
         return figure
+
+    def _draw(self, narrow=False):
+        from fastmlp.plotting import plot_traces
+
+        traces = {name: [run.result.trace for run in runs] for name, runs in self.runs.items()}
+        return plot_traces(traces, self.target, narrow=narrow)
 
     def to_csv(self, path) -> None:
         """Write all records to one CSV file: optimizer, seed and the columns of `Record`."""
@@ -275,7 +279,7 @@ class Comparison:
         return [
             *(table.as_html() for table in self.tables()),
             paragraph(" ".join(self._notes())),
-            picture(self.plot, "objective against seconds, data passes and gradient evaluations"),
+            picture(self._draw, "objective against seconds, data passes and gradient evaluations"),
             heading("Settings", level),
             _settings_table(self.settings).as_html(),
             heading("Every run", level),

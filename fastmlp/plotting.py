@@ -1,22 +1,26 @@
 """Figures, by matplotlib's object interface: no window opens and no global state changes."""
 
 import math
+import textwrap
 
 import numpy as np
 
-# Okabe & Ito, "Color universal design" (2008): told apart with any kind of colour vision. Its
-# yellow is left out, being too pale for a line on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+# The first seven are Okabe & Ito's, "Color universal design" (2008): told apart with any kind of
+# colour vision. Their yellow is left out, being too pale for a line on white. Each of the others is
+# the farthest from all before it, for normal and for red-green blind eyes.
+_COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9"),
+    *("#600000", "#0000E0", "#A0C060", "#C000A0", "#606020", "#000060", "#E00040"),
+    *("#406060", "#8060E0"),
+)
+# Five strokes and seven markers: no two of the first 35 lines have both alike.
 _LINES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)))
-_MARKERS = "osD^vPXh"
+_MARKERS = "osD^vPX"
 
-# Markers on one line; more would merge into a band.
-_MARKERS_PER_LINE = 7
-
-# How many names a legend has in a row: characters to an inch, and those whose place the sample of
-# a line before a name takes.
+# Of a legend: characters to an inch, where a long name breaks, and inches that the sample of a
+# line before it takes.
 _CHARACTERS_TO_AN_INCH = 11
-_CHARACTERS_OF_A_SAMPLE = 10
+_SAMPLE = 0.9
 
 # Where one optimizer took so many times more than another, the axis is logarithmic, lest all that
 # the thrifty one did becomes a vertical stroke.
@@ -25,8 +29,10 @@ _LOGARITHMIC_FROM = 4
 # Objectives so many times that of the start are off the figure: of runs that diverge.
 _HIGHEST = 10
 
-# With more lines than this they are thinner, and bands paler.
+# With more lines than this they are thinner, bands paler and markers fewer, lest bands are buried.
 _NARROW_FROM = 5
+_MARKERS_PER_LINE = 5
+_MARKERS_PER_NARROW_LINE = 3
 
 # Points at which the median over several seeds is drawn.
 _MOST_POINTS = 400
@@ -46,15 +52,19 @@ _SPENT = {
 }
 
 
+# Inches of a figure: panels beside each other, and of one that is as narrow as a phone.
+_WIDE, _NARROW = 13.0, 4.4
+
+
 def _new_figure(width, height):
     try:
-        from matplotlib.figure import Figure
+        from fastmlp.figure import ShownFigure
     except ImportError:
         raise ImportError("plots need matplotlib: pip install 'fastmlp[plot]'") from None
-    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+    return ShownFigure(figsize=(width, height), dpi=150, layout="constrained")
 
 
-def plot_traces(traces, target=None):
+def plot_traces(traces, target=None, *, narrow=False):
     """Draw the objective of several traces against seconds, data passes and gradient evaluations.
 
     Parameters
@@ -66,27 +76,31 @@ def plot_traces(traces, target=None):
         with its last record after its end.
     target : float or None, default None
         Where to draw a horizontal line.
+    narrow : bool, default False
+        One panel below the other, legible on a phone, instead of beside it.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Its vertical axis is logarithmic, unless an objective is negative. A horizontal one is if
-        the optimizers differ much in what they spent; where the start cost nothing, it is linear
-        up to its first mark then.
+        It shows itself in a notebook. Its vertical axis is logarithmic, unless an objective is
+        negative. A horizontal one is if the optimizers differ much in what they spent; where the
+        start cost nothing, it is linear up to its first mark then.
 
     Raises
     ------
     ImportError
         Without matplotlib.
     """
-    figure = _new_figure(13.0, 4.6)
-    panels = figure.subplots(1, len(_SPENT), sharey=True)
+    figure = _new_figure(_NARROW, 9.0) if narrow else _new_figure(_WIDE, 4.1)
+    shape = (len(_SPENT), 1) if narrow else (1, len(_SPENT))
+    panels = figure.subplots(*shape, sharey=True)
     traces = {name: [t for t in several if len(t)] for name, several in traces.items()}
     all_traces = [trace for several in traces.values() for trace in several]
     limit = set_objective_scale(panels[0], [trace["objective"] for trace in all_traces])
     highest = 10 * limit
-    panels[0].set_ylabel("objective")
-    opacity = 0.2 if len(traces) <= _NARROW_FROM else 0.1
+    for panel in panels if narrow else panels[:1]:
+        panel.set_ylabel("objective")
+    opacity = 0.25 if len(traces) <= _NARROW_FROM else 0.18
     for panel, (column, label) in zip(panels, _SPENT.items(), strict=True):
         _set_spent_axis(panel, [trace[column] for trace in all_traces])
         panel.set_xlabel(label)
@@ -122,31 +136,33 @@ def plot_traces(traces, target=None):
         )
     if np.isfinite(limit):
         panels[0].set_ylim(top=limit)
-    _legend(figure, panels[0])
+    _add_legend(figure, panels[0].get_lines()[: len(traces)])
     return figure
 
 
 def line_style(panel, xs, i, n):
     """How line i of n looks over `xs`: no two alike, and the markers of none over another's."""
+    narrow = n > _NARROW_FROM
+    n_markers = _MARKERS_PER_NARROW_LINE if narrow else _MARKERS_PER_LINE
     return {
         "color": _COLOURS[i % len(_COLOURS)],
         "linestyle": _LINES[i % len(_LINES)],
-        "linewidth": 1.8 if n <= _NARROW_FROM else 1.4,
+        "linewidth": 1.1 if narrow else 1.6,
         "marker": _MARKERS[i % len(_MARKERS)],
-        "markersize": 5.5,
+        "markersize": 4.5 if narrow else 5.5,
         "markeredgecolor": "white",
         "markeredgewidth": 0.6,
-        "markevery": _marked(xs, panel.get_xscale() != "linear", (i + 0.5) / n),
+        "markevery": _marked(xs, panel.get_xscale() != "linear", (i + 0.5) / n, n_markers),
     }
 
 
-def _marked(xs, logarithmic, shift):
+def _marked(xs, logarithmic, shift, n_markers):
     """Indices of points evenly spaced along an axis, `shift` of a space from the left."""
     if not len(xs):
         return []
     if logarithmic and xs[-1] > 0:
         xs = np.log(np.maximum(xs, xs[xs > 0][0] / 2))
-    wanted = xs[0] + (xs[-1] - xs[0]) * (np.arange(_MARKERS_PER_LINE) + shift) / _MARKERS_PER_LINE
+    wanted = xs[0] + (xs[-1] - xs[0]) * (np.arange(n_markers) + shift) / n_markers
     return np.unique(np.minimum(np.searchsorted(xs, wanted), len(xs) - 1)).tolist()
 
 
@@ -220,21 +236,56 @@ def tidy(panel):
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(figure, panel):
-    handles, labels = panel.get_legend_handles_labels()
-    widest = max(map(len, labels), default=0) + _CHARACTERS_OF_A_SAMPLE
-    row = int(figure.get_figwidth() * _CHARACTERS_TO_AN_INCH)
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=max(1, min(len(labels), row // widest)),
-        frameon=False,
-        handlelength=3,
-    )
+def _add_legend(figure, lines):
+    """Add a legend above all panels, and make the figure taller by it."""
+    legend = whole_legend(figure, lines, figure.bbox.width, loc="outside upper center")
+    figure.set_figheight(figure.get_figheight() + legend.get_window_extent().height / figure.dpi)
 
 
-def plot_profile(profile, column):
+def whole_legend(owner, lines, room, **place):
+    """Make a legend with as many columns as are no wider than `room`, and every name whole.
+
+    Parameters
+    ----------
+    owner : matplotlib.figure.Figure or matplotlib.axes.Axes
+    lines : list of matplotlib.lines.Line2D
+        Named by their labels.
+    room : float
+        In pixels.
+    **place
+        Of the legend.
+
+    Returns
+    -------
+    matplotlib.legend.Legend
+    """
+    inches = room / owner.figure.dpi - _SAMPLE
+    longest = max(int(inches * _CHARACTERS_TO_AN_INCH), 1)
+    names = [textwrap.fill(line.get_label(), longest) for line in lines]
+    shortest = min((len(name.partition("\n")[0]) for name in names), default=0)
+    # No letter is half as wide as most: more columns than these need not be tried.
+    most = (inches + _SAMPLE) / (_SAMPLE + shortest / _CHARACTERS_TO_AN_INCH / 2)
+    for n_columns in range(max(1, min(len(lines), int(most))), 0, -1):
+        # Names come afterwards, as they are: matplotlib takes "$" for mathematics, and leaves out
+        # what begins with "_".
+        legend = owner.legend(
+            lines,
+            ["name"] * len(lines),
+            ncols=n_columns,
+            frameon=False,
+            handlelength=3,
+            columnspacing=1.5,
+            **place,
+        )
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set(text=name, parse_math=False)
+        if n_columns == 1 or legend.get_window_extent().width <= room:
+            break
+        legend.remove()
+    return legend
+
+
+def plot_profile(profile, column, *, narrow=False):
     """Draw performance profiles.
 
     Parameters
@@ -242,17 +293,20 @@ def plot_profile(profile, column):
     profile : Profile
     column : str
         What the costs are: a column of `Record`.
+    narrow : bool, default False
+        Legible on a phone.
 
     Returns
     -------
     matplotlib.figure.Figure
+        It shows itself in a notebook.
 
     Raises
     ------
     ImportError
         Without matplotlib.
     """
-    figure = _new_figure(7.6, 4.8)
+    figure = _new_figure(_NARROW, 3.4) if narrow else _new_figure(7.6, 4.4)
     panel = figure.subplots()
     end = max(2.0, profile.factors[-1] * 1.1)
     factors = np.append(profile.factors, end)
@@ -263,11 +317,12 @@ def plot_profile(profile, column):
         panel.plot(factors, heights, drawstyle="steps-post", label=name, **style)
     panel.xaxis.set_major_formatter("{x:g}")
     panel.set(xlim=(1, end), ylim=(-0.02, 1.02))
-    panel.set_xlabel(f"{_SPENT[column]}, in multiples of the least of any optimizer")
+    separator = ",\n" if narrow else ", "
+    panel.set_xlabel(f"{_SPENT[column]}{separator}in multiples of the least of any optimizer")
     panel.set_ylabel(f"solved, out of {profile.n_instances} runs")
-    panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    panel.yaxis.set_major_formatter("{x:.0%}")
     tidy(panel)
-    _legend(figure, panel)
+    _add_legend(figure, panel.get_lines())
     return figure
 
 
@@ -290,6 +345,7 @@ def plot_paths(value, paths, *, minimum=None):
     Returns
     -------
     matplotlib.figure.Figure
+        It shows itself in a notebook.
 
     Raises
     ------
@@ -342,7 +398,7 @@ def plot_paths(value, paths, *, minimum=None):
         panel.plot(*path[:1].T, "o", color="white", markeredgecolor="black", markersize=7)
         panel.plot(*marked.T, "*", color="#F0E442", markeredgecolor="black", markersize=15)
         panel.plot(*path[-1:].T, "X", color="black", markeredgecolor="white", markersize=7)
-        panel.set_title(f"{name} ({len(path)})", fontsize=10)
+        panel.set_title(f"{name} ({len(path)})", fontsize=10, parse_math=False)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0, 0].set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     figure.supxlabel("$x_1$")

@@ -151,18 +151,22 @@ class Comparisons(Mapping):
         Returns
         -------
         matplotlib.figure.Figure
+            It shows itself where it is the value of a notebook's cell; elsewhere give `path`.
 
         Raises
         ------
         ImportError
             Without matplotlib.
         """
-        from fastmlp.plotting import plot_profile
-
-        figure = plot_profile(self.profile(measure), MEASURES[measure][0])
+        figure = self._draw(measure)
         if path is not None:
             figure.savefig(path)
         return figure
+
+    def _draw(self, measure, narrow=False):
+        from fastmlp.plotting import plot_profile
+
+        return plot_profile(self.profile(measure), MEASURES[measure][0], narrow=narrow)
 
     def table(self) -> str:
         """What it took to reach each problem's target, and how often each optimizer was best."""
@@ -219,7 +223,7 @@ class Comparisons(Mapping):
                 )
             )
             for measure, (_, what) in MEASURES.items():
-                draw = partial(self.plot_profile, measure=measure)
+                draw = partial(self._draw, measure)
                 parts.append(picture(draw, f"performance profiles by {what}"))
         for name, comparison in self.items():
             parts.append(heading(name, 2))

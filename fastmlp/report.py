@@ -17,10 +17,18 @@ th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transpare
   font-variant-numeric: tabular-nums; padding: 0.3rem 0.8rem; text-align: right;
   white-space: nowrap; }
 th { border-bottom-width: 2px; }
-.text { text-align: left; }
-td.text:not(:first-child) { min-width: 12rem; white-space: normal; }
+th.text, td.text { text-align: left; white-space: normal; }
+td.text:not(:first-child) { min-width: 12rem; }
 figure { background: #fff; border-radius: 6px; margin: 1rem 0; padding: 0.5rem; }
 img { display: block; height: auto; margin: 0 auto; max-width: 100%; }
+@media (max-width: 48rem) {
+  body { margin: 1rem auto; }
+  figure { padding: 0.25rem; }
+  th, td { padding: 0.3rem 0.5rem; }
+  /* Beside the first column, which stays, there is room for the one that is looked at. */
+  th.text:first-child, td.text:first-child { background: Canvas; left: 0; max-width: 9.5rem;
+    min-width: 9.5rem; overflow-wrap: anywhere; padding-left: 0; position: sticky; }
+}
 """.strip()
 
 
@@ -70,8 +78,9 @@ class Table(NamedTuple):
 
         caption = f"<caption>{html.escape(self.caption)}</caption>\n" if self.caption else ""
         body = "\n".join(line(row, "td") for row in self.rows)
+        head = line(self.header, "th")
         return (
-            f'<div class="wide"><table>\n{caption}<thead>{line(self.header, "th")}</thead>\n'
+            f'<div class="wide" tabindex="0"><table>\n{caption}<thead>{head}</thead>\n'
             f"<tbody>\n{body}\n</tbody>\n</table></div>"
         )
 
@@ -89,21 +98,30 @@ def paragraph(text: str) -> str:
 def picture(draw, what: str) -> str:
     """An element of HTML with the figure that `draw` returns, or with why there is none.
 
+    On a narrow page, as on a phone, it is another one, legible there.
+
     Parameters
     ----------
     draw : callable
-        Returns a matplotlib figure, or raises ImportError.
+        Takes `narrow`, a bool; returns a matplotlib figure, or raises ImportError.
     what : str
         What it shows, for those who do not see it.
     """
     try:
-        figure = draw()
+        wide, narrow = (_as_address(draw(narrow=narrow)) for narrow in (False, True))
     except ImportError as error:
         return paragraph(f"No figure: {error}")
+    return (
+        f'<figure><picture><source media="(max-width: 48rem)" srcset="{narrow}">'
+        f'<img alt="{html.escape(what)}" src="{wide}"></picture></figure>'
+    )
+
+
+def _as_address(figure):
+    """An address that is the figure itself."""
     image = io.BytesIO()
     figure.savefig(image, format="png")
-    data = base64.b64encode(image.getvalue()).decode("ascii")
-    return f'<figure><img alt="{html.escape(what)}" src="data:image/png;base64,{data}"></figure>'
+    return f"data:image/png;base64,{base64.b64encode(image.getvalue()).decode('ascii')}"
 
 
 def write_page(path, title: str, parts: list[str]) -> None:

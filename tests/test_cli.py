@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from handmade import hide_matplotlib
 
 from fastmlp import MLP, __version__, datasets
 from fastmlp.cli import main
@@ -176,7 +177,7 @@ def test_compare_draws_the_traces_if_matplotlib_is_there(tmp_path, capsys):
 
 
 def test_compare_does_without_matplotlib(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it now fails
+    hide_matplotlib(monkeypatch)
     assert main([*SHORT_COMPARE, "--quiet", "--out", str(tmp_path)]) == 0
     assert "no plot: plots need matplotlib" in capsys.readouterr().out
     written = sorted(path.name for path in tmp_path.iterdir())

@@ -1,18 +1,22 @@
 """What a Comparison shows, against traces made by hand: tables, files, pages and figures."""
 
+import base64
 import csv
 import io
+import itertools
 import json
+import pickle
 import sys
 
 import numpy as np
 import pytest
-from handmade import JUMPY, STEADY, comparison, read_page, run
+from handmade import JUMPY, STEADY, comparison, hide_matplotlib, read_page, run
 
 from fastmlp import (
     LBFGS,
     MLP,
     SGD,
+    Comparisons,
     FunctionProblem,
     Run,
     Status,
@@ -22,6 +26,7 @@ from fastmlp import (
     minimize,
 )
 from fastmlp.comparison import quartiles
+from fastmlp.plotting import line_style, plot_paths, plot_traces
 from fastmlp.result import COLUMNS
 
 
@@ -267,8 +272,40 @@ def test_a_page_is_html_that_needs_nothing_else(tmp_path):
         assert attributes["alt"]
 
 
+def test_a_page_fits_a_phone(tmp_path):
+    """Its figure is then another one, no wider than the screen, and every table scrolls."""
+    pytest.importorskip("matplotlib")
+    comparison({"steady": STEADY, "jumpy": JUMPY}).to_html(tmp_path / "page.html")
+    page = read_page(tmp_path / "page.html")
+    ((_, wide),) = (element for element in page.elements if element[0] == "img")
+    ((_, narrow),) = (element for element in page.elements if element[0] == "source")
+    assert narrow["media"].startswith("(max-width:")
+
+    def width(address):
+        """Of a PNG image, which begins with its size."""
+        return int.from_bytes(base64.b64decode(address.rpartition(",")[2])[16:20])
+
+    assert width(narrow["srcset"]) < width(wide["src"]) / 2
+    for place, (tag, _) in enumerate(page.elements):
+        if tag == "table":
+            around, attributes = page.elements[place - 1]
+            assert (around, attributes["class"]) == ("div", "wide")
+    assert ".wide { overflow-x: auto; }" in page.text
+
+
+def test_narrow_panels_are_stacked():
+    pytest.importorskip("matplotlib")
+    traces = {"steady": [one.result.trace for one in STEADY]}
+    figure = plot_traces(traces, narrow=True)
+    figure.draw_without_rendering()
+    boxes = [panel.get_position() for panel in figure.get_axes()]
+    assert len({round(box.x0, 6) for box in boxes}) == 1
+    assert all(above.y0 > below.y1 for above, below in itertools.pairwise(boxes))
+    assert all(panel.get_ylabel() == "objective" for panel in figure.get_axes())
+
+
 def test_a_page_does_without_matplotlib_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    hide_matplotlib(monkeypatch)
     comparison({"steady": STEADY}).to_html(tmp_path / "page.html")
     page = read_page(tmp_path / "page.html")
     assert page.count("img") == 0
@@ -344,8 +381,6 @@ def test_a_run_that_diverges_does_not_press_the_others_together():
 
 def test_traces_without_a_record_can_be_drawn():
     pytest.importorskip("matplotlib")
-    from fastmlp.plotting import plot_traces
-
     figure = plot_traces({"sgd": [Trace()], "lbfgs": []}, target=1.0)
     figure.savefig(io.BytesIO())
     assert len(figure.legends[0].get_texts()) == 2
@@ -355,16 +390,94 @@ def test_no_two_lines_of_a_plot_look_the_same():
     lines = plot({str(i): STEADY[:1] for i in range(30)}).get_axes()[0].get_lines()
     looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
     assert len(looks) == 30
-    assert len({line.get_color() for line in lines[:7]}) == 7
+
+
+# Of linear sRGB: to CIE XYZ (IEC 61966-2-1), and what a deuteranope sees (Machado, Oliveira &
+# Fernandes, IEEE Transactions on Visualization and Computer Graphics 15(6), 2009).
+XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+DEUTERANOPE = [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.011820, 0.042940, 0.968881],
+]
+
+
+def lab(colour, seen=None):
+    """CIELAB of a colour such as "#0072B2", for normal eyes or those of a matrix."""
+    encoded = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    if seen is not None:
+        linear = np.clip(seen @ linear, 0, 1)
+    t = np.array(XYZ) @ linear / np.sum(XYZ, axis=1)
+    x, y, z = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / 3 * (29 / 6) ** 2 + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_sixteen_lines_are_told_apart_by_colour_and_by_stroke():
+    pytest.importorskip("matplotlib")
+    panel = plot({"steady": STEADY}).get_axes()[0]
+    styles = [line_style(panel, np.arange(9.0), i, 16) for i in range(16)]
+    colours = [style["color"] for style in styles]
+    assert len({(str(style["linestyle"]), style["marker"]) for style in styles}) == 16
+    # A difference of 2.3 is just noticed (Mahy, Van Eycken & Oosterlinck, 1994).
+    for seen, least in ((None, 10 * 2.3), (DEUTERANOPE, 5 * 2.3)):
+        places = [lab(colour, seen) for colour in colours]
+        gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(places, 2)]
+        assert min(gaps) > least
+    # And from the white behind them.
+    assert max(lab(colour)[0] for colour in colours) < 80
+
+
+def test_the_more_lines_the_fewer_marks_each_has():
+    def n_marks(n):
+        runs = {str(i): [run(s, np.linspace(9, 1, 99)) for s in range(3)] for i in range(n)}
+        lines = plot(runs).get_axes()[1].get_lines()
+        return max(len(line.get_markevery()) for line in lines)
+
+    assert n_marks(16) < n_marks(3) < 7
 
 
 @pytest.mark.parametrize("length", [4, 40, 400])
-def test_a_legend_is_no_wider_than_the_figure(length):
-    runs = {f"{i:02}".ljust(length, "x"): STEADY[:1] for i in range(12)}
-    figure = plot(runs)
-    figure.canvas.draw()
-    box = figure.legends[0].get_window_extent()
-    assert box.width <= figure.bbox.width or length == 400  # one such name is wider by itself
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_legend_is_whole_and_leaves_the_panels_their_height(length, narrow):
+    names = [f"{i:02}".ljust(length, "x") for i in range(16)]
+    traces = {name: [STEADY[0].result.trace] for name in names}
+    figures = [plot_traces(shown, narrow=narrow) for shown in (traces, {"one": traces[names[0]]})]
+    heights = []
+    for figure in figures:
+        figure.draw_without_rendering()
+        box = figure.legends[0].get_window_extent()
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+        heights.append(figure.get_axes()[0].get_window_extent().height)
+    assert heights[0] == pytest.approx(heights[1], rel=0.05)
+    shown = [text.get_text().replace("\n", "") for text in figures[0].legends[0].get_texts()]
+    assert shown == names
+
+
+def test_any_name_is_in_the_legend_as_it_is():
+    """Also what matplotlib takes for mathematics, or for a line that no legend is to show."""
+    names = ["_mine", "$x", "a$b$c", "100%", "$\\none$"]
+    figure = plot({name: STEADY[:1] for name in names}, target=2.0)
+    texts = figure.legends[0].get_texts()
+    assert [text.get_text() for text in texts] == names
+    paths = plot_paths(lambda x: x @ x, {name: [[0.0, 0.0], [1.0, 1.0]] for name in names})
+    for drawn in (figure, paths):
+        drawn.savefig(io.BytesIO())  # raises where it cannot read mathematics
+
+
+def test_figures_show_themselves_in_a_notebook():
+    """By the method that IPython looks for."""
+    pytest.importorskip("matplotlib")
+    one = comparison({"steady": STEADY}, target=2.0)
+    paths = {"a": [[0.0, 0.0], [1.0, 1.0]]}
+    for figure in (
+        one.plot(),
+        Comparisons({"one": one}).plot_profile(),
+        plot_paths(lambda x: x @ x, paths),
+    ):
+        assert figure._repr_png_().startswith(b"\x89PNG")
+        assert pickle.loads(pickle.dumps(figure))._repr_png_() == figure._repr_png_()
 
 
 def test_a_plot_needs_no_pyplot(monkeypatch):
@@ -374,7 +487,7 @@ def test_a_plot_needs_no_pyplot(monkeypatch):
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    hide_matplotlib(monkeypatch)
     with pytest.raises(ImportError, match=r"pip install 'fastmlp\[plot\]'"):
         comparison({"steady": STEADY}).plot()
 
@@ -391,8 +504,6 @@ def valley(x):
 
 def test_paths_are_drawn_over_contours_from_their_start_to_their_end():
     pytest.importorskip("matplotlib")
-    from fastmlp.plotting import plot_paths
-
     path = []
     minimize(valley, [-1.2, 1.0], callbacks=lambda p: path.append(p.theta.copy()))
     wild = [[-1.2, 1.0], [0.0, 3.0], [1e9, -1e9], [np.nan, np.inf]]
@@ -415,8 +526,6 @@ def test_paths_are_drawn_over_contours_from_their_start_to_their_end():
 @pytest.mark.parametrize("n", [1, 2, 5, 12])
 def test_every_path_has_its_panel(n):
     pytest.importorskip("matplotlib")
-    from fastmlp.plotting import plot_paths
-
     paths = {str(i): [[0.0, 0.0], [1.0, i]] for i in range(n)}
     figure = plot_paths(lambda x: x @ x, paths)
     titles = [panel.get_title() for panel in figure.get_axes()]
@@ -432,7 +541,5 @@ def test_every_path_has_its_panel(n):
     ],
 )
 def test_paths_elsewhere_than_in_the_plane_are_refused(paths, sentence):
-    from fastmlp.plotting import plot_paths
-
     with pytest.raises(ValueError, match=sentence):
         plot_paths(lambda x: x @ x, paths)

@@ -145,6 +145,27 @@ def test_lines_differ_in_colour_and_in_stroke(rows):
     assert len({line.get_linestyle() for line in lines}) == 3
 
 
+@pytest.mark.parametrize("scoring", [None, "neg_mean_absolute_percentage_error"])
+def test_the_legend_is_whole(rows, scoring):
+    """On a figure of its own, and on panels of the user's, which may be small."""
+    model = fit(MLPRegressor, rows, early_stopping=True, scoring=scoring)
+    _, (left, right) = plt.subplots(1, 2, figsize=(7, 3))
+    for ax in (None, left, right):
+        display = TrainingCurveDisplay.from_estimator(model, ax)
+        figure = display.figure_
+        figure.draw_without_rendering()
+        legend, panel = display.ax_.get_legend(), display.ax_.bbox
+        box = legend.get_window_extent()
+        assert panel.x0 - 5 <= box.x0 < box.x1 <= panel.x1 + 5  # pixels
+        assert panel.width > figure.bbox.width / 4
+        assert box.y1 <= figure.bbox.y1
+        names = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
+        assert names == [line.get_label() for line in display.lines_]
+        # The title of the axis of scores is as long as the figure is high, at most.
+        title = display.score_ax_.yaxis.label.get_window_extent()
+        assert title.height < figure.bbox.height
+
+
 def test_a_loss_that_is_not_finite_leaves_a_gap():
     display = TrainingCurveDisplay(
         epochs=[1, 2, 3], seconds=[1, 2, 3], training_loss=[2, 1, np.nan], scores=[0.1, 0.2, np.nan]

@@ -1,11 +1,16 @@
 """How the training of an estimator went, as a figure."""
 
+import textwrap
+
 import numpy as np
 
 from fastmlp import plotting
 
 # What the horizontal axis can be, and how it is called.
 _AXES = {"epochs": "epochs", "seconds": "seconds of training"}
+
+# Characters of a line beside an axis.
+_LONGEST_TITLE = 32
 
 
 class TrainingCurveDisplay:
@@ -162,16 +167,18 @@ class TrainingCurveDisplay:
             ax.xaxis.get_major_locator().set_params(integer=True)
         plotting.tidy(ax)
         self.score_ax_ = None if self.scores is None else self._plot_scores(ax, xs, n)
-        ax.legend(
-            handles=self.lines_,
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            ncols=n,
-            frameon=False,
-            handlelength=3,
-        )
         self.ax_, self.figure_ = ax, ax.figure
+        self._add_legend()
         return self
+
+    def _add_legend(self):
+        """Add a legend above the panel, or within where there is no room above it."""
+        self.figure_.draw_without_rendering()  # so that the panel has its place
+        for place in ({"loc": "lower left", "bbox_to_anchor": (0, 1)}, {"loc": "best"}):
+            legend = plotting.whole_legend(self.ax_, self.lines_, self.ax_.bbox.width, **place)
+            self.figure_.draw_without_rendering()
+            if legend.get_window_extent().y1 <= self.figure_.bbox.y1:
+                return
 
     def _plot_scores(self, ax, xs, n):
         """Draw the scores on an axis of their own, which has the colour of their line."""
@@ -180,7 +187,9 @@ class TrainingCurveDisplay:
         xs = xs[len(xs) - len(scores) :]
         style = plotting.line_style(right, xs, n - 1, n)
         self.lines_ += right.plot(xs, scores, label=f"validation {self.score_name}", **style)
-        right.set_ylabel(f"validation {self.score_name}", color=style["color"])
+        # The name of a scorer may be longer than the axis.
+        title = textwrap.fill(f"validation {self.score_name}", _LONGEST_TITLE)
+        right.set_ylabel(title, color=style["color"])
         right.tick_params(axis="y", labelcolor=style["color"])
         right.spines[["top", "left", "bottom"]].set_visible(False)
         return right
