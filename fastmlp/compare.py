@@ -76,7 +76,8 @@ def compare(
     validation_data : (X, y), (X, y, sample_weight) or None, default None
         Its loss goes into the traces, and the scores are taken on it; else on the training data.
     progress : bool, default False
-        Show a progress bar for each optimizer.
+        Show a progress bar for each optimizer, over all seeds: that of the one that runs, below
+        those that are done.
     n_threads : int or None, default None
         As of `fastmlp.fit`.
 

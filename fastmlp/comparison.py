@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.network import MLP
-from fastmlp.report import Table, heading, paragraph, picture, write_page
+from fastmlp.report import Table, heading, paragraph, picture, text_page, write_page
 from fastmlp.result import COLUMNS, FitResult, Record, Status
 
 # What an optimizer spends on its way, by the names of budgets: the column of `Record` and what
@@ -141,9 +141,10 @@ class Comparison:
         table says what was spent until the first record at or below it, and in how many runs
         there is one. Runs that never reach it count as longer than any other, so that a median
         is "never" where half of them do not.
+
+        In a terminal that is narrower, groups of columns go below each other.
         """
-        blocks = [table.as_text() for table in self.tables()]
-        return "\n\n".join([*blocks, "\n".join(self._notes())])
+        return text_page(self.tables(), self._notes())
 
     def __str__(self) -> str:
         return self.table()

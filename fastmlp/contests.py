@@ -1,5 +1,6 @@
 """Contests of optimizers: what `compare` checks and runs, on networks and on functions."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -7,6 +8,7 @@ from itertools import chain
 import numpy as np
 
 import fastmlp
+from fastmlp.bar import Bar
 from fastmlp.compare import BATCH_SIZE, score
 from fastmlp.comparison import Budget, Comparison, Run
 from fastmlp.functions import CallableFunction, NetworkFunction
@@ -30,6 +32,10 @@ _PASSES = 20
 
 # Budget of passes where time alone is to end a run: the largest count that SciPy's C code takes.
 _UNLIMITED = 2**31 - 1
+
+# Columns of a progress bar beside its title, and of a title that is shortened for them at least.
+_BAR = 62
+_SHORTEST_TITLE = 16
 
 # Passes of a solver in a warm-up: enough for iterations with a history, whose kernels the first
 # one does not call.
@@ -158,10 +164,11 @@ def prepare(contest, stages, limits):
                 start = contest.start(seed)
                 for name in stages:
                     runs[name].append(
-                        contest.run(name, shares[name], seed, start, limits, bars.show(name))
+                        contest.run(name, shares[name], seed, start, limits, bars.begin(name))
                     )
                     if runs[name][-1].result.status is Status.INTERRUPTED:
                         return compared(runs)
+                    bars.end(name)
         return compared(runs)
 
     def compared(runs):
@@ -460,8 +467,18 @@ def batch_sizes(batch_size, names):
     return {name: batch_size.get(name, BATCH_SIZE) for name in names}
 
 
+def _shorten(name, width):
+    """A name in so many characters, without its middle if need be."""
+    kept = width - 3
+    return name if len(name) <= width else f"{name[: kept - kept // 2]}...{name[-(kept // 2) :]}"
+
+
 class _Bars:
     """A progress bar for each optimizer, over all seeds; none if they are not wanted.
+
+    All have one line, which shows the optimizer whose turn it is: so it is seen in any terminal.
+    The clock of the others stands still. One that is done with its last seed leaves its line
+    above.
 
     Parameters
     ----------
@@ -470,42 +487,66 @@ class _Bars:
     """
 
     def __init__(self, limits, names):
-        self._limits, self._names = limits, names
+        self._limits = limits
+        room = max(shutil.get_terminal_size().columns - len(limits.label) - _BAR, _SHORTEST_TITLE)
+        titles = [_shorten(name, room) for name in names]
+        widest = max(map(len, titles))
+        self._titles = {
+            name: limits.label + title.rjust(widest)
+            for name, title in zip(names, titles, strict=True)
+        }
+        self._seeds_left = dict.fromkeys(names, len(limits.seeds))
         self._bars = {}
         budget = limits.budget
-        by_passes = budget.passes is not None or budget.gradient_evaluations is None
-        self._column, self._unit, self._total = (
-            ("data_passes", "pass", budget.passes)
-            if by_passes
-            else ("n_grad_evals", "gradient", budget.gradient_evaluations)
-        )
+        if budget.passes is not None:
+            self._column, self._unit, self._share = "data_passes", "pass", budget.passes
+        elif budget.gradient_evaluations is not None:
+            self._column, self._unit = "n_grad_evals", "gradient"
+            self._share = budget.gradient_evaluations
+        else:
+            self._column, self._unit, self._share = "seconds", "s", budget.time_limit
 
     def __enter__(self):
-        if self._limits.progress:
-            from tqdm.auto import tqdm
-
-            widest = max(map(len, self._names))
-            total = None if self._total is None else self._total * len(self._limits.seeds)
-            for i, name in enumerate(self._names):
-                title = self._limits.label + name.rjust(widest)
-                self._bars[name] = tqdm(total=total, desc=title, unit=self._unit, position=i)
         return self
 
     def __exit__(self, *exception):
-        # From the first to the last: each goes down one line.
         for bar in self._bars.values():
             bar.close()
 
-    def show(self, name):
+    def begin(self, name):
         """Callbacks for one more run of an optimizer."""
-        if name not in self._bars:
+        if not self._limits.progress:
             return ()
-        bar = self._bars[name]
-        before = bar.n
+        if name in self._bars:
+            self._bars[name].resume()
+        else:
+            total = self._share * len(self._limits.seeds)
+            self._bars[name] = Bar(self._unit, total, self._titles[name], position=0)
+        bar, column, share = self._bars[name], self._column, self._share
+        before, time_limit = bar.n, self._limits.budget.time_limit
 
-        def update(progress):
+        def show(progress):
             record = progress.record
-            bar.set_postfix({"objective": f"{record.objective:.4g}"}, refresh=False)
-            bar.update(before + int(getattr(record, self._column)) - bar.n)
+            spent = min(getattr(record, column), share)
+            shown = {"objective": f"{record.objective:.4g}"}
+            if column == "seconds":
+                shown["pass/s"] = f"{record.data_passes / max(record.seconds, 1e-9):.4g}"
+            else:
+                spent = int(spent)
+                if time_limit is not None:
+                    shown["left"] = f"{max(time_limit - record.seconds, 0.0):.1f}s"
+            bar.show(before + spent, **shown)
 
-        return (update,)
+        return (show,)
+
+    def end(self, name):
+        """Take it that the run has come to its end, which may be before that of its budget."""
+        if name not in self._bars:
+            return
+        bar = self._bars[name]
+        self._seeds_left[name] -= 1
+        bar.expect(bar.n + self._share * self._seeds_left[name])
+        if self._seeds_left[name]:
+            bar.pause()
+        else:
+            bar.close()

@@ -11,6 +11,7 @@ from numbers import Integral
 
 import numpy as np
 
+from fastmlp.bar import Bar
 from fastmlp.kernels.threads import available_cores
 from fastmlp.monitor import Interruption
 from fastmlp.objective import check_network
@@ -146,11 +147,7 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
 
 def _run(train, n_nets, n_threads, interruption, progress):
     """Call ``train(i)`` for every network in a pool of threads; return the results in order."""
-    bar = None
-    if progress:
-        from tqdm.auto import tqdm
-
-        bar = tqdm(total=n_nets, unit="network")
+    bar = Bar("network", n_nets) if progress else None
     finished: queue.SimpleQueue = queue.SimpleQueue()
     with interruption, ThreadPoolExecutor(min(n_threads, n_nets)) as pool:
         try:
@@ -165,7 +162,7 @@ def _run(train, n_nets, n_threads, interruption, progress):
                     finished.get(timeout=CALL_SECONDS)
                     n_left -= 1
                     if bar is not None:
-                        bar.update()
+                        bar.show(n_nets - n_left)
         except BaseException:
             interruption.request()
             raise

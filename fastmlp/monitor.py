@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmlp.bar import Bar
 from fastmlp.result import Record, Status, Trace
 
 
@@ -127,11 +128,7 @@ class Monitor:
         self._validate = validate
         self._shares = interruption is not None
         self._interruption = interruption if self._shares else Interruption()
-        self._bar = None
-        if progress:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=total, unit="epoch", leave=True)
+        self._bar = Bar("epoch", total) if progress else None
         self.trace = Trace()
         self.epoch = 0
         self.n_loss_evals = 0
@@ -201,7 +198,7 @@ class Monitor:
         self.data_passes = snapshot["data_passes"]
         self.trace = Trace.from_array(snapshot["trace"])
         if self._bar is not None:
-            self._bar.update(self.epoch)
+            self._bar.start_at(self.epoch)
 
     def evaluations_left(self) -> float:
         """Gradient evaluations that the budget still has."""
@@ -224,7 +221,9 @@ class Monitor:
     def outcome(self, status, message):
         """Status and message at the end, where Ctrl-C since the last `check` comes in."""
         if status is not Status.INTERRUPTED and self._interruption.heed():
-            return Status.INTERRUPTED, f"{message}; interrupted by the user"
+            status, message = Status.INTERRUPTED, f"{message}; interrupted by the user"
+        if self._bar is not None and status is not Status.INTERRUPTED:
+            self._bar.expect(self.epoch)
         return status, message
 
     def record(self, objective, theta, gradient_norm=np.nan, *, first=False) -> None:
@@ -259,11 +258,12 @@ class Monitor:
         )
         self.trace._rows.append(row)
         if self._bar is not None and not first:
-            self._bar.update()
             shown = {"objective": f"{objective:.4g}"}
             if self._validate is not None:
                 shown["validation"] = f"{validation_loss:.4g}"
-            self._bar.set_postfix(shown, refresh=False)
+            if np.isfinite(self._time_limit):
+                shown["left"] = f"{max(self._time_limit - now, 0.0):.1f}s"
+            self._bar.show(self.epoch, **shown)
         if not self._callbacks:
             return
         seen = Progress(Record(*row), self.trace, theta, self._network)

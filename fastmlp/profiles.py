@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.comparison import MEASURES, Comparison
-from fastmlp.report import Table, heading, paragraph, picture, write_page
+from fastmlp.report import Table, heading, paragraph, picture, text_page, write_page
 from fastmlp.validation import as_real, check_known
 
 
@@ -169,9 +169,11 @@ class Comparisons(Mapping):
         return plot_profile(self.profile(measure), MEASURES[measure][0], narrow=narrow)
 
     def table(self) -> str:
-        """What it took to reach each problem's target, and how often each optimizer was best."""
-        blocks = [table.as_text() for table in [*self._target_tables(), *self._summary()]]
-        return "\n\n".join([*blocks, "\n".join(self._notes())])
+        """What it took to reach each problem's target, and how often each optimizer was best.
+
+        In a terminal that is narrower, groups of columns go below each other.
+        """
+        return text_page([*self._target_tables(), *self._summary()], self._notes())
 
     def __str__(self) -> str:
         return self.table()

@@ -3,6 +3,9 @@
 import base64
 import html
 import io
+import shutil
+import sys
+import textwrap
 from typing import NamedTuple
 
 _STYLE = """
@@ -32,6 +35,10 @@ img { display: block; height: auto; margin: 0 auto; max-width: 100%; }
 """.strip()
 
 
+# Characters of the first column of a table, however narrow the terminal.
+_NARROWEST = 12
+
+
 class Table(NamedTuple):
     """Rows of text under a header.
 
@@ -50,19 +57,59 @@ class Table(NamedTuple):
     texts: frozenset[str]
     caption: str = ""
 
-    def as_text(self) -> str:
-        """The table in characters of one width, one line a row."""
-        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if name in self.texts else cell.rjust(width)
-                for name, cell, width in zip(self.header, row, widths, strict=True)
-            ).rstrip()
-            for row in [self.header, *self.rows]
+    def as_text(self, width=None) -> str:
+        """The table in characters of one width, one line a row.
+
+        Parameters
+        ----------
+        width : int or None, default None
+            Where the table is wider, groups of columns go below each other, each beside the first
+            column, whose cells then take several lines if they are long.
+        """
+        if width is None or self._width() <= width:
+            return self._lines(self.caption)
+        columns = list(zip(self.header, *self.rows, strict=True))
+        widest = max(len(cell) for column in columns[1:] for cell in column)
+        room = max(min(width // 3, width - widest - 2), _NARROWEST)
+        first, *others = columns
+        first = tuple(textwrap.fill(cell, room, subsequent_indent="  ") for cell in first)
+        groups = [self._of([first, others[0]])]
+        for column in others[1:]:
+            wider = self._of([*zip(groups[-1].header, *groups[-1].rows, strict=True), column])
+            if wider._width() <= width:
+                groups[-1] = wider
+            else:
+                groups.append(self._of([first, column]))
+        caption = textwrap.fill(self.caption, width)
+        return "\n\n".join(group._lines(caption if group is groups[0] else "") for group in groups)
+
+    def _of(self, columns):
+        header, *rows = zip(*columns, strict=True)
+        return self._replace(header=header, rows=rows)
+
+    def _widths(self):
+        return [
+            max(len(line) for cell in column for line in cell.split("\n"))
+            for column in zip(self.header, *self.rows, strict=True)
         ]
-        lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-        if self.caption:
-            lines.insert(0, self.caption)
+
+    def _width(self):
+        widths = self._widths()
+        return sum(widths) + 2 * (len(widths) - 1)
+
+    def _lines(self, caption):
+        """The lines of the table as it is; cells of the first column may have several."""
+        widths = self._widths()
+        lines = [caption] if caption else []
+        for row in [self.header, *self.rows]:
+            first, *more = row[0].split("\n")
+            cells = [
+                cell.ljust(width) if name in self.texts else cell.rjust(width)
+                for name, cell, width in zip(self.header, (first, *row[1:]), widths, strict=True)
+            ]
+            lines += ["  ".join(cells).rstrip(), *more]
+            if row is self.header:
+                lines.append("-" * self._width())
         return "\n".join(lines)
 
     def as_html(self) -> str:
@@ -83,6 +130,15 @@ class Table(NamedTuple):
             f'<div class="wide" tabindex="0"><table>\n{caption}<thead>{head}</thead>\n'
             f"<tbody>\n{body}\n</tbody>\n</table></div>"
         )
+
+
+def text_page(tables: list[Table], notes: list[str]) -> str:
+    """Tables and the sentences below them, no wider than the terminal if they go to one."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    blocks = [table.as_text(width) for table in tables]
+    if width is not None:
+        notes = [textwrap.fill(note, width) for note in notes]
+    return "\n\n".join([*blocks, "\n".join(notes)])
 
 
 def heading(text: str, level: int) -> str:

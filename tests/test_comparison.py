@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import pickle
+import re
 import sys
 
 import numpy as np
@@ -130,6 +131,27 @@ def test_a_table_is_aligned_and_fits_a_terminal():
                 assert all(row[end : end + 2].strip() == "" for row in rows)
     assert "over 5 seeds" in text
     assert "at most 3 data passes" in text
+
+
+@pytest.mark.parametrize("width", [45, 60, 80, 100])
+def test_a_table_keeps_to_a_width(width):
+    """By groups of columns below each other, each with all names, which may take several lines."""
+    names = ["steady", "adam(learning_rate=0.01, epochs=20)+lbfgs(history_size=3)", "x" * 90]
+    for table in comparison(dict.fromkeys(names, STEADY), target=2.0).tables():
+        text = table.as_text(width)
+        assert max(map(len, text.splitlines())) <= width
+        titles = []
+        for block in text.removeprefix(table.caption).strip().split("\n\n"):
+            # Columns are two spaces apart at least.
+            rows = [re.split("  +", line.strip()) for line in block.splitlines()]
+            assert rows[0][0] == "optimizer"
+            titles += rows[0][1:]
+            assert "".join(row[0] for row in rows[2:]).replace(" ", "") == "".join(
+                name.replace(" ", "") for name in names
+            )
+        assert titles == list(table.header[1:])
+        for row in table.rows:
+            assert all(cell.strip() in text for cell in row[1:])
 
 
 def test_one_seed_has_one_line_an_optimizer_and_no_quartiles():

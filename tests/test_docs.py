@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade import hide_matplotlib
 from marks import compiled_only
 
 from fastmlp.cli import main
@@ -101,8 +102,9 @@ COMMANDS = [
 
 
 @compiled_only
-def test_commands_of_the_readme_run_in_order(elsewhere, capsys):
-    """On a table with its columns, in less time; but for the one that compiles all kernels."""
+def test_commands_of_the_readme_run_in_order(elsewhere, capsys, monkeypatch):
+    """On a table with its columns, in less time, without figures; not what compiles all kernels."""
+    hide_matplotlib(monkeypatch)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(60, 2)).round(3)
     lines = [f"{a},{b},{int(a > b)}" for a, b in rows]

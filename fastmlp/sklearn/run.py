@@ -238,6 +238,8 @@ class Run:
                     if i + 1 < len(self._stages):
                         self.watch.n_without_gain = 0
                 status, message = monitor.outcome(status, message)
+                if status is not Status.INTERRUPTED:
+                    self._report.end()
                 self.data_passes = monitor.data_passes
         finally:
             self._report.close()

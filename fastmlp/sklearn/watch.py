@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fastmlp.bar import Bar
 from fastmlp.checkpoint import Memory
 
 
@@ -182,12 +183,8 @@ class Report:
     """
 
     def __init__(self, verbose, total):
-        self._bar = None
+        self._bar = Bar("epoch", total) if verbose == 1 else None
         self._n_shown = 0
-        if verbose == 1:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=total, unit="epoch")
 
     def show(self, loss, score):
         """Show an epoch."""
@@ -200,13 +197,17 @@ class Report:
         shown = {"loss": f"{loss:.4g}"}
         if score is not None:
             shown["score"] = f"{score:.4g}"
-        self._bar.set_postfix(shown, refresh=False)
-        self._bar.update()
+        self._bar.show(self._n_shown, **shown)
 
     def say(self, message):
         """Print a sentence, where lines are printed."""
         if self._bar is None:
             print(message)
+
+    def end(self):
+        """Take it that no epoch is to come."""
+        if self._bar is not None:
+            self._bar.expect(self._n_shown)
 
     def close(self):
         """Leave the bar as it is."""
