@@ -92,8 +92,8 @@ def plot_traces(traces, target=None, *, narrow=False):
         Without matplotlib.
     """
     figure = _new_figure(_NARROW, 9.0) if narrow else _new_figure(_WIDE, 4.1)
-    shape = (len(_SPENT), 1) if narrow else (1, len(_SPENT))
-    panels = figure.subplots(*shape, sharey=True)
+    grid = (len(_SPENT), 1) if narrow else (1, len(_SPENT))
+    panels = figure.subplots(*grid, sharey=True)
     traces = {name: [t for t in several if len(t)] for name, several in traces.items()}
     all_traces = [trace for several in traces.values() for trace in several]
     limit = set_objective_scale(panels[0], [trace["objective"] for trace in all_traces])
