@@ -28,9 +28,13 @@ img { display: block; height: auto; margin: 0 auto; max-width: 100%; }
   body { margin: 1rem auto; }
   figure { padding: 0.25rem; }
   th, td { padding: 0.3rem 0.5rem; }
+  /* A shadow at the right edge, which the end of a table covers, tells that there is more. */
+  .wide { background:
+    linear-gradient(to left, Canvas 40%, transparent) right / 2rem 100% no-repeat local,
+    linear-gradient(to left, rgb(128 128 128 / 40%), transparent) right / 0.7rem 100% no-repeat; }
   /* Beside the first column, which stays, there is room for the one that is looked at. */
-  th.text:first-child, td.text:first-child { background: Canvas; left: 0; max-width: 9.5rem;
-    min-width: 9.5rem; overflow-wrap: anywhere; padding-left: 0; position: sticky; }
+  th.text:first-child, td.text:first-child { background: Canvas; left: 0; max-width: 8rem;
+    min-width: 8rem; overflow-wrap: anywhere; padding-left: 0; position: sticky; }
 }
 """.strip()
 
