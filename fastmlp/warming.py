@@ -33,7 +33,7 @@ def warmup(dtypes=("float32",)) -> Path | None:
     -------
     Path or None
         The folder that has the kernels for later processes. None if none are there, as it cannot
-        be made or written: then this process alone is ready.
+        be made, written or trusted: then this process alone is ready.
 
     Raises
     ------
@@ -43,7 +43,8 @@ def warmup(dtypes=("float32",)) -> Path | None:
     Notes
     -----
     The folder is named by ``FASTMLP_CACHE_DIR``, or else by ``NUMBA_CACHE_DIR``, or is in the
-    user's cache folder. Its kernels are for this build of fastmlp, these versions of Python,
+    user's cache folder, or, without a home, in the system's temporary one. A folder that is not
+    named is used only if no other user could write it. Its kernels are for this build of fastmlp, these versions of Python,
     NumPy and Numba, and this model of CPU: another has them compiled anew.
 
     Kernels for teams of threads are compiled where more than one core is available, and only
@@ -79,4 +80,4 @@ def warmup(dtypes=("float32",)) -> Path | None:
         if result.status is Status.INTERRUPTED:
             raise KeyboardInterrupt
     folder = cache_directory()
-    return folder if any(folder.glob("*.nbc")) else None
+    return folder if folder is not None and any(folder.glob("*.nbc")) else None

@@ -9,18 +9,29 @@ machine code, and the large part of a network's code is compiled once instead of
 
 Entries and workers are kept in fastmlp's own disk cache. Numba's keys a function by its own
 file, so an edit in a callee elsewhere would serve stale machine code. Ours lives in a folder
-named by a hash of every kernel source, of the compiler flags and of the versions of everything
+named by a hash of the code of all kernels, of the compiler flags and of the versions of everything
 that generates code, and treats any trouble with a file (unwritable, truncated, foreign) as a
-miss: a cache may cost time, never a result.
+miss: a cache may cost time, never a result. A file has a checksum and is unpickled only if that is
+right, and only from a folder that the user has named, or that nobody else can write.
+
+Nothing breaks the compiler off: a fork waits for it, and it runs in no thread in which handlers of
+signals could raise an exception.
 """
 
 import functools
 import gc
 import hashlib
+import marshal
 import os
+import pickle
+import pkgutil
+import queue
+import stat
 import sys
 import tempfile
-from contextlib import contextmanager
+import threading
+import time
+import uuid
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,6 +44,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, Flags
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
+from numba.core.serialize import dumps
 from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
 from numba.core.types import Array, Integer, StarArgTuple, Type, int64, none, unliteral, void
 from numba.core.untyped_passes import InlineClosureLikes, InlineInlinables, WithLifting
@@ -321,29 +333,97 @@ class Worker:
             return id(self)
         types = tuple(a if isinstance(a, Type) else numba.typeof(a) for a in arguments)
         if types not in self._addresses:
-            with global_compiler_lock:  # one thread compiles
-                dispatcher = self._dispatch()
-                with _no_garbage_collection():
-                    dispatcher.compile(types)
-                compiled = dispatcher.overloads[types]
-                name = compiled.fndesc.llvm_func_name
-                self._addresses[types] = compiled.library.get_pointer_to_function(name)
+            _undisturbed(self._compile, types)
         return self._addresses[types]
+
+    def _compile(self, types):
+        dispatcher = self._dispatch()
+        dispatcher.compile(types)
+        compiled = dispatcher.overloads[types]
+        name = compiled.fndesc.llvm_func_name
+        self._addresses[types] = compiled.library.get_pointer_to_function(name)
 
 
 _workers = {}
 
 
-@contextmanager
-def _no_garbage_collection():
-    """Let the collector rest: in what the compiler builds up it finds little, and looks often."""
-    was_enabled = gc.isenabled()
-    gc.disable()
+class _Spent(threading.local):
+    """Seconds for which this thread has waited for kernels."""
+
+    seconds = 0.0
+
+
+_spent = _Spent()
+
+
+def clock():
+    """Seconds, as of `time.perf_counter`, without those spent on kernels for this thread.
+
+    It stands still while kernels are compiled or loaded.
+    """
+    return time.perf_counter() - _spent.seconds
+
+
+def _undisturbed(function, *arguments):
+    """Call what compiles or loads a kernel: one thread at a time, off the `clock`, to its end.
+
+    Python handles signals in the main thread alone. An exception that a handler raises there would
+    be lost in Numba, or leave it half changed. So the main thread has another do the work, and is
+    free to raise at once.
+    """
+    began = time.perf_counter()
     try:
-        yield
+        if threading.current_thread() is not threading.main_thread():
+            return _compile(function, arguments)
+        outcome: queue.SimpleQueue = queue.SimpleQueue()
+
+        def work():
+            try:
+                outcome.put((_compile(function, arguments), None))
+            except BaseException as error:
+                outcome.put((None, error))
+
+        threading.Thread(target=work, name="fastmlp compiler").start()
+        result, error = outcome.get()
+        if error is not None:
+            raise error
+        return result
     finally:
-        if was_enabled:
-            gc.enable()
+        _spent.seconds += time.perf_counter() - began
+
+
+def _compile(function, arguments):
+    with global_compiler_lock:
+        # The collector finds little in what the compiler builds up, and looks often.
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return function(*arguments)
+        finally:
+            if was_enabled:
+                gc.enable()
+
+
+def _before_fork():
+    """Wait for the compiler: a child would find Numba and LLVM as they are half-way, for good."""
+    global_compiler_lock.acquire()
+
+
+def _after_fork_in_parent():
+    if global_compiler_lock.is_locked():  # a signal's handler may have ended the wait for it
+        global_compiler_lock.release()
+
+
+def _after_fork_in_child():
+    global_compiler_lock._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def _borrow(context, builder, type_, value):
@@ -411,6 +491,13 @@ class Twin:
     func : function
         A driver whose parallel loops are `prange` over independent parts, so that both
         kernels compute the same bits.
+
+    Attributes
+    ----------
+    serial
+        The kernel that runs in the calling thread alone.
+    parallel
+        The kernel whose `prange` loops run on Numba's thread team.
     """
 
     def __init__(self, func):
@@ -419,15 +506,14 @@ class Twin:
         self.__name__ = func.__name__
         self._compiled = {}
 
-    @functools.cached_property
-    def serial(self):
-        """The kernel that runs in the calling thread alone."""
-        return self._get("serial", {})
-
-    @functools.cached_property
-    def parallel(self):
-        """The kernel whose `prange` loops run on Numba's thread team."""
-        return self._get("parallel", {"parallel": PARALLEL})
+    def __getattr__(self, name):
+        # Made when first asked for, and then an attribute, as fast as any.
+        if name not in ("serial", "parallel"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        with global_compiler_lock:
+            kernel = self._get(name, {"parallel": PARALLEL} if name == "parallel" else {})
+        setattr(self, name, kernel)
+        return kernel
 
     def exactly(self, *types, is_parallel=False):
         """One of the kernels for arguments of these Numba types, which it does not look at again.
@@ -437,8 +523,8 @@ class Twin:
         if numba.config.DISABLE_JIT:
             return self.py_func
         kernel = self.parallel if is_parallel else self.serial
-        with _no_garbage_collection():
-            return kernel.compile(types)
+        compiled = kernel.overloads.get(types)
+        return kernel.compile(types) if compiled is None else compiled.entry_point
 
     def is_kept(self, *types, is_parallel=False):
         """Whether a kernel for these types need not be compiled; see `Worker.is_kept`."""
@@ -459,46 +545,99 @@ class Twin:
             dispatcher = numba.njit(**FLAGS, **options)(self.py_func)
             if not numba.config.DISABLE_JIT:
                 dispatcher = _cached(dispatcher, name)
+                # Which Numba calls where it meets new types.
+                dispatcher.compile = functools.partial(_undisturbed, dispatcher.compile)
             self._compiled[name] = dispatcher
         return dispatcher
 
 
 def cache_directory():
-    """Folder of this build's compiled kernels; it need not exist or be writable.
+    """Folder of this build's compiled kernels, None if there is none to use.
 
-    ``FASTMLP_CACHE_DIR`` comes first, then ``NUMBA_CACHE_DIR``, then the user's cache folder.
+    It need not exist or be writable. ``FASTMLP_CACHE_DIR`` comes first, then ``NUMBA_CACHE_DIR``,
+    then the user's cache folder, then one of this user's in the system's temporary folder. A
+    folder that nobody has named is used only if it is out of other users' reach, as files in it
+    are code.
     """
-    root = os.environ.get("FASTMLP_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
-    if not root:
-        root = _user_cache_root() / "fastmlp"
-    return Path(root) / f"kernels-{_build_hash()}"
+    named = os.environ.get("FASTMLP_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(named) if named else _user_folder()
+    return None if folder is None else folder / f"kernels-{_build_hash()}"
 
 
-def _user_cache_root():
+def _user_folder():
+    """The user's own folder, or None."""
+    home = _cache_home()
+    if home is not None:
+        folder = home / "fastmlp"
+        return folder if _is_own(folder) else None
+    try:
+        folder = Path(tempfile.gettempdir()) / f"fastmlp-{_user()}"
+        # At once, since who makes it first owns it.
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:  # no temporary folder that can be written, or a file of this name
+        return None
+    return folder if _is_own(folder) else None
+
+
+def _cache_home():
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or tempfile.gettempdir())
+        local = os.environ.get("LOCALAPPDATA")
+        return Path(local) if local else None
     try:
         home = Path.home()
     except RuntimeError:  # no home directory, as in some containers
-        return Path(tempfile.gettempdir())
+        return None
     if sys.platform == "darwin":
         return home / "Library" / "Caches"
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
 
 
+def _user():
+    return os.geteuid() if hasattr(os, "geteuid") else os.environ.get("USERNAME", "")
+
+
+def _is_own(folder):
+    """Whether a folder, if it exists, is this user's, or the system's, and closed to others."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # within a file, or a folder that may not be read
+        return False
+    if not hasattr(os, "geteuid"):  # Windows has these folders in the user's profile
+        return True
+    is_own = found.st_uid in (0, os.geteuid()) and not found.st_mode & stat.S_IWOTH
+    return is_own and stat.S_ISDIR(found.st_mode)
+
+
+def _hash_of_code(package):
+    """Hash of the code of a package's modules: of their sources or, without these, their bytecode.
+
+    The import system is asked, as modules may be in an archive or in compiled files alone.
+    """
+    digest = hashlib.sha256()
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        loader = module.module_finder.find_spec(module.name).loader
+        source = loader.get_source(module.name)
+        # In this version of marshal, two processes make the same bytes of the same code.
+        code = marshal.dumps(loader.get_code(module.name) if source is None else source, 2)
+        digest.update(module.name.encode() + b"\0" + code)
+    return digest.hexdigest()
+
+
+# While the package is imported: an update of its files may come before the first kernel is needed.
+_CODE = _hash_of_code(sys.modules[__package__])
+
+
 @functools.cache
 def _build_hash():
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
     settings = (numba.config.OPT, numba.config.BOUNDSCHECK, FLAGS, PARALLEL)
-    digest.update(repr((versions, settings)).encode())
-    return digest.hexdigest()[:16]
+    return hashlib.sha256(repr((_CODE, versions, settings)).encode()).hexdigest()[:16]
 
 
 class _Locator:
-    """Tells Numba where the files of one function go."""
+    """Tells Numba all that it wants to know of a cache's place; `_Files` knows the rest."""
 
     def __init__(self, py_func):
         # Numba reports an uncacheable function with these two.
@@ -506,16 +645,13 @@ class _Locator:
         self._lineno = py_func.__code__.co_firstlineno
 
     def get_cache_path(self):
-        return str(cache_directory())
+        return ""
 
     def ensure_cache_path(self):
-        path = self.get_cache_path()
-        os.makedirs(path, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
+        pass
 
     def get_source_stamp(self):
-        return _build_hash()
+        return ""
 
     def get_disambiguator(self):
         return "k"
@@ -531,41 +667,79 @@ class _CacheImpl(caching.CompileResultCacheImpl):
         )
 
 
+class _Files:
+    """The files of one kernel, one for each specialization: a checksum, then pickled code.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        What the files' names begin with.
+    """
+
+    def __init__(self, folder, name):
+        self._folder, self._name = folder, name
+
+    def path(self, key):
+        """Where the code for Numba's key of a specialization is, if it is."""
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()
+        return self._folder / f"{self._name}.{digest[:16]}.nbc"
+
+    def load(self, key):
+        """What was saved, or None if that is not there, or not whole."""
+        try:
+            content = self.path(key).read_bytes()
+        except OSError:
+            return None
+        checksum, data = content[:_CHECKSUM_SIZE], content[_CHECKSUM_SIZE:]
+        return pickle.loads(data) if _checksum(data) == checksum else None
+
+    def save(self, key, data):
+        """Keep `data`, if the folder can be written."""
+        data = dumps(data)
+        path = self.path(key)
+        temporary = path.with_name(f"{uuid.uuid4().hex}.tmp")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_bytes(_checksum(data) + data)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError:
+            pass
+
+
+_CHECKSUM_SIZE = hashlib.sha256().digest_size
+
+
+def _checksum(data):
+    return hashlib.sha256(data).digest()
+
+
 class _KernelCache(caching.FunctionCache):
-    """Numba's function cache, kept per build of fastmlp; an unusable file is a miss."""
+    """Numba's function cache, kept per build of fastmlp in files of ours."""
 
     _announced = False
 
     def __init__(self, py_func, twin):
         self._impl_class = lambda func: _CacheImpl(func, twin)
         super().__init__(py_func)
+        folder = cache_directory()
+        if folder is None:
+            self.disable()
+        else:
+            self._cache_file = _Files(folder, self._impl.filename_base)
 
     def load_overload(self, sig, target_context):
-        try:
-            found = super().load_overload(sig, target_context)
-        except Exception:  # a truncated or foreign file raises anything from pickle or LLVM
-            found = None
+        found = super().load_overload(sig, target_context)
         if found is None:
             self._announce()
         return found
 
     def has(self, sig, codegen):
         """Whether there is an entry for a signature, whatever state its file is in."""
-        try:
-            return self._index_key(sig, codegen) in self._cache_file._load_index()
-        except Exception:  # as in load_overload
-            return False
-
-    def save_overload(self, sig, data):
-        try:
-            super().save_overload(sig, data)
-        except Exception:
-            # An index that cannot be read hides every later entry too: start it afresh.
-            try:
-                self.flush()
-                super().save_overload(sig, data)
-            except Exception:
-                self.disable()
+        return self._enabled and self._cache_file.path(self._index_key(sig, codegen)).is_file()
 
     @classmethod
     def _announce(cls):

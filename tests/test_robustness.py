@@ -1,16 +1,21 @@
 """Processes, threads and caches: what must not crash, hang, change a bit or go unsaid."""
 
+import compileall
 import inspect
 import json
 import os
 import platform
+import pickle
 import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import llvmlite.binding
 import numba
@@ -219,6 +224,29 @@ print(json.dumps([os.waitpid(child, 0)[1], bool(is_same), calls[:4]]))
     assert run(program, warm_cache) == [0, True, [True] * 4]
 
 
+@needs_fork
+def test_fork_while_another_thread_loads_kernels(warm_cache):
+    """The child trains: it finds no lock taken, and no half of what was being loaded."""
+    program = """
+import gc
+from numba.core.compiler_lock import global_compiler_lock
+
+results = []
+thread = threading.Thread(target=lambda: results.append(train(1)))
+thread.start()
+while global_compiler_lock._lock.acquire(blocking=False):
+    global_compiler_lock._lock.release()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if train(1) == train(2) and gc.isenabled() else 1)
+status = os.waitpid(child, 0)[1]
+thread.join()
+print(json.dumps([status, gc.isenabled(), *results]))
+"""
+    assert run(program, warm_cache) == [0, True, train(1)]
+
+
 def test_numbas_number_of_threads_is_left_as_it_was():
     before = numba.get_num_threads()
     for n_threads in (1, 2, None):
@@ -390,7 +418,7 @@ def test_code_in_the_cache_is_known_before_it_is_loaded(new_kernel, kind, cache)
     assert not cache.exists()
     new_kernel()
     assert is_kept()
-    next(cache.rglob("*.nbi")).write_bytes(b"damaged")
+    next(cache.rglob("*.nbc")).unlink()
     assert not is_kept()
 
 
@@ -431,16 +459,16 @@ DAMAGES = {
     "garbage": lambda data: np.random.default_rng(0).bytes(len(data)),
     "zeros": lambda data: bytes(len(data)),
     "text": lambda data: b"<html>404 not found</html>",
+    "one bit": lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+    "another's pickle": lambda data: pickle.dumps(print),
 }
 
 
 @both_kinds
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_file_costs_time_and_is_mended(damage, suffix, new_kernel, cache):
-    """`nbi` is Numba's index of a function, `nbc` the code of a specialization."""
+def test_a_damaged_file_costs_time_and_is_mended(damage, new_kernel, cache):
     new_kernel()
-    files = list(cache.rglob(f"*.{suffix}"))
+    files = [path for path in cache.rglob("*") if path.is_file()]
     assert len(files) == 1
     files[0].write_bytes(damage(files[0].read_bytes()))
     assert not new_kernel()
@@ -477,7 +505,7 @@ def test_a_folder_that_cannot_be_written(new_kernel, cache):
 def test_files_that_cannot_be_written(new_kernel, cache):
     """Folders stand where the files would go."""
     new_kernel()
-    for file in [*cache.rglob("*.nbi"), *cache.rglob("*.nbc")]:
+    for file in cache.rglob("*.nbc"):
         file.unlink()
         file.mkdir()
     assert not new_kernel()
@@ -510,19 +538,78 @@ def build():
     _jit._build_hash.cache_clear()
 
 
-def test_an_edit_of_any_kernel_source_leads_to_another_folder(build, tmp_path, monkeypatch):
+def test_an_edit_of_any_kernel_source_leads_to_another_folder(tmp_path):
     """Numba itself looks at the file of the function alone, not of those it calls."""
-    sources = Path(_jit.__file__).parent
     copies = tmp_path / "kernels"
-    shutil.copytree(sources, copies, ignore=shutil.ignore_patterns("__pycache__"))
-    original = build()
-    monkeypatch.setattr(_jit, "__file__", str(copies / "_jit.py"))
-    assert build() == original
-    folders = {original}
-    for source in sorted(copies.glob("*.py")):
+    shutil.copytree(Path(_jit.__file__).parent, copies)
+    package = SimpleNamespace(__name__="fastmlp.kernels", __path__=[str(copies)])
+    hashes = {_jit._hash_of_code(package)}
+    assert hashes == {_jit._CODE}
+    sources = [path for path in sorted(copies.glob("*.py")) if path.name != "__init__.py"]
+    for source in sources:
         source.write_text(source.read_text() + "\n# An edit.\n")
-        folders.add(build())
-    assert len(folders) == 1 + len(list(copies.glob("*.py")))
+        hashes.add(_jit._hash_of_code(package))
+    assert len(hashes) == 1 + len(sources)
+
+
+# Python sources, and nothing else, of a package as it is installed; then as it may be packed.
+
+
+def zipped(folder):
+    shutil.make_archive(str(folder), "zip", folder)
+    shutil.rmtree(folder)
+    return folder.with_suffix(".zip")
+
+
+def bytecode_alone(folder):
+    compileall.compile_dir(folder, quiet=1, legacy=True)
+    for source in folder.rglob("*.py"):
+        source.unlink()
+    return folder
+
+
+def zipped_bytecode(folder):
+    return zipped(bytecode_alone(folder))
+
+
+def as_they_are(folder):
+    return folder
+
+
+@pytest.mark.parametrize("pack", [as_they_are, zipped, bytecode_alone, zipped_bytecode])
+def test_an_update_in_whatever_form_leads_to_another_folder(pack, tmp_path):
+    """Bytecode of the same code in the same place leads to the same one."""
+
+    def folder_of_kernels(edit):
+        package = tmp_path / "installed" / "fastmlp"
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(Path(fastmlp.__file__).parent, package, ignore=ignored)
+        kernels = Path(_jit.__file__).parent
+        shutil.copytree(kernels, package / "kernels", ignore=ignored, dirs_exist_ok=True)
+        with open(package / "kernels" / "codes.py", "a") as file:
+            file.write(edit)
+        packed = pack(package.parent)
+        program = """
+from fastmlp.kernels import _jit, codes
+print(codes.__file__, _jit.cache_directory())
+"""
+        process = subprocess.run(
+            [sys.executable, "-P", "-c", program],
+            env={**os.environ, "PYTHONPATH": str(packed)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert process.returncode == 0, process.stderr
+        loaded, folder = process.stdout.split()
+        assert loaded.startswith(str(packed))
+        for left in tmp_path.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        return folder
+
+    original = folder_of_kernels("")
+    assert folder_of_kernels("") == original
+    assert folder_of_kernels("\nAN_EDIT = 1\n") != original
 
 
 @pytest.mark.parametrize(
@@ -533,6 +620,7 @@ def test_an_edit_of_any_kernel_source_leads_to_another_folder(build, tmp_path, m
         (numba, "__version__", "99.0"),
         (np, "__version__", "99.0"),
         (_jit, "FLAGS", {"nogil": False}),
+        (_jit, "_CODE", "of an update"),
     ],
 )
 def test_other_flags_and_versions_lead_to_another_folder(where, name, value, build, monkeypatch):
@@ -575,6 +663,110 @@ def test_kernels_touch_nothing_beside_their_arrays():
 
 
 # Other machines
+
+
+needs_owners = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners here")
+
+
+@pytest.fixture
+def homeless(tmp_path, monkeypatch):
+    """A user without a home; returns the folder for kernels that is then used."""
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("FASTMLP_CACHE_DIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"fastmlp-{os.geteuid()}"
+
+
+@needs_owners
+def test_without_a_home_kernels_are_kept_where_no_other_user_can_write(homeless):
+    assert not new_entry()
+    assert new_entry()
+    assert _jit.cache_directory().parent == homeless
+    assert stat.S_IMODE(homeless.stat().st_mode) == 0o700
+
+
+def give_away(folder, monkeypatch):
+    folder.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(folder, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+
+
+def open_to_all(folder, monkeypatch):
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+def elsewhere(folder, monkeypatch):
+    folder.with_name("other").mkdir()
+    folder.symlink_to(folder.with_name("other"))
+
+
+def a_file(folder, monkeypatch):
+    folder.write_text("")
+
+
+def no_temporary_folder(folder, monkeypatch):
+    def nowhere():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+
+
+@needs_owners
+@pytest.mark.parametrize("spoil", [give_away, open_to_all, elsewhere, a_file, no_temporary_folder])
+def test_kernels_that_others_could_write_are_neither_kept_nor_loaded(spoil, homeless, monkeypatch):
+    """A file in the cache is code that runs as this user."""
+    assert not new_entry()
+    shutil.rmtree(homeless)
+    spoil(homeless, monkeypatch)
+    assert _jit.cache_directory() is None
+    assert not new_entry()
+    assert not new_entry()
+    assert not new_worker()
+
+
+@needs_owners
+@pytest.mark.parametrize("spoil", [give_away, open_to_all, elsewhere, a_file])
+def test_a_cache_folder_within_the_home_of_another_user(spoil, tmp_path, monkeypatch):
+    """As in a session with another user's HOME, or with one in a shared folder."""
+    for name in ("FASTMLP_CACHE_DIR", "NUMBA_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(_jit, "_cache_home", lambda: tmp_path)
+    folder = tmp_path / "fastmlp"
+    assert _jit.cache_directory().parent == folder
+    spoil(folder, monkeypatch)
+    assert _jit.cache_directory() is None
+
+
+def test_a_process_without_a_home_or_a_temporary_folder(tmp_path):
+    """It has no home, and its temporary folders cannot be written."""
+    program = """
+import pathlib, tempfile
+
+def nowhere(*arguments):
+    raise RuntimeError("Could not determine home directory.")
+
+def unusable():
+    raise FileNotFoundError("No usable temporary directory found")
+
+pathlib.Path.home, tempfile.gettempdir = nowhere, unusable
+result = fastmlp.minimize(lambda x: (x @ x, 2 * x), [1.0, 2.0], optimizer="adam")
+print(json.dumps(result.theta.tolist()))
+"""
+    process = run_process(program, "", NUMBA_CACHE_DIR="", XDG_CACHE_HOME="")
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.startswith(ANNOUNCEMENT)
+    assert "cache: None" in process.stderr
+
+
+# Vector lengths
 
 
 def test_shorter_vectors_give_the_same_bits(tmp_path):
