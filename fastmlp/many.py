@@ -2,8 +2,8 @@
 
 import inspect
 import queue
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from dataclasses import replace
@@ -146,30 +146,56 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
 
 
 def _run(train, n_nets, n_threads, interruption, progress):
-    """Call ``train(i)`` for every network in a pool of threads; return the results in order."""
+    """Call ``train(i)`` for every network in threads; return the results in order.
+
+    The threads are daemons where the caller's is one.
+    """
     bar = Bar("network", n_nets) if progress else None
+    # Each in a copy of the caller's context, which has such settings as NumPy's errstate.
+    contexts = [copy_context() for _ in range(n_nets)]
+    waiting: queue.SimpleQueue = queue.SimpleQueue()
     finished: queue.SimpleQueue = queue.SimpleQueue()
-    with interruption, ThreadPoolExecutor(min(n_threads, n_nets)) as pool:
+    for i in range(n_nets):
+        waiting.put(i)
+
+    def work():
+        while (i := waiting.get()) is not None:
+            try:
+                outcome = contexts[i].run(train, i), None
+            except BaseException as error:  # raised in the caller's thread
+                outcome = None, error
+            finished.put((i, outcome))
+
+    # Not those of an executor: Python would wait for them at its end, also for a daemon's.
+    threads: list[threading.Thread] = []
+    outcomes: dict[int, tuple] = {}
+    with interruption:
         try:
-            # Each in a copy of the caller's context, which has such settings as NumPy's errstate.
-            futures = [pool.submit(copy_context().run, train, i) for i in range(n_nets)]
-            for future in futures:
-                future.add_done_callback(finished.put)
-            n_left = n_nets
-            while n_left:
+            for _ in range(min(n_threads, n_nets)):
+                waiting.put(None)
+                thread = threading.Thread(target=work)
+                thread.start()
+                threads.append(thread)
+            while len(outcomes) < n_nets:
                 # Signals are handled in the main thread only, and while it runs.
                 with suppress(queue.Empty):
-                    finished.get(timeout=CALL_SECONDS)
-                    n_left -= 1
+                    i, outcome = finished.get(timeout=CALL_SECONDS)
+                    outcomes[i] = outcome
                     if bar is not None:
-                        bar.show(n_nets - n_left)
+                        bar.show(len(outcomes))
         except BaseException:
             interruption.request()
             raise
         finally:
+            for thread in threads:
+                thread.join()
             if bar is not None:
                 bar.close()
-        return [future.result() for future in futures]
+        for i in range(n_nets):
+            _, error = outcomes[i]
+            if error is not None:
+                raise error
+        return [outcomes[i][0] for i in range(n_nets)]
 
 
 def _not_started(net):

@@ -2,6 +2,9 @@
 
 import re
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import tracemalloc
 
@@ -142,6 +145,28 @@ def test_in_another_thread_than_the_main_one():
 
 
 # Rows
+
+
+@compiled_only
+@pytest.mark.parametrize("call", ["fit_many([net, net.copy()], X, y", "net.fit(X, y, restarts=2"])
+def test_in_a_daemon_thread_it_does_not_keep_the_process(call):
+    """Which ends while the fits, of hours, go on."""
+    program = f"""
+        import threading
+        import numpy as np
+        from fastmlp import MLP, fit_many
+
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(500, 4)), rng.normal(size=500)
+        net, begun = MLP([4, 8, 1], seed=0), threading.Event()
+
+        def train():
+            {call}, epochs=10**9, callbacks=lambda progress: begun.set())
+
+        threading.Thread(target=train, daemon=True).start()
+        begun.wait()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=60)
 
 
 def folds(n, k):

@@ -4,8 +4,8 @@ import compileall
 import inspect
 import json
 import os
-import platform
 import pickle
+import platform
 import shutil
 import stat
 import subprocess
