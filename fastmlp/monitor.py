@@ -2,13 +2,13 @@
 
 import signal
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from fastmlp.bar import Bar
+from fastmlp.kernels._jit import clock
 from fastmlp.result import Record, Status, Trace
 
 
@@ -137,7 +137,7 @@ class Monitor:
         self._last_pass = np.inf
         self._last_evaluation = np.inf
         self._paused = 0.0
-        self._start = time.perf_counter()
+        self._start = clock()
 
     def __enter__(self):
         if not self._shares:
@@ -152,17 +152,17 @@ class Monitor:
 
     @property
     def seconds(self) -> float:
-        """Time spent on optimizing so far."""
-        return time.perf_counter() - self._start - self._paused
+        """Time spent on optimizing so far, without that for compiling and loading kernels."""
+        return clock() - self._start - self._paused
 
     @contextmanager
     def paused(self):
         """Stop the clock for what is no part of optimizing."""
-        since = time.perf_counter()
+        since = clock()
         try:
             yield
         finally:
-            self._paused += time.perf_counter() - since
+            self._paused += clock() - since
 
     def check(self) -> None:
         """Raise `Stop` after Ctrl-C or past the time limit; cheap, for use inside an epoch."""
@@ -226,22 +226,24 @@ class Monitor:
             self._bar.expect(self.epoch)
         return status, message
 
-    def record(self, objective, theta, gradient_norm=np.nan, *, first=False) -> None:
+    def record(
+        self, objective, theta, gradient_norm=np.nan, *, first=False, calls_back=True
+    ) -> None:
         """Take down the end of an epoch or iteration and raise `Stop` if it is to be the last.
 
-        The clock stands still during validation and callbacks.
+        The clock stands still during validation and callbacks. `first` is of the start.
         """
-        since = time.perf_counter()
+        since = clock()
         try:
             now = since - self._start - self._paused
-            self._record(now, objective, theta, gradient_norm, first)
+            self._record(now, objective, theta, gradient_norm, first, calls_back)
         finally:
-            self._paused += time.perf_counter() - since
+            self._paused += clock() - since
         if objective <= self._target:
             raise Stop(Status.TARGET_REACHED, f"the objective is at most {self._target:g}")
         self.check()
 
-    def _record(self, now, objective, theta, gradient_norm, first):
+    def _record(self, now, objective, theta, gradient_norm, first, calls_back):
         if self._network is not None and theta is not self._network.theta:
             # Solvers keep theta to themselves; validation and callbacks look at the network.
             self._network.theta[:] = theta
@@ -264,7 +266,7 @@ class Monitor:
             if np.isfinite(self._time_limit):
                 shown["left"] = f"{max(self._time_limit - now, 0.0):.1f}s"
             self._bar.show(self.epoch, **shown)
-        if not self._callbacks:
+        if not (self._callbacks and calls_back):
             return
         seen = Progress(Record(*row), self.trace, theta, self._network)
         try:

@@ -33,16 +33,18 @@ class Record:
     Attributes
     ----------
     seconds : float
-        Since the start of the fit, without the time spent on validation and callbacks.
+        Since the start of the fit, without the time spent on validation, on callbacks and on
+        compiling or loading kernels.
     epoch : int
-        Epochs or iterations done; 0 is the start.
+        Epochs or iterations done; 0 is the start, for which nothing is counted that the optimizer
+        would not have evaluated.
     data_passes : float
         Rows that a loss or gradient was evaluated for, divided by the rows of X.
     n_loss_evals, n_grad_evals : int
         Evaluations so far, of mini-batches or of the whole objective.
     objective : float
-        The objective at theta; for mini-batches the mean over the epoch as it went, which
-        costs nothing, is known only after the epoch, and lags behind theta.
+        The objective at theta; for mini-batches, but at the start, the mean over the epoch as it
+        went, which costs nothing, is known only after the epoch, and lags behind theta.
     validation_loss : float
         Loss on the validation data, without penalties; NaN without such data.
     gradient_norm : float

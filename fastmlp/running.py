@@ -74,7 +74,14 @@ def run_stages(
             )
         else:
             status, message, loss = run_stochastic(
-                objective, stage, amount, monitor, **batches, exact=comparable, keeper=keeper
+                objective,
+                stage,
+                amount,
+                monitor,
+                **batches,
+                exact=comparable,
+                keeper=keeper,
+                from_start=comparable or not len(monitor.trace),
             )
         if status not in HAND_OVER:
             break
@@ -199,11 +206,13 @@ def run_stochastic(
     *,
     exact,
     keeper,
+    from_start=False,
 ):
     """Train with mini-batches; return status, message and loss, with the outcome in net.theta.
 
-    If `exact`, every record, and one at the start, holds the objective and its gradient's norm
-    at theta, evaluated off the clock, instead of the mean over the epoch.
+    If `exact`, every record holds the objective and its gradient's norm at theta, evaluated off
+    the clock, instead of the mean over the epoch. If `from_start`, the first record is of the
+    start, its objective evaluated off the clock as well.
     """
     net, n_rows = objective.net, objective.n_rows
     theta = net.theta
@@ -225,8 +234,13 @@ def run_stochastic(
         theta[:], best, best_objective = saved["theta"], saved["best"], saved["best_objective"]
         n_updates, finished = saved["n_updates"], theta.copy()
     try:
-        if exact and saved is None:
-            record_exactly(objective, monitor, first=True)
+        if from_start and saved is None:
+            if exact:
+                record_exactly(objective, monitor, first=True)
+            else:
+                with monitor.paused():
+                    value = _value_by_batches(objective, sweep, gradient)
+                monitor.record(value, theta, first=True, calls_back=False)
         for _ in range(n_epochs - keeper.done):
             order = None
             if gather:
@@ -290,6 +304,18 @@ def run_stochastic(
         theta[:], loss = candidates[chosen], values[chosen]
         message += "; theta is back at the best finite one"
     return status, message, loss
+
+
+def _value_by_batches(objective, sweep, gradient):
+    """The objective at the network's theta, by a sweep that trains and so needs no other kernel.
+
+    It is NaN if it is not finite.
+    """
+    theta = objective.net.theta
+    sweep.begin(np.arange(objective.n_rows))
+    while not sweep.done and sweep.advance(codes.EVALUATE, theta, objective.samples, gradient):
+        pass
+    return sweep.total / objective.n_rows + objective.penalty(theta)
 
 
 def record_exactly(objective, monitor, *, first=False):

@@ -120,11 +120,11 @@ def fit(
     validation_data : (X, y), (X, y, sample_weight) or None, default None
         Its loss, without penalties, goes into the trace.
     callbacks : sequence of callable, default ()
-        Called with a `fastmlp.Progress` after each epoch or iteration; raising StopIteration
-        ends the fit.
+        Called with a `fastmlp.Progress` after each epoch or iteration, and at the start of a
+        solver; raising StopIteration ends the fit.
     time_limit : float or None, default None
-        Seconds, without validation and callbacks. Heeded within an epoch; theta stays as it is
-        then.
+        Seconds, without validation, callbacks and compiling or loading kernels. Heeded within an
+        epoch; theta stays as it is then.
     target_loss : float or None, default None
         End when a record's objective is at most this.
     progress : bool, default False

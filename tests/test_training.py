@@ -36,13 +36,14 @@ from fastmlp import (
     Trace,
     datasets,
     fit,
+    fit_many,
     monitor,
     objective,
     pace,
     sweep,
     workspace,
 )
-from fastmlp.kernels import empty_columns, epoch, predict, simd, small
+from fastmlp.kernels import _jit, codes, empty_columns, epoch, predict, simd, small
 from fastmlp.pace import Deferred
 from fastmlp.training import warn_without_fma
 
@@ -622,6 +623,7 @@ def test_trace_of_mini_batches():
     net = small_net()
     batches = batches_in_order(50, 16, 3)
     trajectory, losses = twin_of(net, X, y, batches, "momentum", l2=0.1)
+    at_start = net.loss(X, y, l2=0.1)
     result = net.fit(
         X,
         y,
@@ -632,18 +634,19 @@ def test_trace_of_mini_batches():
         l2=0.1,
     )
     trace = result.trace
-    assert len(trace) == 3
-    assert_array_equal(trace["epoch"], [1, 2, 3])
-    assert_array_equal(trace["n_loss_evals"], [4, 8, 12])
-    assert_array_equal(trace["n_grad_evals"], [4, 8, 12])
-    assert_array_equal(trace["data_passes"], [1, 2, 3])
+    assert len(trace) == 4
+    assert_array_equal(trace["epoch"], [0, 1, 2, 3])
+    assert_array_equal(trace["n_loss_evals"], [0, 4, 8, 12])
+    assert_array_equal(trace["n_grad_evals"], [0, 4, 8, 12])
+    assert_array_equal(trace["data_passes"], [0, 1, 2, 3])
+    assert_allclose(trace["objective"][0], at_start, rtol=1e-12)
     assert (np.diff(trace["seconds"], prepend=0) > 0).all()
     assert np.isnan(trace["gradient_norm"]).all()
     assert np.isnan(trace["validation_loss"]).all()
     for i in range(3):
         layers = reference.unpack(trajectory[4 * i + 3], net.layer_sizes)
         mean = sum(losses[4 * i : 4 * i + 4]) / 50 + reference.penalty(layers, 0.0, 0.1)
-        assert_allclose(trace["objective"][i], mean, rtol=1e-12)
+        assert_allclose(trace["objective"][i + 1], mean, rtol=1e-12)
 
     assert_array_equal(result.theta, net.theta)
     assert not np.shares_memory(result.theta, net.theta)
@@ -698,10 +701,10 @@ def test_a_trace_gives_back_the_records_it_was_given():
 def test_trace_as_a_sequence_and_as_a_file(tmp_path):
     X, y = classes(20)
     trace = small_net().fit(X, y, epochs=4, seed=0).trace
-    assert trace[0].epoch == 1
+    assert trace[0].epoch == 0
     assert trace[-1].objective == trace["objective"][-1]
-    assert [record.epoch for record in trace] == [1, 2, 3, 4]
-    assert repr(trace).startswith("Trace of 4 records: seconds, epoch, data_passes,")
+    assert [record.epoch for record in trace] == [0, 1, 2, 3, 4]
+    assert repr(trace).startswith("Trace of 5 records: seconds, epoch, data_passes,")
     with pytest.raises(KeyError, match=r"trace has the columns seconds, .*, got 'loss'"):
         trace["loss"]
     path = tmp_path / "trace.csv"
@@ -730,13 +733,15 @@ def test_validation_loss_is_that_of_the_network_as_it_is(optimizer, weighted):
     X, y = classes(60)
     held_out = (X[40:], y[40:], np.linspace(0, 1, 20)) if weighted else (X[40:], y[40:])
     net = small_net()
-    seen = []
+
+    def held_out_loss():
+        return net.loss(X[40:], y[40:], sample_weight=held_out[2] if weighted else None)
 
     def evaluate(progress):
         assert progress.network is net
-        seen.append(
-            net.loss(X[40:], y[40:], sample_weight=held_out[2] if weighted else None),
-        )
+        seen[progress.record.epoch] = held_out_loss()
+
+    seen = {0: held_out_loss()}
 
     result = net.fit(
         X[:40],
@@ -748,8 +753,9 @@ def test_validation_loss_is_that_of_the_network_as_it_is(optimizer, weighted):
         callbacks=[evaluate],
         seed=0,
     )
-    assert result.trace["validation_loss"].tolist() == seen
-    assert len(set(seen)) > 2
+    trace = result.trace
+    assert trace["validation_loss"].tolist() == [seen[record.epoch] for record in trace]
+    assert len(set(seen.values())) > 2
 
 
 def test_optimizers_by_name():
@@ -784,7 +790,7 @@ def test_a_list_of_optimizers_runs_in_turn():
         one_by_one.fit(X, y, optimizer=stage, epochs=4, shuffle=False)
     assert_array_equal(net.theta, one_by_one.theta)
     assert result.n_iter == 12
-    assert_array_equal(result.trace["epoch"], [1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 11, 12])
+    assert_array_equal(result.trace["epoch"], [0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 11, 12])
     assert (np.diff(result.trace["seconds"]) > 0).all()
     assert (np.diff(result.trace["data_passes"]) > 0).all()
 
@@ -792,7 +798,8 @@ def test_a_list_of_optimizers_runs_in_turn():
 def test_a_list_ends_where_the_target_is_reached():
     X, y = classes(40)
     result = small_net().fit(X, y, optimizer=[SGD(), LBFGS()], target_loss=100.0, epochs=5)
-    assert (result.status, result.n_iter) == (Status.TARGET_REACHED, 1)
+    assert len(result.trace) == 1
+    assert (result.status, result.n_iter) == (Status.TARGET_REACHED, 0)
 
 
 def test_progress_shows_a_bar(capsys):
@@ -818,7 +825,7 @@ def test_callbacks_see_every_epoch():
         X, y, epochs=3, callbacks=[seen.append, lambda p: first.append(p.theta.copy())], seed=0
     )
     assert [progress.record.epoch for progress in seen] == [1, 2, 3]
-    assert [progress.record for progress in seen] == list(result.trace)
+    assert [repr(progress.record) for progress in seen] == [*map(repr, result.trace)][1:]
     assert seen[-1].trace is result.trace
     assert seen[-1].theta is net.theta
     assert (first[0] != first[1]).any()
@@ -881,17 +888,25 @@ def test_target_loss(optimizer):
     assert "0.3" in result.message
 
 
-def test_time_limit_within_an_epoch_leaves_theta_as_it_is(chunk_by_chunk):
-    """The clock is past the limit after the first of five mini-batches."""
+def test_time_limit_within_an_epoch_leaves_theta_as_it_is(chunk_by_chunk, monkeypatch):
+    """Each of five mini-batches takes a second; the look at the start is off the clock."""
+    advance, now = sweep.Sweep.advance, [0.0]
+
+    def in_a_second(self, *arguments):
+        now[0] += 1
+        return advance(self, *arguments)
+
+    monkeypatch.setattr(sweep.Sweep, "advance", in_a_second)
+    monkeypatch.setattr(monitor, "clock", lambda: now[0])
     X, y = classes(68)
     net = small_net()
     trajectory, _ = twin_of(net, X, y, batches_in_order(68, 16, 1), "SGD")
     result = net.fit(
-        X, y, optimizer=SGD(0.1), batch_size=16, epochs=9, shuffle=False, time_limit=1e-9
+        X, y, optimizer=SGD(0.1), batch_size=16, epochs=9, shuffle=False, time_limit=0.5
     )
     assert result.status == Status.TIME_LIMIT
     assert result.success
-    assert (result.n_iter, result.n_grad_evals, len(result.trace)) == (0, 1, 0)
+    assert (result.n_iter, result.n_grad_evals, len(result.trace)) == (0, 1, 1)
     assert_allclose(net.theta, trajectory[0], rtol=1e-12)
 
 
@@ -906,16 +921,16 @@ def test_time_limit_of_a_solver_leaves_the_best_point():
 
 def test_the_clock_stands_still_during_callbacks(monkeypatch):
     """Each look at this clock takes a second, each callback a thousand."""
-    clock = SimpleNamespace(now=0.0)
+    now = [0.0]
 
-    def perf_counter():
-        clock.now += 1
-        return clock.now
+    def clock():
+        now[0] += 1
+        return now[0]
 
     def dawdle(progress):
-        clock.now += 1000
+        now[0] += 1000
 
-    monkeypatch.setattr(monitor, "time", SimpleNamespace(perf_counter=perf_counter))
+    monkeypatch.setattr(monitor, "clock", clock)
     X, y = classes(40)
     result = small_net().fit(X, y, epochs=5, time_limit=100.0, callbacks=[dawdle])
     assert result.status == Status.COMPLETED
@@ -923,6 +938,33 @@ def test_the_clock_stands_still_during_callbacks(monkeypatch):
     result = small_net().fit(X, y, epochs=500, time_limit=100.0, callbacks=[dawdle])
     assert result.status == Status.TIME_LIMIT
     assert 90 < result.seconds < 130
+
+
+@compiled_only
+@pytest.mark.parametrize("n_threads", [0, 1], ids=["main thread", "another thread"])
+def test_kernels_are_compiled_and_loaded_off_the_clock(n_threads, monkeypatch):
+    """Here every call of the compiled loop takes a second, after an hour for its kernel."""
+    now, advance = [0.0], sweep.Sweep.advance
+
+    def compile_slowly():
+        now[0] += 3600
+
+    def with_a_new_kernel(self, *arguments):
+        _jit._undisturbed(compile_slowly)
+        now[0] += 1
+        return advance(self, *arguments)
+
+    monkeypatch.setattr(_jit, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(sweep.Sweep, "advance", with_a_new_kernel)
+    X, y = classes(40)
+    options = {"epochs": 3, "batch_size": None, "time_limit": 10.0}
+    if n_threads:
+        (result,) = fit_many([small_net()], X, y, n_threads=n_threads, **options)
+    else:
+        result = small_net().fit(X, y, **options)
+    assert now[0] > 4 * 3600
+    assert result.status == Status.COMPLETED
+    assert result.trace["seconds"].tolist() == [0, 1, 2, 3]
 
 
 # Accidents: numbers that are not finite
@@ -975,7 +1017,7 @@ def test_late_divergence_goes_back_to_the_best_epoch(rates, best, overflow):
     result, thetas = captured(net, X, y, optimizer=SGD(Rates(tuple(rates))), **options)
     assert result.status == Status.NOT_FINITE
     assert result.n_iter >= 3
-    assert result.trace["objective"].argmin() == best - 1
+    assert result.trace["objective"].argmin() == best
     assert_array_equal(net.theta, thetas[best])
     assert_array_equal(result.theta, thetas[best])
 
@@ -1028,10 +1070,10 @@ def interrupt_after(monkeypatch, chunk_by_chunk):
     def install(n_calls):
         advance, calls = sweep.Sweep.advance, []
 
-        def interrupted(self, *args, **options):
-            finite = advance(self, *args, **options)
-            calls.append(None)
-            if len(calls) == n_calls:
+        def interrupted(self, mode, *args, **options):
+            finite = advance(self, mode, *args, **options)
+            calls.append(mode)
+            if len(calls) - calls.count(codes.EVALUATE) == n_calls:
                 signal.raise_signal(signal.SIGINT)
             return finite
 
