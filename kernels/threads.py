@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numba
 import numpy as np
+from numba.np.ufunc import parallel
 
 from fastmlp.kernels._jit import entry, prange
 
@@ -41,7 +42,8 @@ _state = {"used": False, "forked": False, "alone_until": 0.0}
 def _after_fork():
     global _region
     _region = threading.Lock()
-    _state["forked"] = _state["used"]
+    # Numba may have started its threads for another than us, such as a kernel of the user's.
+    _state["forked"] = _state["used"] or getattr(parallel, "_is_initialized", True)
 
 
 if hasattr(os, "register_at_fork"):

@@ -225,6 +225,21 @@ print(json.dumps([os.waitpid(child, 0)[1], bool(is_same), calls[:4]]))
 
 
 @needs_fork
+def test_fork_after_threads_were_started_for_another_than_a_fit(warm_cache):
+    """As by a parallel kernel of the user's: to GNU OpenMP it is the same."""
+    program = """
+import numba
+numba.get_num_threads()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if train(2) == train(1) else 1)
+print(json.dumps(os.waitpid(child, 0)[1]))
+"""
+    assert run(program, warm_cache) == 0
+
+
+@needs_fork
 def test_fork_while_another_thread_loads_kernels(warm_cache):
     """The child trains: it finds no lock taken, and no half of what was being loaded."""
     program = """
