@@ -4,6 +4,7 @@ import numpy as np
 
 from fastmlp.losses import check_loss
 from fastmlp.objective import check_network
+from fastmlp.validation import as_real
 
 # Rows of a mini-batch where nothing else is asked for, as in `fit`.
 BATCH_SIZE = 128
@@ -221,7 +222,9 @@ def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
     """
     kind, _, _ = check_loss(loss, net.output)
     outputs = net.predict(X, n_threads=n_threads)
-    targets = np.asarray(y)
+    targets = as_real("y", y)
+    if sample_weight is not None:
+        sample_weight = as_real("sample_weight", sample_weight)
     if kind == "cross_entropy":
         classes = targets.argmax(axis=1) if targets.ndim == 2 else targets
         by_row = outputs.argmax(axis=1) == classes

@@ -18,6 +18,7 @@ from fastmlp.validation import (
     check_finite,
     check_known,
     check_number,
+    check_unmasked,
     parse_name,
 )
 from fastmlp.workspace import aligned_empty, count_params
@@ -190,6 +191,7 @@ class MLP:
 
     @theta.setter
     def theta(self, values):
+        check_unmasked("theta", values)
         array = np.asarray(values)
         if array.shape != self._theta.shape:
             raise ValueError(f"theta must have the shape {self._theta.shape}, got {array.shape}")

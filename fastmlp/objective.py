@@ -26,6 +26,7 @@ from fastmlp.validation import (
     check_finite,
     check_not_negative,
     check_rows_shape,
+    check_unmasked,
     read_only,
 )
 
@@ -171,6 +172,8 @@ class Objective:
         own = self.net.theta
         if theta is None:
             return own
+        if type(theta) is not np.ndarray:
+            check_unmasked("theta", theta)
         theta = np.ascontiguousarray(theta, own.dtype)
         if theta.shape != own.shape:
             raise ValueError(f"theta must have the shape {own.shape}, got {theta.shape}")

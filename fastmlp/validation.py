@@ -5,6 +5,7 @@ import functools
 import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
@@ -205,6 +206,13 @@ def no_weights(dtype: np.dtype) -> np.ndarray:
     return read_only(np.empty(0, dtype))
 
 
+def check_unmasked(name: str, values: Any) -> None:
+    """Refuse masked values, in an array or in a list of them: NumPy would drop the mask."""
+    members = values if isinstance(values, list | tuple) else (values,)
+    if any(isinstance(one, np.ma.MaskedArray) and np.ma.is_masked(one) for one in members):
+        raise ValueError(f"{name} must not have masked values")
+
+
 def as_real(name: str, values: Any) -> np.ndarray:
     """Refuse what is no array of real numbers, all of them present; return it as an array."""
     array = values if type(values) is np.ndarray else _as_array(name, values)
@@ -214,9 +222,49 @@ def as_real(name: str, values: Any) -> np.ndarray:
 
 
 def _as_array(name, values):
-    if np.ma.is_masked(values):
-        raise ValueError(f"{name} must not have masked values")
+    check_unmasked(name, values)
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError as error:  # ragged nested lists
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    if array.dtype.kind == "O" and hasattr(values, "to_numpy"):
+        # Columns of a frame that have no dtype of NumPy's in common, such as nullable ones.
+        check_elements(name, array, getattr(values, "columns", None))
+        return array.astype(np.float64)
+    return array
+
+
+def position(array: np.ndarray, index: tuple[int, ...], columns: Any = None) -> str:
+    """Say where an element is: in which column, by its name if it has one, and in which row."""
+    if array.ndim < 2:
+        return f"row {index[0]}"
+    column = str(index[-1]) if columns is None else repr(str(columns[index[-1]]))
+    return f"column {column}, row {index[0]}"
+
+
+def check_elements(name: str, array: np.ndarray, columns: Any = None) -> None:
+    """Refuse objects that are no real numbers; name the first, by its column's name if it has one.
+
+    Raises
+    ------
+    TypeError
+        If it is anything but a missing value.
+    ValueError
+        If it is one.
+    """
+    table = array.reshape(len(array), -1)
+    for kind in {*map(type, table.flat)}:
+        if not issubclass(kind, (Real, Decimal, np.bool_)):
+            break
+    else:
+        return
+    row, column = next(
+        index
+        for index, value in np.ndenumerate(table)
+        if not isinstance(value, (Real, Decimal, np.bool_))
+    )
+    value = table[row, column]
+    where = position(array, (row, column), columns)
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        raise ValueError(f"{name} must not have missing values, got {value} in {where}")
+    raise TypeError(f"{name} must hold real numbers, got {value!r} in {where}")

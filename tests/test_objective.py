@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from marks import both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
+import fastmlp
 from fastmlp import MLP, Objective, workspace
+from fastmlp.compare import score
 
 HIDDEN = (
     "identity",
@@ -558,11 +560,74 @@ def test_bad_losses(loss, error, message):
             ValueError,
             "X must not have masked values",
         ),
+        (
+            [np.ma.masked_array([1, 2], [0, 1]), [3, 4]],
+            ValueError,
+            "X must not have masked values",
+        ),
     ],
 )
 def test_bad_samples(X, error, message):
     with pytest.raises(error, match=message):
         MLP([2, 2]).loss(X, np.ones((2, 2)))
+
+
+def test_masked_values_are_refused_wherever_numbers_are_taken():
+    X, y = np.ones((4, 2)), np.arange(4.0)
+    masked = np.ma.masked_array(y, [0, 1, 0, 0])
+    net = MLP([2, 1])
+    theta = np.ma.masked_array(net.theta, net.theta == net.theta[0])
+    objective = Objective(net, X, y)
+
+    def assign():
+        net.theta = theta
+
+    for call in (
+        lambda: net.predict(np.ma.masked_array(X, X > 0)),
+        lambda: net.loss_and_grad(X, masked),
+        lambda: net.loss(X, y, sample_weight=masked),
+        lambda: net.fit(X, masked, epochs=1),
+        lambda: net.fit(X, y, epochs=1, validation_data=(X, masked)),
+        lambda: net.fit(X, y, optimizer=fastmlp.LBFGS(bounds=(theta, 1.0))),
+        lambda: fastmlp.fit_many([net], X, masked, epochs=1),
+        lambda: fastmlp.fit_many([net], X, y, rows=[np.ma.masked_array([0, 1], [0, 1])]),
+        lambda: fastmlp.compare(net, X, masked, ["adam"], passes=1),
+        lambda: fastmlp.check_gradient(net, X, masked),
+        lambda: score(net, X, masked),
+        lambda: score(net, X, y, sample_weight=masked),
+        lambda: objective.value(theta),
+        assign,
+    ):
+        with pytest.raises(ValueError, match="must not have masked values"):
+            call()
+
+
+@pytest.mark.parametrize("dtype", ["bool", "boolean", "Int64", "Float64", "object", "category"])
+def test_frames_of_numbers_are_numbers(dtype):
+    """Whatever dtype pandas keeps them in."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    X = np.column_stack([np.linspace(-1, 1, 6), [1, 0, 1, 1, 0, 1]])
+    column = pandas.Series(X[:, 1].astype(bool if dtype.startswith("bool") else int))
+    frame = pandas.DataFrame({"a": X[:, 0], "b": column.astype(dtype)})
+    y = pandas.Series(X[:, 1].astype(int), dtype="Int64")
+    net = MLP([2, 3, 2], output="softmax", seed=0)
+    assert net.loss(frame, y) == net.loss(X, X[:, 1].astype(int))
+    assert_array_equal(net.predict(frame), net.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("column", "error", "message"),
+    [
+        (["k", "l"], TypeError, "X must hold real numbers, got 'k' in column 'b', row 0"),
+        ([1, "2"], TypeError, "X must hold real numbers, got '2' in column 'b', row 1"),
+        ([True, None], ValueError, "X must not have missing values, .* in column 'b', row 1"),
+    ],
+)
+def test_the_column_that_is_no_number_is_named(column, error, message):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "b": column})
+    with pytest.raises(error, match=message):
+        MLP([2, 2]).loss(frame, np.ones((2, 2)))
 
 
 SHAPE = r"y must have the shape \(2, 2\), to go with X and the outputs, got "

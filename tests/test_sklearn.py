@@ -1527,6 +1527,67 @@ def test_bad_data_leave_the_estimator_alone(kind, change, message):
     assert state(estimator) == before
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("X", lambda e, X, y, mask: e.fit(mask(X), y)),
+        ("X", lambda e, X, y, mask: e.fit([mask(row) for row in X], y)),
+        ("X", lambda e, X, y, mask: e.partial_fit(mask(X), y)),
+        ("X", lambda e, X, y, mask: e.initialize(mask(X), y)),
+        ("X", lambda e, X, y, mask: e.predict(mask(X))),
+        ("X", lambda e, X, y, mask: e.hidden_activations(mask(X))),
+        ("X", lambda e, X, y, mask: e.score(mask(X), y)),
+        ("y", lambda e, X, y, mask: e.fit(X, mask(y))),
+        ("y", lambda e, X, y, mask: e.partial_fit(X, mask(y))),
+        ("y", lambda e, X, y, mask: e.score(X, mask(y))),
+        ("sample_weight", lambda e, X, y, mask: e.fit(X, y, mask(np.ones(len(X))))),
+        ("sample_weight", lambda e, X, y, mask: e.score(X, y, mask(np.ones(len(X))))),
+        ("validation_data: X", lambda e, X, y, mask: e.fit(X, y, validation_data=(mask(X), y))),
+        ("validation_data: y", lambda e, X, y, mask: e.fit(X, y, validation_data=(X, mask(y)))),
+        (
+            "validation_data: sample_weight",
+            lambda e, X, y, mask: e.fit(X, y, validation_data=(X, y, mask(np.ones(len(X))))),
+        ),
+    ],
+)
+def test_masked_values_are_refused(kind, name, call):
+    """What lies under a mask is no number that anybody gave."""
+    X, y = data(kind)
+    estimator = small(kind).fit(X, y)
+    before = state(estimator)
+
+    def mask(values):
+        return np.ma.masked_array(values, np.arange(values.size).reshape(values.shape) == 1)
+
+    with pytest.raises(ValueError, match=f"^{name} must not have masked values"):
+        call(estimator, X, y, mask)
+    assert state(estimator) == before
+    nothing_masked = np.ma.masked_array(X, False)
+    np.testing.assert_array_equal(estimator.predict(nothing_masked), estimator.predict(X))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_column_of_text_is_named(kind, library):
+    frames = pytest.importorskip(library, reason=f"{library} is not installed")
+    X, y = data(kind)
+    table = {name: X[:, i] for i, name in enumerate("abcd")}
+    estimator = small(kind).fit(frames.DataFrame(table), y)
+    text = frames.DataFrame(table | {"c": ["k"] * len(X)})
+    for call in (lambda: estimator.predict(text), lambda: clone(estimator).fit(text, y)):
+        with pytest.raises(
+            ValueError, match="X must hold real numbers, got 'k' in column 'c', row"
+        ):
+            call()
+    rows = [[*row[:3], "k"] for row in X.tolist()]
+    with pytest.raises(ValueError, match="X must hold real numbers, got 'k' in column 3, row 0"):
+        clone(estimator).fit(rows, y)
+    if kind is MLPRegressor:
+        with pytest.raises(ValueError, match="y must hold real numbers, got 'k' in row 1"):
+            clone(estimator).fit(X, np.array([0.5, "k"] * (len(X) // 2), object))
+
+
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_bad_data_when_going_on(warm_start):
     X, y = classes()

@@ -16,18 +16,19 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.losses import LOSS_PARAMETERS, LOSSES
 from fastmlp.network import MLP
 from fastmlp.optimizers import Optimizer
 from fastmlp.result import Status, Trace
 from fastmlp.schedules import Schedule
+from fastmlp.sklearn.checking import check_sample_weight, validate_data
 from fastmlp.sklearn.run import Outputs, Rows, Run
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.sparse_rows import blocks
 from fastmlp.sklearn.stages import as_stages, is_stochastic
-from fastmlp.validation import parse_name
+from fastmlp.validation import as_real, parse_name
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -288,7 +289,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _check_weights(self, sample_weight, X, y):
         if sample_weight is None:
             return None
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        weights = check_sample_weight(sample_weight, X)
         if (weights < 0).any():
             raise ValueError(f"sample_weight must not be negative, got {weights.min()}")
         if not weights.any():
@@ -543,7 +544,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                         f"coefs_ and intercepts_ must keep their shapes, got {np.shape(array)} "
                         f"for {view.shape}"
                     )
-                view[:] = array
+                view[:] = as_real("coefs_ and intercepts_", array)
         return net
 
     # Predictions.

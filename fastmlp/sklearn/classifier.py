@@ -10,12 +10,14 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fastmlp.losses import LOSSES
 from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
+from fastmlp.sklearn.checking import validate_data
 from fastmlp.sklearn.labels import are_numbers, as_labels, distinct, find
 from fastmlp.sklearn.run import Outputs
+from fastmlp.validation import check_unmasked
 
 # Losses of outputs that are no probabilities, on labels 1 and -1.
 _MARGIN_LOSSES = ("logistic", "hinge")
@@ -278,6 +280,7 @@ feature_names_in_
                 "classes=classes, y=y) as a dict, y being a large sample of the targets"
             )
         with self._unchanged_on_failure():
+            check_unmasked("classes", classes)
             self._take_classes(classes)
             return self._partial_fit(X, y, sample_weight)
 
@@ -300,6 +303,7 @@ feature_names_in_
             )
 
     def _check_targets(self, X, y, fresh, incremental):
+        check_unmasked("y", y)
         y, values = as_labels(y), None
         if not are_numbers(y):
             values, y = distinct(y)
@@ -450,6 +454,8 @@ feature_names_in_
     def score(self, X, y, sample_weight=None):
         """Accuracy of the predictions; for labels the share of rows whose labels are all right.
 
+        Masked values are refused.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
@@ -460,6 +466,8 @@ feature_names_in_
         -------
         float
         """
+        check_unmasked("y", y)
+        check_unmasked("sample_weight", sample_weight)
         labels = as_labels(y)
         if are_numbers(labels):
             return super().score(X, labels, sample_weight)

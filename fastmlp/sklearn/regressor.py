@@ -5,12 +5,13 @@ from scipy.special import xlogy
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
 from fastmlp.losses import LOSS_PARAMETERS
 from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
+from fastmlp.sklearn.checking import validate_data
 from fastmlp.sklearn.run import Outputs
-from fastmlp.validation import parse_name
+from fastmlp.validation import check_unmasked, parse_name
 
 # Output activations of losses whose outputs are not any numbers.
 _OUTPUTS = {
@@ -141,6 +142,22 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         self
         """
         return self._partial_fit(X, y, sample_weight)
+
+    def score(self, X, y, sample_weight=None):
+        """R² of the predictions, as scikit-learn's; masked values are refused.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As of `fit`.
+
+        Returns
+        -------
+        float
+        """
+        check_unmasked("y", y)
+        check_unmasked("sample_weight", sample_weight)
+        return super().score(X, y, sample_weight)
 
     def _check_targets(self, X, y, fresh, incremental):
         X, y = validate_data(

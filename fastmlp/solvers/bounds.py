@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastmlp.validation import check_unmasked
+
 
 def check_bounds(bounds, size=None):
     """Check a pair of lower and upper bounds; return it as two float64 arrays.
@@ -12,6 +14,7 @@ def check_bounds(bounds, size=None):
         If they are no pair of numbers or of arrays of one length (`size` if given), hold NaN,
         or a lower bound exceeds its upper one.
     """
+    check_unmasked("bounds", bounds)
     try:
         low, high = (np.asarray(b, np.float64) for b in bounds)
     except (TypeError, ValueError):

@@ -1,0 +1,60 @@
+"""scikit-learn's checks of data, without what they let through or leave unsaid."""
+
+from contextlib import contextmanager
+from datetime import date, timedelta
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import validation
+
+from fastmlp.validation import check_unmasked, position
+
+_NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64)
+
+
+def validate_data(estimator, X, y="no_validation", **options):
+    """Do what scikit-learn's function of this name does; refuse masks, and name what is text."""
+    check_unmasked("y", y)
+    numbers = {"X": X, "y": y} if options.get("y_numeric") else {"X": X}
+    with _said_clearly(numbers):
+        return validation.validate_data(estimator, X, y, **options)
+
+
+def check_sample_weight(sample_weight, X):
+    """Weights of the rows of X as float64."""
+    with _said_clearly({"sample_weight": sample_weight}):
+        return validation._check_sample_weight(sample_weight, X, dtype=np.float64)
+
+
+@contextmanager
+def _said_clearly(numbers):
+    for name, values in numbers.items():
+        check_unmasked(name, values)
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        for name, values in numbers.items():
+            where = _first_text(values)
+            if where is not None:
+                raise kind(f"{name} must hold real numbers, got {where}") from None
+        raise
+
+
+def _first_text(values):
+    """Text or a date that no number can be made of, and where it is; None if there is none."""
+    if isinstance(values, str) or sparse.issparse(values):
+        return None
+    array = np.asarray(values, object)
+    for index, value in np.ndenumerate(array):
+        if isinstance(value, _NO_NUMBERS) and not _is_number(value):
+            return f"{value!r} in {position(array, index, getattr(values, 'columns', None))}"
+    return None
+
+
+def _is_number(value):
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
