@@ -103,9 +103,13 @@ def as_generator(
 ) -> np.random.Generator:
     """Check a seed; return the generator of random numbers that it stands for."""
     try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
+        if not isinstance(seed, bool):  # which is 1 to NumPy
+            return np.random.default_rng(seed)
+    except ValueError:
         raise ValueError(f"{name} must be {allowed}, got {seed!r}") from None
+    except TypeError:
+        pass
+    raise TypeError(f"{name} must be {allowed}, got {seed!r}")
 
 
 def as_rows(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarray:

@@ -443,8 +443,9 @@ def test_bad_layer_sizes(layer_sizes, error, message):
         ({"init": "he"}, ValueError, "init must be one of auto, .*lecun_normal, got 'he'"),
         ({"init": None}, TypeError, "init must be one of auto, .*lecun_normal, got None"),
         ({"seed": -1}, ValueError, "seed must be None or an integer from 0 up, got -1"),
-        ({"seed": 1.5}, ValueError, "seed must be None or an integer from 0 up, got 1.5"),
-        ({"seed": "a"}, ValueError, "seed must be None or an integer from 0 up, got 'a'"),
+        ({"seed": True}, TypeError, "seed must be None or an integer from 0 up, got True"),
+        ({"seed": 1.5}, TypeError, "seed must be None or an integer from 0 up, got 1.5"),
+        ({"seed": "a"}, TypeError, "seed must be None or an integer from 0 up, got 'a'"),
     ],
 )
 def test_bad_options(options, error, message):

@@ -471,6 +471,16 @@ def test_cross_validation_and_target_transformation():
     assert model.fit(X, np.log(np.abs(y) + 1)).predict(X).shape == y.shape
 
 
+@pytest.mark.parametrize(
+    "sizes", [np.array([5, 3]), (np.int32(5), np.int64(3)), (5.0, np.float64(3)), range(5, 2, -2)]
+)
+def test_sizes_may_be_whole_numbers_of_any_type(sizes):
+    """As a search for parameters draws them."""
+    X, y = numbers()
+    estimator = small(MLPRegressor, hidden_layer_sizes=sizes).fit(X, y)
+    assert [weights.shape[1] for weights in estimator.coefs_] == [5, 3, 1]
+
+
 def test_clone_keeps_parameters_that_are_objects():
     given = small(
         MLPClassifier, solver=[fastmlp.Adam(0.01, epochs=2), "lbfgs"], activation=["tanh"]
@@ -1459,6 +1469,18 @@ def state(estimator):
     [
         ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes must be > 0"),
         ({"hidden_layer_sizes": -1}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": (8.7,)}, "hidden_layer_sizes must hold integers, got 8.7"),
+        ({"hidden_layer_sizes": (5, np.inf)}, "hidden_layer_sizes must hold integers, got inf"),
+        ({"hidden_layer_sizes": True}, "hidden_layer_sizes must hold integers, got True"),
+        ({"hidden_layer_sizes": (np.True_,)}, "hidden_layer_sizes must hold integers, got"),
+        ({"hidden_layer_sizes": ("4",)}, "hidden_layer_sizes must hold integers, got '4'"),
+        ({"hidden_layer_sizes": (4, None)}, "hidden_layer_sizes must hold integers, got None"),
+        ({"batch_size": True}, "batch_size must be an integer, got True"),
+        ({"max_iter": True}, "max_iter must be an integer, got True"),
+        ({"n_iter_no_change": True}, "n_iter_no_change must be an integer, got True"),
+        ({"max_fun": True}, "max_fun must be an integer, got True"),
+        ({"n_threads": True}, "n_threads must be an integer, got True"),
+        ({"random_state": True}, "random_state must be an integer, got True"),
         ({"activation": "ghost"}, "activation must be one of"),
         ({"activation": ["relu", "relu"]}, "activation must name one activation for each of the 1"),
         ({"solver": "ghost"}, "solver must be one of sgd, adagrad"),

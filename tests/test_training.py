@@ -1291,7 +1291,7 @@ print(json.dumps([result.status, result.n_iter, len(thetas) - 1, same]))
         ({"progress": "yes"}, TypeError, "progress must be True or False, got 'yes'"),
         ({"n_threads": 0}, ValueError, "n_threads must be an integer of at least 1, got 0"),
         ({"seed": -1}, ValueError, "seed must be None or an integer from 0 up, got -1"),
-        ({"seed": "a"}, ValueError, "seed must be None or an integer from 0 up, got 'a'"),
+        ({"seed": "a"}, TypeError, "seed must be None or an integer from 0 up, got 'a'"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_changes(options, error, message):

@@ -57,6 +57,9 @@ _ACTIVATION_NAMES = {
     "exponential",
 }
 
+# Parameters that are no flags, though Python, and scikit-learn with it, take True for 1.
+_INTEGERS = ("batch_size", "max_iter", "n_iter_no_change", "max_fun", "n_threads", "random_state")
+
 # What belongs to scikit-learn while a fit runs, so that it can end its callbacks.
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
@@ -246,6 +249,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _check_parameters(self):
         """Check what scikit-learn's constraints cannot say."""
+        for name in _INTEGERS:
+            if isinstance(getattr(self, name), bool | np.bool_):
+                raise TypeError(f"{name} must be an integer, got {getattr(self, name)!r}")
         sizes = self._hidden_sizes()
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
@@ -273,7 +279,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _hidden_sizes(self):
         sizes = self.hidden_layer_sizes
-        return [int(n) for n in sizes] if hasattr(sizes, "__iter__") else [int(sizes)]
+        return [_as_size(n) for n in (sizes if hasattr(sizes, "__iter__") else [sizes])]
 
     def _hidden_activations(self):
         """Name of each hidden layer's activation, as fastmlp calls it."""
@@ -729,6 +735,14 @@ def _draw(net, random_state):
         bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / sum(weights.shape))
         weights[:] = random_state.uniform(-bound, bound, weights.shape)
         biases[:] = random_state.uniform(-bound, bound, biases.shape)
+
+
+def _as_size(n):
+    """Units of a layer: an integer, or a float that is one, as a parameter search draws it."""
+    is_number = isinstance(n, Real) and not isinstance(n, bool)
+    if not (is_number and n == n // 1):
+        raise TypeError(f"hidden_layer_sizes must hold integers, got {n!r}")
+    return int(n)
 
 
 def _joined(trace, records):
