@@ -1091,6 +1091,73 @@ def test_standardized_training_goes_on(kind):
     assert before.shape == (len(X),)
 
 
+# Powers of two change no digit, so nothing but the unit may be different in what comes out. They
+# are some 1e-301 to 1e301 for float64, 1e-33 to 1e37 for float32.
+UNITS = [("float64", power) for power in (-1000, -530, 500, 1000)] + [
+    ("float32", power) for power in (-110, -75, 75, 122)
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("dtype", "power"), UNITS)
+def test_standardized_training_does_not_depend_on_the_unit_of_a_feature(kind, dtype, power):
+    X, y = data(kind)
+    X = X.astype(dtype)
+    other = np.ldexp(X, [0, power, 0, 0])
+    plain = small(kind, standardize=True).fit(X, y)
+    scaled = small(kind, standardize=True).fit(other, y)
+    assert scaled.loss_curve_ == plain.loss_curve_
+    # Weights near the smallest number lose digits.
+    assert scaled.score(other, y) == pytest.approx(plain.score(X, y), abs=1e-4)
+    sparse_rows = small(kind, standardize=True).fit(sparse.csr_array(other), y)
+    assert sparse_rows.loss_curve_ == plain.loss_curve_
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+@pytest.mark.parametrize(("dtype", "power"), UNITS)
+def test_standardized_training_does_not_depend_on_the_unit_of_the_target(dtype, power, n_outputs):
+    X, y = numbers(n_outputs=n_outputs)
+    X, y = X.astype(dtype), y.astype(dtype)
+    params = {"standardize": True, "early_stopping": True}
+    plain = small(MLPRegressor, **params).fit(X, y)
+    scaled = small(MLPRegressor, **params).fit(X, np.ldexp(y, power))
+    np.testing.assert_array_equal(scaled.predict(X), np.ldexp(plain.predict(X), power))
+    assert scaled.validation_scores_ == plain.validation_scores_
+    assert scaled.score(X, np.ldexp(y, power)) == plain.score(X, y)
+
+
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_a_spread_that_weights_cannot_undo_is_refused(name):
+    X, y = (values.astype("float32") for values in numbers())
+    estimator = small(MLPRegressor, standardize=True)
+    given = {"X": X, "y": y}
+    given[name] = given[name] * np.float32(1e-43)
+    with pytest.raises(ValueError, match=f"{name} must not have a standard deviation .* float32"):
+        estimator.fit(**given)
+
+
+def test_a_large_constant_column_leaves_the_digits_of_standardized_training():
+    """Its part of each unit's input is folded into the bias, and would cancel there."""
+    X, y = numbers()
+    plain = small(MLPRegressor, standardize=True).fit(X * [1, 0, 1, 1], y)
+    large = small(MLPRegressor, standardize=True).fit(X * [1, 0, 1, 1] + [0, 1e150, 0, 0], y)
+    np.testing.assert_allclose(large.loss_curve_, plain.loss_curve_)
+    np.testing.assert_allclose(
+        large.predict(X * [1, 0, 1, 1] + [0, 1e150, 0, 0]), plain.predict(X * [1, 0, 1, 1])
+    )
+
+
+def test_r2_is_scikit_learns():
+    X, y = numbers(n_outputs=2)
+    estimator = small(MLPRegressor).fit(X, y)
+    weights = np.linspace(0.5, 2, len(X))
+    expected = r2_score(y, estimator.predict(X), sample_weight=weights)
+    assert estimator.score(X, y, weights) == pytest.approx(expected, rel=1e-14)
+    for wrong in (y[:-1], y[:, 0], y[:, :1]):
+        with pytest.raises(ValueError, match="number"):
+            estimator.score(X, wrong)
+
+
 def test_constant_columns_are_no_trouble_for_standardize():
     X, y = numbers()
     X[:, 1] = 0.1

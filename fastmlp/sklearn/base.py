@@ -60,6 +60,10 @@ _ACTIVATION_NAMES = {
 # Parameters that are no flags, though Python, and scikit-learn with it, take True for 1.
 _INTEGERS = ("batch_size", "max_iter", "n_iter_no_change", "max_fun", "n_threads", "random_state")
 
+# Times the smallest normal number: columns with less spread would need weights of more than some
+# thousandth of the largest finite number.
+_SMALLEST_SPREAD = 1024
+
 # What belongs to scikit-learn while a fit runs, so that it can end its callbacks.
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
@@ -465,7 +469,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _measure(self, rows):
         targets = self._targets_to_scale(rows)
-        return Scaling.of(rows.X, self.n_outputs_, targets, rows.sample_weight)
+        scaling = Scaling.of(rows.X, self.n_outputs_, targets, rows.sample_weight)
+        smallest = _SMALLEST_SPREAD * np.finfo(rows.X.dtype).tiny
+        for what, scales in (("X", scaling.scale), ("y", scaling.target_scale)):
+            column = int(np.argmin(scales))
+            if scales[column] < smallest:
+                where = "" if len(scales) == 1 else f" in column {self._column(what, column)}"
+                raise ValueError(
+                    f"{what} must not have a standard deviation{where} below {smallest:.1e} for "
+                    f"standardize=True and {rows.X.dtype}, got {scales[column]:.1e}: take another "
+                    "unit, in which the weights that undo the scaling are finite"
+                )
+        return scaling
 
     def _assign_folded(self, inner, scaling):
         folded = scaling.fold(inner)
@@ -581,13 +596,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         else:
             row, column = np.unravel_index(int(np.argmin(np.isfinite(X))), X.shape)
             value = X[row, column]
-        names = getattr(self, "feature_names_in_", None)
-        name = repr(str(names[column])) if names is not None else str(column)
+        name = self._column("X", column)
         what = "NaN" if np.isnan(value) else "infinity or a value too large"
         raise ValueError(
             f"Input X contains {what} in column {name}, row {row}. {type(self).__name__} does "
             "not accept missing or infinite values: impute them or drop their rows first."
         )
+
+    def _column(self, what, column):
+        """How a column of X or y is called in messages."""
+        names = getattr(self, "feature_names_in_", None)
+        return str(column) if names is None or what == "y" else repr(str(names[column]))
 
     def _forward(self, net, X):
         """Outputs of a network, for sparse rows in blocks."""

@@ -11,6 +11,7 @@ from fastmlp.losses import LOSS_PARAMETERS
 from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
 from fastmlp.sklearn.checking import validate_data
 from fastmlp.sklearn.run import Outputs
+from fastmlp.sklearn.scaling import exponents
 from fastmlp.validation import check_unmasked, parse_name
 
 # Output activations of losses whose outputs are not any numbers.
@@ -144,7 +145,7 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         return self._partial_fit(X, y, sample_weight)
 
     def score(self, X, y, sample_weight=None):
-        """R² of the predictions, as scikit-learn's; masked values are refused.
+        """R² of the predictions, as scikit-learn's, in any unit of y; masked values are refused.
 
         Parameters
         ----------
@@ -157,7 +158,7 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         """
         check_unmasked("y", y)
         check_unmasked("sample_weight", sample_weight)
-        return super().score(X, y, sample_weight)
+        return _r2(y, self.predict(X), sample_weight)
 
     def _check_targets(self, X, y, fresh, incremental):
         X, y = validate_data(
@@ -207,10 +208,21 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
     def _plain_score(self, outputs, rows):
         if not np.isfinite(outputs).all():
             return np.nan
-        return float(r2_score(rows.y, self._answers(outputs), sample_weight=rows.sample_weight))
+        return _r2(rows.y, self._answers(outputs), rows.sample_weight)
 
     def _answers(self, outputs):
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+def _r2(y, predictions, sample_weight):
+    """R² of targets in a unit in which their squares neither overflow nor vanish."""
+    y, predictions = (
+        np.asarray(values, np.float64).reshape(len(values), -1) for values in (y, predictions)
+    )
+    if y.shape == predictions.shape:  # or else refused in the last line
+        unit = np.ldexp(1.0, exponents(y))
+        y, predictions = y / unit, predictions / unit
+    return float(r2_score(y, predictions, sample_weight=sample_weight))
 
 
 def _no_offset(targets, sample_weight):

@@ -13,7 +13,8 @@ class Scaling:
     Attributes
     ----------
     mean, scale : ndarray of float64, (n_in,)
-        The scale of a constant feature is 1.
+        The scale of a constant feature is its size, but at least 1: so the bias that it is folded
+        into is no difference of large numbers.
     target_mean, target_scale : ndarray of float64, (n_out,)
         0 and 1 where targets are left as they are.
     """
@@ -35,13 +36,11 @@ class Scaling:
 
     def transform(self, X):
         """Standardize rows: a new array, C-contiguous, of X's dtype."""
-        scaled = np.subtract(X, self.mean, dtype=np.float64)
-        scaled /= self.scale
-        return np.ascontiguousarray(scaled, X.dtype)
+        return np.ascontiguousarray(_standardized(X, self.mean, self.scale), X.dtype)
 
     def transform_targets(self, targets):
         """Standardize targets (n, n_outputs), in float64."""
-        return (targets - self.target_mean) / self.target_scale
+        return _standardized(targets, self.target_mean, self.target_scale)
 
     def restore_targets(self, outputs):
         """Undo `transform_targets`, in the dtype of the outputs."""
@@ -77,20 +76,41 @@ class Scaling:
         return changed
 
 
+def exponents(columns):
+    """The power of two of each column's largest number, within those whose inverse is finite."""
+    largest = np.zeros(columns.shape[1])
+    for rows, _ in _blocks(columns, np.zeros(columns.shape[0])):
+        largest = np.maximum(largest, np.abs(rows).max(axis=0))
+    return np.clip(np.frexp(largest)[1], -1000, 1000)
+
+
+def _standardized(columns, mean, scale):
+    # Halves, because the difference of two finite numbers may overflow.
+    result = np.multiply(columns, 0.5, dtype=np.float64)
+    result -= 0.5 * mean
+    result /= 0.5 * scale
+    return result
+
+
 def _measure(columns, sample_weight):
     """Weighted mean and standard deviation of each column, block by block of rows."""
     weights = np.ones(columns.shape[0]) if sample_weight is None else sample_weight
     total = weights.sum()
+    # In a unit near the largest number, so that no square overflows or vanishes. It is a power of
+    # two, by which no digit changes.
+    unit = np.ldexp(1.0, exponents(columns))
     mean = np.zeros(columns.shape[1])
     for rows, weight in _blocks(columns, weights):
-        mean += _weighted_sum(weight, rows) / total
+        mean += _weighted_sum(weight, rows / unit) / total
     variance = np.zeros(columns.shape[1])
     for rows, weight in _blocks(columns, weights):
-        variance += _weighted_sum(weight, np.square(rows - mean)) / total
+        variance += _weighted_sum(weight, np.square(rows / unit - mean)) / total
     scale = np.sqrt(variance)
     # What rounding leaves of a constant column is no spread.
-    scale[scale <= 10 * np.finfo(columns.dtype).eps * np.abs(mean)] = 1.0
-    scale[scale == 0] = 1.0
+    constant = scale <= 10 * np.finfo(columns.dtype).eps * np.abs(mean)
+    mean *= unit
+    scale *= unit
+    scale[constant] = np.maximum(1.0, np.abs(mean[constant]))
     return mean, scale
 
 
