@@ -519,6 +519,26 @@ def test_sample_weights_are_routed_through_a_pipeline():
     np.testing.assert_array_equal(theta(model[-1]), theta(alone))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pipeline_transforms_validation_data(kind):
+    X, y = data(kind)
+    X = X * 100 + 1000
+    weights = np.linspace(0.5, 2, 30)
+    with config_context(enable_metadata_routing=True):
+        mlp = small(kind, early_stopping=True)
+        mlp.set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
+        model = make_pipeline(StandardScaler(), mlp, transform_input=["X_val"])
+        model.fit(X[30:], y[30:], X_val=X[:30], y_val=y[:30], sample_weight_val=weights)
+    scaler = StandardScaler().fit(X[30:])
+    alone = small(kind, early_stopping=True).fit(
+        scaler.transform(X[30:]),
+        y[30:],
+        validation_data=(scaler.transform(X[:30]), y[:30], weights),
+    )
+    assert model[-1].validation_scores_ == alone.validation_scores_
+    np.testing.assert_array_equal(model.predict(X), alone.predict(scaler.transform(X)))
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_frames(library, kind):
@@ -1604,6 +1624,13 @@ def test_bad_parameters_leave_the_estimator_alone(params, message, fitted):
         (lambda X, y: {"y": np.zeros(len(y))}, "constant|one class"),
         (lambda X, y: {"validation_data": 3}, r"validation_data must be \(X, y\)"),
         (lambda X, y: {"validation_data": (X[:, :2], y)}, "validation_data: X has 2 features"),
+        (lambda X, y: {"X_val": X}, "y_val must be given where X_val is"),
+        (lambda X, y: {"y_val": y}, "X_val must be given where y_val is"),
+        (lambda X, y: {"sample_weight_val": y}, "X_val must be given where sample_weight_val is"),
+        (
+            lambda X, y: {"X_val": X, "y_val": y, "validation_data": (X, y)},
+            "validation_data must be None where X_val is given",
+        ),
         (lambda X, y: {"X": X[:0], "y": y[:0]}, "0 sample"),
     ],
 )

@@ -150,7 +150,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     # Fitting.
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, validation_data=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        validation_data=None,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+    ):
         """Train on X and y, from new weights, or from the present ones with warm_start.
 
         Parameters
@@ -162,7 +172,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         sample_weight : array-like of shape (n_samples,), default=None
             Not negative, not all 0. Rows of weight 0 are not held out for early stopping.
         validation_data : (X, y) or (X, y, sample_weight), default=None
-            Scored after every epoch, and what early_stopping goes by instead of a part of X.
+            Scored after every epoch, and what early_stopping goes by instead of a part of X. A
+            Pipeline hands it on as it is, without its transformations.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            The same one by one, so that a Pipeline with ``transform_input=["X_val"]`` transforms
+            it as it does X.
 
         Returns
         -------
@@ -174,7 +188,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             For bad arguments, or if the weights are no longer finite. The estimator then stays
             as it was.
         """
-        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+        given = _validation_data(validation_data, X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, given, incremental=False)
 
     def _partial_fit(self, X, y, sample_weight):
         return self._fit(X, y, sample_weight, None, incremental=True)
@@ -754,6 +769,20 @@ def _draw(net, random_state):
         bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / sum(weights.shape))
         weights[:] = random_state.uniform(-bound, bound, weights.shape)
         biases[:] = random_state.uniform(-bound, bound, biases.shape)
+
+
+def _validation_data(together, X_val, y_val, sample_weight_val):
+    """What `fit` was given to validate with, in whichever way, as it takes it in one argument."""
+    parts = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+    given = [name for name, values in parts.items() if values is not None]
+    if not given:
+        return together
+    if together is not None:
+        raise ValueError(f"validation_data must be None where {given[0]} is given")
+    for name in ("X_val", "y_val"):
+        if name not in given:
+            raise ValueError(f"{name} must be given where {given[0]} is")
+    return X_val, y_val, sample_weight_val
 
 
 def _as_size(n):
