@@ -202,6 +202,7 @@ def compare_problems(
     return Comparisons(comparisons)
 
 
+@np.errstate(all="ignore")  # of a network that diverged, or of tiny errors
 def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
     """How well a network predicts, in the usual measure for its loss.
 
@@ -235,8 +236,7 @@ def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
         elif kind in ("logistic", "hinge"):
             by_output = np.sign(outputs) == targets
         else:
-            with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
-                by_output = np.square(outputs - targets, dtype=np.float64)
+            by_output = np.square(outputs - targets, dtype=np.float64)
         by_row = by_output.mean(axis=1)
     mean = float(np.average(by_row, weights=sample_weight))
     if kind in ("cross_entropy", "binary_cross_entropy", "logistic", "hinge"):

@@ -205,6 +205,7 @@ class Comparison:
             )
         return notes
 
+    @np.errstate(all="ignore")
     def plot(self, path=None):
         """Draw the objective against seconds, data passes and gradient evaluations.
 
@@ -268,6 +269,7 @@ class Comparison:
             json.dump(_for_json(content), file, indent=1, allow_nan=False)
             file.write("\n")
 
+    @np.errstate(all="ignore")
     def to_html(self, path, title="Comparison of optimizers") -> None:
         """Write one page with the tables, the figure, the settings and every run.
 

@@ -250,6 +250,7 @@ class NetworkContest:
         rows = self._sizes[name] if isinstance(stage, Stochastic) else stage.batch_size
         return 1 if rows is None else -(-self._objective.n_rows // rows)
 
+    @np.errstate(all="ignore")
     def warm_up(self, name):
         """Compile, or load, all that the runs will use, so that no run's clock pays for it."""
         self._objective.value_and_grad()
@@ -333,7 +334,7 @@ class _FunctionContest:
         return 1
 
     # What overflows on the way of an optimizer that diverges is in its status.
-    @np.errstate(over="ignore", invalid="ignore")
+    @np.errstate(all="ignore")
     def warm_up(self, name):
         x0 = self.start(self._first)
         for stage in self._stages[name]:
@@ -343,7 +344,7 @@ class _FunctionContest:
     def start(self, seed):
         return self._problem.make_start(seed)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @np.errstate(all="ignore")
     def run(self, name, shares, seed, start, limits, callback):
         passes, evaluations = shares
         function = self._problem.make_function(seed)

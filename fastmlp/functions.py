@@ -10,7 +10,7 @@ from fastmlp.objective import evaluate
 from fastmlp.order import random_order
 from fastmlp.solvers.function import Function
 from fastmlp.sweep import SpareSweep
-from fastmlp.validation import as_real
+from fastmlp.validation import as_real, rounded
 
 # Floating-point operations of the normal equations that take longer than a call for the value.
 _CHEAP_FLOPS = 1e6
@@ -116,10 +116,7 @@ class NetworkFunction(Function):
         return value, gradient.astype(np.float64, copy=False)
 
     def _theta(self, x):
-        if self._objective.net.dtype == x.dtype:
-            return x
-        with np.errstate(over="ignore"):  # what overflows is infinite, and so is the value
-            return x.astype(self._objective.net.dtype)
+        return rounded(x, self._objective.net.dtype)  # what overflows is infinite, as is the value
 
 
 class _Batch(Function):
@@ -179,7 +176,8 @@ class CallableFunction(Function):
 
     def smooth_value_and_grad(self, x):
         self._monitor.admit(1)
-        returned = self._given(x)
+        with self._monitor.callers_errors():
+            returned = self._given(x)
         try:
             value, gradient = returned
             value, gradient = float(value), as_real("gradient", gradient).astype(np.float64)
@@ -201,6 +199,7 @@ class CallableFunction(Function):
 
     def gauss_newton(self, x, below=np.inf):
         self._monitor.admit(1)
-        result = self._given.gauss_newton(x)
+        with self._monitor.callers_errors():
+            result = self._given.gauss_newton(x)
         self._monitor.count(1, 1, 1)
         return result

@@ -49,7 +49,7 @@ class LeastSquares:
     def gauss_newton(self, x) -> tuple[float, np.ndarray, np.ndarray]:
         """1/2 ||r||^2, its gradient, and J^T J, the Gauss-Newton approximation of its Hessian."""
         value, gradient, J = self._evaluate(x)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             return value, gradient, J.T @ J
 
     def _evaluate(self, x):
@@ -68,5 +68,5 @@ class LeastSquares:
                 "residuals_and_jacobian must return residuals of the shape (m,) and a Jacobian "
                 f"of the shape (m, {np.size(x)}), got {r.shape} and {J.shape}"
             )
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told by value
+        with np.errstate(all="ignore"):  # what is not finite is told by value
             return 0.5 * float(r @ r), J.T @ r, J

@@ -90,6 +90,10 @@ class Interruption:
 class Monitor:
     """Watches one fit.
 
+    As a context, it lets NumPy round to 0 and overflow in silence, whatever `numpy.seterr` the
+    caller has: what is not finite is looked for where it matters. Callbacks, and other functions
+    of the caller's, see the caller's setting.
+
     Parameters
     ----------
     network : MLP or None
@@ -128,6 +132,8 @@ class Monitor:
         self._validate = validate
         self._shares = interruption is not None
         self._interruption = interruption if self._shares else Interruption()
+        self._callers_errors = np.geterr()
+        self._errors = np.errstate(all="ignore")
         self._bar = Bar("epoch", total) if progress else None
         self.trace = Trace()
         self.epoch = 0
@@ -142,9 +148,11 @@ class Monitor:
     def __enter__(self):
         if not self._shares:
             self._interruption.__enter__()
+        self._errors.__enter__()
         return self
 
     def __exit__(self, *exception):
+        self._errors.__exit__(*exception)
         if self._bar is not None:
             self._bar.close()
         if not self._shares:
@@ -154,6 +162,10 @@ class Monitor:
     def seconds(self) -> float:
         """Time spent on optimizing so far, without that for compiling and loading kernels."""
         return clock() - self._start - self._paused
+
+    def callers_errors(self) -> np.errstate:
+        """NumPy's error state as the caller has it, for a function of the caller's."""
+        return np.errstate(**self._callers_errors)
 
     @contextmanager
     def paused(self):
@@ -270,8 +282,9 @@ class Monitor:
             return
         seen = Progress(Record(*row), self.trace, theta, self._network)
         try:
-            for callback in self._callbacks:
-                callback(seen)
+            with self.callers_errors():
+                for callback in self._callbacks:
+                    callback(seen)
         except StopIteration as stop:
             raise Stop(Status.STOPPED, str(stop) or "a callback raised StopIteration") from None
         except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from fastmlp.validation import (
     check_number,
     check_unmasked,
     parse_name,
+    rounded,
 )
 from fastmlp.workspace import aligned_empty, count_params
 
@@ -197,10 +198,9 @@ class MLP:
             raise ValueError(f"theta must have the shape {self._theta.shape}, got {array.shape}")
         if array.dtype.kind not in "fiu":
             raise TypeError(f"theta must hold real numbers, got dtype {array.dtype}")
-        with np.errstate(over="ignore"):
-            rounded = array.astype(self._dtype)
-        check_finite("theta", rounded)
-        self._theta[:] = rounded
+        array = rounded(array, self._dtype)
+        check_finite("theta", array)
+        self._theta[:] = array
 
     @property
     def weights(self) -> tuple[np.ndarray, ...]:

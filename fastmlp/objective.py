@@ -26,7 +26,6 @@ from fastmlp.validation import (
     check_finite,
     check_not_negative,
     check_rows_shape,
-    check_unmasked,
     read_only,
 )
 
@@ -172,9 +171,7 @@ class Objective:
         own = self.net.theta
         if theta is None:
             return own
-        if type(theta) is not np.ndarray:
-            check_unmasked("theta", theta)
-        theta = np.ascontiguousarray(theta, own.dtype)
+        theta = as_array("theta", theta, own.dtype)
         if theta.shape != own.shape:
             raise ValueError(f"theta must have the shape {own.shape}, got {theta.shape}")
         # It is only read, but for a read-only array Numba would compile the kernels anew.

@@ -326,6 +326,7 @@ def plot_profile(profile, column, *, narrow=False):
     return figure
 
 
+@np.errstate(all="ignore")
 def plot_paths(value, paths, *, minimum=None):
     """Draw the iterates of several optimizers over the contours of a function of two variables.
 
@@ -370,8 +371,7 @@ def plot_paths(value, paths, *, minimum=None):
         raise ValueError("paths must have at least one finite point, got none")
     low, high = _frame(paths.values(), marked)
     axes = [np.linspace(low[i], high[i], _N_GRID) for i in range(2)]
-    with np.errstate(over="ignore", invalid="ignore"):
-        heights = np.array([[float(value(np.array([x, y]))) for x in axes[0]] for y in axes[1]])
+    heights = np.array([[float(value(np.array([x, y]))) for x in axes[0]] for y in axes[1]])
 
     n_rows = -(-len(paths) // _PANELS_IN_A_ROW)
     n_columns = -(-len(paths) // n_rows)

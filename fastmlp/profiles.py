@@ -138,6 +138,7 @@ class Comparisons(Mapping):
         ]
         return names, rows
 
+    @np.errstate(all="ignore")
     def plot_profile(self, path=None, measure="seconds"):
         """Draw the performance profiles over factors on a logarithmic axis.
 
@@ -209,6 +210,7 @@ class Comparisons(Mapping):
             notes.insert(0, f"Median [lower quartile, upper quartile] over {n} seeds.")
         return notes
 
+    @np.errstate(all="ignore")
     def to_html(self, path, title="Comparison of optimizers") -> None:
         """Write one page with the profiles, and tables and figure of every problem.
 

@@ -132,7 +132,8 @@ def run_on_function(
         if status not in HAND_OVER:
             break
     seconds = monitor.seconds
-    loss = float(value_and_grad(x.copy())[0])
+    with monitor.callers_errors():
+        loss = float(value_and_grad(x.copy())[0])
     if l1 is not None:
         loss += float((l1 * np.abs(x)).sum())
     return _result(x, loss, status, message, monitor, seconds)

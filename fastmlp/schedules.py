@@ -101,6 +101,7 @@ class StepDecay(Schedule):
         check_number("factor", self.factor, "a number in (0, 1]", lambda x: 0 < x <= 1)
         check_count("every", self.every)
 
+    @np.errstate(under="ignore")
     def values(self, t: np.ndarray) -> np.ndarray:
         return self.initial * elementwise(
             lambda n: math.pow(self.factor, n), np.floor(t / self.every)
@@ -132,6 +133,7 @@ class ExponentialDecay(Schedule):
         check_positive("initial", self.initial)
         check_number("rate", self.rate, "a number of at least 0", lambda x: x >= 0)
 
+    @np.errstate(under="ignore")
     def values(self, t: np.ndarray) -> np.ndarray:
         return self.initial * elementwise(math.exp, -self.rate * t)
 
@@ -261,6 +263,7 @@ class InverseTime(Schedule):
         check_positive("t0", self.t0)
         check_positive("power", self.power)
 
+    @np.errstate(under="ignore")
     def values(self, t: np.ndarray) -> np.ndarray:
         # A negative exponent underflows to 0 where dividing by the power would overflow.
         return self.initial * elementwise(lambda x: math.pow(x, -self.power), 1.0 + t / self.t0)

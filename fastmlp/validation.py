@@ -157,7 +157,8 @@ def rounded(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Make an array C-contiguous and of `dtype`, without a needless copy."""
     if array.dtype == dtype or array.dtype.kind != "f":
         return np.asarray(array, dtype, order="C")
-    with np.errstate(over="ignore"):  # what overflows is infinite, and refused in a sentence
+    # What overflows is infinite, and refused in a sentence; what is rounded to 0 is small.
+    with np.errstate(over="ignore", under="ignore"):
         return np.asarray(array, dtype, order="C")
 
 
@@ -200,8 +201,9 @@ def as_weights(values: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:
         raise ValueError(f"sample_weight must not be negative, got {weights.min()}")
     if weights.max() == 0:
         raise ValueError("sample_weight must not be 0 for all samples, got all zeros")
-    weights /= weights.max()  # now their sum cannot overflow
-    return read_only((weights * (n_rows / weights.sum())).astype(dtype))
+    with np.errstate(under="ignore"):
+        weights /= weights.max()  # now their sum cannot overflow
+        return read_only((weights * (n_rows / weights.sum())).astype(dtype))
 
 
 @functools.cache

@@ -251,6 +251,6 @@ def _fault(cell: str, dtype: np.dtype[Any]) -> str | None:
         value = float(cell)
     except ValueError:
         return f"{cell!r} is not a number"
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         finite = np.isfinite(dtype.type(value))
     return None if finite else f"{cell!r} is not a finite {dtype.name} number"

@@ -388,6 +388,7 @@ feature_names_in_
     def _loss_to_train(self, loss, scaling):
         return loss
 
+    @np.errstate(all="ignore")
     def _check_weights(self, sample_weight, X, y):
         weights = super()._check_weights(sample_weight, X, y)
         if self.class_weight is None:
@@ -421,6 +422,7 @@ feature_names_in_
             factors *= _weigh(one, np.array([0, 1]), (column > 0).astype(np.intp), sample_weight)
         return factors
 
+    @np.errstate(all="ignore")
     def _plain_score(self, outputs, rows):
         if not np.isfinite(outputs).all():
             return np.nan
@@ -477,6 +479,7 @@ feature_names_in_
         return float(accuracy_score(true, predicted, sample_weight=sample_weight))
 
     @available_if(_has_probabilities)
+    @np.errstate(all="ignore")
     def predict_proba(self, X):
         """Probability of each class, or of each label.
 
@@ -503,6 +506,7 @@ feature_names_in_
         return _inside(np.exp(self._log_shares(logits)))
 
     @available_if(_has_probabilities)
+    @np.errstate(all="ignore")
     def predict_log_proba(self, X):
         """Logarithm of `predict_proba`, from the logits: right where probabilities round.
 

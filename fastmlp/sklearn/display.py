@@ -123,6 +123,7 @@ class TrainingCurveDisplay:
         )
         return display.plot(ax, x=x)
 
+    @np.errstate(all="ignore")
     def plot(self, ax=None, *, x="epochs"):
         """Draw the curves.
 

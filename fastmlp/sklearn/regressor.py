@@ -214,6 +214,7 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
 
+@np.errstate(all="ignore")
 def _r2(y, predictions, sample_weight):
     """R² of targets in a unit in which their squares neither overflow nor vanish."""
     y, predictions = (
@@ -229,6 +230,7 @@ def _no_offset(targets, sample_weight):
     return 0.0
 
 
+@np.errstate(all="ignore")
 def _poisson_offset(targets, sample_weight):
     """What the deviance has besides fastmlp's loss, so that it is 0 where outputs are targets."""
     constant = (xlogy(targets, targets) - targets).reshape(len(targets), -1).sum(axis=1)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from fastmlp.validation import rounded
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -36,12 +38,13 @@ class Scaling:
 
     def transform(self, X):
         """Standardize rows: a new array, C-contiguous, of X's dtype."""
-        return np.ascontiguousarray(_standardized(X, self.mean, self.scale), X.dtype)
+        return rounded(_standardized(X, self.mean, self.scale), X.dtype)
 
     def transform_targets(self, targets):
         """Standardize targets (n, n_outputs), in float64."""
         return _standardized(targets, self.target_mean, self.target_scale)
 
+    @np.errstate(all="ignore")
     def restore_targets(self, outputs):
         """Undo `transform_targets`, in the dtype of the outputs."""
         return (outputs * self.target_scale + self.target_mean).astype(outputs.dtype)
@@ -60,6 +63,7 @@ class Scaling:
             -self.target_mean / self.target_scale,
         )
 
+    @np.errstate(all="ignore")
     def _changed(self, net, factor, shift, target_factor, target_shift):
         # W' = factor W and b' = b + shift W', both in float64, so that rounding happens once.
         changed = net.copy()
@@ -84,6 +88,7 @@ def exponents(columns):
     return np.clip(np.frexp(largest)[1], -1000, 1000)
 
 
+@np.errstate(all="ignore")
 def _standardized(columns, mean, scale):
     # Halves, because the difference of two finite numbers may overflow.
     result = np.multiply(columns, 0.5, dtype=np.float64)
@@ -92,6 +97,7 @@ def _standardized(columns, mean, scale):
     return result
 
 
+@np.errstate(all="ignore")
 def _measure(columns, sample_weight):
     """Weighted mean and standard deviation of each column, block by block of rows."""
     weights = np.ones(columns.shape[0]) if sample_weight is None else sample_weight

@@ -6,7 +6,7 @@ from fastmlp.kernels import codes
 from fastmlp.losses import CHECKED, check_loss, check_values, choose_targets
 from fastmlp.objective import NormalEquations, Objective, evaluate
 from fastmlp.sweep import Problem, Sweep
-from fastmlp.validation import as_array, as_real, as_weights, check_finite
+from fastmlp.validation import as_array, as_real, as_weights, check_finite, rounded
 
 # Bytes of a dense block: enough for a call of the kernel to be long, little beside what is sparse.
 BLOCK_BYTES = 1 << 23
@@ -22,7 +22,7 @@ def blocks(X, dtype):
     step = block_rows(X.shape[1], dtype)
     for start in range(0, X.shape[0], step):
         stop = min(start + step, X.shape[0])
-        yield start, stop, X[start:stop].toarray().astype(dtype, copy=False)
+        yield start, stop, rounded(X[start:stop].toarray(), dtype)
 
 
 class SparseSamples:
@@ -51,7 +51,7 @@ class SparseSamples:
 
     def take(self, rows):
         """Samples of some rows, a slice or indices, as kernels take dense ones."""
-        X = self._X[rows].toarray().astype(self._dtype, copy=False)
+        X = rounded(self._X[rows].toarray(), self._dtype)
         if self._scaling is not None:
             X = self._scaling.transform(X)
         weights = self._weights[rows] if self._weights.size else self._weights

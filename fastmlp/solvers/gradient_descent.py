@@ -94,8 +94,7 @@ class GradientDescent(LineDescent):
 
 def _take(function, state, direction, step):
     """Go the step whatever comes, short of what is not finite."""
-    with np.errstate(over="ignore", invalid="ignore"):  # found out in the next line
-        x = state["x"] + step * direction
+    x = state["x"] + step * direction
     if np.isfinite(x).all():
         value, gradient = function.value_and_grad(x)
         if np.isfinite(value) and np.isfinite(gradient).all():
