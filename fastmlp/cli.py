@@ -238,9 +238,9 @@ regression in one output as it is.""",
     parser.add_argument(
         "--batch-size",
         type=int,
-        default=128,
         metavar="ROWS",
-        help="rows of a mini-batch; solvers have their own, or all rows (default: %(default)s)",
+        help="rows of a mini-batch; not for solvers such as lbfgs, which take all rows or have a "
+        "batch_size of their own (default: 128)",
     )
     parser.add_argument(
         "--loss",
@@ -471,18 +471,18 @@ def _compare(arguments):
         "n_threads": arguments.threads,
     }
     if arguments.problems is not None:
-        _check_not_given(arguments, "--problems", ("data", "column", "hidden"))
+        _check_not_given(arguments, "--problems", ("data", "column", "hidden", "task"))
         options |= _check_budget(arguments, _PASSES_ON_PROBLEMS)
         return _compare_problems(arguments, options)
     options |= _check_budget(arguments, _PASSES)
     if arguments.data is None:
-        _check_not_given(arguments, "the digits", ("column",), "--data")
+        _check_not_given(arguments, "the digits", ("column", "task"), "--data")
     return _compare_on_rows(arguments, options)
 
 
 def _check_not_given(arguments, where, names, instead=None):
     for name in names:
-        if getattr(arguments, name) is not None:
+        if getattr(arguments, name) not in (None, "auto"):
             goes = f"goes with {instead}" if instead else "is for networks on data"
             raise ValueError(f"--{name} {goes} and must not be given for {where}")
 
@@ -500,8 +500,10 @@ def _check_budget(arguments, default):
 def _compare_on_rows(arguments, options):
     """Compare on the digits, or on a file."""
     from fastmlp.compare import compare
+    from fastmlp.contests import check_optimizers_by_name
     from fastmlp.datasets import load_csv, load_digits
     from fastmlp.network import MLP
+    from fastmlp.optimizers import Stochastic
 
     if arguments.data is None:
         name, (X, y), n_classes = "digits", load_digits(), 10
@@ -518,9 +520,15 @@ def _compare_on_rows(arguments, options):
         output="softmax" if n_classes else "identity",
         seed=arguments.seed,
     )
-    optimizers, batch_size = arguments.optimizers, 32
-    if optimizers is None:
+    if arguments.optimizers is None:
         optimizers, batch_size = _four_optimizers()
+    else:
+        optimizers = check_optimizers_by_name(arguments.optimizers, net.n_params)
+        batch_size = {
+            name: 32
+            for name, stages in optimizers.items()
+            if any(isinstance(stage, Stochastic) for stage in stages)
+        }
     arguments.out.mkdir(parents=True, exist_ok=True)
     comparison = compare(
         net,
@@ -631,7 +639,7 @@ def _train(arguments):
         y[training],
         optimizer=arguments.optimizer,
         loss=arguments.loss,
-        batch_size=arguments.batch_size,
+        batch_size="auto" if arguments.batch_size is None else arguments.batch_size,
         epochs=arguments.epochs,
         l1=arguments.l1,
         l2=arguments.l2,

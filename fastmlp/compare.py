@@ -6,9 +6,6 @@ from fastmlp.losses import check_loss
 from fastmlp.objective import check_network
 from fastmlp.validation import as_real
 
-# Rows of a mini-batch where nothing else is asked for, as in `fit`.
-BATCH_SIZE = 128
-
 
 def compare(
     net,
@@ -26,7 +23,7 @@ def compare(
     l1=0.0,
     l2=0.0,
     sample_weight=None,
-    batch_size=BATCH_SIZE,
+    batch_size="auto",
     shuffle=True,
     clip_norm=None,
     validation_data=None,
@@ -69,11 +66,11 @@ def compare(
         Objective whose reaching is reported; it stops nothing.
     target_loss : float or None, default None
         Objective at which a run stops.
-    batch_size : int, None, or a mapping, default 128
-        Rows of a mini-batch, for the stochastic optimizers; None is full batch. A mapping gives
-        it by the optimizers' names, and those that it leaves out have 128.
+    batch_size : int, None, "auto", or a mapping, default "auto"
+        Rows of a mini-batch, for the stochastic optimizers; None is full batch, "auto" is 128. A
+        mapping gives it by the optimizers' names, and those that it leaves out have 128.
     shuffle, clip_norm
-        As of `fastmlp.fit`.
+        As of `fastmlp.fit`, for the stochastic optimizers; refused if there is none.
     validation_data : (X, y), (X, y, sample_weight) or None, default None
         Its loss goes into the traces, and the scores are taken on it; else on the training data.
     progress : bool, default False
@@ -137,7 +134,7 @@ def compare(
         stages,
         X,
         y,
-        batch_sizes=batch_sizes(batch_size, list(stages)),
+        batch_sizes=batch_sizes(batch_size, shuffle, clip_norm, stages),
         shuffle=shuffle,
         clip_norm=clip_norm,
         validation_data=validation_data,

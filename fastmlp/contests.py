@@ -9,7 +9,7 @@ import numpy as np
 
 import fastmlp
 from fastmlp.bar import Bar
-from fastmlp.compare import BATCH_SIZE, score
+from fastmlp.compare import score
 from fastmlp.comparison import Budget, Comparison, Run
 from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.monitor import Monitor, Stop
@@ -20,6 +20,8 @@ from fastmlp.result import Record, Status, Trace
 from fastmlp.running import euclidean_norm, run_on_function, run_stages
 from fastmlp.solvers import Solver, check_solvers
 from fastmlp.training import (
+    BATCH_SIZE,
+    check_batch_options_are_used,
     check_batches,
     check_optimizers,
     check_run_options,
@@ -456,16 +458,20 @@ def _share(what, name, total, own):
     return shares
 
 
-def batch_sizes(batch_size, names):
-    """Batch size of each optimizer, unchecked."""
-    if not isinstance(batch_size, Mapping):
-        return dict.fromkeys(names, batch_size)
-    for name in batch_size:
-        if name not in names:
+def batch_sizes(batch_size, shuffle, clip_norm, stages):
+    """Batch size of each optimizer, not checked but for its use."""
+    given, shared = {}, batch_size
+    if isinstance(batch_size, Mapping):
+        given, shared = batch_size, "auto"
+    for name, size in given.items():
+        if name not in stages:
             raise ValueError(
-                f"batch_size must name optimizers out of {', '.join(names)}, got {name!r}"
+                f"batch_size must name optimizers out of {', '.join(stages)}, got {name!r}"
             )
-    return {name: batch_size.get(name, BATCH_SIZE) for name in names}
+        check_batch_options_are_used(stages[name], size, True, None)
+    check_batch_options_are_used([*chain(*stages.values())], shared, shuffle, clip_norm)
+    sizes = {name: given.get(name, shared) for name in stages}
+    return {name: BATCH_SIZE if size == "auto" else size for name, size in sizes.items()}
 
 
 def _shorten(name, width):

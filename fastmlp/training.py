@@ -64,8 +64,9 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "noise_tolerant_bfgs": NoiseTolerantBFGS,
 }
 
-# Epochs of a stochastic optimizer where `fit` is given none.
+# Epochs of a stochastic optimizer where `fit` is given none, and rows of its mini-batches.
 EPOCHS = 20
+BATCH_SIZE = 128
 
 
 def fit(
@@ -75,7 +76,7 @@ def fit(
     *,
     optimizer=None,
     loss="auto",
-    batch_size=128,
+    batch_size="auto",
     epochs=None,
     l1=0.0,
     l2=0.0,
@@ -104,16 +105,17 @@ def fit(
         An object such as ``Adam(learning_rate=1e-3)`` or ``LBFGS()``, or its written form as
         in "adam" or "sgd(learning_rate=0.1, momentum=0.9)". A list, or "adam(epochs=20)+lbfgs",
         runs them in turn, each from where the last one stopped.
-    batch_size : int or None, default 128
-        Rows of a mini-batch, at most all; None is full batch, 1 is online. The last mini-batch
-        of an epoch may be smaller. Solvers use all rows, or have a `batch_size` of
-        their own.
+    batch_size : int, None or "auto", default "auto"
+        Rows of a mini-batch, at most all; None is full batch, 1 is online, "auto" is 128. The
+        last mini-batch of an epoch may be smaller. For stochastic optimizers: solvers use all
+        rows, or have a `batch_size` of their own.
     epochs : int or None, default None
         Passes over the data of a stochastic optimizer, iterations of a solver, for each
-        optimizer of a list. None is 20 epochs, or the solver's own ``max_iterations``.
+        optimizer of a list that has no number of its own. None is 20 epochs, or the solver's own
+        ``max_iterations``.
     shuffle : True, False or "replacement", default True
         True reshuffles the rows every epoch, False keeps their order, "replacement" draws each
-        row uniformly, with replacement. A full batch is not shuffled.
+        row uniformly, with replacement. A full batch is not shuffled. For stochastic optimizers.
     clip_norm : float or None, default None
         Largest Euclidean norm of a mini-batch's gradient, penalties included; a larger one is
         scaled down to it. For stochastic optimizers.
@@ -152,7 +154,8 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        For any argument that is not as above, before anything is changed.
+        For any argument that is not as above, before anything is changed; also for one that no
+        optimizer has a use for, such as `clip_norm` with `LBFGS` alone.
 
     Warns
     -----
@@ -235,7 +238,10 @@ def prepare(
     """
     check_network(net)
     stages = check_optimizers(Adam() if optimizer is None else optimizer, net.n_params)
-    batches = check_batches(batch_size, shuffle, clip_norm, seed)
+    check_batch_options_are_used(stages, batch_size, shuffle, clip_norm)
+    batches = check_batches(
+        BATCH_SIZE if batch_size == "auto" else batch_size, shuffle, clip_norm, seed
+    )
     options = check_run_options("epochs", epochs, callbacks, time_limit, target_loss, progress)
     objective = Objective(
         net, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
@@ -361,6 +367,23 @@ def check_optimizers(optimizer, n_params):
         if isinstance(stage, Solver) and stage.bounds is not None:
             check_bounds(stage.bounds, n_params)
     return stages
+
+
+def check_batch_options_are_used(stages, batch_size, shuffle, clip_norm):
+    """Refuse options of mini-batches where no optimizer takes any that are formed by `fit`."""
+    if any(isinstance(stage, Stochastic) for stage in stages):
+        return
+    solvers = ", ".join(sorted({type(stage).__name__ for stage in stages}))
+    for name, given, default in (
+        ("batch_size", batch_size, "auto"),
+        ("shuffle", shuffle, True),
+        ("clip_norm", clip_norm, None),
+    ):
+        if given != default:
+            raise ValueError(
+                f"{name} must not be given for {solvers}, which takes all rows, or has a "
+                f"batch_size of its own: it is for stochastic optimizers, got {given!r}"
+            )
 
 
 def check_batches(batch_size, shuffle, clip_norm, seed):

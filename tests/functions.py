@@ -8,7 +8,16 @@ from numpy.testing import assert_array_equal
 from scipy import optimize
 
 from fastmlp import MLP
+from fastmlp.optimizers import Stochastic
 from fastmlp.solvers import Function
+from fastmlp.training import check_optimizers
+
+
+def mini_batches(optimizer, **options):
+    """Options of `fit` about mini-batches, where an optimizer has a use for them."""
+    stages = check_optimizers("adam" if optimizer is None else optimizer, 1)
+    return options if any(isinstance(stage, Stochastic) for stage in stages) else {}
+
 
 ROSENBROCK_START = np.array([-1.2, 1.0])
 

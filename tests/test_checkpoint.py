@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from functions import mini_batches
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_array_equal
 
@@ -35,7 +36,8 @@ def small_net(dtype="float64"):
 
 def fit(net, optimizer, epochs, **options):
     X, y = data()
-    options = {"batch_size": 16, "l2": 1e-3, "seed": 1, **options}
+    batches = mini_batches(optimizer, batch_size=16)
+    options = {**batches, "l2": 1e-3, "seed": 1, **options}
     return net.fit(X, y, optimizer=optimizer, epochs=epochs, **options)
 
 
@@ -74,6 +76,7 @@ def test_twice_n_is_n_and_n_again(name, dtype, path):
 )
 @pytest.mark.parametrize("options", [{}, {"shuffle": "replacement", "clip_norm": 0.1}], ids=str)
 def test_schedules_scipy_and_lists(optimizer, options, path):
+    options = mini_batches(optimizer, **options)
     whole, parts = small_net(), small_net()
     fit(whole, optimizer, 6, **options)
     fit(parts, optimizer, 3, checkpoint=path, **options)

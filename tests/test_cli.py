@@ -232,6 +232,12 @@ def test_compare_takes_optimizers_that_hand_over_to_each_other(tmp_path, capsys)
     assert second.startswith("LBFGS(")
 
 
+def test_compare_takes_solvers_alone_which_have_no_mini_batches(tmp_path):
+    command = [*SHORT_COMPARE[:1], "--hidden", "4", "--quiet", "--out", str(tmp_path)]
+    assert main([*command, "--optimizers", "lbfgs,bfgs", "--budget", "2passes"]) == 0
+    assert list(compared(tmp_path)["runs"]) == ["lbfgs", "bfgs"]
+
+
 @pytest.mark.parametrize(
     ("written", "budget"),
     [
@@ -496,6 +502,7 @@ def test_ctrl_c_before_the_first_iteration_saves_no_model(tmp_path, houses, caps
         (["compare", "--hidden", "8,x"], "argument --hidden: must be whole numbers with commas"),
         (["compare", "--hidden", "8,0"], "layer_sizes[2] must be an integer of at least 1, got 0"),
         (["compare", "--threads", "0"], "n_threads must be an integer of at least 1, got 0"),
+        (["compare", "--task", "regression"], "--task goes with --data and must not be given for"),
         (["compare", "--seed", "-1"], "--seed must be an integer from 0 up, got -1"),
         (["compare", "--out", "{file}"], "File exists"),
         (["compare", "--optimizers", "adam,"], "argument --optimizers: must be optimizers with co"),
@@ -540,6 +547,10 @@ def test_ctrl_c_before_the_first_iteration_saves_no_model(tmp_path, houses, caps
         (["train", "{file}", "--target", "y", "--loss", "poisson"], "needs an output that is posi"),
         (["train", "{file}", "--target", "y", "--epochs", "0"], "epochs must be an integer of at"),
         (["train", "{file}", "--target", "y", "--batch-size", "0"], "batch_size must be an intege"),
+        (
+            ["train", "{file}", "--target", "y", "--optimizer", "lbfgs", "--batch-size", "8"],
+            "batch_size must not be given for LBFGS",
+        ),
         (["train", "{file}", "--target", "y", "--l1", "-1"], "l1 must be a number of at least 0"),
         (["train", "{file}", "--target", "y", "--l2", "nan"], "l2 must be a number of at least 0"),
         (

@@ -392,6 +392,13 @@ def test_ctrl_c_keeps_what_there_is(regression, monkeypatch):
         ({"shuffle": "yes"}, "shuffle must be"),
         ({"clip_norm": 0}, "clip_norm must be a positive number"),
         ({"seeds": 0}, "seeds must be an integer of at least 1, got 0"),
+        (
+            {"optimizers": ["adam", "lbfgs"], "batch_size": {"lbfgs": 16}},
+            "batch_size must not be given for LBFGS",
+        ),
+        ({"optimizers": ["lbfgs", "bfgs"], "batch_size": 16}, "batch_size must not be given for"),
+        ({"optimizers": ["lbfgs"], "clip_norm": 1.0}, "clip_norm must not be given for LBFGS"),
+        ({"optimizers": ["lbfgs"], "shuffle": False}, "shuffle must not be given for LBFGS"),
         ({"seeds": []}, "seeds must be at least one"),
         ({"seeds": [1, -1]}, "seeds must be an integer of at least 0, got -1"),
         ({"seeds": [1, 2, 1]}, "seeds must differ, got 1 more than once"),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from functions import mini_batches
 from marks import INTERPRETED
 from numpy.testing import assert_array_equal
 
@@ -250,10 +251,10 @@ def check_fit(label, problem, net, X, y, l2=0.0):
         y,
         optimizer=optimizer,
         epochs=budget if not INTERPRETED else max(budget // 20, 2),
-        batch_size=10,
         l2=l2,
         n_threads=1,
         seed=0,
+        **mini_batches(optimizer, batch_size=10),
     )
     assert result.status in (Status.CONVERGED, Status.COMPLETED)
     assert result.loss == net.loss(X, y, l2=l2) < below
@@ -381,7 +382,8 @@ def test_a_budget_of_one_pass(label):
     kind, (optimizer, *_) = ENTRIES[label].kind, ENTRIES[label].regression
     net, X, y = sine()
     start = net.loss(X, y)
-    result = net.fit(X, y, optimizer=optimizer, epochs=1, batch_size=10, n_threads=1, seed=0)
+    options = {"n_threads": 1, "seed": 0, **mini_batches(optimizer, batch_size=10)}
+    result = net.fit(X, y, optimizer=optimizer, epochs=1, **options)
     assert result.status == Status.COMPLETED
     assert result.loss == net.loss(X, y)
     assert np.isfinite(result.loss)

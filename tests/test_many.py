@@ -10,6 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from functions import mini_batches
 from marks import INTERPRETED, compiled_only
 from numpy.testing import assert_array_equal
 
@@ -74,7 +75,8 @@ if INTERPRETED:  # which takes a thousand times longer
 @pytest.mark.parametrize("n_threads", [1, 2, 8, None])
 def test_each_network_ends_as_in_a_fit_of_its_own(optimizer, n_threads):
     X, y = classes(10 if INTERPRETED else 40)
-    options = {"optimizer": optimizer, "epochs": 3, "batch_size": 16, "l2": 1e-3}
+    batches = mini_batches(optimizer, batch_size=16)
+    options = {"optimizer": optimizer, "epochs": 3, "l2": 1e-3, **batches}
     nets, one_by_one = mixed_nets(), mixed_nets()
     results = fit_many(nets, X, y, seeds=7, n_threads=n_threads, **options)
     for net, result, seed in zip(one_by_one, results, spawned(7, 5), strict=True):

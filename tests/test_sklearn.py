@@ -1583,6 +1583,11 @@ def state(estimator):
         ({"callbacks": [3]}, "callbacks must be callables, got 3"),
         ({"clip_norm": 0}, "'clip_norm' parameter"),
         ({"time_limit": 0}, "'time_limit' parameter"),
+        ({"solver": "lbfgs", "clip_norm": 1.0}, "clip_norm must not be 1.0 for the solver 'lbfgs'"),
+        (
+            {"solver": ["lbfgs"], "learning_rate": fastmlp.ExponentialDecay(0.1, rate=1.0)},
+            r"learning_rate must not be ExponentialDecay.* for the solver \['lbfgs'\]",
+        ),
         ({"n_threads": 0}, "'n_threads' parameter"),
         ({"standardize": "yes"}, "'standardize' parameter"),
         ({"batch_size": 0}, "'batch_size' parameter"),

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
+from functions import mini_batches
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -256,7 +257,8 @@ def train_bits(dtype, n_threads, **options):
     X, y = classes(33 if INTERPRETED else 301, sizes[0], sizes[-1])
     activation = "elu" if INTERPRETED else "gelu"
     net = MLP(sizes, activation=activation, output="softmax", dtype=dtype, seed=3)
-    options = {"epochs": 2, "batch_size": 32, "seed": 4, "l2": 1e-3, **options}
+    batches = mini_batches(options.get("optimizer", "adam"), batch_size=32)
+    options = {"epochs": 2, "seed": 4, "l2": 1e-3, **batches, **options}
     result = net.fit(X, y, n_threads=n_threads, **options)
     return net.theta.tobytes(), result.loss, result.trace["objective"].tobytes()
 
@@ -787,7 +789,8 @@ def test_a_list_of_optimizers_runs_in_turn():
     stages = [SGD(0.1), Adam(0.01), LBFGS()]
     result = net.fit(X, y, optimizer=stages, epochs=4, shuffle=False)
     for stage in stages:
-        one_by_one.fit(X, y, optimizer=stage, epochs=4, shuffle=False)
+        options = mini_batches(stage, shuffle=False)
+        one_by_one.fit(X, y, optimizer=stage, epochs=4, **options)
     assert_array_equal(net.theta, one_by_one.theta)
     assert result.n_iter == 12
     assert_array_equal(result.trace["epoch"], [0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 11, 12])
@@ -1251,9 +1254,26 @@ print(json.dumps([result.status, result.n_iter, len(thetas) - 1, same]))
             ValueError,
             r"bounds must be numbers or arrays of the shape \(131,\), got \(3,\)",
         ),
+        (
+            {"optimizer": "scipy(method='CG', options={'maxiter': 3})"},
+            ValueError,
+            "options must not have maxiter, which max_iterations stands for",
+        ),
         ({"loss": "hinge"}, ValueError, "loss 'hinge' needs an output that can be negative"),
         ({"batch_size": 0}, ValueError, "batch_size must be an integer of at least 1, got 0"),
         ({"batch_size": 1.5}, TypeError, "batch_size must be an integer of at least 1, got 1.5"),
+        (
+            {"optimizer": LBFGS(), "batch_size": 16},
+            ValueError,
+            "batch_size must not be given for LBFGS, .*: it is for stochastic optimizers, got 16",
+        ),
+        (
+            {"optimizer": "stochastic_lbfgs+bfgs", "batch_size": None},
+            ValueError,
+            "batch_size must not be given for BFGS, StochasticLBFGS, .*, got None",
+        ),
+        ({"optimizer": "lbfgs", "clip_norm": 1.0}, ValueError, "clip_norm must not be given for"),
+        ({"optimizer": "lbfgs", "shuffle": False}, ValueError, "shuffle must not be given for"),
         ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1, got 0"),
         ({"epochs": True}, TypeError, "epochs must be an integer of at least 1, got True"),
         ({"epochs": "3"}, TypeError, "epochs must be an integer of at least 1, got '3'"),

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.losses import LOSS_PARAMETERS, LOSSES
 from fastmlp.network import MLP
-from fastmlp.optimizers import Optimizer
+from fastmlp.optimizers import Optimizer, Stochastic
 from fastmlp.result import Status, Trace
 from fastmlp.schedules import Schedule
 from fastmlp.sklearn.checking import check_sample_weight, validate_data
@@ -244,6 +244,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Do what `fit` says; return warnings to be issued, as (message, category)."""
         self._check_parameters()
         stages = as_stages(self)
+        if not any(isinstance(stage, Stochastic) for stage in stages):
+            for name, unused in (
+                ("clip_norm", self.clip_norm is not None),
+                ("learning_rate", isinstance(self.learning_rate, Schedule)),
+            ):
+                if unused:
+                    raise ValueError(
+                        f"{name} must not be {getattr(self, name)!r} for the solver "
+                        f"{self.solver!r}, which has no use for it"
+                    )
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)

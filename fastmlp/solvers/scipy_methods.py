@@ -67,6 +67,9 @@ class Scipy(Solver):
                 )
         if not isinstance(self.options, Mapping):
             raise TypeError(f"options must be a mapping, got {self.options!r}")
+        for name in ("maxiter",) if self.method != "TNC" else ("maxiter", "maxfun"):
+            if name in self.options:
+                raise ValueError(f"options must not have {name}, which max_iterations stands for")
 
     def check(self, function):
         if self.bounds is not None:
