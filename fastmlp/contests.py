@@ -460,9 +460,8 @@ def _share(what, name, total, own):
 
 def batch_sizes(batch_size, shuffle, clip_norm, stages):
     """Batch size of each optimizer, not checked but for its use."""
-    given, shared = {}, batch_size
-    if isinstance(batch_size, Mapping):
-        given, shared = batch_size, "auto"
+    by_name = isinstance(batch_size, Mapping)
+    given, shared = (batch_size, "auto") if by_name else ({}, batch_size)
     for name, size in given.items():
         if name not in stages:
             raise ValueError(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from marks import INTERPRETED
+from marks import compiled_only
 from scipy import sparse
 
 import fastmlp
@@ -12,6 +12,7 @@ from fastmlp.plotting import plot_paths
 from fastmlp.training import OPTIMIZERS
 
 pytestmark = [
+    compiled_only,
     pytest.mark.filterwarnings("ignore:Stochastic Optimizer. Maximum iterations"),
     pytest.mark.filterwarnings("ignore:lbfgs failed to converge"),
 ]
@@ -69,7 +70,7 @@ def test_optimizers(name, dtype):
     def fit():
         net = MLP([3, 4, 1], dtype=dtype, activation="tanh", seed=0)
         options = {} if name == "levenberg_marquardt" else {"l2": 1e-5}
-        return net.fit(X, y, optimizer=name, epochs=3 if INTERPRETED else 30, seed=0, **options)
+        return net.fit(X, y, optimizer=name, epochs=30, seed=0, **options)
 
     plain, strict = in_both_states(fit)
     np.testing.assert_array_equal(strict.theta, plain.theta)

@@ -1118,6 +1118,7 @@ UNITS = [("float64", power) for power in (-1000, -530, 500, 1000)] + [
 ]
 
 
+@compiled_only
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("dtype", "power"), UNITS)
 def test_standardized_training_does_not_depend_on_the_unit_of_a_feature(kind, dtype, power):
@@ -1133,6 +1134,7 @@ def test_standardized_training_does_not_depend_on_the_unit_of_a_feature(kind, dt
     assert sparse_rows.loss_curve_ == plain.loss_curve_
 
 
+@compiled_only
 @pytest.mark.parametrize("n_outputs", [1, 2])
 @pytest.mark.parametrize(("dtype", "power"), UNITS)
 def test_standardized_training_does_not_depend_on_the_unit_of_the_target(dtype, power, n_outputs):
