@@ -4,8 +4,6 @@ What a command needs is imported when it runs, so that help and version come at 
 """
 
 import argparse
-import csv
-import io
 import os
 import platform
 import re
@@ -294,9 +292,11 @@ def _add_predict(commands):
         description="""\
 Write what a saved network predicts for each row of a CSV file.
 
-The file has a header line and the feature columns that the network was trained with, in the same
-order. The predictions are a CSV file with a line for each row: the output or outputs; for
-a network that ends in softmax the class and the probability of each class.""",
+The file has a header line and the columns that the network was trained on. They are found by
+their names, in any order; others are left out. A network that was trained without names takes all
+columns, in the order of training. The predictions are a CSV file with a line for each row: the
+output or outputs; for a network that ends in softmax the class and the probability of each
+class.""",
         epilog="example:\n  fastmlp predict model.safetensors new.csv --out answers.csv\n\n"
         + _EXIT_STATUSES,
     )
@@ -626,6 +626,7 @@ def _train(arguments):
         dtype=arguments.dtype,
         seed=arguments.seed,
     )
+    net.feature_names = features
     result = net.fit(
         X[training],
         y[training],
@@ -672,22 +673,24 @@ def _predict(arguments):
 
     from fastmlp.compare import score
     from fastmlp.datasets import load_csv
+    from fastmlp.feature_names import find_columns
     from fastmlp.network import MLP
+    from fastmlp.prediction import check_outputs
 
     _check_out(arguments.out)
     net = MLP.load(arguments.model)
-    if arguments.target is None:
-        X, y = _load_features(arguments.data, net.dtype), None
-    else:
-        X, y, _ = load_csv(arguments.data, arguments.target, dtype=net.dtype)
+    X, y, columns = load_csv(arguments.data, arguments.target, dtype=net.dtype)
     n_inputs = net.layer_sizes[0]
-    if X.shape[1] != n_inputs:
+    if net.feature_names is not None:
+        X = X[:, find_columns("DATA", columns, net.feature_names)]
+    elif X.shape[1] != n_inputs:
         hint = "; name the target column with --target" if X.shape[1] == n_inputs + 1 else ""
         raise ValueError(
             f"DATA must have {n_inputs} feature columns, one for each input of MODEL, got "
             f"{X.shape[1]}{hint}"
         )
     outputs = net.predict(X, n_threads=arguments.threads)
+    check_outputs(outputs, "DATA, counted from 1 after the header,", first=1)
     summary = []
     if y is not None:
         loss = net.loss(X, y, n_threads=arguments.threads)
@@ -804,25 +807,3 @@ def _count_classes(y, task, option):
         f"{option} must hold classes numbered 0, 1, 2, ... without gaps, two at least, "
         f"got {shown}: renumber them in the file{other}"
     )
-
-
-def _load_features(path, dtype):
-    """All columns of a CSV file, (n_rows, n_columns)."""
-    import numpy as np
-
-    from fastmlp.datasets import load_csv
-    from fastmlp.datasets.reading import open_plain_or_gzip
-
-    with open_plain_or_gzip(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
-        try:
-            header = next(filter(None, csv.reader(text)), [""])
-        except csv.Error:
-            header = [""]  # load_csv says what is wrong
-    if len(header) == 1 and header != [""]:
-        raise ValueError(
-            "DATA must have two columns at least, got one: add any other, and name it with --target"
-        )
-    # load_csv sets one column apart, the last, which goes back to its place.
-    X, last, _ = load_csv(path, header[-1].strip(), dtype=dtype)
-    return np.column_stack([X, last.astype(dtype)])

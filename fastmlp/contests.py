@@ -9,6 +9,7 @@ import numpy as np
 import fastmlp
 from fastmlp.compare import BATCH_SIZE, score
 from fastmlp.comparison import Budget, Comparison, Run
+from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.monitor import Monitor, Stop
 from fastmlp.objective import Objective
@@ -212,11 +213,14 @@ class NetworkContest:
         for name in stages:
             self._batches(name, 0)  # a check
         net = make_net(first_seed).copy()
+        names = names_of(X) if net.feature_names is None else net.feature_names
+        X = take_columns("X", X, names)
         self._X = X = as_rows("X", X, net.dtype, net.layer_sizes[0])
+        net.feature_names = names
         self._problem, self._net = problem, net
         self._objective = Objective(net, X, y, sample_weight=sample_weight, **problem)
         loss, n_threads = problem["loss"], problem["n_threads"]
-        self._held_out = held_out_objective(net, validation_data, loss, n_threads)
+        self._held_out = held_out_objective(net, validation_data, loss, n_threads, names)
         function = NetworkFunction(self._objective, None, as_generator(0))
         check_solvers(chain.from_iterable(stages.values()), function)
         self.scored_on, self._scored = "training", (X, y, sample_weight)

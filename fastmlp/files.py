@@ -24,6 +24,8 @@ def save(net, path, described=None):
         tensors[f"weights.{layer}"] = weights
         tensors[f"biases.{layer}"] = biases
     metadata = {"format": FORMAT, "architecture": json.dumps(net.architecture())}
+    if net.feature_names is not None:
+        metadata["feature_names"] = json.dumps(net.feature_names)
     replace_tensors(Path(path), tensors, metadata | (described or {}))
 
 
@@ -69,7 +71,9 @@ def load(path):
         if any(tensor.dtype != architecture["dtype"] for tensor in tensors.values()):
             raise ValueError(f"its tensors are not all {architecture['dtype']}")
         theta = np.concatenate([tensors[name].ravel() for name in wanted])
-        return MLP.from_architecture(architecture, theta)
+        net = MLP.from_architecture(architecture, theta)
+        net.feature_names = json.loads(metadata.get("feature_names", "null"))
+        return net
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"path must be a file that MLP.save wrote, {shown!r} is not: {error}"

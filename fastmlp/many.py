@@ -11,6 +11,7 @@ from numbers import Integral
 
 import numpy as np
 
+from fastmlp.feature_names import names_of, take_columns
 from fastmlp.kernels.threads import available_cores
 from fastmlp.monitor import Interruption
 from fastmlp.objective import check_network
@@ -97,8 +98,8 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     check_count("n_threads", n_threads)
     check_flag("progress", progress)
     seeds = _spread_seeds(seeds, len(nets))
-    data, y = _by_dtype(nets, X), as_real("y", y)
-    _check_problems(nets, data, y, options)
+    names, data, y = names_of(X), _as_arrays(nets, X), as_real("y", y)
+    _check_problems(nets, data, y, names, options)
     weights = options.pop("sample_weight")
     weights = None if weights is None else as_real("sample_weight", weights)
     rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)
@@ -112,12 +113,13 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
         try:
             run = prepare(
                 net,
-                data[net.dtype][part],
+                data[_columns(net)][part],
                 y[part],
                 sample_weight=None if weights is None else weights[part],
                 seed=seeds[i],
                 n_threads=1,
                 progress=False,
+                feature_names=names,
                 **options,
             )
             return run(interruption)
@@ -139,6 +141,7 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
     losses = [result.loss if np.isfinite(result.loss) else np.inf for result in results]
     best = int(np.argmin(losses))
     net.theta[:] = nets[best].theta
+    net.feature_names = nets[best].feature_names
     return replace(
         results[best], message=f"{results[best].message}; start {best + 1} of {restarts} was best"
     )
@@ -250,26 +253,42 @@ def _spread_seeds(seeds, n_nets):
     return list(seeds)
 
 
-def _by_dtype(nets, X):
-    """X in the dtype of every network, without a needless copy."""
+def _columns(net):
+    """What decides how X becomes an array."""
+    return net.dtype, net.feature_names
+
+
+def _as_arrays(nets, X):
+    """X as every network takes it, by `_columns`, without a needless copy."""
     data = {}
     for net in nets:
-        if net.dtype not in data:
-            data[net.dtype] = as_rows("X", X, net.dtype, net.layer_sizes[0])
+        if _columns(net) not in data:
+            chosen = take_columns("X", X, net.feature_names)
+            data[_columns(net)] = as_rows("X", chosen, net.dtype, net.layer_sizes[0])
     return data
 
 
-def _check_problems(nets, data, y, options):
+def _check_problems(nets, data, y, feature_names, options):
     """Check what `fit` would, once for all networks that would answer alike."""
     checked = set()
     for i, net in enumerate(nets):
-        kind = (net.dtype, net.layer_sizes[0], net.layer_sizes[-1], net.output, net.n_params)
+        sizes = net.layer_sizes[0], net.layer_sizes[-1], net.n_params
+        kind = (*_columns(net), *sizes, net.output)
         if kind in checked:
             continue
         checked.add(kind)
         # What is wrong with the first is most likely wrong with all.
         with _about(f"nets[{i}]") if i else nullcontext():
-            prepare(net, data[net.dtype], y, seed=None, n_threads=1, progress=False, **options)
+            prepare(
+                net,
+                data[_columns(net)],
+                y,
+                seed=None,
+                n_threads=1,
+                progress=False,
+                feature_names=feature_names,
+                **options,
+            )
 
 
 def _check_rows(rows, nets, n_rows, weights):

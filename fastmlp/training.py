@@ -4,6 +4,7 @@ import numpy as np
 
 from fastmlp import optimizers as stochastic
 from fastmlp.checkpoint import Checkpoint, Memory, identify
+from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective, check_network
@@ -93,7 +94,8 @@ def fit(
     Parameters
     ----------
     net : MLP
-        Starts from its current parameters.
+        Starts from its current parameters. If it has no `feature_names` and X is a data frame, it
+        takes the names of the columns.
     X, y, loss, sample_weight, l1, l2
         The data and the objective, see `fastmlp.Objective`.
     optimizer : Optimizer, str, or a list of them; default Adam()
@@ -218,13 +220,16 @@ def prepare(
     n_threads,
     seed,
     checkpoint=None,
+    feature_names=None,
 ):
     """Check all that `fit` is given; return what then fits, once, and returns the FitResult.
 
     Its one argument, optional, is an Interruption that it shares with other fits. `checkpoint` may
-    also be a Memory.
+    also be a Memory, and `feature_names` are those of an X that was a data frame once.
     """
     check_network(net)
+    names = net.feature_names or feature_names or names_of(X)
+    X = take_columns("X", X, names)
     stages = check_optimizers(Adam() if optimizer is None else optimizer, net.n_params)
     batches = check_batches(batch_size, shuffle, clip_norm, seed)
     options = check_run_options("epochs", epochs, callbacks, time_limit, target_loss, progress)
@@ -233,7 +238,7 @@ def prepare(
     )
     function = NetworkFunction(objective, None, batches["rng"])
     check_solvers(stages, function)
-    held_out = held_out_objective(net, validation_data, loss, n_threads)
+    held_out = held_out_objective(net, validation_data, loss, n_threads, names)
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
         checkpoint = Checkpoint(checkpoint, identity)
@@ -242,6 +247,7 @@ def prepare(
     options |= {"network": net, "validate": validate, "total": sum(budgets)}
 
     def run(interruption=None):
+        net.feature_names = names
         with Monitor(**options, interruption=interruption) as monitor:
             return run_stages(objective, stages, budgets, monitor, batches, checkpoint=checkpoint)
 
@@ -390,8 +396,11 @@ def budget(stage: Optimizer, epochs, stochastic_default=EPOCHS) -> int:
     return stage.default_iterations if isinstance(stage, Solver) else stochastic_default
 
 
-def held_out_objective(net, validation_data, loss, n_threads):
-    """The loss on validation data as an `Objective` without penalties, or None."""
+def held_out_objective(net, validation_data, loss, n_threads, feature_names):
+    """The loss on validation data as an `Objective` without penalties, or None.
+
+    `feature_names` are those of the columns to take from a data frame, or None.
+    """
     if validation_data is None:
         return None
     if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
@@ -401,6 +410,7 @@ def held_out_objective(net, validation_data, loss, n_threads):
         )
     X, y, *rest = validation_data
     try:
+        X = take_columns("X", X, feature_names)
         return Objective(
             net, X, y, loss=loss, sample_weight=rest[0] if rest else None, n_threads=n_threads
         )

@@ -411,6 +411,54 @@ def test_predict_writes_every_output(tmp_path, points):
     np.testing.assert_array_equal(rows, net.predict(points.astype(np.float64)))
 
 
+def test_predict_finds_columns_by_name(tmp_path, houses, points, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", houses, "--target", "price", "--epochs", "1", "--quiet"]) == 0
+    area, age = points.T
+    tables = {
+        "in order": [("area", area), ("age", age)],
+        "in another order": [("age", age), ("area", area)],
+        "among others": [("id", np.arange(50)), ("age", age), ("area", area), ("noise", -age)],
+    }
+    expected = MLP.load("model.safetensors").predict(points)
+    for columns in tables.values():
+        new = write_table("new.csv", *zip(*columns, strict=True))
+        assert main(["predict", "model.safetensors", new, "--out", "out.csv"]) == 0
+        np.testing.assert_array_equal(read("out.csv")[1].astype(np.float32), expected)
+
+
+def test_a_network_of_one_feature_takes_a_file_of_one_column(tmp_path, points, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = points[:, 0]
+    both = write_table("both.csv", ["x", "y"], [x, 2 * x])
+    assert main(["train", both, "--target", "y", "--epochs", "1", "--quiet"]) == 0
+    alone = write_table("alone.csv", ["x"], [x])
+    assert main(["predict", "model.safetensors", alone]) == 0
+    expected = MLP.load("model.safetensors").predict(points[:, :1])
+    np.testing.assert_array_equal(read("predictions.csv")[1].astype(np.float32), expected)
+
+
+@pytest.mark.parametrize(
+    ("output", "row"),
+    [("identity", [2e38, 2e38]), ("softmax", [2e38, 2e38]), ("exponential", [100, 0])],
+)
+@pytest.mark.usefixtures("overflow")
+def test_predictions_that_overflow_are_refused_by_their_row(tmp_path, output, row, capsys):
+    """Twice 2e38 is too much for float32, and so is e to the 200."""
+    net = MLP([2, 2], output=output, seed=0)
+    net.weights[0][:] = [[2, 2], [-2, -2]]
+    net.save(tmp_path / "net.safetensors")
+    data = tmp_path / "data.csv"
+    data.write_text("a,b\n1,2\n0,0\n{},{}\n1,1\n".format(*row))
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(tmp_path / "net.safetensors"), str(data), "--out", str(out)]) == 2
+    assert capsys.readouterr().err == (
+        "fastmlp: error: the outputs for row 3 of DATA, counted from 1 after the header, are not "
+        "finite, as its numbers are too large for the network's weights in float32\n"
+    )
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("values", "task", "expected"),
     [
@@ -560,7 +608,11 @@ def test_ctrl_c_before_the_first_iteration_saves_no_model(tmp_path, houses, caps
         (["predict", "{model}", "no.csv"], "path 'no.csv' does not exist"),
         (["predict", "{model}", "{empty}"], "is empty"),
         (["predict", "{model}", "{garbage}"], "line 1: bad header"),
-        (["predict", "{model}", "{narrow}"], "DATA must have two columns at least, got one"),
+        (["predict", "{model}", "{narrow}"], "DATA must have 2 feature columns, one for each"),
+        (["predict", "{model}", "{headless}"], "line 1 holds numbers only; it must be a header"),
+        (["predict", "{named}", "{file}"], "lacks 'z'; its columns are 'x', 'y'"),
+        (["predict", "{named}", "{wide}", "--target", "z"], "lacks 'z'; its columns are 'x', 'y'"),
+        (["train", "{headless}", "--target", "2"], "line 1 holds numbers only; it must be a head"),
         (["predict", "{model}", "{file}", "--target", "z"], "target 'z' is not a column"),
         (["predict", "{model}", "{file}", "--target", "x"], "DATA must have 2 feature columns"),
         (["predict", "{model}", "{wide}"], "got 3; name the target column with --target"),
@@ -579,11 +631,16 @@ def test_bad_input_is_refused_in_one_line(command, sentence, tmp_path, capsys, m
         "bad": "x,y\nred,1\n",
         "empty": "",
         "narrow": "x\n1\n",
+        "headless": "1,2\n3,4\n",
         "garbage": "x" * 200_000,
         "classes": "x,y\n1,0\n2,1\n3,1\n4,3\n5,0\n",
     }
-    paths = {"folder": folder, "model": tmp_path / "model.safetensors"}
-    MLP([2, 1], seed=0).save(paths["model"])
+    paths = {"folder": folder}
+    for name, feature_names in (("model", None), ("named", ("x", "z"))):
+        paths[name] = tmp_path / f"{name}.safetensors"
+        net = MLP([2, 1], seed=0)
+        net.feature_names = feature_names
+        net.save(paths[name])
     for name, text in files.items():
         paths[name] = tmp_path / f"{name}.csv"
         paths[name].write_text(text)

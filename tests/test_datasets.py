@@ -371,6 +371,13 @@ def test_csv_ignores_how_the_table_is_laid_out(write, content):
     assert feature_names == ["a", "b"]
 
 
+def test_csv_without_a_target_is_all_features(write):
+    X, y, feature_names = load_csv(write("a,b\n1,2\n3,4\n"), None)
+    assert (X.tolist(), y, feature_names) == ([[1, 2], [3, 4]], None, ["a", "b"])
+    X, y, feature_names = load_csv(write("a\n1\n3\n"), None)
+    assert (X.tolist(), y, feature_names) == ([[1], [3]], None, ["a"])
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t", " ", "|"])
 def test_csv_takes_another_delimiter(write, delimiter):
     path = write("a,b,y\n1,2.5,3\n".replace(",", delimiter))
@@ -413,6 +420,7 @@ def test_csv_gives_back_every_number_python_writes(tmp_path_factory, data, dtype
         ("y\n1\n", " has no column but the target 'y'"),
         ("x,y,x,z,z\n1,2,3,4,5\n", " names columns more than once: 'x', 'z'"),
         ("x, x,y\n1,2,3\n", " names columns more than once: 'x'"),
+        ("5.1, 3.5e0,-2\n1,2,3\n", ", line 1 holds numbers only; it must be a header line"),
         ('"x,y\n1,2\n', ", line 2: bad header: unexpected end of data"),
         ("x,y\n1,2\nred,4\n", ", line 3, column 'x': 'red' is not a number"),
         ("x,y\n1,2\n3,NA\n", ", line 3, column 'y': 'NA' is not a number"),
@@ -473,7 +481,7 @@ def test_csv_unknown_target_of_a_wide_table_keeps_the_list_short(write):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"target": -1}, TypeError, r"target must be a column name \(str\), got int"),
+        ({"target": -1}, TypeError, r"target must be a column name \(str\) or None, got int"),
         ({"delimiter": None}, TypeError, "delimiter must be a str, got NoneType"),
         ({"delimiter": ""}, ValueError, "delimiter must be one character .* got ''"),
         ({"delimiter": ", "}, ValueError, "delimiter must be one character .* got ', '"),
