@@ -354,8 +354,8 @@ def _add_task(parser, what):
         "--task",
         choices=("auto", "classification", "regression"),
         default="auto",
-        help=f"{what}. Classes are whole numbers from 0 up, without gaps; auto takes "
-        f"whole numbers of at most {_MOST_CLASSES} different values for classes "
+        help=f"{what}. Classes are whole numbers from 0 up, without gaps; auto takes whole "
+        f"numbers, also written as 1.0, of at most {_MOST_CLASSES} different values for classes "
         "(default: %(default)s)",
     )
 
@@ -533,8 +533,8 @@ def _compare_on_rows(arguments, options):
         **options,
     )
     print(
-        f"{name}: {len(training)} rows to train on, {len(held_out)} to validate; network "
-        f"{'-'.join(map(str, net.layer_sizes))}, {net.n_params:,} parameters"
+        f"{name}: {_describe_task(n_classes)}; {len(training)} rows to train on, {len(held_out)} "
+        f"to validate; network {'-'.join(map(str, net.layer_sizes))}, {net.n_params:,} parameters"
     )
     print(comparison)
     _write_comparison(comparison, arguments.out)
@@ -642,15 +642,17 @@ def _train(arguments):
         n_threads=arguments.threads,
         seed=arguments.seed,
     )
+    print(
+        f"{_describe_task(n_classes)}; network {'-'.join(map(str, net.layer_sizes))}, "
+        f"{net.n_params:,} parameters"
+    )
     if result.status is Status.NOT_FINITE:
         _print_error(f"training diverged, no model is saved: {result.message}")
         return DIVERGED
     interrupted = result.status is Status.INTERRUPTED
     if interrupted and result.n_iter == 0:
         raise KeyboardInterrupt
-    task = f"classification, {n_classes} classes" if n_classes else "regression"
     print(
-        f"{task}; network {'-'.join(map(str, net.layer_sizes))}, {net.n_params:,} parameters\n"
         f"{result.status}: {result.message}; {result.n_iter} epochs or iterations in "
         f"{result.seconds:.3g} s\n"
         f"objective {result.loss:.6g} on the {len(training)} rows trained on"
@@ -789,6 +791,10 @@ def _split(n_rows, fraction, seed):
     return order[n_held_out:], order[:n_held_out]
 
 
+def _describe_task(n_classes):
+    return f"classification, {n_classes} classes" if n_classes else "regression"
+
+
 def _count_classes(y, task, option):
     """Number of classes of a target, 0 for regression; `option` is how it was named."""
     import numpy as np
@@ -796,8 +802,8 @@ def _count_classes(y, task, option):
     if task == "regression":
         return 0
     values = np.unique(y)
-    whole = np.array_equal(values, np.trunc(values))
-    if task == "auto" and not (y.dtype.kind == "i" and values.size <= _MOST_CLASSES):
+    whole = np.array_equal(values, np.trunc(values))  # 1.0 as well as 1
+    if task == "auto" and not (whole and values.size <= _MOST_CLASSES):
         return 0
     if whole and values.size > 1 and values[0] == 0 and values[-1] == values.size - 1:
         return values.size

@@ -288,10 +288,12 @@ def test_compare_trains_on_a_file(tmp_path, flowers, houses, capsys):
         return capsys.readouterr().out
 
     shown = compare(flowers, "species")
-    assert "flowers.csv: 40 rows to train on, 10 to validate; network 2-3-3, 21 para" in shown
+    head = "flowers.csv: classification, 3 classes; 40 rows to train on, 10 to validate; network"
+    assert f"{head} 2-3-3, 21 parameters" in shown
     assert "accuracy of the validation data" in shown
     assert "Adam" in shown
     shown = compare(houses, "price")
+    assert "houses.csv: regression; 40 rows to train on" in shown
     assert "network 2-3-1, 13 parameters" in shown
     assert "rms error of the validation data" in shown
     assert "Optimizers on houses.csv" in (tmp_path / "price" / "comparison.html").read_text()
@@ -411,6 +413,20 @@ def test_predict_writes_every_output(tmp_path, points):
     np.testing.assert_array_equal(rows, net.predict(points.astype(np.float64)))
 
 
+def test_classes_may_be_written_with_a_point(tmp_path, points, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    answer = (points[:, 0] > 0).astype(float)
+    data = write_table("data.csv", ["x", "z", "sick"], [*points.T, answer])
+    assert "0.0" in (tmp_path / "data.csv").read_text()
+    command = ["train", data, "--target", "sick", "--optimizer", "lbfgs", "--quiet"]
+    assert main([*command, "--out", "m"]) == 0
+    assert main(["predict", "m", data, "--target", "sick"]) == 0
+    assert "accuracy 1 on 50 rows" in capsys.readouterr().out
+    header, rows = read("predictions.csv")
+    assert header == ["class", "probability_0", "probability_1"]
+    np.testing.assert_array_equal(rows[:, 0], answer)
+
+
 def test_predict_finds_columns_by_name(tmp_path, houses, points, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", houses, "--target", "price", "--epochs", "1", "--quiet"]) == 0
@@ -464,8 +480,12 @@ def test_predictions_that_overflow_are_refused_by_their_row(tmp_path, output, ro
     [
         ([0, 1, 2, 1], "auto", "classification, 3 classes"),
         ([0, 1, 0, 1], "classification", "classification, 2 classes"),
-        ([0.0, 1.0, 0.0, 1.0], "auto", "regression"),
+        ([0.0, 1.0, 0.0, 1.0], "auto", "classification, 2 classes"),
+        ([0.0, 1.0, 0.0, 1.0], "regression", "regression"),
         ([0.0, 1.0, 0.0, 1.0], "classification", "classification, 2 classes"),
+        ([0.0, 1.0, 0.5, 1.0], "auto", "regression"),
+        ([3.0, 5.0, 9.0, 5.0], "regression", "regression"),
+        (np.arange(40.0), "auto", "regression"),
         ([0, 1, 2, 1], "regression", "regression"),
         ([3, 5, 9, 5], "regression", "regression"),
         (range(40), "auto", "regression"),
@@ -484,6 +504,7 @@ def test_the_task_is_told_by_the_target(tmp_path, values, task, expected, capsys
     [
         ([1, 2, 3], "auto", "got 1, 2, 3: renumber them in the file, or say --task regression"),
         ([0, 2, 2], "auto", "got 0, 2: renumber"),
+        ([1.0, 2.0, 2.0], "auto", "got 1, 2: renumber them in the file, or say --task regr"),
         ([-1, 0, 1], "classification", "got -1, 0, 1: renumber them in the file\n"),
         ([0.5, 1.0, 0.0], "classification", "got 0, 0.5, 1: renumber"),
         ([0, 0, 0], "auto", "two at least, got 0: renumber"),
@@ -504,7 +525,9 @@ def test_training_that_diverges_saves_no_model(tmp_path, houses, capsys):
     model = tmp_path / "model.safetensors"
     command = ["train", houses, "--target", "price", "--optimizer", "sgd(learning_rate=1e30)"]
     assert main([*command, "--out", str(model), "--quiet"]) == 1
-    assert "fastmlp: error: training diverged, no model is saved" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "fastmlp: error: training diverged, no model is saved" in captured.err
+    assert captured.out.startswith("regression; network 2-64-32-1")
     assert not model.exists()
 
 
