@@ -199,11 +199,12 @@ def _add_train(commands):
         description="""\
 Train a network to predict one column of a CSV file from all others, and save it.
 
-The file has a header line and numbers only, and may be gzipped. Features are used as they are:
-bring them to a similar scale first. For classification the network ends in softmax, for
-regression in one output as it is.""",
-        epilog="example:\n  fastmlp train flowers.csv --target species --hidden 64,32 \\\n"
-        '      --optimizer "adam(learning_rate=3e-3)" --epochs 50\n\n' + _EXIT_STATUSES,
+The file has a header line and numbers only, and may be gzipped. Numbers are used as they are
+unless --standardize scales them: where columns are not all of a size of about 1, they should be.
+For classification the network ends in softmax, for regression in one output as it is.""",
+        epilog="example:\n  fastmlp train flowers.csv --target species --standardize \\\n"
+        '      --hidden 64,32 --optimizer "adam(learning_rate=3e-3)" --epochs 50\n\n'
+        + _EXIT_STATUSES,
     )
     parser.set_defaults(run=_train)
     parser.add_argument("data", metavar="DATA", help="the CSV file")
@@ -246,6 +247,12 @@ regression in one output as it is.""",
         metavar="NAME",
         help="auto is cross_entropy for classification, squared_error for regression, which "
         "could also have absolute_error, 'huber(1.0)' or 'quantile(0.9)' (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--standardize",
+        action="store_true",
+        help="train on features, and for regression on a target, scaled to mean 0 and variance 1; "
+        "the model has the scaling in it, and predicts from numbers as they are",
     )
     for name, what in (("--l1", "sum of |W|"), ("--l2", "half the sum of W^2")):
         parser.add_argument(
@@ -641,6 +648,7 @@ def _train(arguments):
         progress=not arguments.quiet,
         n_threads=arguments.threads,
         seed=arguments.seed,
+        standardize=arguments.standardize,
     )
     print(
         f"{_describe_task(n_classes)}; network {'-'.join(map(str, net.layer_sizes))}, "
@@ -656,6 +664,7 @@ def _train(arguments):
         f"{result.status}: {result.message}; {result.n_iter} epochs or iterations in "
         f"{result.seconds:.3g} s\n"
         f"objective {result.loss:.6g} on the {len(training)} rows trained on"
+        f"{', standardized' if arguments.standardize else ''}"
     )
     rows, which = (held_out, "held out") if len(held_out) else (training, "trained on")
     options = {"loss": arguments.loss, "n_threads": arguments.threads}

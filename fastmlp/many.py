@@ -58,8 +58,9 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     **options
         Those of `fastmlp.fit`, the same for all networks: optimizer, loss, batch_size, epochs,
         l1, l2, sample_weight (n,), of which `rows` picks too, shuffle, clip_norm,
-        validation_data, time_limit of each network, target_loss, callbacks. These are called in
-        the threads that train, several at once; what they are given has the `network`.
+        validation_data, time_limit of each network, target_loss, standardize (each network by the
+        rows that it trains on), callbacks. These are called in the threads that train, several
+        at once; what they are given has the `network`.
 
     Returns
     -------

@@ -381,6 +381,20 @@ def test_train_does_what_fit_does(tmp_path, houses, points):
     np.testing.assert_array_equal(MLP.load(model).theta, net.theta)
 
 
+def test_train_standardizes_within_the_model(tmp_path, points, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    area, age = 100 + 30 * points[:, 0], 1e4 * points[:, 1]
+    price = 1e5 * (3 + points[:, 0] - 2 * points[:, 1])
+    data = write_table("raw.csv", ["area", "age", "price"], [area, age, price])
+    command = ["train", data, "--target", "price", "--standardize", "--optimizer", "lbfgs"]
+    assert main([*command, "--hidden", "", "--quiet"]) == 0
+    assert "rows trained on, standardized\n" in capsys.readouterr().out
+    assert main(["predict", "model.safetensors", data, "--target", "price"]) == 0
+    _, rows = read("predictions.csv")
+    # Linear in the features, as the network is: L-BFGS stops within its tolerance, 1e-5.
+    np.testing.assert_allclose(rows[:, 0], price, atol=1e-4 * price.std())
+
+
 def test_train_and_predict_a_quantity(tmp_path, houses, points, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ["train", houses, "--target", "price", "--optimizer", "lbfgs", "--hidden", ""]

@@ -21,9 +21,9 @@ from fastmlp.network import MLP
 from fastmlp.optimizers import Optimizer
 from fastmlp.prediction import check_outputs
 from fastmlp.result import Status, Trace
+from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule
 from fastmlp.sklearn.run import Outputs, Rows, Run
-from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.sparse_rows import blocks
 from fastmlp.sklearn.stages import as_stages, is_stochastic
 from fastmlp.validation import parse_name

@@ -15,8 +15,8 @@ from fastmlp.files import read_metadata, save
 from fastmlp.network import MLP
 from fastmlp.optimizers import Optimizer
 from fastmlp.result import Trace
+from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule
-from fastmlp.sklearn.scaling import Scaling
 from fastmlp.training import OPTIMIZERS
 
 _THEIR_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
