@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import sys
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
@@ -51,7 +52,9 @@ def main(argv=None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
-        return arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _print_warning
+            return arguments.run(arguments)
     except KeyboardInterrupt:
         print("fastmlp: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -62,6 +65,10 @@ def main(argv=None) -> int:
 
 def _print_error(message):
     print(f"fastmlp: error: {message}", file=sys.stderr)
+
+
+def _print_warning(message, *where):
+    print(f"fastmlp: warning: {message}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -11,6 +11,7 @@ from numbers import Integral
 
 import numpy as np
 
+from fastmlp.baseline import warn
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.kernels.threads import available_cores
 from fastmlp.monitor import Interruption
@@ -73,6 +74,11 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
         For any argument that is not as above, before any network is changed. X and y are checked
         whole, also rows that no network trains on.
 
+    Warns
+    -----
+    UserWarning
+        Once, if networks end as `fastmlp.fit` warns of.
+
     Notes
     -----
     Whatever `n_threads` is, network i ends with the bits of ``nets[i].fit(X[rows[i]],
@@ -92,6 +98,16 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     >>> results = fit_many(nets, X, y, seeds=0)
     >>> best = nets[min(range(8), key=lambda i: results[i].loss)]
     """
+    results, texts = _fit_all(nets, X, y, rows, seeds, n_threads, progress, options)
+    warned = [(i, text) for i, text in enumerate(texts) if text is not None]
+    if warned:
+        i, text = warned[0]
+        warn(f"{len(warned)} of {len(nets)} networks, first nets[{i}]: {text}")
+    return results
+
+
+def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
+    """Do what `fit_many` does, but return what each is to be warned with beside the results."""
     _check_networks(nets)
     options = _complete(options)
     if n_threads is None:
@@ -110,7 +126,7 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     def train(i):
         net, part = nets[i], rows[i]
         if interruption.heed():
-            return _not_started(net)
+            return _not_started(net), None
         try:
             run = prepare(
                 net,
@@ -128,7 +144,8 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
             interruption.request()
             raise
 
-    return _run(train, len(nets), n_threads, interruption, progress)
+    outcomes = _run(train, len(nets), n_threads, interruption, progress)
+    return [result for result, _ in outcomes], [text for _, text in outcomes]
 
 
 def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
@@ -138,11 +155,13 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
     draws = as_generator(seed).integers(2**63, size=(restarts, 2)).tolist()
     nets = [net.copy(), *(net.redrawn(draw) for draw, _ in draws[1:])]
     seeds = [shuffling for _, shuffling in draws]
-    results = fit_many(nets, X, y, seeds=seeds, n_threads=n_threads, progress=progress, **options)
+    results, texts = _fit_all(nets, X, y, None, seeds, n_threads, progress, options)
     losses = [result.loss if np.isfinite(result.loss) else np.inf for result in results]
     best = int(np.argmin(losses))
     net.theta[:] = nets[best].theta
     net.feature_names = nets[best].feature_names
+    if texts[best] is not None:
+        warn(texts[best])
     return replace(
         results[best], message=f"{results[best].message}; start {best + 1} of {restarts} was best"
     )

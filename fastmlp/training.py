@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from fastmlp import optimizers as stochastic
+from fastmlp.baseline import advice, warn
 from fastmlp.checkpoint import Checkpoint, Memory, identify
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.monitor import Monitor, Progress
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
+from fastmlp.result import Status
 from fastmlp.running import run_on_function, run_stages
 from fastmlp.scaling import Scaling, scales_targets
 from fastmlp.solvers import (
@@ -161,6 +163,12 @@ def fit(
     ValueError, TypeError
         For any argument that is not as above, before anything is changed.
 
+    Warns
+    -----
+    UserWarning
+        If the fit ends no better than always predicting the mean of y, or the shares of the
+        classes, and numbers of X or y are far larger or smaller than 1, the likely cause.
+
     Notes
     -----
     If the objective or theta turns non-finite, the fit stops at that step and theta goes back
@@ -217,7 +225,10 @@ def fit(
         checkpoint=checkpoint,
         **options,
     )
-    return run()
+    result, text = run()
+    if text is not None:
+        warn(text)
+    return result
 
 
 def prepare(
@@ -245,10 +256,11 @@ def prepare(
     checkpoint=None,
     feature_names=None,
 ):
-    """Check all that `fit` is given; return what then fits, once, and returns the FitResult.
+    """Check all that `fit` is given; return what then fits, once.
 
-    Its one argument, optional, is an Interruption that it shares with other fits. `checkpoint` may
-    also be a Memory, and `feature_names` are those of an X that was a data frame once.
+    That returns the FitResult, and a text to warn with or None. Its one argument, optional, is an
+    Interruption that it shares with other fits. `checkpoint` may also be a Memory, and
+    `feature_names` are those of an X that was a data frame once.
     """
     check_network(net)
     check_flag("standardize", standardize)
@@ -284,12 +296,14 @@ def prepare(
     def run(interruption=None):
         net.feature_names = names
         if standardized is None:
-            return train(interruption)
+            result = train(interruption)
+            interrupted = result.status is Status.INTERRUPTED
+            return result, None if interrupted else advice(objective, result.loss)
         try:
             result = train(interruption)
         finally:
             standardized.fold()
-        return replace(result, theta=net.theta.copy())
+        return replace(result, theta=net.theta.copy()), None
 
     return run
 

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -381,6 +382,19 @@ def test_train_does_what_fit_does(tmp_path, houses, points):
     np.testing.assert_array_equal(MLP.load(model).theta, net.theta)
 
 
+def test_train_warns_in_one_line_where_data_should_be_standardized(
+    tmp_path, points, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    data = write_table("raw.csv", ["area", "price"], [points[:, 0], 1e5 + points[:, 1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["train", data, "--target", "price", "--quiet"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fastmlp: warning: the fit ended with a loss of ")
+    assert line.endswith("the root mean square of y is 1e+05: use standardize, or scale the data")
+
+
 def test_train_standardizes_within_the_model(tmp_path, points, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     area, age = 100 + 30 * points[:, 0], 1e4 * points[:, 1]
@@ -505,6 +519,7 @@ def test_predictions_that_overflow_are_refused_by_their_row(tmp_path, output, ro
         (range(40), "auto", "regression"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the fit ended")  # after an epoch, for 40 is large
 def test_the_task_is_told_by_the_target(tmp_path, values, task, expected, capsys):
     values = np.array(values)
     data = write_table(tmp_path / "data.csv", ["x", "y"], [np.linspace(0, 1, values.size), values])
