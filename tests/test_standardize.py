@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from marks import compiled_only
 
 import fastmlp
 from fastmlp import LBFGS, MLP, Adam
@@ -27,6 +28,7 @@ def r2(y, outputs):
     return 1 - np.square(outputs[:, 0] - y).mean() / y.var()
 
 
+@compiled_only
 def test_raw_tables_train_well(data):
     X, y = data
     net = MLP([3, 32, 1], activation="tanh", seed=0)
@@ -36,6 +38,7 @@ def test_raw_tables_train_well(data):
     assert r2(y, net.predict(X)) > 0.99
 
 
+@compiled_only
 @pytest.mark.parametrize("hidden", [[], [8], [8, 6]])
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "levenberg_marquardt(max_iterations=5)"])
 def test_it_is_a_fit_on_standardized_data(hidden, optimizer, data):
@@ -53,6 +56,7 @@ def test_it_is_a_fit_on_standardized_data(hidden, optimizer, data):
     np.testing.assert_allclose(standardized.predict(X), answers, atol=1e-8 * y.max())
 
 
+@compiled_only
 def test_classes_keep_their_targets(data):
     X, _ = data
     labels = (X[:, 1] > 500).astype(int) + (X[:, 2] > 0)
@@ -65,6 +69,7 @@ def test_classes_keep_their_targets(data):
     np.testing.assert_allclose(net.loss(X, labels), result.loss, rtol=1e-9)
 
 
+@compiled_only
 @pytest.mark.parametrize("loss", ["huber(2e4)", "absolute_error", "quantile(0.9)"])
 def test_a_loss_in_the_unit_of_the_target_keeps_it(loss, data):
     """Twice the target, and twice Huber's transition, is the same problem."""
@@ -162,6 +167,7 @@ def test_fit_many_and_restarts_standardize_by_the_rows_of_each(data):
     assert r2(y, net.predict(X)) > 0
 
 
+@compiled_only
 def test_float32_loses_no_more_than_the_last_digits_of_X_are_worth(data):
     """Columns whose mean is 1000 times their spread: digits that float32 has not are no loss."""
     X, y = data
