@@ -4,12 +4,11 @@ What a command needs is imported when it runs, so that help and version come at 
 """
 
 import argparse
-import csv
-import io
 import os
 import platform
 import re
 import sys
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
@@ -20,6 +19,7 @@ DONE = 0
 DIVERGED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
+NOBODY_READS = 141  # 128 + SIGPIPE
 
 # A target of whole numbers with more values than this is taken for a quantity. 26 letters and a
 # few more are still classes.
@@ -52,11 +52,36 @@ def main(argv=None) -> int:
         The arguments, without the program's name; None takes those of the process.
     """
     try:
+        try:
+            return _run(argv)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # `head` has seen enough, or a pager was left
+        _discard_output()
+        return NOBODY_READS
+    except OSError as error:  # a full disk
+        _discard_output()
+        _print_error(error)
+        return BAD_INPUT
+
+
+def _discard_output():
+    """Let standard output go nowhere, so that its last flush cannot fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(argv):
+    try:
         arguments = _parser().parse_args(argv)
-        return arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _print_warning
+            return arguments.run(arguments)
     except KeyboardInterrupt:
         print("fastmlp: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        raise
     except (ValueError, TypeError, OSError, MemoryError) as error:
         _print_error(" ".join(str(error).split()) or "out of memory")
         return BAD_INPUT
@@ -64,6 +89,10 @@ def main(argv=None) -> int:
 
 def _print_error(message):
     print(f"fastmlp: error: {message}", file=sys.stderr)
+
+
+def _print_warning(message, *_where, **_more):
+    print(f"fastmlp: warning: {message}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -128,8 +157,8 @@ example:
     parser.add_argument(
         "--data",
         metavar="FILE",
-        help="CSV file to train on, with a header line and numbers only; may be gzipped "
-        "(default: the digits)",
+        help="CSV file to train on, with a header line and numbers only; may be compressed by "
+        "gzip, bzip2 or xz; - is standard input (default: the digits)",
     )
     parser.add_argument(
         "--column", metavar="NAME", help="the column of the file to predict (default: none)"
@@ -201,14 +230,14 @@ def _add_train(commands):
         description="""\
 Train a network to predict one column of a CSV file from all others, and save it.
 
-The file has a header line and numbers only, and may be gzipped. Features are used as they are:
-bring them to a similar scale first. For classification the network ends in softmax, for
-regression in one output as it is.""",
+The file has a header line and numbers only, and may be compressed by gzip, bzip2 or xz. Features
+are used as they are: bring them to a similar scale first. For classification the network ends in
+softmax, for regression in one output as it is.""",
         epilog="example:\n  fastmlp train flowers.csv --target species --hidden 64,32 \\\n"
         '      --optimizer "adam(learning_rate=3e-3)" --epochs 50\n\n' + _EXIT_STATUSES,
     )
     parser.set_defaults(run=_train)
-    parser.add_argument("data", metavar="DATA", help="the CSV file")
+    parser.add_argument("data", metavar="DATA", help="the CSV file; - is standard input")
     parser.add_argument(
         "--target", required=True, metavar="NAME", help="the column to predict (required)"
     )
@@ -302,7 +331,7 @@ a network that ends in softmax the class and the probability of each class.""",
     )
     parser.set_defaults(run=_predict)
     parser.add_argument("model", metavar="MODEL", help="the file that fastmlp train wrote")
-    parser.add_argument("data", metavar="DATA", help="the CSV file")
+    parser.add_argument("data", metavar="DATA", help="the CSV file; - is standard input")
     parser.add_argument(
         "--target",
         metavar="NAME",
@@ -508,9 +537,10 @@ def _compare_on_rows(arguments, options):
     else:
         if arguments.column is None:
             raise ValueError("--column must name the column of --data to predict")
-        X, y, _ = load_csv(arguments.data, arguments.column)
-        name = Path(arguments.data).name
+        X, y, features = load_csv(_opened(arguments.data), arguments.column)
+        name = "standard input" if arguments.data == "-" else Path(arguments.data).name
         n_classes = _count_classes(y, arguments.task, f"--column {arguments.column}")
+        X, y = _rounded(X, features, y, arguments.column, "float32")
     training, held_out = _split(len(X), 0.2, arguments.seed)
     hidden = _sizes(_HIDDEN) if arguments.hidden is None else arguments.hidden
     net = MLP(
@@ -616,8 +646,9 @@ def _train(arguments):
     from fastmlp.result import Status
 
     _check_out(arguments.out)
-    X, y, features = load_csv(arguments.data, arguments.target, dtype=arguments.dtype)
+    X, y, features = load_csv(_opened(arguments.data), arguments.target)
     n_classes = _count_classes(y, arguments.task, f"--target {arguments.target}")
+    X, y = _rounded(X, features, y, arguments.target, arguments.dtype)
     training, held_out = _split(len(X), arguments.validation_fraction, arguments.seed)
     net = MLP(
         [len(features), *arguments.hidden, n_classes or 1],
@@ -647,6 +678,7 @@ def _train(arguments):
     interrupted = result.status is Status.INTERRUPTED
     if interrupted and result.n_iter == 0:
         raise KeyboardInterrupt
+    net.save(arguments.out)  # before anything is printed, which may fail
     task = f"classification, {n_classes} classes" if n_classes else "regression"
     print(
         f"{task}; network {'-'.join(map(str, net.layer_sizes))}, {net.n_params:,} parameters\n"
@@ -659,7 +691,6 @@ def _train(arguments):
     loss = net.loss(X[rows], y[rows], **options)
     name, value = score(net, X[rows], y[rows], **options)
     print(f"loss {loss:.6g}, {name} {value:.6g} on the {len(rows)} rows {which}")
-    net.save(arguments.out)
     print(f"model: {arguments.out}")
     if interrupted:
         print("fastmlp: interrupted; the model so far is saved", file=sys.stderr)
@@ -676,10 +707,7 @@ def _predict(arguments):
 
     _check_out(arguments.out)
     net = MLP.load(arguments.model)
-    if arguments.target is None:
-        X, y = _load_features(arguments.data, net.dtype), None
-    else:
-        X, y, _ = load_csv(arguments.data, arguments.target, dtype=net.dtype)
+    X, y, features = load_csv(_opened(arguments.data), arguments.target)
     n_inputs = net.layer_sizes[0]
     if X.shape[1] != n_inputs:
         hint = "; name the target column with --target" if X.shape[1] == n_inputs + 1 else ""
@@ -687,6 +715,7 @@ def _predict(arguments):
             f"DATA must have {n_inputs} feature columns, one for each input of MODEL, got "
             f"{X.shape[1]}{hint}"
         )
+    X, y = _rounded(X, features, y, arguments.target, net.dtype)
     outputs = net.predict(X, n_threads=arguments.threads)
     summary = []
     if y is not None:
@@ -806,23 +835,32 @@ def _count_classes(y, task, option):
     )
 
 
-def _load_features(path, dtype):
-    """All columns of a CSV file, (n_rows, n_columns)."""
+def _rounded(X, features, y, target, dtype):
+    """X and y, which may be None, in the network's dtype; warn of digits it has no room for."""
     import numpy as np
 
-    from fastmlp.datasets import load_csv
-    from fastmlp.datasets.reading import open_plain_or_gzip
+    from fastmlp.rounding import warn_of_merged
+    from fastmlp.validation import rounded
 
-    with open_plain_or_gzip(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
-        try:
-            header = next(filter(None, csv.reader(text)), [""])
-        except csv.Error:
-            header = [""]  # load_csv says what is wrong
-    if len(header) == 1 and header != [""]:
-        raise ValueError(
-            "DATA must have two columns at least, got one: add any other, and name it with --target"
-        )
-    # load_csv sets one column apart, the last, which goes back to its place.
-    X, last, _ = load_csv(path, header[-1].strip(), dtype=dtype)
-    return np.column_stack([X, last.astype(dtype)])
+    dtype = np.dtype(dtype)
+    warn_of_merged(dtype, X, y, features, target)
+    most = np.finfo(dtype).max
+    tables = [(features, X)] if y is None else [(features, X), ([target], y[:, None])]
+    for names, table in tables:
+        largest = np.maximum(table.max(axis=0), -table.min(axis=0))
+        if largest.max() > most:
+            name = names[int(largest.argmax())]
+            raise ValueError(
+                f"column {name!r} must hold numbers up to {most:.3g}, as {dtype} does, got "
+                f"{largest.max():.3g}"
+            )
+    return rounded(X, dtype), None if y is None else rounded(y, dtype)
+
+
+def _opened(data):
+    """What `load_csv` is to read: a file of that name, or standard input for "-"."""
+    if data != "-":
+        return data
+    if sys.stdin is None:
+        raise ValueError("DATA must not be - where standard input is closed")
+    return sys.stdin.buffer

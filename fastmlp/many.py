@@ -16,6 +16,7 @@ from fastmlp.monitor import Interruption
 from fastmlp.objective import check_network
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
+from fastmlp.rounding import warn_of_merged
 from fastmlp.training import fit, prepare
 from fastmlp.validation import as_generator, as_real, as_rows, as_weights, check_count, check_flag
 
@@ -99,6 +100,8 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     seeds = _spread_seeds(seeds, len(nets))
     data, y = _by_dtype(nets, X), as_real("y", y)
     _check_problems(nets, data, y, options)
+    coarsest = min((net.dtype for net in nets), key=lambda dtype: dtype.itemsize)
+    warn_of_merged(coarsest, X, y, stacklevel=3)
     weights = options.pop("sample_weight")
     weights = None if weights is None else as_real("sample_weight", weights)
     rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)

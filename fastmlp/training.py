@@ -8,6 +8,7 @@ from fastmlp.functions import NetworkFunction
 from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
+from fastmlp.rounding import warn_of_merged
 from fastmlp.running import run_on_function, run_stages
 from fastmlp.solvers import (
     BFGS,
@@ -234,6 +235,7 @@ def prepare(
     function = NetworkFunction(objective, None, batches["rng"])
     check_solvers(stages, function)
     held_out = held_out_objective(net, validation_data, loss, n_threads)
+    warn_of_merged(net.dtype, X, y, stacklevel=5)  # of what calls MLP.fit
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
         checkpoint = Checkpoint(checkpoint, identity)
