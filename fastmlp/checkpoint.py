@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fastmlp.files import check_writable, read_tensors, replace_tensors
+from fastmlp.files import read_tensors, write_tensors
+from fastmlp.writing import check_plain, check_writable
 
 FORMAT = "fastmlp-checkpoint-1"
 
@@ -67,6 +68,7 @@ class Checkpoint(Memory):
 
     def __init__(self, path, identity):
         check_writable("checkpoint", path)
+        check_plain("checkpoint", path)
         self._path = Path(path)
         self._identity = identity
         self._newest = None
@@ -92,7 +94,7 @@ class Checkpoint(Memory):
             "values": json.dumps(values),
             "checksum": str(_checksum(tensors)),
         }
-        replace_tensors(self._path, tensors, metadata)
+        write_tensors("checkpoint", self._path, tensors, metadata)
         self._newest = None
         now = time.perf_counter()
         self._next_write = now + max(_SECONDS_BETWEEN, _WRITING_SHARE * (now - began))

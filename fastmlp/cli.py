@@ -9,9 +9,10 @@ import platform
 import re
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
 
 # Exit statuses.
@@ -343,7 +344,8 @@ a network that ends in softmax the class and the probability of each class.""",
         type=Path,
         default="predictions.csv",
         metavar="FILE",
-        help="where the predictions go; an older file is replaced (default: %(default)s)",
+        help="where the predictions go; an older file is replaced, and a name that ends in .gz, "
+        ".bz2 or .xz makes a compressed one (default: %(default)s)",
     )
     _add_threads(parser)
 
@@ -551,7 +553,7 @@ def _compare_on_rows(arguments, options):
     optimizers, batch_size = arguments.optimizers, 32
     if optimizers is None:
         optimizers, batch_size = _four_optimizers()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(arguments.out)
     comparison = compare(
         net,
         X[training],
@@ -584,7 +586,7 @@ def _compare_problems(arguments, options):
     if arguments.target is not None:
         problems = [replace(problem, target=arguments.target) for problem in problems]
     optimizers = arguments.optimizers or _optimizers(_FOR_PROBLEMS)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(arguments.out)
     comparisons = compare_problems(problems, optimizers, **options)
     print(comparisons)
     for name, comparison in comparisons.items():
@@ -598,6 +600,15 @@ def _compare_problems(arguments, options):
             _write("profile", path, comparisons.plot_profile, measure=measure)
     _write("page", arguments.out / "comparison.html", comparisons.to_html)
     return _end_of_comparison(interrupted)
+
+
+def _make_folder(folder):
+    """Make the folder of a comparison; refuse, before it runs, what could not be written there."""
+    from fastmlp.writing import check_writable
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("traces.csv", "comparison.json", "traces.png", "comparison.html"):
+        check_writable("--out", folder / name)
 
 
 def _write_comparison(comparison, folder):
@@ -644,8 +655,9 @@ def _train(arguments):
     from fastmlp.datasets import load_csv
     from fastmlp.network import MLP
     from fastmlp.result import Status
+    from fastmlp.writing import check_writable
 
-    _check_out(arguments.out)
+    check_writable("--out", arguments.out)
     X, y, features = load_csv(_opened(arguments.data), arguments.target)
     n_classes = _count_classes(y, arguments.task, f"--target {arguments.target}")
     X, y = _rounded(X, features, y, arguments.target, arguments.dtype)
@@ -704,8 +716,9 @@ def _predict(arguments):
     from fastmlp.compare import score
     from fastmlp.datasets import load_csv
     from fastmlp.network import MLP
+    from fastmlp.writing import check_writable
 
-    _check_out(arguments.out)
+    check_writable("--out", arguments.out)
     net = MLP.load(arguments.model)
     X, y, features = load_csv(_opened(arguments.data), arguments.target)
     n_inputs = net.layer_sizes[0]
@@ -731,9 +744,8 @@ def _predict(arguments):
         names = ["class", *(f"probability_{i}" for i in range(n_outputs))]
         columns = np.column_stack([outputs.argmax(axis=1), outputs])
         formats = ["%d", *formats]
-    np.savetxt(
-        arguments.out, columns, fmt=formats, delimiter=",", header=",".join(names), comments=""
-    )
+    with _writing_text("--out", arguments.out) as file:
+        np.savetxt(file, columns, fmt=formats, delimiter=",", header=",".join(names), comments="")
     print(*summary, f"predictions: {arguments.out}", sep="\n")
     return DONE
 
@@ -788,14 +800,6 @@ def _describe_cache():
         return f"{folder}, not made yet, {writable}"
     sizes = [path.stat().st_size for path in folder.iterdir() if path.is_file()]
     return f"{folder}, {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB, {writable}"
-
-
-def _check_out(path):
-    """Refuse, before the work, a file that could not be written after it."""
-    if path.is_dir():
-        raise ValueError(f"--out must be a file, {str(path)!r} is a folder")
-    if not path.parent.is_dir():
-        raise ValueError(f"--out must be in an existing folder, got {str(path)!r}")
 
 
 def _split(n_rows, fraction, seed):
@@ -855,6 +859,23 @@ def _rounded(X, features, y, target, dtype):
                 f"{largest.max():.3g}"
             )
     return rounded(X, dtype), None if y is None else rounded(y, dtype)
+
+
+@contextmanager
+def _writing_text(option, path):
+    """Open a text file to be written, which is compressed if its name ends so."""
+    import bz2
+    import gzip
+    import lzma
+
+    from fastmlp.writing import writing
+
+    openers = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    options = {"newline": "", "encoding": "utf-8"}
+    with writing(option, path) as file:
+        opener = openers.get(path.suffix)
+        with opener(file, "wt", **options) if opener else TextIOWrapper(file, **options) as text:
+            yield text
 
 
 def _opened(data):

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.writing import writing
+
 
 class Status(StrEnum):
     """Why an optimizer stopped."""
@@ -114,7 +116,7 @@ class Trace:
 
     def to_csv(self, path) -> None:
         """Write all records to a CSV file with a header."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with writing("path", path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows(self._rows)
