@@ -14,6 +14,7 @@ from dataclasses import replace
 from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 # Exit statuses.
 DONE = 0
@@ -870,11 +871,11 @@ def _writing_text(option, path):
 
     from fastmlp.writing import writing
 
-    openers = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-    options = {"newline": "", "encoding": "utf-8"}
+    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
     with writing(option, path) as file:
-        opener = openers.get(path.suffix)
-        with opener(file, "wt", **options) if opener else TextIOWrapper(file, **options) as text:
+        if path.suffix in openers:
+            file = openers[path.suffix](file, "wb")
+        with TextIOWrapper(file, "utf-8", newline="") as text:
             yield text
 
 

@@ -17,7 +17,7 @@ from fastmlp import MLP
 from fastmlp.cli import main
 from fastmlp.datasets import load_csv, load_idx
 
-MORE = settings(max_examples=100)
+MORE = settings(max_examples=100)  # of what is made quickly
 ANY_BYTES = st.binary(max_size=200)
 
 

@@ -210,6 +210,7 @@ def _parse(lines: list[str], table: _Table, target_dtype: np.dtype[Any]) -> np.n
         # loadtxt closes a quote at the end of the data, and reads "2"3 as 23.
         deque(csv.reader(lines, delimiter=table.delimiter, strict=True), maxlen=0)
     n_columns, n_before = len(table.names), table.target_position
+    shapes: tuple[tuple[int, ...], ...]
     if n_before is None:
         shapes = (n_columns,), (0,), (0,)
     else:

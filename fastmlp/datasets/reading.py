@@ -60,7 +60,7 @@ def open_data(path: Any) -> Iterator[tuple[BinaryIO, str]]:
                     f"{source} is a {kind} file; it must be plain, or compressed by gzip, bzip2 "
                     "or xz"
                 )
-        whole = _Rejoined(head, opened)
+        whole: io.RawIOBase = _Rejoined(head, opened)
         for kind, (magic, decompressor) in _STREAMS.items():
             if magic.match(head):
                 fault = f"{source} is a damaged {kind} file"
