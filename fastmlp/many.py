@@ -18,6 +18,7 @@ from fastmlp.monitor import Interruption
 from fastmlp.objective import check_network
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
+from fastmlp.rounding import warn_of_merged
 from fastmlp.training import fit, prepare
 from fastmlp.validation import as_generator, as_real, as_rows, as_weights, check_count, check_flag
 
@@ -117,6 +118,9 @@ def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
     seeds = _spread_seeds(seeds, len(nets))
     names, data, y = names_of(X), _as_arrays(nets, X), as_real("y", y)
     _check_problems(nets, data, y, names, options)
+    coarsest = min(nets, key=lambda net: net.dtype.itemsize)
+    given = take_columns("X", X, coarsest.feature_names)
+    warn_of_merged(coarsest.dtype, given, y, stacklevel=4)
     weights = options.pop("sample_weight")
     weights = None if weights is None else as_real("sample_weight", weights)
     rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)

@@ -345,8 +345,16 @@ class MLP:
     def save(self, path) -> None:
         """Write the network to a safetensors file: tensors by layer, the rest as JSON.
 
-        The file is written beside `path` and moved into place, so that a crash leaves the old
-        one whole.
+        The file is written beside its place and moved there, so that a crash leaves an old one
+        whole. A symbolic link stays: the file that it names is written. So is what cannot be
+        replaced, such as a pipe.
+
+        Raises
+        ------
+        TypeError
+            If `path` is no path.
+        OSError
+            If it cannot be written: it is a folder, read-only, or in no folder to write to.
         """
         from fastmlp.files import save
 

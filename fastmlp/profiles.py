@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.comparison import MEASURES, Comparison
-from fastmlp.report import Table, heading, paragraph, picture, write_page
+from fastmlp.report import Table, heading, paragraph, picture, save_figure, write_page
 from fastmlp.validation import as_real, check_known
 
 
@@ -161,7 +161,7 @@ class Comparisons(Mapping):
 
         figure = plot_profile(self.profile(measure), MEASURES[measure][0])
         if path is not None:
-            figure.savefig(path)
+            save_figure(figure, path)
         return figure
 
     def table(self) -> str:

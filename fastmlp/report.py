@@ -3,7 +3,10 @@
 import base64
 import html
 import io
+from pathlib import Path
 from typing import NamedTuple
+
+from fastmlp.writing import writing
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -106,6 +109,12 @@ def picture(draw, what: str) -> str:
     return f'<figure><img alt="{html.escape(what)}" src="data:image/png;base64,{data}"></figure>'
 
 
+def save_figure(figure, path) -> None:
+    """Write a matplotlib figure to a file, in the format that its ending says, else PNG."""
+    with writing("path", path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:] or "png")
+
+
 def write_page(path, title: str, parts: list[str]) -> None:
     """Write elements of HTML to a file that is a page by itself."""
     page = [
@@ -121,5 +130,5 @@ def write_page(path, title: str, parts: list[str]) -> None:
         "</body>",
         "</html>",
     ]
-    with open(path, "w", encoding="utf-8") as file:
+    with writing("path", path, "w", encoding="utf-8") as file:
         file.write("\n".join(page) + "\n")

@@ -13,6 +13,7 @@ from fastmlp.monitor import Monitor, Progress
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
 from fastmlp.result import Status
+from fastmlp.rounding import warn_of_merged
 from fastmlp.running import run_on_function, run_stages
 from fastmlp.scaling import Scaling, scales_targets
 from fastmlp.solvers import (
@@ -282,6 +283,7 @@ def prepare(
         options["callbacks"] = standardized.translated(options["callbacks"])
     function = NetworkFunction(objective, None, batches["rng"])
     check_solvers(stages, function)
+    warn_of_merged(net.dtype, X, y, stacklevel=5)  # of what calls MLP.fit
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
         checkpoint = Checkpoint(checkpoint, identity)

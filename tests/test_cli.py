@@ -2,17 +2,20 @@
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import warnings
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastmlp import MLP, __version__, datasets
-from fastmlp.cli import main
+from fastmlp.cli import _rounded, main
 from fastmlp.monitor import Monitor
 
 COMMANDS = ("compare", "train", "predict", "warmup", "info")
@@ -134,6 +137,47 @@ def test_an_allocation_that_fails_ends_in_one_line(flowers, monkeypatch, capsys)
     monkeypatch.setattr(datasets, "load_csv", too_large)
     assert main(["train", flowers, "--target", "species"]) == 2
     assert capsys.readouterr().err == "fastmlp: error: out of memory\n"
+
+
+def run_into(stdout, *arguments, unbuffered="", **options):
+    """Run the program in a process of its own whose output goes there."""
+    command = [sys.executable, "-m", "fastmlp", *arguments]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    stderr = subprocess.PIPE
+    return subprocess.run(command, stdout=stdout, stderr=stderr, env=environment, **options)
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads any more, as in ``fastmlp info | head -1``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["train", "--help"]])
+def test_nobody_reads_what_is_printed(unread, arguments):
+    """Quiet, with the status that shells give to what SIGPIPE ends."""
+    done = run_into(unread, *arguments)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_model_is_saved_though_nobody_reads_what_is_printed(tmp_path, flowers, unread):
+    options = ["--target", "species", "--epochs", "1", "--quiet", "--out", "model"]
+    done = run_into(unread, "train", flowers, *options, unbuffered="1", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (141, b"")
+    assert MLP.load(tmp_path / "model").layer_sizes == (2, 64, 32, 3)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_what_cannot_be_printed_is_an_error_in_one_line():
+    with open("/dev/full", "w") as full:
+        done = run_into(full, "--version")
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("fastmlp: error: ")
+    assert "No space left on device" in line
 
 
 # compare
@@ -427,6 +471,112 @@ def test_train_and_predict_a_quantity(tmp_path, houses, points, capsys, monkeypa
     # The price is linear in the features, and so is the network: L-BFGS finds it to its
     # tolerance on the gradient, 1e-5, which is also about that on the weights here.
     np.testing.assert_allclose(rows[:, 0], points[:, 0] - 2 * points[:, 1], atol=1e-3)
+
+
+@pytest.fixture
+def pipe_in(monkeypatch):
+    """Make a file's content standard input, through a pipe."""
+    with ExitStack() as opened:
+
+        def pipe_in(path):
+            reader, writer = os.pipe()
+            with open(writer, "wb") as file:
+                file.write(Path(path).read_bytes())  # less than a pipe takes before it is read
+            stdin = opened.enter_context(open(reader, encoding="utf-8"))
+            monkeypatch.setattr(sys, "stdin", stdin)
+
+        yield pipe_in
+
+
+def test_train_reads_standard_input_as_it_reads_a_file(tmp_path, houses, pipe_in):
+    def trained(data):
+        command = ["train", data, "--target", "price", "--epochs", "1", "--quiet"]
+        assert main([*command, "--out", str(tmp_path / "model")]) == 0
+        return MLP.load(tmp_path / "model").theta
+
+    pipe_in(houses)
+    np.testing.assert_array_equal(trained("-"), trained(houses))
+
+
+def test_predict_reads_standard_input_as_it_reads_a_file(tmp_path, points, pipe_in):
+    def predicted(data):
+        assert main(["predict", str(tmp_path / "model"), data, "--out", str(tmp_path / "o")]) == 0
+        return (tmp_path / "o").read_text()
+
+    MLP([2, 1], seed=0).save(tmp_path / "model")
+    data = write_table(tmp_path / "points.csv", ["area", "age"], points.T)
+    pipe_in(data)
+    assert predicted("-") == predicted(data)
+
+
+def test_compare_reads_standard_input(tmp_path, houses, pipe_in, capsys):
+    pipe_in(houses)
+    command = ["compare", "--data", "-", "--column", "price", "--passes", "1", "--hidden", "2"]
+    assert main([*command, "--optimizers", "adam", "--quiet", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("standard input: regression; 40 rows to train on, 10 to validate")
+
+
+def test_predict_takes_a_model_of_one_feature(tmp_path, points):
+    MLP([1, 1], seed=0).save(tmp_path / "model")
+    data = write_table(tmp_path / "data.csv", ["area"], [points[:, 0]])
+    assert main(["predict", str(tmp_path / "model"), data, "--out", str(tmp_path / "out")]) == 0
+    expected = MLP.load(tmp_path / "model").predict(points[:, :1])
+    np.testing.assert_array_equal(read(tmp_path / "out")[1].astype(np.float32), expected)
+
+
+def test_standard_input_that_is_closed_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["train", "-", "--target", "y"]) == 2
+    shown = capsys.readouterr().err
+    assert shown == "fastmlp: error: DATA must not be - where standard input is closed\n"
+
+
+SECONDS = np.arange(1_700_000_000, 1_700_000_400)
+
+
+@pytest.mark.filterwarnings("default", "ignore:the fit ended")  # times are large, too
+def test_train_warns_once_of_digits_that_float32_has_no_room_for(tmp_path, capsys):
+    """Consecutive seconds of Unix: float32 has one number for 128 of them."""
+    rows = np.arange(SECONDS.size)
+    names, columns = ["row", "time", "y"], [rows, SECONDS, rows % 7]
+    data = write_table(tmp_path / "data.csv", names, columns)
+    out = str(tmp_path / "model")
+    command = ["train", data, "--target", "y", "--quiet", "--epochs", "1", "--out", out]
+    assert main(command) == 0
+    n_left = np.unique(SECONDS.astype(np.float32)).size
+    assert capsys.readouterr().err == (
+        "fastmlp: warning: rounding to float32 merges distinct values: column 'time' keeps "
+        f"{n_left} of its 400; subtract what the values of a column have in common, or take "
+        "float64\n"
+    )
+    assert main([*command, "--dtype", "float64"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_target_whose_digits_float32_has_no_room_for_is_named(tmp_path):
+    data = write_table(tmp_path / "data.csv", ["x", "when"], [SECONDS - SECONDS[0], SECONDS])
+    with pytest.warns(UserWarning, match="values: column 'when' keeps 4 of its 400; subtract"):
+        _rounded(*load(data), "when", "float32")
+
+
+def load(path):
+    X, y, features = datasets.load_csv(path, "when")
+    return X, features, y
+
+
+@pytest.mark.filterwarnings("ignore:the fit ended")
+def test_numbers_that_float32_does_not_hold_are_refused_by_column(tmp_path, capsys):
+    data = write_table(
+        tmp_path / "data.csv", ["x", "y"], [np.array([1, -2e39]), np.array([0.5, 1])]
+    )
+    assert main(["train", data, "--target", "y"]) == 2
+    shown = capsys.readouterr().err
+    assert "column 'x' must hold numbers up to 3.4e+38, as float32 does, got 2e+39" in shown
+    command = ["train", data, "--target", "y", "--task", "regression", "--quiet"]
+    out = str(tmp_path / "model")
+    options = ["--dtype", "float64", "--optimizer", "sgd(learning_rate=1e-90)", "--out", out]
+    assert main([*command, *options, "--validation-fraction", "0", "--hidden", ""]) == 0
 
 
 def test_predict_writes_every_output(tmp_path, points):

@@ -4,15 +4,16 @@ import csv
 import io
 import os
 import re
+import string
 from collections import Counter, deque
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NoReturn, TextIO, overload
+from typing import Any, BinaryIO, NoReturn, TextIO, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastmlp.datasets.reading import open_plain_or_gzip
+from fastmlp.datasets.reading import open_data
 from fastmlp.feature_names import listing
 
 # Bounds the text held at once, and the rows searched cell by cell when one of them is bad.
@@ -34,43 +35,50 @@ class _Table:
 
 @overload
 def load_csv(
-    path: str | os.PathLike[str], target: str, *, delimiter: str = ..., dtype: DTypeLike = ...
-) -> tuple[np.ndarray, np.ndarray, list[str]]: ...
-
-
-@overload
-def load_csv(
-    path: str | os.PathLike[str], target: None, *, delimiter: str = ..., dtype: DTypeLike = ...
-) -> tuple[np.ndarray, None, list[str]]: ...
-
-
-def load_csv(
-    path: str | os.PathLike[str],
-    target: str | None,
+    path: str | os.PathLike[str] | BinaryIO,
+    target: str,
     *,
     delimiter: str = ",",
-    dtype: DTypeLike = "float32",
+    dtype: DTypeLike = "float64",
+) -> tuple[np.ndarray, np.ndarray, list[str]]: ...
+@overload
+def load_csv(
+    path: str | os.PathLike[str] | BinaryIO,
+    target: None = None,
+    *,
+    delimiter: str = ",",
+    dtype: DTypeLike = "float64",
+) -> tuple[np.ndarray, None, list[str]]: ...
+def load_csv(
+    path: str | os.PathLike[str] | BinaryIO,
+    target: str | None = None,
+    *,
+    delimiter: str = ",",
+    dtype: DTypeLike = "float64",
 ) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """Read a numeric CSV file with a header line into features and a target.
 
     Parameters
     ----------
-    path : str or os.PathLike
-        A UTF-8 text file, gzipped or not (its first bytes tell, not its name).
-    target : str or None
-        Name of the column to predict; every other column is a feature. None is no such column.
+    path : str, os.PathLike or binary file
+        UTF-8 text, plain or compressed by gzip, bzip2 or xz (its first bytes tell, not its
+        name). It is read once, so it may be a pipe, or ``sys.stdin.buffer``; what is open
+        already is left open.
+    target : str or None, default None
+        Name of the column to predict; every other column is a feature. With None all are.
     delimiter : str, default ","
         The one character between two cells.
-    dtype : {"float32", "float64"}, default "float32"
-        Type of `X`, and of `y` unless that is of whole numbers.
+    dtype : {"float64", "float32"}, default "float64"
+        Type of `X`, and of `y` unless that is of whole numbers. float64 keeps 15 digits, as
+        points in time need; float32 keeps 7, in half the memory.
 
     Returns
     -------
     X : ndarray of shape (n_rows, n_features)
         The features, in C order and in the file's order of columns.
-    y : ndarray of shape (n_rows,), or None
-        The target, if there is one: int64 if every value is written as a whole number (``3``, but
-        not ``3.0``) that int64 can hold, else `dtype`.
+    y : ndarray of shape (n_rows,), or None without a target
+        The target: int64 if every value is written as a whole number (``3``, but not ``3.0``)
+        that int64 can hold, else `dtype`.
     feature_names : list of str
         The names of the columns of `X`.
 
@@ -84,26 +92,29 @@ def load_csv(
         If the file has no header, or numbers in its place, no row or no feature; if two columns
         share a name or none is named `target`; if a row has too few or too many cells, or a cell
         that is empty, not a number or not finite in `dtype`; if the text is not UTF-8, its quotes
-        do not match, or the gzip stream is damaged; if `delimiter` or `dtype` is not allowed. The
-        message gives the line number, counted from 1 with the header, and the column.
+        do not match, or the compressed stream is damaged, or of another format; if `delimiter` or
+        `dtype` is not allowed. The message gives the line number, counted from 1 with the header,
+        and the column.
 
     Notes
     -----
-    Blanks around a name or a number, double quotes around a cell, and empty lines are ignored.
+    Blanks around a name or a number, double quotes around a cell, and blank lines are ignored.
     While it reads, the function needs about twice the memory of what it returns.
     """
     float_dtype = _check_arguments(target, delimiter, dtype)
-    with open_plain_or_gzip(path) as file:
-        source = f"path {os.fspath(path)!r}"
+    blanks = string.whitespace.replace(delimiter, "")
+    with open_data(path) as (file, source):
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
         names, n_header_lines = _read_header(text, delimiter, source)
         position = _check_columns(names, target, source)
         table = _Table(source, delimiter, float_dtype, names, position)
 
         X_blocks, y_blocks = [], []
-        target_dtype: np.dtype[Any] = np.dtype(np.int64)
+        target_dtype = float_dtype if position is None else np.dtype(np.int64)
         first_line = n_header_lines + 1
-        while lines := list(islice(text, _BLOCK_LINES)):
+        while lines := [
+            line if line.strip(blanks) else "\n" for line in islice(text, _BLOCK_LINES)
+        ]:
             # loadtxt skips empty lines too, but warns when there is nothing else.
             if any(line != "\n" for line in lines):
                 rows = _parse_block(lines, first_line, table, target_dtype)
@@ -142,7 +153,7 @@ def _read_header(text: TextIO, delimiter: str, source: str) -> tuple[list[str], 
     """Return the column names and the number of lines read, empty ones included."""
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
-        cells = next(filter(None, reader), None)
+        cells = next((cells for cells in reader if cells[1:] or "".join(cells).strip()), None)
     except csv.Error as error:
         raise ValueError(f"{source}, line {reader.line_num}: bad header: {error}") from error
     if cells is None:
@@ -206,17 +217,16 @@ def _parse(lines: list[str], table: _Table, target_dtype: np.dtype[Any]) -> np.n
     if any('"' in line for line in lines):
         # loadtxt closes a quote at the end of the data, and reads "2"3 as 23.
         deque(csv.reader(lines, delimiter=table.delimiter, strict=True), maxlen=0)
-    n_columns, position = len(table.names), table.target_position
-    n_before = n_columns if position is None else position
-    fields: list[Any] = [("before", table.dtype, (n_before,))]
-    converters: Any = None
-    if position is not None:
-        fields.append(("target", target_dtype))
-        if target_dtype == np.int64:
-            # Left to itself, NumPy before 2.4 reads "2.5" as the integer 2, with a warning.
-            converters = {position: _whole_number}
-    n_after = n_columns - n_before - (position is not None)
-    record = np.dtype([*fields, ("after", table.dtype, (n_after,))])
+    n_columns, n_before = len(table.names), table.target_position
+    shapes: tuple[tuple[int, ...], ...]
+    if n_before is None:
+        shapes = (n_columns,), (0,), (0,)
+    else:
+        shapes = (n_before,), (), (n_columns - 1 - n_before,)
+    dtypes = table.dtype, target_dtype, table.dtype
+    record = np.dtype(list(zip(("before", "target", "after"), dtypes, shapes, strict=True)))
+    # Left to itself, NumPy before 2.4 reads "2.5" as the integer 2, with a warning.
+    converters: Any = {n_before: _whole_number} if target_dtype == np.int64 else None
     rows = np.loadtxt(
         lines,
         dtype=record,

@@ -11,8 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp import schedules
-from fastmlp.files import read_metadata, save
-from fastmlp.network import MLP
+from fastmlp.files import load_described, save
 from fastmlp.optimizers import Optimizer
 from fastmlp.result import Trace
 from fastmlp.scaling import Scaling
@@ -127,8 +126,8 @@ def save_estimator(estimator, path):
 
 def load_estimator(kind, path):
     """See `BaseMLP.load`."""
-    net = MLP.load(path)
-    text = read_metadata(path).get("estimator")
+    net, texts = load_described(path)
+    text = texts.get("estimator")
     try:
         described = json.loads(text or "{}")
         if described.get("class") != kind.__name__:
