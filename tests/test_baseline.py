@@ -90,9 +90,9 @@ def test_a_target_far_from_1_is_named(raw, scale, shown):
 
 def test_both_are_named(raw):
     X, y = raw
-    pattern = r"root mean square of column 2 of X is \S+ and that of y is 1e\+05: use stand"
+    pattern = r"root mean square of column 2 of X is \S+ and that of y is 1\.2e\+05: use st"
     with pytest.warns(UserWarning, match=pattern):
-        MLP([3, 32, 1], seed=0).fit(X, 1e5 + y, epochs=3, seed=0)
+        MLP([3, 32, 1], seed=0).fit(X, 1e5 * (1 + y), epochs=3, seed=0)
 
 
 def test_classes_are_compared_with_their_shares(raw):
