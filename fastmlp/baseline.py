@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from types import FrameType
 
 import numpy as np
 
@@ -131,7 +132,9 @@ def _sizes(columns):
 
 def warn(text):
     """Warn about the line that called fastmlp."""
-    level, frame = 1, sys._getframe()
+    level = 1
+    frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals["__name__"].partition(".")[0] == "fastmlp":
-        level, frame = level + 1, frame.f_back
+        level += 1
+        frame = frame.f_back
     warnings.warn(text, stacklevel=level)
