@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fastmlp.files import check_writable, read_tensors, replace_tensors
+from fastmlp.files import read_tensors, write_tensors
+from fastmlp.writing import check_plain, check_writable
 
-FORMAT = "fastmlp-checkpoint-1"
+FORMAT = "fastmlp-checkpoint-2"
 
 # A file is written again after so many seconds, and after so many times what writing took.
 _SECONDS_BETWEEN = 1.0
@@ -67,6 +68,7 @@ class Checkpoint(Memory):
 
     def __init__(self, path, identity):
         check_writable("checkpoint", path)
+        check_plain("checkpoint", path)
         self._path = Path(path)
         self._identity = identity
         self._newest = None
@@ -86,13 +88,12 @@ class Checkpoint(Memory):
         began = time.perf_counter()
         tensors: dict[str, np.ndarray] = {}
         values = _take_arrays(self._newest, "", tensors)
-        metadata = {
-            "format": FORMAT,
+        texts = {
             "identity": json.dumps(self._identity, sort_keys=True),
             "values": json.dumps(values),
-            "checksum": str(_checksum(tensors)),
         }
-        replace_tensors(self._path, tensors, metadata)
+        metadata = {"format": FORMAT, **texts, "checksum": _checksum(tensors, texts)}
+        write_tensors("checkpoint", self._path, tensors, metadata)
         self._newest = None
         now = time.perf_counter()
         self._next_write = now + max(_SECONDS_BETWEEN, _WRITING_SHARE * (now - began))
@@ -111,15 +112,15 @@ class Checkpoint(Memory):
                 f"{metadata.get('format')!r}, not {FORMAT!r}"
             )
         try:
-            identity = json.loads(metadata["identity"])
-            values = json.loads(metadata["values"])
-            whole = metadata["checksum"] == str(_checksum(tensors))
-        except (KeyError, ValueError) as error:
+            texts = {name: metadata[name] for name in ("identity", "values")}
+            checksum = metadata["checksum"]
+        except KeyError as error:
             raise ValueError(
-                f"checkpoint must be a whole file, {shown!r} is not: {error}"
+                f"checkpoint must be a whole file, {shown!r} lacks its {error}"
             ) from None
-        if not whole:
+        if checksum != _checksum(tensors, texts):
             raise ValueError(f"checkpoint must be a whole file, the checksum of {shown!r} differs")
+        identity, values = json.loads(texts["identity"]), json.loads(texts["values"])
         for name, mine in json.loads(json.dumps(self._identity)).items():
             if identity.get(name) != mine:
                 raise ValueError(
@@ -163,11 +164,14 @@ def _shorten(value, most=200):
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def _checksum(tensors):
-    total = 0
+def _checksum(tensors, texts):
+    """Of all that a file holds: numbers, what they are, and texts."""
+    total = zlib.crc32(json.dumps(texts, sort_keys=True).encode())
     for name in sorted(tensors):
-        total = zlib.crc32(np.ascontiguousarray(tensors[name]).tobytes(), total)
-    return total
+        array = np.ascontiguousarray(tensors[name])
+        total = zlib.crc32(f"{name} {array.dtype.str} {tensors[name].shape}".encode(), total)
+        total = zlib.crc32(array.tobytes(), total)
+    return str(total)
 
 
 def _copy(value):

@@ -4,22 +4,24 @@ What a command needs is imported when it runs, so that help and version come at 
 """
 
 import argparse
-import csv
-import io
 import os
 import platform
 import re
 import sys
-from contextlib import suppress
+import warnings
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 # Exit statuses.
 DONE = 0
 DIVERGED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
+NOBODY_READS = 141  # 128 + SIGPIPE
 
 # A target of whole numbers with more values than this is taken for a quantity. 26 letters and a
 # few more are still classes.
@@ -52,11 +54,36 @@ def main(argv=None) -> int:
         The arguments, without the program's name; None takes those of the process.
     """
     try:
+        try:
+            return _run(argv)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # `head` has seen enough, or a pager was left
+        _discard_output()
+        return NOBODY_READS
+    except OSError as error:  # a full disk
+        _discard_output()
+        _print_error(error)
+        return BAD_INPUT
+
+
+def _discard_output():
+    """Let standard output go nowhere, so that its last flush cannot fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(argv):
+    try:
         arguments = _parser().parse_args(argv)
-        return arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _print_warning
+            return arguments.run(arguments)
     except KeyboardInterrupt:
         print("fastmlp: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        raise
     except (ValueError, TypeError, OSError, MemoryError) as error:
         _print_error(" ".join(str(error).split()) or "out of memory")
         return BAD_INPUT
@@ -64,6 +91,10 @@ def main(argv=None) -> int:
 
 def _print_error(message):
     print(f"fastmlp: error: {message}", file=sys.stderr)
+
+
+def _print_warning(message, *_where, **_more):
+    print(f"fastmlp: warning: {message}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -128,8 +159,8 @@ example:
     parser.add_argument(
         "--data",
         metavar="FILE",
-        help="CSV file to train on, with a header line and numbers only; may be gzipped "
-        "(default: the digits)",
+        help="CSV file to train on, with a header line and numbers only; may be compressed by "
+        "gzip, bzip2 or xz; - is standard input (default: the digits)",
     )
     parser.add_argument(
         "--column", metavar="NAME", help="the column of the file to predict (default: none)"
@@ -201,14 +232,16 @@ def _add_train(commands):
         description="""\
 Train a network to predict one column of a CSV file from all others, and save it.
 
-The file has a header line and numbers only, and may be gzipped. Features are used as they are:
-bring them to a similar scale first. For classification the network ends in softmax, for
-regression in one output as it is.""",
-        epilog="example:\n  fastmlp train flowers.csv --target species --hidden 64,32 \\\n"
-        '      --optimizer "adam(learning_rate=3e-3)" --epochs 50\n\n' + _EXIT_STATUSES,
+The file has a header line and numbers only, and may be compressed by gzip, bzip2 or xz. Numbers
+are used as they are unless --standardize scales them: where columns are not all of a size of about
+1, they should be. For classification the network ends in softmax, for regression in one output as
+it is.""",
+        epilog="example:\n  fastmlp train flowers.csv --target species --standardize \\\n"
+        '      --hidden 64,32 --optimizer "adam(learning_rate=3e-3)" --epochs 50\n\n'
+        + _EXIT_STATUSES,
     )
     parser.set_defaults(run=_train)
-    parser.add_argument("data", metavar="DATA", help="the CSV file")
+    parser.add_argument("data", metavar="DATA", help="the CSV file; - is standard input")
     parser.add_argument(
         "--target", required=True, metavar="NAME", help="the column to predict (required)"
     )
@@ -248,6 +281,12 @@ regression in one output as it is.""",
         metavar="NAME",
         help="auto is cross_entropy for classification, squared_error for regression, which "
         "could also have absolute_error, 'huber(1.0)' or 'quantile(0.9)' (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--standardize",
+        action="store_true",
+        help="train on features, and for regression on a target, scaled to mean 0 and variance 1; "
+        "the model has the scaling in it, and predicts from numbers as they are",
     )
     for name, what in (("--l1", "sum of |W|"), ("--l2", "half the sum of W^2")):
         parser.add_argument(
@@ -294,15 +333,17 @@ def _add_predict(commands):
         description="""\
 Write what a saved network predicts for each row of a CSV file.
 
-The file has a header line and the feature columns that the network was trained with, in the same
-order. The predictions are a CSV file with a line for each row: the output or outputs; for
-a network that ends in softmax the class and the probability of each class.""",
+The file has a header line and the columns that the network was trained on. They are found by
+their names, in any order; others are left out. A network that was trained without names takes all
+columns, in the order of training. The predictions are a CSV file with a line for each row: the
+output or outputs; for a network that ends in softmax the class and the probability of each
+class.""",
         epilog="example:\n  fastmlp predict model.safetensors new.csv --out answers.csv\n\n"
         + _EXIT_STATUSES,
     )
     parser.set_defaults(run=_predict)
     parser.add_argument("model", metavar="MODEL", help="the file that fastmlp train wrote")
-    parser.add_argument("data", metavar="DATA", help="the CSV file")
+    parser.add_argument("data", metavar="DATA", help="the CSV file; - is standard input")
     parser.add_argument(
         "--target",
         metavar="NAME",
@@ -314,7 +355,8 @@ a network that ends in softmax the class and the probability of each class.""",
         type=Path,
         default="predictions.csv",
         metavar="FILE",
-        help="where the predictions go; an older file is replaced (default: %(default)s)",
+        help="where the predictions go; an older file is replaced, and a name that ends in .gz, "
+        ".bz2 or .xz makes a compressed one (default: %(default)s)",
     )
     _add_threads(parser)
 
@@ -354,8 +396,8 @@ def _add_task(parser, what):
         "--task",
         choices=("auto", "classification", "regression"),
         default="auto",
-        help=f"{what}. Classes are whole numbers from 0 up, without gaps; auto takes "
-        f"whole numbers of at most {_MOST_CLASSES} different values for classes "
+        help=f"{what}. Classes are whole numbers from 0 up, without gaps; auto takes whole "
+        f"numbers, also written as 1.0, of at most {_MOST_CLASSES} different values for classes "
         "(default: %(default)s)",
     )
 
@@ -510,9 +552,10 @@ def _compare_on_rows(arguments, options):
     else:
         if arguments.column is None:
             raise ValueError("--column must name the column of --data to predict")
-        X, y, _ = load_csv(arguments.data, arguments.column)
-        name = Path(arguments.data).name
+        X, y, features = load_csv(_opened(arguments.data), arguments.column)
+        name = "standard input" if arguments.data == "-" else Path(arguments.data).name
         n_classes = _count_classes(y, arguments.task, f"--column {arguments.column}")
+        X, y = _rounded(X, features, y, arguments.column, "float32")
     training, held_out = _split(len(X), 0.2, arguments.seed)
     hidden = _sizes(_HIDDEN) if arguments.hidden is None else arguments.hidden
     net = MLP(
@@ -529,7 +572,7 @@ def _compare_on_rows(arguments, options):
             for name, stages in optimizers.items()
             if any(isinstance(stage, Stochastic) for stage in stages)
         }
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(arguments.out)
     comparison = compare(
         net,
         X[training],
@@ -541,8 +584,8 @@ def _compare_on_rows(arguments, options):
         **options,
     )
     print(
-        f"{name}: {len(training)} rows to train on, {len(held_out)} to validate; network "
-        f"{'-'.join(map(str, net.layer_sizes))}, {net.n_params:,} parameters"
+        f"{name}: {_describe_task(n_classes)}; {len(training)} rows to train on, {len(held_out)} "
+        f"to validate; network {'-'.join(map(str, net.layer_sizes))}, {net.n_params:,} parameters"
     )
     print(comparison)
     _write_comparison(comparison, arguments.out)
@@ -562,7 +605,7 @@ def _compare_problems(arguments, options):
     if arguments.target is not None:
         problems = [replace(problem, target=arguments.target) for problem in problems]
     optimizers = arguments.optimizers or _optimizers(_FOR_PROBLEMS)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(arguments.out)
     comparisons = compare_problems(problems, optimizers, **options)
     print(comparisons)
     for name, comparison in comparisons.items():
@@ -576,6 +619,15 @@ def _compare_problems(arguments, options):
             _write("profile", path, comparisons.plot_profile, measure=measure)
     _write("page", arguments.out / "comparison.html", comparisons.to_html)
     return _end_of_comparison(interrupted)
+
+
+def _make_folder(folder):
+    """Make the folder of a comparison; refuse, before it runs, what could not be written there."""
+    from fastmlp.writing import check_writable
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("traces.csv", "comparison.json", "traces.png", "comparison.html"):
+        check_writable("--out", folder / name)
 
 
 def _write_comparison(comparison, folder):
@@ -622,10 +674,12 @@ def _train(arguments):
     from fastmlp.datasets import load_csv
     from fastmlp.network import MLP
     from fastmlp.result import Status
+    from fastmlp.writing import check_writable
 
-    _check_out(arguments.out)
-    X, y, features = load_csv(arguments.data, arguments.target, dtype=arguments.dtype)
+    check_writable("--out", arguments.out)
+    X, y, features = load_csv(_opened(arguments.data), arguments.target)
     n_classes = _count_classes(y, arguments.task, f"--target {arguments.target}")
+    X, y = _rounded(X, features, y, arguments.target, arguments.dtype)
     training, held_out = _split(len(X), arguments.validation_fraction, arguments.seed)
     net = MLP(
         [len(features), *arguments.hidden, n_classes or 1],
@@ -634,6 +688,7 @@ def _train(arguments):
         dtype=arguments.dtype,
         seed=arguments.seed,
     )
+    net.feature_names = features
     result = net.fit(
         X[training],
         y[training],
@@ -648,26 +703,32 @@ def _train(arguments):
         progress=not arguments.quiet,
         n_threads=arguments.threads,
         seed=arguments.seed,
+        standardize=arguments.standardize,
     )
-    if result.status is Status.NOT_FINITE:
-        _print_error(f"training diverged, no model is saved: {result.message}")
-        return DIVERGED
     interrupted = result.status is Status.INTERRUPTED
     if interrupted and result.n_iter == 0:
         raise KeyboardInterrupt
-    task = f"classification, {n_classes} classes" if n_classes else "regression"
+    diverged = result.status is Status.NOT_FINITE
+    if not diverged:
+        net.save(arguments.out)  # before anything is printed, which may fail
     print(
-        f"{task}; network {'-'.join(map(str, net.layer_sizes))}, {net.n_params:,} parameters\n"
+        f"{_describe_task(n_classes)}; network {'-'.join(map(str, net.layer_sizes))}, "
+        f"{net.n_params:,} parameters"
+    )
+    if diverged:
+        _print_error(f"training diverged, no model is saved: {result.message}")
+        return DIVERGED
+    print(
         f"{result.status}: {result.message}; {result.n_iter} epochs or iterations in "
         f"{result.seconds:.3g} s\n"
         f"objective {result.loss:.6g} on the {len(training)} rows trained on"
+        f"{', standardized' if arguments.standardize else ''}"
     )
     rows, which = (held_out, "held out") if len(held_out) else (training, "trained on")
     options = {"loss": arguments.loss, "n_threads": arguments.threads}
     loss = net.loss(X[rows], y[rows], **options)
     name, value = score(net, X[rows], y[rows], **options)
     print(f"loss {loss:.6g}, {name} {value:.6g} on the {len(rows)} rows {which}")
-    net.save(arguments.out)
     print(f"model: {arguments.out}")
     if interrupted:
         print("fastmlp: interrupted; the model so far is saved", file=sys.stderr)
@@ -680,22 +741,27 @@ def _predict(arguments):
 
     from fastmlp.compare import score
     from fastmlp.datasets import load_csv
+    from fastmlp.feature_names import find_columns
     from fastmlp.network import MLP
+    from fastmlp.prediction import check_outputs
+    from fastmlp.writing import check_writable
 
-    _check_out(arguments.out)
+    check_writable("--out", arguments.out)
     net = MLP.load(arguments.model)
-    if arguments.target is None:
-        X, y = _load_features(arguments.data, net.dtype), None
-    else:
-        X, y, _ = load_csv(arguments.data, arguments.target, dtype=net.dtype)
+    X, y, features = load_csv(_opened(arguments.data), arguments.target)
     n_inputs = net.layer_sizes[0]
-    if X.shape[1] != n_inputs:
+    if net.feature_names is not None:
+        X = X[:, find_columns("DATA", features, net.feature_names)]
+        features = net.feature_names
+    elif X.shape[1] != n_inputs:
         hint = "; name the target column with --target" if X.shape[1] == n_inputs + 1 else ""
         raise ValueError(
             f"DATA must have {n_inputs} feature columns, one for each input of MODEL, got "
             f"{X.shape[1]}{hint}"
         )
+    X, y = _rounded(X, features, y, arguments.target, net.dtype)
     outputs = net.predict(X, n_threads=arguments.threads)
+    check_outputs(outputs, "DATA, counted from 1 after the header,", first=1)
     summary = []
     if y is not None:
         loss = net.loss(X, y, n_threads=arguments.threads)
@@ -710,9 +776,8 @@ def _predict(arguments):
         names = ["class", *(f"probability_{i}" for i in range(n_outputs))]
         columns = np.column_stack([outputs.argmax(axis=1), outputs])
         formats = ["%d", *formats]
-    np.savetxt(
-        arguments.out, columns, fmt=formats, delimiter=",", header=",".join(names), comments=""
-    )
+    with _writing_text("--out", arguments.out) as file:
+        np.savetxt(file, columns, fmt=formats, delimiter=",", header=",".join(names), comments="")
     print(*summary, f"predictions: {arguments.out}", sep="\n")
     return DONE
 
@@ -772,14 +837,6 @@ def _describe_cache():
     return f"{folder}, {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB, {writable}"
 
 
-def _check_out(path):
-    """Refuse, before the work, a file that could not be written after it."""
-    if path.is_dir():
-        raise ValueError(f"--out must be a file, {str(path)!r} is a folder")
-    if not path.parent.is_dir():
-        raise ValueError(f"--out must be in an existing folder, got {str(path)!r}")
-
-
 def _split(n_rows, fraction, seed):
     """Row numbers to train on and to hold out."""
     from fastmlp.validation import as_generator
@@ -797,6 +854,10 @@ def _split(n_rows, fraction, seed):
     return order[n_held_out:], order[:n_held_out]
 
 
+def _describe_task(n_classes):
+    return f"classification, {n_classes} classes" if n_classes else "regression"
+
+
 def _count_classes(y, task, option):
     """Number of classes of a target, 0 for regression; `option` is how it was named."""
     import numpy as np
@@ -804,8 +865,8 @@ def _count_classes(y, task, option):
     if task == "regression":
         return 0
     values = np.unique(y)
-    whole = np.array_equal(values, np.trunc(values))
-    if task == "auto" and not (y.dtype.kind == "i" and values.size <= _MOST_CLASSES):
+    whole = np.array_equal(values, np.trunc(values))  # 1.0 as well as 1
+    if task == "auto" and not (whole and values.size <= _MOST_CLASSES):
         return 0
     if whole and values.size > 1 and values[0] == 0 and values[-1] == values.size - 1:
         return values.size
@@ -817,23 +878,49 @@ def _count_classes(y, task, option):
     )
 
 
-def _load_features(path, dtype):
-    """All columns of a CSV file, (n_rows, n_columns)."""
+def _rounded(X, features, y, target, dtype):
+    """X and y, which may be None, in the network's dtype; warn of digits it has no room for."""
     import numpy as np
 
-    from fastmlp.datasets import load_csv
-    from fastmlp.datasets.reading import open_plain_or_gzip
+    from fastmlp.rounding import warn_of_merged
+    from fastmlp.validation import rounded
 
-    with open_plain_or_gzip(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
-        try:
-            header = next(filter(None, csv.reader(text)), [""])
-        except csv.Error:
-            header = [""]  # load_csv says what is wrong
-    if len(header) == 1 and header != [""]:
-        raise ValueError(
-            "DATA must have two columns at least, got one: add any other, and name it with --target"
-        )
-    # load_csv sets one column apart, the last, which goes back to its place.
-    X, last, _ = load_csv(path, header[-1].strip(), dtype=dtype)
-    return np.column_stack([X, last.astype(dtype)])
+    dtype = np.dtype(dtype)
+    warn_of_merged(dtype, X, y, features, target)
+    most = np.finfo(dtype).max
+    tables = [(features, X)] if y is None else [(features, X), ([target], y[:, None])]
+    for names, table in tables:
+        largest = np.maximum(table.max(axis=0), -table.min(axis=0))
+        if largest.max() > most:
+            name = names[int(largest.argmax())]
+            raise ValueError(
+                f"column {name!r} must hold numbers up to {most:.3g}, as {dtype} does, got "
+                f"{largest.max():.3g}"
+            )
+    return rounded(X, dtype), None if y is None else rounded(y, dtype)
+
+
+@contextmanager
+def _writing_text(option, path):
+    """Open a text file to be written, which is compressed if its name ends so."""
+    import bz2
+    import gzip
+    import lzma
+
+    from fastmlp.writing import writing
+
+    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    with writing(option, path) as file:
+        if path.suffix in openers:
+            file = openers[path.suffix](file, "wb")
+        with TextIOWrapper(file, "utf-8", newline="") as text:
+            yield text
+
+
+def _opened(data):
+    """What `load_csv` is to read: a file of that name, or standard input for "-"."""
+    if data != "-":
+        return data
+    if sys.stdin is None:
+        raise ValueError("DATA must not be - where standard input is closed")
+    return sys.stdin.buffer

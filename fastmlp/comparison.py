@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastmlp.network import MLP
-from fastmlp.report import Table, heading, paragraph, picture, text_page, write_page
+from fastmlp.report import Table, heading, paragraph, picture, save_figure, text_page, write_page
 from fastmlp.result import COLUMNS, FitResult, Record, Status
+from fastmlp.writing import writing
 
 # What an optimizer spends on its way, by the names of budgets: the column of `Record` and what
 # it is called in tables.
@@ -215,7 +216,8 @@ class Comparison:
         Parameters
         ----------
         path : path or None, default None
-            Where to save the figure; its ending decides the format, as in ".png" or ".pdf".
+            Where to save the figure; its ending decides the format, as in ".png" or ".pdf", and
+            without one it is PNG.
 
         Returns
         -------
@@ -229,7 +231,7 @@ class Comparison:
         """
         figure = self._draw()
         if path is not None:
-            figure.savefig(path)
+            save_figure(figure, path)
         return figure
 
     def _draw(self, narrow=False):
@@ -240,7 +242,7 @@ class Comparison:
 
     def to_csv(self, path) -> None:
         """Write all records to one CSV file: optimizer, seed and the columns of `Record`."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with writing("path", path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(("optimizer", "seed", *COLUMNS))
             for name, runs in self.runs.items():
@@ -265,7 +267,7 @@ class Comparison:
             "score": {"name": self.score_name, "data": self.scored_on},
             "runs": {name: [_run_as_dict(r) for r in runs] for name, runs in self.runs.items()},
         }
-        with open(path, "w", encoding="utf-8") as file:
+        with writing("path", path, "w", encoding="utf-8") as file:
             json.dump(_for_json(content), file, indent=1, allow_nan=False)
             file.write("\n")
 

@@ -11,12 +11,14 @@ import fastmlp
 from fastmlp.bar import Bar
 from fastmlp.compare import score
 from fastmlp.comparison import Budget, Comparison, Run
+from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.monitor import Monitor, Stop
 from fastmlp.objective import Objective
 from fastmlp.optimizers import Stochastic
 from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
 from fastmlp.result import Record, Status, Trace
+from fastmlp.rounding import warn_of_merged
 from fastmlp.running import euclidean_norm, run_on_function, run_stages
 from fastmlp.solvers import Solver, check_solvers
 from fastmlp.training import (
@@ -221,11 +223,15 @@ class NetworkContest:
         for name in stages:
             self._batches(name, 0)  # a check
         net = make_net(first_seed).copy()
-        self._X = X = as_rows("X", X, net.dtype, net.layer_sizes[0])
+        names = names_of(X) if net.feature_names is None else net.feature_names
+        given = take_columns("X", X, names)
+        self._X = X = as_rows("X", given, net.dtype, net.layer_sizes[0])
+        net.feature_names = names
         self._problem, self._net = problem, net
         self._objective = Objective(net, X, y, sample_weight=sample_weight, **problem)
         loss, n_threads = problem["loss"], problem["n_threads"]
-        self._held_out = held_out_objective(net, validation_data, loss, n_threads)
+        self._held_out = held_out_objective(net, validation_data, loss, n_threads, names)
+        warn_of_merged(net.dtype, given, y, stacklevel=4)
         function = NetworkFunction(self._objective, None, as_generator(0))
         check_solvers(chain.from_iterable(stages.values()), function)
         self.scored_on, self._scored = "training", (X, y, sample_weight)

@@ -1,16 +1,17 @@
 """Model files: safetensors, with the architecture as JSON in the metadata. Never pickle."""
 
 import json
-import os
-import uuid
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
 from fastmlp.network import MLP
+from fastmlp.writing import check_path, check_writable, is_readable, writing
 
 FORMAT = "fastmlp-1"
+
+# What safetensors allows itself.
+_LONGEST_HEADER = 100_000_000
 
 
 def save(net, path, described=None):
@@ -24,26 +25,31 @@ def save(net, path, described=None):
         tensors[f"weights.{layer}"] = weights
         tensors[f"biases.{layer}"] = biases
     metadata = {"format": FORMAT, "architecture": json.dumps(net.architecture())}
-    replace_tensors(Path(path), tensors, metadata | (described or {}))
+    if net.feature_names is not None:
+        metadata["feature_names"] = json.dumps(net.feature_names)
+    write_tensors("path", path, tensors, metadata | (described or {}))
 
 
-def replace_tensors(path, tensors, metadata):
-    """Write a safetensors file beside `path` and move it there, so that a crash leaves the old."""
-    from safetensors.numpy import save_file
+def write_tensors(name, path, tensors, metadata):
+    """Write a safetensors file; `name` is what the argument is called."""
+    from safetensors import numpy as safetensors
 
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
-    try:
-        save_file(tensors, unfinished, metadata)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content = safetensors.save(tensors, metadata)
+    with writing(name, path) as file:
+        file.write(content)
 
 
 def load(path):
     """Read a network that `save` wrote: see `MLP.load`."""
+    net, _ = load_described(path)
+    return net
+
+
+def load_described(path):
+    """Read, once, a network and the texts by name of its file."""
     check_path(path)
     shown = str(path)
-    if not Path(path).is_file():
+    if not is_readable(path):
         raise FileNotFoundError(f"path must be a model file, there is none at {shown!r}")
     try:
         tensors, metadata = read_tensors(path)
@@ -69,7 +75,9 @@ def load(path):
         if any(tensor.dtype != architecture["dtype"] for tensor in tensors.values()):
             raise ValueError(f"its tensors are not all {architecture['dtype']}")
         theta = np.concatenate([tensors[name].ravel() for name in wanted])
-        return MLP.from_architecture(architecture, theta)
+        net = MLP.from_architecture(architecture, theta)
+        net.feature_names = json.loads(metadata.get("feature_names", "null"))
+        return net, metadata
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"path must be a file that MLP.save wrote, {shown!r} is not: {error}"
@@ -78,35 +86,21 @@ def load(path):
 
 def read_tensors(path):
     """All tensors and texts of a safetensors file, by name; a ValueError if it is not whole."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors import numpy as safetensors
 
+    with open(path, "rb") as file:
+        # A large file of something else is refused before all of it is read.
+        length = file.read(8)
+        n_bytes = int.from_bytes(length, "little")
+        if len(length) < 8 or n_bytes > _LONGEST_HEADER:
+            raise ValueError("it does not begin with the length of a header")
+        header = file.read(n_bytes)
+        content = b"".join((length, header, file.read()))
     try:
-        with safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:
+        tensors = safetensors.load(content)
+    except SafetensorError as error:
         raise ValueError(str(error)) from None
-
-
-def read_metadata(path):
-    """The texts by name in a file that `load` has accepted."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        return file.metadata()
-
-
-def check_writable(name, path):
-    """Refuse what is no path of a file in an existing folder; `name` is the argument's."""
-    check_path(path)
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{name} must be a file, {str(path)!r} is a folder")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{name} must be in an existing folder, got {str(path)!r}")
-
-
-def check_path(path):
-    """Refuse what is no path."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path must be a string or a path, got {path!r}")
+    except KeyError as error:
+        raise ValueError(f"it has tensors of type {error}") from None
+    return tensors, json.loads(header).get("__metadata__", {})

@@ -94,6 +94,7 @@ def check_gradient(
     rng = as_generator(seed)
     Objective(net, X, y, loss=loss)  # in the network's own dtype, to refuse what fit would
     double = MLP.from_architecture({**net.architecture(), "dtype": "float64"}, net.theta)
+    double.feature_names = net.feature_names
     objective = Objective(double, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2)
     _, gradient = objective.value_and_grad()
     theta = double.theta

@@ -12,11 +12,14 @@ from numbers import Integral
 import numpy as np
 
 from fastmlp.bar import Bar
+from fastmlp.baseline import warn
+from fastmlp.feature_names import names_of, take_columns
 from fastmlp.kernels.threads import available_cores
 from fastmlp.monitor import Interruption
 from fastmlp.objective import check_network
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
+from fastmlp.rounding import warn_of_merged
 from fastmlp.training import fit, prepare
 from fastmlp.validation import as_generator, as_real, as_rows, as_weights, check_count, check_flag
 
@@ -58,8 +61,9 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     **options
         Those of `fastmlp.fit`, the same for all networks: optimizer, loss, batch_size, epochs,
         l1, l2, sample_weight (n,), of which `rows` picks too, shuffle, clip_norm,
-        validation_data, time_limit of each network, target_loss, callbacks. These are called in
-        the threads that train, several at once; what they are given has the `network`.
+        validation_data, time_limit of each network, target_loss, standardize (each network by the
+        rows that it trains on), callbacks. These are called in the threads that train, several
+        at once; what they are given has the `network`.
 
     Returns
     -------
@@ -71,6 +75,11 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     ValueError, TypeError
         For any argument that is not as above, before any network is changed. X and y are checked
         whole, also rows that no network trains on.
+
+    Warns
+    -----
+    UserWarning
+        Once, if networks end as `fastmlp.fit` warns of.
 
     Notes
     -----
@@ -91,6 +100,16 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     >>> results = fit_many(nets, X, y, seeds=0)
     >>> best = nets[min(range(8), key=lambda i: results[i].loss)]
     """
+    results, texts = _fit_all(nets, X, y, rows, seeds, n_threads, progress, options)
+    warned = [(i, text) for i, text in enumerate(texts) if text is not None]
+    if warned:
+        i, text = warned[0]
+        warn(f"{len(warned)} of {len(nets)} networks, first nets[{i}]: {text}")
+    return results
+
+
+def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
+    """Do what `fit_many` does, but return what each is to be warned with beside the results."""
     _check_networks(nets)
     options = _complete(options)
     if n_threads is None:
@@ -98,8 +117,11 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     check_count("n_threads", n_threads)
     check_flag("progress", progress)
     seeds = _spread_seeds(seeds, len(nets))
-    data, y = _by_dtype(nets, X), as_real("y", y)
-    _check_problems(nets, data, y, options)
+    names, data, y = names_of(X), _as_arrays(nets, X), as_real("y", y)
+    _check_problems(nets, data, y, names, options)
+    coarsest = min(nets, key=lambda net: net.dtype.itemsize)
+    given = take_columns("X", X, coarsest.feature_names)
+    warn_of_merged(coarsest.dtype, given, y, stacklevel=4)
     weights = options.pop("sample_weight")
     weights = None if weights is None else as_real("sample_weight", weights)
     rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)
@@ -109,16 +131,17 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     def train(i):
         net, part = nets[i], rows[i]
         if interruption.heed():
-            return _not_started(net)
+            return _not_started(net), None
         try:
             run = prepare(
                 net,
-                data[net.dtype][part],
+                data[_columns(net)][part],
                 y[part],
                 sample_weight=None if weights is None else weights[part],
                 seed=seeds[i],
                 n_threads=1,
                 progress=False,
+                feature_names=names,
                 **options,
             )
             return run(interruption)
@@ -126,7 +149,8 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
             interruption.request()
             raise
 
-    return _run(train, len(nets), n_threads, interruption, progress)
+    outcomes = _run(train, len(nets), n_threads, interruption, progress)
+    return [result for result, _ in outcomes], [text for _, text in outcomes]
 
 
 def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
@@ -136,10 +160,13 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
     draws = as_generator(seed).integers(2**63, size=(restarts, 2)).tolist()
     nets = [net.copy(), *(net.redrawn(draw) for draw, _ in draws[1:])]
     seeds = [shuffling for _, shuffling in draws]
-    results = fit_many(nets, X, y, seeds=seeds, n_threads=n_threads, progress=progress, **options)
+    results, texts = _fit_all(nets, X, y, None, seeds, n_threads, progress, options)
     losses = [result.loss if np.isfinite(result.loss) else np.inf for result in results]
     best = int(np.argmin(losses))
     net.theta[:] = nets[best].theta
+    net.feature_names = nets[best].feature_names
+    if texts[best] is not None:
+        warn(texts[best])
     return replace(
         results[best], message=f"{results[best].message}; start {best + 1} of {restarts} was best"
     )
@@ -273,26 +300,42 @@ def _spread_seeds(seeds, n_nets):
     return list(seeds)
 
 
-def _by_dtype(nets, X):
-    """X in the dtype of every network, without a needless copy."""
+def _columns(net):
+    """What decides how X becomes an array."""
+    return net.dtype, net.feature_names
+
+
+def _as_arrays(nets, X):
+    """X as every network takes it, by `_columns`, without a needless copy."""
     data = {}
     for net in nets:
-        if net.dtype not in data:
-            data[net.dtype] = as_rows("X", X, net.dtype, net.layer_sizes[0])
+        if _columns(net) not in data:
+            chosen = take_columns("X", X, net.feature_names)
+            data[_columns(net)] = as_rows("X", chosen, net.dtype, net.layer_sizes[0])
     return data
 
 
-def _check_problems(nets, data, y, options):
+def _check_problems(nets, data, y, feature_names, options):
     """Check what `fit` would, once for all networks that would answer alike."""
     checked = set()
     for i, net in enumerate(nets):
-        kind = (net.dtype, net.layer_sizes[0], net.layer_sizes[-1], net.output, net.n_params)
+        sizes = net.layer_sizes[0], net.layer_sizes[-1], net.n_params
+        kind = (*_columns(net), *sizes, net.output)
         if kind in checked:
             continue
         checked.add(kind)
         # What is wrong with the first is most likely wrong with all.
         with _about(f"nets[{i}]") if i else nullcontext():
-            prepare(net, data[net.dtype], y, seed=None, n_threads=1, progress=False, **options)
+            prepare(
+                net,
+                data[_columns(net)],
+                y,
+                seed=None,
+                n_threads=1,
+                progress=False,
+                feature_names=feature_names,
+                **options,
+            )
 
 
 def _check_rows(rows, nets, n_rows, weights):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastmlp.feature_names import check_names
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.initialization import draw_weights
 from fastmlp.kernels import codes
@@ -156,6 +157,7 @@ class MLP:
         self._pace = Pace([True, False])
         self._spare = SpareSweep(LARGEST_SPARE)
         self._weights, self._biases = tuple(weights), tuple(biases)
+        self._feature_names: tuple[str, ...] | None = None
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -174,6 +176,21 @@ class MLP:
     def output(self) -> str:
         """Activation of the output layer."""
         return self.activations[-1]
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the inputs, or None.
+
+        `fit` takes them from a data frame if there are none yet, and files keep them. Where there
+        are names, columns of every data frame are found by name: in any order, others left out.
+        Columns of arrays have no names and are taken as they come. Assign names, or None to forget
+        them.
+        """
+        return self._feature_names
+
+    @feature_names.setter
+    def feature_names(self, names):
+        self._feature_names = None if names is None else check_names(names, self._layer_sizes[0])
 
     @property
     def dtype(self) -> np.dtype:
@@ -229,11 +246,16 @@ class MLP:
         return "\n".join(lines)
 
     def __getstate__(self):
-        return {"architecture": self.architecture(), "theta": self._theta.copy()}
+        return {
+            "architecture": self.architecture(),
+            "theta": self._theta.copy(),
+            "feature_names": self._feature_names,
+        }
 
     def __setstate__(self, state):
         # Views do not survive pickling: lay theta out anew.
         self._restore(state["architecture"], state["theta"])
+        self.feature_names = state.get("feature_names")  # older pickles lack them
 
     def architecture(self) -> dict:
         """What `MLP` was built from, without the parameters: plain values, fit for JSON."""
@@ -264,8 +286,10 @@ class MLP:
         self.theta = theta
 
     def copy(self) -> "MLP":
-        """An independent network with the same architecture and parameters."""
-        return self.from_architecture(self.architecture(), self._theta)
+        """An independent network with the same architecture, parameters and feature names."""
+        net = self.from_architecture(self.architecture(), self._theta)
+        net._feature_names = self._feature_names
+        return net
 
     def redrawn(self, seed=None) -> "MLP":
         """A network with the same architecture and new starting weights, drawn as by `MLP`."""
@@ -281,7 +305,8 @@ class MLP:
         Parameters
         ----------
         X : array_like, (n, n_in)
-            Finite numbers. Used in place if C-contiguous and of the network's dtype.
+            Finite numbers. Used in place if C-contiguous and of the network's dtype. Columns of a
+            data frame are found by name, see `feature_names`.
         n_threads : int or None, default None
             At most so many threads, and only one where a team is not faster. None is as many
             as this process may use cores and the work is enough for.
@@ -289,6 +314,7 @@ class MLP:
         Returns
         -------
         ndarray, (n, n_out), of the network's dtype
+            NaN or infinite where numbers of X are so large that sums overflow.
         """
         return predict(self, X, n_threads)
 
@@ -320,10 +346,18 @@ class MLP:
         return fit(self, X, y, **options)
 
     def save(self, path) -> None:
-        """Write the network to a safetensors file: tensors by layer, architecture as JSON.
+        """Write the network to a safetensors file: tensors by layer, the rest as JSON.
 
-        The file is written beside `path` and moved into place, so that a crash leaves the old
-        one whole.
+        The file is written beside its place and moved there, so that a crash leaves an old one
+        whole. A symbolic link stays: the file that it names is written. So is what cannot be
+        replaced, such as a pipe.
+
+        Raises
+        ------
+        TypeError
+            If `path` is no path.
+        OSError
+            If it cannot be written: it is a folder, read-only, or in no folder to write to.
         """
         from fastmlp.files import save
 

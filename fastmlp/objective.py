@@ -47,7 +47,8 @@ class Objective:
     ----------
     net : MLP
     X : array_like, (n, n_in)
-        Finite numbers. Used in place, without a copy, if C-contiguous and of net's dtype.
+        Finite numbers. Used in place, without a copy, if C-contiguous and of net's dtype. Of a
+        data frame the columns that `net.feature_names` say are taken, if net has names.
     y : array_like, (n,) or (n, n_out)
         Class indices (n,) or probabilities (n, n_out) for "cross_entropy"; labels 1 and -1 for
         "logistic" and "hinge"; in [0, 1] for "binary_cross_entropy"; not negative for
@@ -199,7 +200,7 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads, scan=True, 
         C-contiguous and of net's dtype.
     """
     theta, dtype = net._theta, net._dtype
-    X = as_array("X", X, dtype)
+    X = as_array("X", X, dtype, net._feature_names)
     Y = as_array("y", y, dtype)
     settings = net._layer_sizes, net._activations[-1], X.shape, Y.shape, loss, l1, l2, n_threads
     try:

@@ -16,7 +16,7 @@ def predict(net, X, n_threads=None):
     if n_threads is not None:
         check_count("n_threads", n_threads)
     theta = net.theta
-    X = read_only(as_matrix("X", X, theta.dtype, net.layer_sizes[0]))
+    X = read_only(as_matrix("X", X, theta.dtype, net.layer_sizes[0], net._feature_names))
     n_rows = len(X)
     n_parts = min(n_rows, choose_parts(n_rows * _row_flops(net), n_threads, REGION_SECONDS))
     result = np.empty((n_rows, net.layer_sizes[-1]), theta.dtype)
@@ -28,6 +28,20 @@ def predict(net, X, n_threads=None):
         check_finite("theta", theta)
         check_finite("X", X)
     return result
+
+
+def check_outputs(outputs, rows, first=0):
+    """Refuse outputs (n, n_out) that overflowed: for those who could not tell what they stand for.
+
+    `rows` is what the rows are called in the message, and `first` is the number of the first one.
+    """
+    if np.isfinite(outputs).all():
+        return
+    bad = int(np.argmin(np.isfinite(outputs).all(axis=1)))
+    raise ValueError(
+        f"the outputs for row {bad + first} of {rows} are not finite, as its numbers are too large "
+        f"for the network's weights in {outputs.dtype}"
+    )
 
 
 def _row_flops(net):

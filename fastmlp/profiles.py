@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.comparison import MEASURES, Comparison
-from fastmlp.report import Table, heading, paragraph, picture, text_page, write_page
+from fastmlp.report import Table, heading, paragraph, picture, save_figure, text_page, write_page
 from fastmlp.validation import as_real, check_known
 
 
@@ -161,7 +161,7 @@ class Comparisons(Mapping):
         """
         figure = self._draw(measure)
         if path is not None:
-            figure.savefig(path)
+            save_figure(figure, path)
         return figure
 
     def _draw(self, measure, narrow=False):

@@ -6,7 +6,10 @@ import io
 import shutil
 import sys
 import textwrap
+from pathlib import Path
 from typing import NamedTuple
+
+from fastmlp.writing import writing
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -184,6 +187,12 @@ def _as_address(figure):
     return f"data:image/png;base64,{base64.b64encode(image.getvalue()).decode('ascii')}"
 
 
+def save_figure(figure, path) -> None:
+    """Write a matplotlib figure to a file, in the format that its ending says, else PNG."""
+    with writing("path", path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:] or "png")
+
+
 def write_page(path, title: str, parts: list[str]) -> None:
     """Write elements of HTML to a file that is a page by itself."""
     page = [
@@ -199,5 +208,5 @@ def write_page(path, title: str, parts: list[str]) -> None:
         "</body>",
         "</html>",
     ]
-    with open(path, "w", encoding="utf-8") as file:
+    with writing("path", path, "w", encoding="utf-8") as file:
         file.write("\n".join(page) + "\n")

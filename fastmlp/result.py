@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.writing import writing
+
 
 class Status(StrEnum):
     """Why an optimizer stopped."""
@@ -49,6 +51,11 @@ class Record:
         Loss on the validation data, without penalties; NaN without such data.
     gradient_norm : float
         Euclidean norm of the gradient of the objective; NaN where mini-batches do not give it.
+
+    Notes
+    -----
+    Records are equal if all their values are, where NaN is equal to NaN: it says that there is no
+    value.
     """
 
     seconds: float
@@ -59,6 +66,16 @@ class Record:
     objective: float
     validation_loss: float = np.nan
     gradient_norm: float = np.nan
+
+    # Python's own comparison of NaN depends on its version, and on which NaN it is.
+    def __eq__(self, other):
+        return self._key() == other._key() if type(other) is Record else NotImplemented
+
+    def __hash__(self):
+        return hash(self._key())
+
+    def _key(self):
+        return tuple(None if value != value else value for value in _values(self))
 
 
 COLUMNS = tuple(f.name for f in fields(Record))
@@ -119,7 +136,7 @@ class Trace:
 
     def to_csv(self, path) -> None:
         """Write all records to a CSV file with a header."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with writing("path", path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows(self._rows)

@@ -2,17 +2,23 @@
 
 import functools
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
 from fastmlp import optimizers as stochastic
+from fastmlp.baseline import advice, warn
 from fastmlp.checkpoint import Checkpoint, Memory, identify
+from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.kernels import simd
-from fastmlp.monitor import Monitor
+from fastmlp.monitor import Monitor, Progress
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
+from fastmlp.result import Status
+from fastmlp.rounding import warn_of_merged
 from fastmlp.running import run_on_function, run_stages
+from fastmlp.scaling import Scaling, scales_targets
 from fastmlp.solvers import (
     BFGS,
     DFP,
@@ -92,13 +98,15 @@ def fit(
     seed=None,
     restarts=None,
     checkpoint=None,
+    standardize=False,
 ):
     """Train a network in place.
 
     Parameters
     ----------
     net : MLP
-        Starts from its current parameters.
+        Starts from its current parameters. If it has no `feature_names` and X is a data frame, it
+        takes the names of the columns.
     X, y, loss, sample_weight, l1, l2
         The data and the objective, see `fastmlp.Objective`.
     optimizer : Optimizer, str, or a list of them; default Adam()
@@ -146,6 +154,11 @@ def fit(
         random numbers and the trace. It is written about every second and at the end, in one
         move. If it exists, the fit goes on from it, and `epochs` counts those done before: a fit
         of n epochs, taken up again for 2n, ends with the bits of one of 2n.
+    standardize : bool, default False
+        Train on features scaled to mean 0 and variance 1, and on targets scaled so where the output
+        is the identity and the loss is a squared, absolute, Huber's or quantile one (Huber's of one
+        output). The scaling becomes a part of the first and the last layer, so that the network
+        takes and gives numbers as they are. See the notes.
 
     Returns
     -------
@@ -161,6 +174,8 @@ def fit(
     -----
     UserWarning
         Once in a process, where the processor has no fused multiply-add, which makes fits slow.
+        If the fit ends no better than always predicting the mean of y, or the shares of the
+        classes, and numbers of X or y are far larger or smaller than 1, the likely cause.
 
     Notes
     -----
@@ -171,6 +186,18 @@ def fit(
 
     Ctrl-C ends the fit with theta as of the last finished epoch; the status tells of it even if
     that was the last epoch of all.
+
+    With `standardize` the optimizer sees the network on scaled data: the objective, its penalties,
+    the trace, `target_loss`, bounds of an optimizer and validation losses are about that one. Only
+    theta, and the network that callbacks see, are for data as they are; what callbacks change in
+    them is lost. A network whose biases are all 0, as they are drawn, has weights that were drawn
+    for scaled data, and starts with them; any other starts as the function that it is. Means and
+    variances are measured anew in each fit, by the rows and weights that it trains on.
+
+    The scaling is put into the weights in float64 and rounded once. What that changes in float32 is
+    no more than if the numbers of X changed in their last digit or two. It shows where a column's
+    mean is far larger than its spread, so that float32 has few digits for its differences in any
+    case: subtract a constant from such a column, or use float64. X is copied.
     """
     options = {
         "optimizer": optimizer,
@@ -186,6 +213,7 @@ def fit(
         "callbacks": callbacks,
         "time_limit": time_limit,
         "target_loss": target_loss,
+        "standardize": standardize,
     }
     if restarts is not None:
         from fastmlp.many import fit_best
@@ -205,7 +233,10 @@ def fit(
         checkpoint=checkpoint,
         **options,
     )
-    return run()
+    result, text = run()
+    if text is not None:
+        warn(text)
+    return result
 
 
 def prepare(
@@ -226,17 +257,23 @@ def prepare(
     callbacks,
     time_limit,
     target_loss,
+    standardize,
     progress,
     n_threads,
     seed,
     checkpoint=None,
+    feature_names=None,
 ):
-    """Check all that `fit` is given; return what then fits, once, and returns the FitResult.
+    """Check all that `fit` is given; return what then fits, once.
 
-    Its one argument, optional, is an Interruption that it shares with other fits. `checkpoint` may
-    also be a Memory.
+    That returns the FitResult, and a text to warn with or None. Its one argument, optional, is an
+    Interruption that it shares with other fits. `checkpoint` may also be a Memory, and
+    `feature_names` are those of an X that was a data frame once.
     """
     check_network(net)
+    check_flag("standardize", standardize)
+    names = net.feature_names or feature_names or names_of(X)
+    X = take_columns("X", X, names)
     stages = check_optimizers(Adam() if optimizer is None else optimizer, net.n_params)
     check_batch_options_are_used(stages, batch_size, shuffle, clip_norm)
     batches = check_batches(
@@ -246,20 +283,40 @@ def prepare(
     objective = Objective(
         net, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
     )
+    held_out = held_out_objective(net, validation_data, loss, n_threads, names)
+    standardized = None
+    if standardize:
+        standardized = _Standardized(objective, y)
+        objective = standardized.scaled(objective, y)
+        if held_out is not None:
+            held_out = standardized.scaled(held_out, validation_data[1])
+        options["callbacks"] = standardized.translated(options["callbacks"])
     function = NetworkFunction(objective, None, batches["rng"])
     check_solvers(stages, function)
-    held_out = held_out_objective(net, validation_data, loss, n_threads)
+    warn_of_merged(net.dtype, X, y, stacklevel=5)  # of what calls MLP.fit
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
         checkpoint = Checkpoint(checkpoint, identity)
     validate = None if held_out is None else held_out.value
     budgets = [budget(stage, epochs) for stage in stages]
-    options |= {"network": net, "validate": validate, "total": sum(budgets)}
+    options |= {"network": objective.net, "validate": validate, "total": sum(budgets)}
     warn_without_fma()
 
-    def run(interruption=None):
+    def train(interruption):
         with Monitor(**options, interruption=interruption) as monitor:
             return run_stages(objective, stages, budgets, monitor, batches, checkpoint=checkpoint)
+
+    def run(interruption=None):
+        net.feature_names = names
+        if standardized is None:
+            result = train(interruption)
+            interrupted = result.status is Status.INTERRUPTED
+            return result, None if interrupted else advice(objective, result.loss)
+        try:
+            result = train(interruption)
+        finally:
+            standardized.fold()
+        return replace(result, theta=net.theta.copy()), None
 
     return run
 
@@ -274,6 +331,72 @@ def warn_without_fma():
             "is a call of the C library instead",
             stacklevel=3,
         )
+
+
+class _Standardized:
+    """A network to train on standardized data in place of the one that takes data as they are.
+
+    Parameters
+    ----------
+    objective : Objective
+        Of the network to be trained, on data as they are.
+    y : array_like
+        Its targets as given, which may have more digits than the network's dtype.
+    """
+
+    def __init__(self, objective, y):
+        self._net = net = objective.net
+        X, _, weights = objective.samples
+        n_outputs = net.layer_sizes[-1]
+        self._scales_targets = scales_targets(objective.loss, net.output, n_outputs)
+        targets = self._targets(y) if self._scales_targets else None
+        self._scaling = Scaling.of(X, n_outputs, targets, weights if weights.size else None)
+        is_drawn = not any(biases.any() for biases in net.biases)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._inner = net.copy() if is_drawn else self._scaling.unfold(net)
+            folded = self._scaling.fold(self._inner)
+        if not (np.isfinite(self._inner.theta).all() and np.isfinite(folded.theta).all()):
+            raise ValueError(
+                "standardize must be False for data so large or small that the weights that scale "
+                f"them overflow in {net.dtype}: change the unit of X or y, or use float64"
+            )
+
+    def _targets(self, y):
+        return as_real("y", y).astype(np.float64).reshape(-1, self._net.layer_sizes[-1])
+
+    def scaled(self, objective, y):
+        """The objective of the inner network on the same data, standardized."""
+        problem = objective.problem
+        X, _, weights = objective.samples
+        if self._scales_targets:
+            y = self._scaling.transform_targets(self._targets(y))
+        return Objective(
+            self._inner,
+            self._scaling.transform(X),
+            y,
+            loss=self._scaling.scale_loss(problem.loss, problem.loss_parameter),
+            sample_weight=weights if weights.size else None,
+            l1=problem.l1,
+            l2=problem.l2,
+            n_threads=problem.n_threads,
+        )
+
+    def fold(self):
+        """Make the network the one that does on raw data what the inner one does."""
+        self._net.theta[:] = self._scaling.fold(self._inner).theta
+
+    def translated(self, callbacks):
+        """Callbacks that are shown the network on data as they are."""
+        if not callbacks:
+            return callbacks
+
+        def call(progress):
+            self.fold()
+            shown = Progress(progress.record, progress.trace, self._net.theta, self._net)
+            for callback in callbacks:
+                callback(shown)
+
+        return (call,)
 
 
 def minimize(
@@ -435,8 +558,11 @@ def budget(stage: Optimizer, epochs, stochastic_default=EPOCHS) -> int:
     return stage.default_iterations if isinstance(stage, Solver) else stochastic_default
 
 
-def held_out_objective(net, validation_data, loss, n_threads):
-    """The loss on validation data as an `Objective` without penalties, or None."""
+def held_out_objective(net, validation_data, loss, n_threads, feature_names):
+    """The loss on validation data as an `Objective` without penalties, or None.
+
+    `feature_names` are those of the columns to take from a data frame, or None.
+    """
     if validation_data is None:
         return None
     if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
@@ -446,6 +572,7 @@ def held_out_objective(net, validation_data, loss, n_threads):
         )
     X, y, *rest = validation_data
     try:
+        X = take_columns("X", X, feature_names)
         return Objective(
             net, X, y, loss=loss, sample_weight=rest[0] if rest else None, n_threads=n_threads
         )

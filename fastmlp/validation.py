@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.feature_names import take_columns
+
 # Below, float and int stand beside the abstract classes that have them, because asking these
 # takes ten times as long.
 
@@ -128,19 +130,33 @@ def as_rows(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarr
     return rows
 
 
-def as_matrix(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarray:
-    """Do what `as_rows` does, but for NaN and infinite values."""
-    array = as_array(name, values, dtype)
+def as_matrix(
+    name: str,
+    values: Any,
+    dtype: np.dtype,
+    n_columns: int,
+    feature_names: tuple[str, ...] | None = None,
+) -> np.ndarray:
+    """Do what `as_rows` does, but for NaN and infinite values.
+
+    `feature_names` are those of the columns to take from a data frame.
+    """
+    array = as_array(name, values, dtype, feature_names)
     check_rows_shape(name, array.shape, n_columns)
     return array
 
 
-def as_array(name: str, values: Any, dtype: np.dtype) -> np.ndarray:
-    """Make an array of real numbers C-contiguous and of `dtype`, without a needless copy."""
+def as_array(
+    name: str, values: Any, dtype: np.dtype, feature_names: tuple[str, ...] | None = None
+) -> np.ndarray:
+    """Make an array of real numbers C-contiguous and of `dtype`, without a needless copy.
+
+    `feature_names` as of `as_matrix`.
+    """
     # Most arrays are ready for kernels, which is told in a tenth of a microsecond.
     if type(values) is np.ndarray and values.dtype is dtype and values.flags.c_contiguous:
         return values
-    return rounded(as_real(name, values), dtype)
+    return rounded(as_real(name, take_columns(name, values, feature_names)), dtype)
 
 
 def check_rows_shape(name: str, shape: tuple[int, ...], n_columns: int) -> None:

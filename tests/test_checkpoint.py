@@ -12,6 +12,8 @@ import pytest
 from functions import mini_batches
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_array_equal
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from fastmlp import LBFGS, MLP, SGD, Adam, CosineAnnealing, Scipy, Status
 from fastmlp.training import OPTIMIZERS
@@ -179,6 +181,18 @@ def test_a_flipped_bit(path):
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
+    refused(path, "checkpoint must be a whole file, the checksum of .* differs")
+
+
+def test_a_changed_text(path):
+    """What is counted is in no tensor, and yet a fit goes on from it: Adam from its updates."""
+    fit(small_net(), "adam", 3, checkpoint=path)
+    with safe_open(path, framework="numpy") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        texts = file.metadata()
+    changed = texts["values"].replace('"n_updates": 18', '"n_updates": 81')
+    assert changed != texts["values"]
+    save_file(tensors, path, texts | {"values": changed})
     refused(path, "checkpoint must be a whole file, the checksum of .* differs")
 
 

@@ -2,17 +2,21 @@
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
 from handmade import hide_matplotlib
 
 from fastmlp import MLP, __version__, datasets
-from fastmlp.cli import main
+from fastmlp.cli import _rounded, main
 from fastmlp.kernels import simd
 from fastmlp.monitor import Monitor
 
@@ -135,6 +139,47 @@ def test_an_allocation_that_fails_ends_in_one_line(flowers, monkeypatch, capsys)
     monkeypatch.setattr(datasets, "load_csv", too_large)
     assert main(["train", flowers, "--target", "species"]) == 2
     assert capsys.readouterr().err == "fastmlp: error: out of memory\n"
+
+
+def run_into(stdout, *arguments, unbuffered="", **options):
+    """Run the program in a process of its own whose output goes there."""
+    command = [sys.executable, "-m", "fastmlp", *arguments]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    stderr = subprocess.PIPE
+    return subprocess.run(command, stdout=stdout, stderr=stderr, env=environment, **options)
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads any more, as in ``fastmlp info | head -1``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["train", "--help"]])
+def test_nobody_reads_what_is_printed(unread, arguments):
+    """Quiet, with the status that shells give to what SIGPIPE ends."""
+    done = run_into(unread, *arguments)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_model_is_saved_though_nobody_reads_what_is_printed(tmp_path, flowers, unread):
+    options = ["--target", "species", "--epochs", "1", "--quiet", "--out", "model"]
+    done = run_into(unread, "train", flowers, *options, unbuffered="1", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (141, b"")
+    assert MLP.load(tmp_path / "model").layer_sizes == (2, 64, 32, 3)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_what_cannot_be_printed_is_an_error_in_one_line():
+    with open("/dev/full", "w") as full:
+        done = run_into(full, "--version")
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("fastmlp: error: ")
+    assert "No space left on device" in line
 
 
 # compare
@@ -296,10 +341,12 @@ def test_compare_trains_on_a_file(tmp_path, flowers, houses, capsys):
         return capsys.readouterr().out
 
     shown = compare(flowers, "species")
-    assert "flowers.csv: 40 rows to train on, 10 to validate; network 2-3-3, 21 para" in shown
+    head = "flowers.csv: classification, 3 classes; 40 rows to train on, 10 to validate; network"
+    assert f"{head} 2-3-3, 21 parameters" in shown
     assert "accuracy of the validation data" in shown
     assert "Adam" in shown
     shown = compare(houses, "price")
+    assert "houses.csv: regression; 40 rows to train on" in shown
     assert "network 2-3-1, 13 parameters" in shown
     assert "rms error of the validation data" in shown
     assert "Optimizers on houses.csv" in (tmp_path / "price" / "comparison.html").read_text()
@@ -387,6 +434,33 @@ def test_train_does_what_fit_does(tmp_path, houses, points):
     np.testing.assert_array_equal(MLP.load(model).theta, net.theta)
 
 
+def test_train_warns_in_one_line_where_data_should_be_standardized(
+    tmp_path, points, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    data = write_table("raw.csv", ["area", "price"], [points[:, 0], 1e5 + points[:, 1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["train", data, "--target", "price", "--quiet"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fastmlp: warning: the fit ended with a loss of ")
+    assert line.endswith("the root mean square of y is 1e+05: use standardize, or scale the data")
+
+
+def test_train_standardizes_within_the_model(tmp_path, points, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    area, age = 100 + 30 * points[:, 0], 1e4 * points[:, 1]
+    price = 1e5 * (3 + points[:, 0] - 2 * points[:, 1])
+    data = write_table("raw.csv", ["area", "age", "price"], [area, age, price])
+    command = ["train", data, "--target", "price", "--standardize", "--optimizer", "lbfgs"]
+    assert main([*command, "--hidden", "", "--quiet"]) == 0
+    assert "rows trained on, standardized\n" in capsys.readouterr().out
+    assert main(["predict", "model.safetensors", data, "--target", "price"]) == 0
+    _, rows = read("predictions.csv")
+    # Linear in the features, as the network is: L-BFGS stops within its tolerance, 1e-5.
+    np.testing.assert_allclose(rows[:, 0], price, atol=1e-4 * price.std())
+
+
 def test_train_and_predict_a_quantity(tmp_path, houses, points, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ["train", houses, "--target", "price", "--optimizer", "lbfgs", "--hidden", ""]
@@ -407,6 +481,112 @@ def test_train_and_predict_a_quantity(tmp_path, houses, points, capsys, monkeypa
     np.testing.assert_allclose(rows[:, 0], points[:, 0] - 2 * points[:, 1], atol=1e-3)
 
 
+@pytest.fixture
+def pipe_in(monkeypatch):
+    """Make a file's content standard input, through a pipe."""
+    with ExitStack() as opened:
+
+        def pipe_in(path):
+            reader, writer = os.pipe()
+            with open(writer, "wb") as file:
+                file.write(Path(path).read_bytes())  # less than a pipe takes before it is read
+            stdin = opened.enter_context(open(reader, encoding="utf-8"))
+            monkeypatch.setattr(sys, "stdin", stdin)
+
+        yield pipe_in
+
+
+def test_train_reads_standard_input_as_it_reads_a_file(tmp_path, houses, pipe_in):
+    def trained(data):
+        command = ["train", data, "--target", "price", "--epochs", "1", "--quiet"]
+        assert main([*command, "--out", str(tmp_path / "model")]) == 0
+        return MLP.load(tmp_path / "model").theta
+
+    pipe_in(houses)
+    np.testing.assert_array_equal(trained("-"), trained(houses))
+
+
+def test_predict_reads_standard_input_as_it_reads_a_file(tmp_path, points, pipe_in):
+    def predicted(data):
+        assert main(["predict", str(tmp_path / "model"), data, "--out", str(tmp_path / "o")]) == 0
+        return (tmp_path / "o").read_text()
+
+    MLP([2, 1], seed=0).save(tmp_path / "model")
+    data = write_table(tmp_path / "points.csv", ["area", "age"], points.T)
+    pipe_in(data)
+    assert predicted("-") == predicted(data)
+
+
+def test_compare_reads_standard_input(tmp_path, houses, pipe_in, capsys):
+    pipe_in(houses)
+    command = ["compare", "--data", "-", "--column", "price", "--passes", "1", "--hidden", "2"]
+    assert main([*command, "--optimizers", "adam", "--quiet", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("standard input: regression; 40 rows to train on, 10 to validate")
+
+
+def test_predict_takes_a_model_of_one_feature(tmp_path, points):
+    MLP([1, 1], seed=0).save(tmp_path / "model")
+    data = write_table(tmp_path / "data.csv", ["area"], [points[:, 0]])
+    assert main(["predict", str(tmp_path / "model"), data, "--out", str(tmp_path / "out")]) == 0
+    expected = MLP.load(tmp_path / "model").predict(points[:, :1])
+    np.testing.assert_array_equal(read(tmp_path / "out")[1].astype(np.float32), expected)
+
+
+def test_standard_input_that_is_closed_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["train", "-", "--target", "y"]) == 2
+    shown = capsys.readouterr().err
+    assert shown == "fastmlp: error: DATA must not be - where standard input is closed\n"
+
+
+SECONDS = np.arange(1_700_000_000, 1_700_000_400)
+
+
+@pytest.mark.filterwarnings("default", "ignore:the fit ended")  # times are large, too
+def test_train_warns_once_of_digits_that_float32_has_no_room_for(tmp_path, capsys):
+    """Consecutive seconds of Unix: float32 has one number for 128 of them."""
+    rows = np.arange(SECONDS.size)
+    names, columns = ["row", "time", "y"], [rows, SECONDS, rows % 7]
+    data = write_table(tmp_path / "data.csv", names, columns)
+    out = str(tmp_path / "model")
+    command = ["train", data, "--target", "y", "--quiet", "--epochs", "1", "--out", out]
+    assert main(command) == 0
+    n_left = np.unique(SECONDS.astype(np.float32)).size
+    assert capsys.readouterr().err == (
+        "fastmlp: warning: rounding to float32 merges distinct values: column 'time' keeps "
+        f"{n_left} of its 400; subtract what the values of a column have in common, or take "
+        "float64\n"
+    )
+    assert main([*command, "--dtype", "float64"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_target_whose_digits_float32_has_no_room_for_is_named(tmp_path):
+    data = write_table(tmp_path / "data.csv", ["x", "when"], [SECONDS - SECONDS[0], SECONDS])
+    with pytest.warns(UserWarning, match="values: column 'when' keeps 4 of its 400; subtract"):
+        _rounded(*load(data), "when", "float32")
+
+
+def load(path):
+    X, y, features = datasets.load_csv(path, "when")
+    return X, features, y
+
+
+@pytest.mark.filterwarnings("ignore:the fit ended")
+def test_numbers_that_float32_does_not_hold_are_refused_by_column(tmp_path, capsys):
+    data = write_table(
+        tmp_path / "data.csv", ["x", "y"], [np.array([1, -2e39]), np.array([0.5, 1])]
+    )
+    assert main(["train", data, "--target", "y"]) == 2
+    shown = capsys.readouterr().err
+    assert "column 'x' must hold numbers up to 3.4e+38, as float32 does, got 2e+39" in shown
+    command = ["train", data, "--target", "y", "--task", "regression", "--quiet"]
+    out = str(tmp_path / "model")
+    options = ["--dtype", "float64", "--optimizer", "sgd(learning_rate=1e-90)", "--out", out]
+    assert main([*command, *options, "--validation-fraction", "0", "--hidden", ""]) == 0
+
+
 def test_predict_writes_every_output(tmp_path, points):
     net = MLP([2, 3, 2], dtype="float64", seed=0)
     net.save(tmp_path / "two.safetensors")
@@ -419,18 +599,85 @@ def test_predict_writes_every_output(tmp_path, points):
     np.testing.assert_array_equal(rows, net.predict(points.astype(np.float64)))
 
 
+def test_classes_may_be_written_with_a_point(tmp_path, points, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    answer = (points[:, 0] > 0).astype(float)
+    data = write_table("data.csv", ["x", "z", "sick"], [*points.T, answer])
+    assert "0.0" in (tmp_path / "data.csv").read_text()
+    command = ["train", data, "--target", "sick", "--optimizer", "lbfgs", "--quiet"]
+    assert main([*command, "--out", "m"]) == 0
+    assert main(["predict", "m", data, "--target", "sick"]) == 0
+    assert "accuracy 1 on 50 rows" in capsys.readouterr().out
+    header, rows = read("predictions.csv")
+    assert header == ["class", "probability_0", "probability_1"]
+    np.testing.assert_array_equal(rows[:, 0], answer)
+
+
+def test_predict_finds_columns_by_name(tmp_path, houses, points, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", houses, "--target", "price", "--epochs", "1", "--quiet"]) == 0
+    area, age = points.T
+    tables = {
+        "in order": [("area", area), ("age", age)],
+        "in another order": [("age", age), ("area", area)],
+        "among others": [("id", np.arange(50)), ("age", age), ("area", area), ("noise", -age)],
+    }
+    expected = MLP.load("model.safetensors").predict(points)
+    for columns in tables.values():
+        new = write_table("new.csv", *zip(*columns, strict=True))
+        assert main(["predict", "model.safetensors", new, "--out", "out.csv"]) == 0
+        np.testing.assert_array_equal(read("out.csv")[1].astype(np.float32), expected)
+
+
+def test_a_network_of_one_feature_takes_a_file_of_one_column(tmp_path, points, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = points[:, 0]
+    both = write_table("both.csv", ["x", "y"], [x, 2 * x])
+    assert main(["train", both, "--target", "y", "--epochs", "1", "--quiet"]) == 0
+    alone = write_table("alone.csv", ["x"], [x])
+    assert main(["predict", "model.safetensors", alone]) == 0
+    expected = MLP.load("model.safetensors").predict(points[:, :1])
+    np.testing.assert_array_equal(read("predictions.csv")[1].astype(np.float32), expected)
+
+
+@pytest.mark.parametrize(
+    ("output", "row"),
+    [("identity", [2e38, 2e38]), ("softmax", [2e38, 2e38]), ("exponential", [100, 0])],
+)
+@pytest.mark.usefixtures("overflow")
+def test_predictions_that_overflow_are_refused_by_their_row(tmp_path, output, row, capsys):
+    """Twice 2e38 is too much for float32, and so is e to the 200."""
+    net = MLP([2, 2], output=output, seed=0)
+    net.weights[0][:] = [[2, 2], [-2, -2]]
+    net.save(tmp_path / "net.safetensors")
+    data = tmp_path / "data.csv"
+    data.write_text("a,b\n1,2\n0,0\n{},{}\n1,1\n".format(*row))
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(tmp_path / "net.safetensors"), str(data), "--out", str(out)]) == 2
+    assert capsys.readouterr().err == (
+        "fastmlp: error: the outputs for row 3 of DATA, counted from 1 after the header, are not "
+        "finite, as its numbers are too large for the network's weights in float32\n"
+    )
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("values", "task", "expected"),
     [
         ([0, 1, 2, 1], "auto", "classification, 3 classes"),
         ([0, 1, 0, 1], "classification", "classification, 2 classes"),
-        ([0.0, 1.0, 0.0, 1.0], "auto", "regression"),
+        ([0.0, 1.0, 0.0, 1.0], "auto", "classification, 2 classes"),
+        ([0.0, 1.0, 0.0, 1.0], "regression", "regression"),
         ([0.0, 1.0, 0.0, 1.0], "classification", "classification, 2 classes"),
+        ([0.0, 1.0, 0.5, 1.0], "auto", "regression"),
+        ([3.0, 5.0, 9.0, 5.0], "regression", "regression"),
+        (np.arange(40.0), "auto", "regression"),
         ([0, 1, 2, 1], "regression", "regression"),
         ([3, 5, 9, 5], "regression", "regression"),
         (range(40), "auto", "regression"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the fit ended")  # after an epoch, for 40 is large
 def test_the_task_is_told_by_the_target(tmp_path, values, task, expected, capsys):
     values = np.array(values)
     data = write_table(tmp_path / "data.csv", ["x", "y"], [np.linspace(0, 1, values.size), values])
@@ -444,6 +691,7 @@ def test_the_task_is_told_by_the_target(tmp_path, values, task, expected, capsys
     [
         ([1, 2, 3], "auto", "got 1, 2, 3: renumber them in the file, or say --task regression"),
         ([0, 2, 2], "auto", "got 0, 2: renumber"),
+        ([1.0, 2.0, 2.0], "auto", "got 1, 2: renumber them in the file, or say --task regr"),
         ([-1, 0, 1], "classification", "got -1, 0, 1: renumber them in the file\n"),
         ([0.5, 1.0, 0.0], "classification", "got 0, 0.5, 1: renumber"),
         ([0, 0, 0], "auto", "two at least, got 0: renumber"),
@@ -464,7 +712,9 @@ def test_training_that_diverges_saves_no_model(tmp_path, houses, capsys):
     model = tmp_path / "model.safetensors"
     command = ["train", houses, "--target", "price", "--optimizer", "sgd(learning_rate=1e30)"]
     assert main([*command, "--out", str(model), "--quiet"]) == 1
-    assert "fastmlp: error: training diverged, no model is saved" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "fastmlp: error: training diverged, no model is saved" in captured.err
+    assert captured.out.startswith("regression; network 2-64-32-1")
     assert not model.exists()
 
 
@@ -573,7 +823,11 @@ def test_ctrl_c_before_the_first_iteration_saves_no_model(tmp_path, houses, caps
         (["predict", "{model}", "no.csv"], "path 'no.csv' does not exist"),
         (["predict", "{model}", "{empty}"], "is empty"),
         (["predict", "{model}", "{garbage}"], "line 1: bad header"),
-        (["predict", "{model}", "{narrow}"], "DATA must have two columns at least, got one"),
+        (["predict", "{model}", "{narrow}"], "DATA must have 2 feature columns, one for each"),
+        (["predict", "{model}", "{headless}"], "line 1 holds numbers only; it must be a header"),
+        (["predict", "{named}", "{file}"], "lacks 'z'; its columns are 'x', 'y'"),
+        (["predict", "{named}", "{wide}", "--target", "z"], "lacks 'z'; its columns are 'x', 'y'"),
+        (["train", "{headless}", "--target", "2"], "line 1 holds numbers only; it must be a head"),
         (["predict", "{model}", "{file}", "--target", "z"], "target 'z' is not a column"),
         (["predict", "{model}", "{file}", "--target", "x"], "DATA must have 2 feature columns"),
         (["predict", "{model}", "{wide}"], "got 3; name the target column with --target"),
@@ -592,11 +846,16 @@ def test_bad_input_is_refused_in_one_line(command, sentence, tmp_path, capsys, m
         "bad": "x,y\nred,1\n",
         "empty": "",
         "narrow": "x\n1\n",
+        "headless": "1,2\n3,4\n",
         "garbage": "x" * 200_000,
         "classes": "x,y\n1,0\n2,1\n3,1\n4,3\n5,0\n",
     }
-    paths = {"folder": folder, "model": tmp_path / "model.safetensors"}
-    MLP([2, 1], seed=0).save(paths["model"])
+    paths = {"folder": folder}
+    for name, feature_names in (("model", None), ("named", ("x", "z"))):
+        paths[name] = tmp_path / f"{name}.safetensors"
+        net = MLP([2, 1], seed=0)
+        net.feature_names = feature_names
+        net.save(paths[name])
     for name, text in files.items():
         paths[name] = tmp_path / f"{name}.csv"
         paths[name].write_text(text)

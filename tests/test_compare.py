@@ -467,6 +467,24 @@ def test_scores_heed_sample_weights():
     assert score(net, X, y, sample_weight=[3, 1])[1] == pytest.approx(((27 + 16) / 4) ** 0.5)
 
 
+@pytest.mark.parametrize(
+    ("output", "n_outputs", "y"),
+    [("softmax", 2, [0, 0]), ("sigmoid", 1, [0, 0]), ("identity", 1, [-1, -1])],
+)
+@pytest.mark.usefixtures("overflow")
+def test_outputs_that_overflow_are_no_right_answers(output, n_outputs, y):
+    """NaN has no largest element, is not above one half and has no sign."""
+    net = MLP([1, 2, n_outputs], activation="identity", output=output, seed=0)
+    net.weights[0][:] = 2
+    net.weights[1][:] = [[1], [-1]]  # infinity less infinity
+    net.biases[1][0] = 1 if output == "softmax" else -1  # as y has it
+    X = np.float32([[0], [2e38]])
+    loss = "logistic" if output == "identity" else "auto"
+    assert np.isnan(net.predict(X)[1]).all()
+    assert score(net, X[:1], y[:1], loss=loss) == ("accuracy", 1.0)
+    assert score(net, X, y, loss=loss) == ("accuracy", 0.5)
+
+
 def test_scores_are_of_the_validation_data_if_there_is_some(classification):
     X, y, net = classification
     held_out = X[:20], y[:20]

@@ -3,8 +3,10 @@
 import importlib
 import importlib.metadata
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -41,6 +43,26 @@ def test_installation_claims_no_name_but_fastmlp(installed):
 )
 def test_installation_is_complete(installed, name):
     assert name in installed
+
+
+def test_the_source_archive_has_what_the_repository_has(tmp_path):
+    """Tests among it, and with them what they need."""
+    pytest.importorskip("setuptools", minversion="77", reason="pyproject asks for as new a one")
+    made = "__pycache__", "*.py[cod]", "*.egg-info", ".asv"
+    source, archives = tmp_path / "source", tmp_path / "archives"
+    archives.mkdir()
+    for folder in ("fastmlp", "kernels", "tests", "docs", "examples", "asv_bench", ".ci"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns(*made))
+    for path in ROOT.iterdir():
+        if path.suffix in (".md", ".toml", ".in") or path.name in ("LICENSE", ".gitignore"):
+            shutil.copy(path, source)
+    files = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+
+    code = f"import setuptools.build_meta as build; build.build_sdist({str(archives)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, check=True)
+    with tarfile.open(next(archives.iterdir())) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    assert files - packed == set()
 
 
 def test_versions_agree():

@@ -1711,6 +1711,19 @@ def test_a_column_of_text_is_named(kind, library):
             clone(estimator).fit(X, np.array([0.5, "k"] * (len(X) // 2), object))
 
 
+@pytest.mark.usefixtures("overflow")
+def test_predictions_that_overflow_are_refused_by_their_row(kind):
+    X, y = data(kind)
+    estimator = small(kind).fit(X.astype(np.float32), y)
+    estimator.coefs_[0][:2] = [[2], [-2]]
+    X = X[:4].astype(np.float32)
+    X[2, :2] = 2e38  # finite, but not twice as much
+    methods = {MLPClassifier: ("predict", "predict_proba", "predict_log_proba")}
+    for method in methods.get(kind, ("predict",)):
+        with pytest.raises(ValueError, match="outputs for row 2 of X are not finite"):
+            getattr(estimator, method)(X)
+
+
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_bad_data_when_going_on(warm_start):
     X, y = classes()

@@ -4,20 +4,20 @@ import csv
 import io
 import os
 import re
+import string
 from collections import Counter, deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NoReturn, TextIO
+from typing import Any, BinaryIO, NoReturn, TextIO, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastmlp.datasets.reading import open_plain_or_gzip
+from fastmlp.datasets.reading import open_data
+from fastmlp.feature_names import listing
 
 # Bounds the text held at once, and the rows searched cell by cell when one of them is bad.
 _BLOCK_LINES = 4096
-_MAX_NAMES_LISTED = 20
 # What the error handler "surrogateescape" makes of a byte that is not UTF-8.
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
@@ -30,34 +30,53 @@ class _Table:
     delimiter: str
     dtype: np.dtype[Any]
     names: list[str]
-    target_position: int
+    target_position: int | None
 
 
+@overload
 def load_csv(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | BinaryIO,
     target: str,
     *,
     delimiter: str = ",",
-    dtype: DTypeLike = "float32",
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    dtype: DTypeLike = "float64",
+) -> tuple[np.ndarray, np.ndarray, list[str]]: ...
+@overload
+def load_csv(
+    path: str | os.PathLike[str] | BinaryIO,
+    target: None = None,
+    *,
+    delimiter: str = ",",
+    dtype: DTypeLike = "float64",
+) -> tuple[np.ndarray, None, list[str]]: ...
+def load_csv(
+    path: str | os.PathLike[str] | BinaryIO,
+    target: str | None = None,
+    *,
+    delimiter: str = ",",
+    dtype: DTypeLike = "float64",
+) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """Read a numeric CSV file with a header line into features and a target.
 
     Parameters
     ----------
-    path : str or os.PathLike
-        A UTF-8 text file, gzipped or not (its first bytes tell, not its name).
-    target : str
-        Name of the column to predict; every other column is a feature.
+    path : str, os.PathLike or binary file
+        UTF-8 text, plain or compressed by gzip, bzip2 or xz (its first bytes tell, not its
+        name). It is read once, so it may be a pipe, or ``sys.stdin.buffer``; what is open
+        already is left open.
+    target : str or None, default None
+        Name of the column to predict; every other column is a feature. With None all are.
     delimiter : str, default ","
         The one character between two cells.
-    dtype : {"float32", "float64"}, default "float32"
-        Type of `X`, and of `y` unless that is of whole numbers.
+    dtype : {"float64", "float32"}, default "float64"
+        Type of `X`, and of `y` unless that is of whole numbers. float64 keeps 15 digits, as
+        points in time need; float32 keeps 7, in half the memory.
 
     Returns
     -------
     X : ndarray of shape (n_rows, n_features)
         The features, in C order and in the file's order of columns.
-    y : ndarray of shape (n_rows,)
+    y : ndarray of shape (n_rows,), or None without a target
         The target: int64 if every value is written as a whole number (``3``, but not ``3.0``)
         that int64 can hold, else `dtype`.
     feature_names : list of str
@@ -70,47 +89,53 @@ def load_csv(
     TypeError
         If `path`, `target` or `delimiter` is of the wrong type.
     ValueError
-        If the file has no header, no row or no feature; if two columns share a name or none is
-        named `target`; if a row has too few or too many cells, or a cell that is empty, not a
-        number or not finite in `dtype`; if the text is not UTF-8, its quotes do not match, or the
-        gzip stream is damaged; if `delimiter` or `dtype` is not allowed. The message gives the
-        line number, counted from 1 with the header, and the column.
+        If the file has no header, or numbers in its place, no row or no feature; if two columns
+        share a name or none is named `target`; if a row has too few or too many cells, or a cell
+        that is empty, not a number or not finite in `dtype`; if the text is not UTF-8, its quotes
+        do not match, or the compressed stream is damaged, or of another format; if `delimiter` or
+        `dtype` is not allowed. The message gives the line number, counted from 1 with the header,
+        and the column.
 
     Notes
     -----
-    Blanks around a name or a number, double quotes around a cell, and empty lines are ignored.
+    Blanks around a name or a number, double quotes around a cell, and blank lines are ignored.
     While it reads, the function needs about twice the memory of what it returns.
     """
     float_dtype = _check_arguments(target, delimiter, dtype)
-    with open_plain_or_gzip(path) as file:
-        source = f"path {os.fspath(path)!r}"
+    blanks = string.whitespace.replace(delimiter, "")
+    with open_data(path) as (file, source):
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
         names, n_header_lines = _read_header(text, delimiter, source)
         position = _check_columns(names, target, source)
         table = _Table(source, delimiter, float_dtype, names, position)
 
         X_blocks, y_blocks = [], []
-        target_dtype: np.dtype[Any] = np.dtype(np.int64)
+        target_dtype = float_dtype if position is None else np.dtype(np.int64)
         first_line = n_header_lines + 1
-        while lines := list(islice(text, _BLOCK_LINES)):
+        while lines := [
+            line if line.strip(blanks) else "\n" for line in islice(text, _BLOCK_LINES)
+        ]:
             # loadtxt skips empty lines too, but warns when there is nothing else.
             if any(line != "\n" for line in lines):
                 rows = _parse_block(lines, first_line, table, target_dtype)
-                target_dtype = rows["target"].dtype
                 X_blocks.append(np.concatenate([rows["before"], rows["after"]], axis=1))
-                y_blocks.append(rows["target"].copy())  # a view would keep all of rows alive
+                if position is not None:
+                    target_dtype = rows["target"].dtype
+                    y_blocks.append(rows["target"].copy())  # a view would keep all of rows alive
             first_line += len(lines)
 
     if not X_blocks:
         raise ValueError(f"{source} has a header but no row of data; at least one is needed")
     X = np.concatenate(X_blocks)
+    if position is None:
+        return X, None, names
     y = np.concatenate(y_blocks, dtype=target_dtype, casting="same_kind")
     return X, y, names[:position] + names[position + 1 :]
 
 
-def _check_arguments(target: str, delimiter: str, dtype: DTypeLike) -> np.dtype[Any]:
-    if not isinstance(target, str):
-        raise TypeError(f"target must be a column name (str), got {type(target).__name__}")
+def _check_arguments(target: str | None, delimiter: str, dtype: DTypeLike) -> np.dtype[Any]:
+    if not isinstance(target, str | None):
+        raise TypeError(f"target must be a column name (str) or None, got {type(target).__name__}")
     if not isinstance(delimiter, str):
         raise TypeError(f"delimiter must be a str, got {type(delimiter).__name__}")
     if len(delimiter) != 1 or delimiter.isalnum() or delimiter in '+-._"\r\n\0':
@@ -128,7 +153,7 @@ def _read_header(text: TextIO, delimiter: str, source: str) -> tuple[list[str], 
     """Return the column names and the number of lines read, empty ones included."""
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
-        cells = next(filter(None, reader), None)
+        cells = next((cells for cells in reader if cells[1:] or "".join(cells).strip()), None)
     except csv.Error as error:
         raise ValueError(f"{source}, line {reader.line_num}: bad header: {error}") from error
     if cells is None:
@@ -138,29 +163,38 @@ def _read_header(text: TextIO, delimiter: str, source: str) -> tuple[list[str], 
             raise ValueError(
                 f"{source}, line {reader.line_num}: the name of column {number} is not UTF-8"
             )
+    if all(map(_is_number, cells)):
+        raise ValueError(
+            f"{source}, line {reader.line_num} holds numbers only; it must be a header line that "
+            "names the columns"
+        )
     return [cell.strip() for cell in cells], reader.line_num
 
 
-def _check_columns(names: list[str], target: str, source: str) -> int:
-    """Return the position of the target column."""
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_columns(names: list[str], target: str | None, source: str) -> int | None:
+    """Return the position of the target column, None if there is none."""
     duplicates = [name for name, count in Counter(names).items() if count > 1]
     if duplicates:
         raise ValueError(
-            f"{source} names columns more than once: {_listing(duplicates)}; names must differ"
+            f"{source} names columns more than once: {listing(duplicates)}; names must differ"
         )
+    if target is None:
+        return None
     if target not in names:
         raise ValueError(
-            f"target {target!r} is not a column of {source}; its columns are {_listing(names)}"
+            f"target {target!r} is not a column of {source}; its columns are {listing(names)}"
         )
     if len(names) == 1:
         raise ValueError(f"{source} has no column but the target {target!r}; features are needed")
     return names.index(target)
-
-
-def _listing(names: Sequence[str]) -> str:
-    listed = ", ".join(repr(name) for name in names[:_MAX_NAMES_LISTED])
-    n_more = len(names) - _MAX_NAMES_LISTED
-    return f"{listed} and {n_more} more" if n_more > 0 else listed
 
 
 def _parse_block(
@@ -176,21 +210,21 @@ def _parse_block(
 
 
 def _parse(lines: list[str], table: _Table, target_dtype: np.dtype[Any]) -> np.ndarray:
-    """Parse rows to records (before, target, after).
+    """Parse rows to records (before, target, after), without the target if there is none.
 
     Raises ValueError or csv.Error, without saying where, unless every cell is a finite number.
     """
     if any('"' in line for line in lines):
         # loadtxt closes a quote at the end of the data, and reads "2"3 as 23.
         deque(csv.reader(lines, delimiter=table.delimiter, strict=True), maxlen=0)
-    n_before = table.target_position
-    record = np.dtype(
-        [
-            ("before", table.dtype, (n_before,)),
-            ("target", target_dtype),
-            ("after", table.dtype, (len(table.names) - 1 - n_before,)),
-        ]
-    )
+    n_columns, n_before = len(table.names), table.target_position
+    shapes: tuple[tuple[int, ...], ...]
+    if n_before is None:
+        shapes = (n_columns,), (0,), (0,)
+    else:
+        shapes = (n_before,), (), (n_columns - 1 - n_before,)
+    dtypes = table.dtype, target_dtype, table.dtype
+    record = np.dtype(list(zip(("before", "target", "after"), dtypes, shapes, strict=True)))
     # Left to itself, NumPy before 2.4 reads "2.5" as the integer 2, with a warning.
     converters: Any = {n_before: _whole_number} if target_dtype == np.int64 else None
     rows = np.loadtxt(
@@ -202,7 +236,7 @@ def _parse(lines: list[str], table: _Table, target_dtype: np.dtype[Any]) -> np.n
         converters=converters,
         ndmin=1,
     )
-    if not all(np.isfinite(rows[field]).all() for field in ("before", "target", "after")):
+    if not all(np.isfinite(rows[field]).all() for field in record.names or ()):
         raise ValueError("a value is not finite")
     return rows
 

@@ -2,11 +2,11 @@
 
 import math
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from fastmlp.datasets.reading import open_plain_or_gzip
+from fastmlp.datasets.reading import open_data
 
 # Third byte of the file; elements are stored big-endian.
 _DTYPES: dict[int, np.dtype[Any]] = {
@@ -20,13 +20,14 @@ _DTYPES: dict[int, np.dtype[Any]] = {
 _BLOCK_BYTES = 1 << 20
 
 
-def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an IDX file, gzipped or not, into an array.
+def load_idx(path: str | os.PathLike[str] | BinaryIO) -> np.ndarray:
+    """Read an IDX file, compressed or not, into an array.
 
     Parameters
     ----------
-    path : str or os.PathLike
-        The file. Whether it is gzipped is read from its first bytes, not from its name.
+    path : str, os.PathLike or binary file
+        The file, plain or compressed by gzip, bzip2 or xz: its first bytes tell, not its name.
+        It is read once, so it may be a pipe; what is open already is left open.
 
     Returns
     -------
@@ -40,8 +41,8 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not IDX, is shorter or longer than its header says, or is a damaged gzip
-        file.
+        If the file is not IDX, is shorter or longer than its header says, or is compressed and
+        damaged, or compressed in another way.
 
     Notes
     -----
@@ -49,20 +50,19 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
     handwritten digits": two zero bytes, a type code, the number of dimensions, each dimension as
     a big-endian 32-bit integer, then the elements, the last index running fastest.
     """
-    with open_plain_or_gzip(path) as file:
-        name = os.fspath(path)
+    with open_data(path) as (file, source):
         magic = file.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES:
             codes = ", ".join(f"{code:02x}" for code in _DTYPES)
             raise ValueError(
-                f"path {name!r} is not an IDX file: its first bytes are [{magic.hex(' ')}], but "
+                f"{source} is not an IDX file: its first bytes are [{magic.hex(' ')}], but "
                 f"IDX begins with 00 00, a type code ({codes}) and the number of dimensions"
             )
         dtype, n_dims = _DTYPES[magic[2]], magic[3]
         dims = file.read(4 * n_dims)
         if len(dims) < 4 * n_dims:
             raise ValueError(
-                f"path {name!r} is an IDX file that is truncated: a header of {n_dims} dimensions "
+                f"{source} is an IDX file that is truncated: a header of {n_dims} dimensions "
                 f"takes {4 + 4 * n_dims} bytes, but it holds {4 + len(dims)}"
             )
         shape = tuple(np.frombuffer(dims, ">u4").tolist())
@@ -78,11 +78,11 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
         fault = "truncated" if len(data) < expected else "longer than its header says"
         found = len(data) if len(data) < expected else f"more than {expected}"
         raise ValueError(
-            f"path {name!r} is an IDX file that is {fault}: shape {shape} of {dtype.name} takes "
+            f"{source} is an IDX file that is {fault}: shape {shape} of {dtype.name} takes "
             f"{expected} bytes of data, but it holds {found}"
         )
     try:
         array = np.frombuffer(data, dtype).reshape(shape)
     except ValueError as error:  # more dimensions, or a larger empty shape, than NumPy can hold
-        raise ValueError(f"path {name!r} has the IDX shape {shape}: {error}") from error
+        raise ValueError(f"{source} has the IDX shape {shape}: {error}") from error
     return array.astype(dtype.newbyteorder("="), copy=False)

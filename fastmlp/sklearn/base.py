@@ -21,11 +21,12 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp.losses import LOSS_PARAMETERS, LOSSES
 from fastmlp.network import MLP
 from fastmlp.optimizers import Optimizer, Stochastic
+from fastmlp.prediction import check_outputs
 from fastmlp.result import Status, Trace
+from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule
 from fastmlp.sklearn.checking import check_sample_weight, validate_data
 from fastmlp.sklearn.run import Outputs, Rows, Run
-from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.sparse_rows import blocks
 from fastmlp.sklearn.stages import as_stages, is_stochastic
 from fastmlp.validation import as_real, parse_name
@@ -560,6 +561,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return run.warnings(status, message)
 
     def _assign(self, net):
+        net.feature_names = getattr(self, "feature_names_in_", None)
         self.network_ = net
         self.coefs_ = list(net.weights)
         self.intercepts_ = list(net.biases)
@@ -645,7 +647,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _network_outputs(self, X, net=None):
         check_is_fitted(self)
         net = self._current_network() if net is None else net
-        return self._forward(net, self._check_X(X))
+        outputs = self._forward(net, self._check_X(X))
+        check_outputs(outputs, "X")
+        return outputs
 
     def _logits(self, X):
         """Outputs before the output activation, (n, n_outputs)."""
@@ -664,6 +668,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+
+        Raises
+        ------
+        ValueError
+            If the network's outputs for a row are not finite, because its numbers are too large.
         """
         return self._answers(self._network_outputs(X))
 

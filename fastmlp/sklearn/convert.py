@@ -12,13 +12,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp import schedules
-from fastmlp.files import read_metadata, save
-from fastmlp.network import MLP
+from fastmlp.files import load_described, save
 from fastmlp.optimizers import Optimizer
 from fastmlp.result import Trace
+from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule
 from fastmlp.sklearn.labels import from_plain, to_plain
-from fastmlp.sklearn.scaling import Scaling
 from fastmlp.training import OPTIMIZERS
 
 _THEIR_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
@@ -149,8 +148,8 @@ def save_estimator(estimator, path):
 
 def load_estimator(kind, path):
     """See `BaseMLP.load`."""
-    net = MLP.load(path)
-    text = read_metadata(path).get("estimator")
+    net, texts = load_described(path)
+    text = texts.get("estimator")
     try:
         described = json.loads(text or "{}")
         if described.get("class") != kind.__name__:

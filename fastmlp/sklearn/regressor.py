@@ -7,12 +7,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
-from fastmlp.losses import LOSS_PARAMETERS
+from fastmlp.losses import check_loss
+from fastmlp.scaling import exponents, scales_targets
 from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
 from fastmlp.sklearn.checking import validate_data
 from fastmlp.sklearn.run import Outputs
-from fastmlp.sklearn.scaling import exponents
-from fastmlp.validation import check_unmasked, parse_name
+from fastmlp.validation import check_unmasked
 
 # Output activations of losses whose outputs are not any numbers.
 _OUTPUTS = {
@@ -20,9 +20,6 @@ _OUTPUTS = {
     "binary_cross_entropy": "sigmoid",
     "cross_entropy": "softmax",
 }
-
-# Losses that are the same in other units of the target, but for a factor.
-_SCALABLE = ("squared_error", "absolute_error", "huber", "quantile")
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -192,18 +189,15 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         return Outputs(1 if y.ndim == 1 else y.shape[1], activation, self.loss, y, offset)
 
     def _targets_to_scale(self, rows):
-        several_huber = self._loss_name() == "huber" and rows.targets.ndim == 2
-        if self._loss_name() not in _SCALABLE or several_huber:
-            return None
-        return np.asarray(rows.targets, np.float64).reshape(len(rows.targets), -1)
+        targets = np.asarray(rows.targets, np.float64).reshape(len(rows.targets), -1)
+        output = _OUTPUTS.get(self._loss_name(), "identity")
+        return targets if scales_targets(self._loss_name(), output, targets.shape[1]) else None
 
     def _loss_to_train(self, loss, scaling):
-        if scaling is None or self._loss_name() != "huber" or len(scaling.target_scale) > 1:
+        if scaling is None:
             return loss
-        # The transition stays where it is in units of the target.
-        delta = parse_name("loss", loss, ("huber",), {"huber": "delta"})[1]
-        delta = LOSS_PARAMETERS["huber"][1] if delta is None else delta
-        return f"huber({float(delta / scaling.target_scale[0])!r})"
+        name, _, parameter = check_loss(loss, _OUTPUTS.get(self._loss_name(), "identity"))
+        return scaling.scale_loss(name, parameter)
 
     def _plain_score(self, outputs, rows):
         if not np.isfinite(outputs).all():

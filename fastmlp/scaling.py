@@ -3,9 +3,27 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
+from fastmlp.losses import LOSS_PARAMETERS
 from fastmlp.validation import rounded
+
+# Losses that are the same in other units of the target, but for a factor.
+_SCALABLE = ("squared_error", "absolute_error", "huber", "quantile")
+
+
+def scales_targets(loss, output, n_outputs):
+    """Whether targets are standardized, too: where outputs are any numbers, in any unit.
+
+    Parameters
+    ----------
+    loss : str
+        Its name, without a parameter.
+    output : str
+        Activation of the output layer.
+    n_outputs : int
+        Huber's loss has one transition for all outputs, whatever their units.
+    """
+    return output == "identity" and loss in _SCALABLE and not (loss == "huber" and n_outputs > 1)
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,13 @@ class Scaling:
     def restore_targets(self, outputs):
         """Undo `transform_targets`, in the dtype of the outputs."""
         return (outputs * self.target_scale + self.target_mean).astype(outputs.dtype)
+
+    def scale_loss(self, loss, parameter):
+        """A loss, by name and parameter, for standardized targets."""
+        if loss == "huber" and len(self.target_scale) == 1:
+            # The transition stays where it is in units of the target.
+            parameter = float(parameter / self.target_scale[0])
+        return f"{loss}({parameter!r})" if loss in LOSS_PARAMETERS else loss
 
     def fold(self, net):
         """The network that does on raw data what `net` does on standardized data."""
@@ -129,5 +154,5 @@ def _blocks(columns, weights):
     n_rows = max(1, (1 << 20) // max(1, columns.shape[1]))
     for start in range(0, columns.shape[0], n_rows):
         rows = columns[start : start + n_rows]
-        dense = rows.toarray() if sparse.issparse(rows) else rows
+        dense = rows if isinstance(rows, np.ndarray) else rows.toarray()
         yield dense.astype(np.float64), weights[start : start + n_rows]

@@ -1,0 +1,140 @@
+"""Whether a fit got anywhere: how it compares with the mean, and how large its numbers are."""
+
+import sys
+import warnings
+from types import FrameType
+
+import numpy as np
+
+from fastmlp.kernels import codes
+from fastmlp.scaling import scales_targets
+
+# A loss is better than that of the mean from here on: by less, a network of dead units is, too.
+_BETTER = 1e-3
+
+# Sizes of numbers that networks train well on, as root mean squares of columns.
+_SMALLEST, _LARGEST = 0.1, 10.0
+
+# Losses of labels: the constant to compare with is how many rows have each.
+_OF_LABELS = ("cross_entropy", "binary_cross_entropy", "logistic", "hinge")
+
+# Rows whose errors are held at a time.
+_ROWS = 1 << 16
+
+
+def advice(objective, loss):
+    """Say that data should be scaled, if a fit on data that are not has come to nothing.
+
+    Only then does anything look at X.
+
+    Parameters
+    ----------
+    objective : Objective
+        With the network as the fit left it.
+    loss : float
+        What the objective is now.
+
+    Returns
+    -------
+    str or None
+    """
+    net, problem = objective.net, objective.problem
+    X, Y, weights = objective.samples
+    Y = Y.reshape(problem.n_rows, -1)
+    loss = loss - objective.penalty(net.theta)
+    with np.errstate(over="ignore", invalid="ignore"):
+        of_mean = loss_of_mean(problem, Y, weights, net.layer_sizes[-1])
+    if not 0 < of_mean * (1 - _BETTER) < loss:
+        return None
+    faults = []
+    sizes = _sizes(X)
+    widest = int(np.argmax(sizes))
+    if not _SMALLEST <= sizes[widest] <= _LARGEST:
+        names = net.feature_names
+        column = widest if names is None else repr(names[widest])
+        faults.append(f"of column {column} of X is {sizes[widest]:.2g}")
+    if scales_targets(problem.loss, net.output, Y.shape[1]):
+        size = _sizes(Y).max()
+        if not _SMALLEST <= size <= _LARGEST:
+            faults.append(f"of y is {size:.2g}")
+    if not faults:
+        return None
+    constant = "the shares of the classes" if problem.loss in _OF_LABELS else "the mean of y"
+    return (
+        f"the fit ended with a loss of {loss:.4g}, no better than always predicting {constant}, "
+        f"{of_mean:.4g}. Networks train on numbers of about 1, but the root mean square "
+        f"{' and that '.join(faults)}: use standardize, or scale the data"
+    )
+
+
+def loss_of_mean(problem, Y, weights, n_outputs):
+    """The mean loss where every row is given the mean of the targets, or the shares of the classes.
+
+    Parameters
+    ----------
+    problem : Problem
+    Y : ndarray (n, n_target)
+    weights : ndarray (n,) or (0,)
+        With mean 1.
+    n_outputs : int
+    """
+    loss = problem.loss
+    if problem.loss_code == codes.FUSED_CROSS_ENTROPY_INDICES:
+        counts = np.bincount(
+            Y[:, 0].astype(np.int64), weights if weights.size else None, minlength=n_outputs
+        )
+        mean = counts / problem.n_rows
+    else:
+        mean = _mean(Y, weights)
+    if loss == "cross_entropy":
+        return _entropy(mean)
+    if loss == "binary_cross_entropy":
+        return _entropy(mean) + _entropy(1 - mean)
+    if loss == "logistic":
+        return _entropy((1 + mean) / 2) + _entropy((1 - mean) / 2)
+    if loss == "hinge":
+        return float((1 - np.abs(mean)).sum())  # at the label that more rows have
+    if loss == "poisson":
+        return float(mean.sum()) + _entropy(mean)
+    total = 0.0
+    for start in range(0, len(Y), _ROWS):
+        rows = slice(start, start + _ROWS)
+        errors = _ERRORS[loss](Y[rows] - mean, problem.loss_parameter)
+        total += float(_mean(errors, weights[rows]).sum()) * len(errors)
+    return total / problem.n_rows
+
+
+_ERRORS = {
+    "squared_error": lambda e, _: e * e / 2,
+    "absolute_error": lambda e, _: np.abs(e),
+    "huber": lambda e, delta: np.where(
+        np.abs(e) <= delta, e * e / 2, delta * (np.abs(e) - delta / 2)
+    ),
+    "quantile": lambda e, q: np.maximum(q * e, (q - 1) * e),
+}
+
+
+def _mean(columns, weights):
+    if not weights.size:
+        return columns.mean(axis=0, dtype=np.float64)
+    return np.einsum("i,ij->j", weights, columns, dtype=np.float64) / len(columns)
+
+
+def _entropy(shares):
+    return -float((shares * np.log(np.where(shares > 0, shares, 1))).sum())
+
+
+def _sizes(columns):
+    """Root mean square of each column."""
+    with np.errstate(over="ignore"):
+        return np.sqrt(np.einsum("ij,ij->j", columns, columns, dtype=np.float64) / len(columns))
+
+
+def warn(text):
+    """Warn about the line that called fastmlp."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals["__name__"].partition(".")[0] == "fastmlp":
+        level += 1
+        frame = frame.f_back
+    warnings.warn(text, stacklevel=level)

@@ -1,0 +1,69 @@
+"""Digits that float32 has no room for: what becomes of them is told once."""
+
+import warnings
+
+import numpy as np
+
+from fastmlp.validation import as_real
+
+# A column is looked at if its range holds fewer numbers of the dtype than this. In a wider one two
+# values may meet as well, by chance even among 10,000 random ones, but all that is lost is the
+# 65,536th part of the range.
+_FEWEST_STEPS = 1 << 16
+_MOST_SHOWN = 3
+
+
+def warn_of_merged(dtype, X, y=None, columns=None, target=None, stacklevel=2):
+    """Warn if rounding to `dtype` merges distinct values of a column whose range is narrow.
+
+    Points in time do so in float32: of 400 seconds that follow each other it keeps 4.
+
+    Parameters
+    ----------
+    dtype : np.dtype
+        Of the network.
+    X : array_like, (n, n_columns)
+    y : array_like, (n,) or (n, n_out), or None
+    columns : sequence of str or None, default None
+        Names of the columns of X; None are those of a data frame, or their numbers.
+    target : str or None, default None
+        Name of y's column.
+    stacklevel : int, default 2
+        As of `warnings.warn`, counted from here.
+    """
+    if columns is None:
+        columns = getattr(X, "columns", None)
+    found = []
+    for name, values in (("X", X), ("y", y)):
+        array = np.empty(0, dtype) if values is None else as_real(name, values)
+        if array.dtype == dtype:
+            continue
+        for column, n_values, n_left in _merged(array.reshape(len(array), -1), dtype):
+            if name == "X":
+                label = f"column {column}" if columns is None else f"column {columns[column]!r}"
+            else:
+                label = f"column {column} of y" if array.ndim > 1 else "y"
+                label = label if target is None else f"column {target!r}"
+            found.append(f"{label} keeps {n_left} of its {n_values}")
+    if found:
+        more = len(found) - _MOST_SHOWN
+        shown = ", ".join(found[:_MOST_SHOWN]) + (f", and {more} more columns" if more > 0 else "")
+        warnings.warn(
+            f"rounding to {dtype} merges distinct values: {shown}; subtract what the values of a "
+            "column have in common, or take float64",
+            stacklevel=stacklevel,
+        )
+
+
+def _merged(table, dtype):
+    """Columns with values that `dtype` merges: number, distinct values before and after."""
+    lowest = table.min(axis=0).astype(np.float64)
+    highest = table.max(axis=0).astype(np.float64)
+    with np.errstate(all="ignore"):  # what is not finite is refused elsewhere
+        largest = np.maximum(np.abs(lowest), np.abs(highest))
+        span = (highest - lowest) / np.spacing(largest.astype(dtype))
+    for column in np.flatnonzero((span > 0) & (span < _FEWEST_STEPS)):
+        values = np.unique(table[:, column])
+        n_left = np.unique(values.astype(dtype)).size
+        if n_left < values.size:
+            yield int(column), values.size, n_left
