@@ -33,18 +33,21 @@ def warn_of_merged(dtype, X, y=None, columns=None, target=None, stacklevel=2):
     """
     if columns is None:
         columns = getattr(X, "columns", None)
-    found = []
-    for name, values in (("X", X), ("y", y)):
-        array = np.empty(0, dtype) if values is None else as_real(name, values)
-        if array.dtype == dtype:
-            continue
-        for column, n_values, n_left in _merged(array.reshape(len(array), -1), dtype):
-            if name == "X":
-                label = f"column {column}" if columns is None else f"column {columns[column]!r}"
-            else:
-                label = f"column {column} of y" if array.ndim > 1 else "y"
-                label = label if target is None else f"column {target!r}"
-            found.append(f"{label} keeps {n_left} of its {n_values}")
+
+    def feature(column):
+        return f"column {column if columns is None else repr(str(columns[column]))}"
+
+    def output(column):
+        if target is not None:
+            return f"column {target!r}"
+        return "y" if np.ndim(y) == 1 else f"column {column} of y"
+
+    found = [
+        f"{name(column)} keeps {n_left} of its {n_values}"
+        for argument, values, name in (("X", X, feature), ("y", y, output))
+        if values is not None
+        for column, n_values, n_left in _merged(as_real(argument, values), dtype)
+    ]
     if found:
         more = len(found) - _MOST_SHOWN
         shown = ", ".join(found[:_MOST_SHOWN]) + (f", and {more} more columns" if more > 0 else "")
@@ -55,15 +58,20 @@ def warn_of_merged(dtype, X, y=None, columns=None, target=None, stacklevel=2):
         )
 
 
-def _merged(table, dtype):
+@np.errstate(all="ignore")  # what is not finite is refused elsewhere
+def _merged(array, dtype):
     """Columns with values that `dtype` merges: number, distinct values before and after."""
+    if array.dtype == dtype:
+        return []
+    table = array.reshape(len(array), -1)
     lowest = table.min(axis=0).astype(np.float64)
     highest = table.max(axis=0).astype(np.float64)
-    with np.errstate(all="ignore"):  # what is not finite is refused elsewhere
-        largest = np.maximum(np.abs(lowest), np.abs(highest))
-        span = (highest - lowest) / np.spacing(largest.astype(dtype))
+    largest = np.maximum(np.abs(lowest), np.abs(highest))
+    span = (highest - lowest) / np.spacing(largest.astype(dtype))
+    merged = []
     for column in np.flatnonzero((span > 0) & (span < _FEWEST_STEPS)):
         values = np.unique(table[:, column])
         n_left = np.unique(values.astype(dtype)).size
         if n_left < values.size:
-            yield int(column), values.size, n_left
+            merged.append((int(column), values.size, n_left))
+    return merged
