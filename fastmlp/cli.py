@@ -93,7 +93,7 @@ def _print_error(message):
     print(f"fastmlp: error: {message}", file=sys.stderr)
 
 
-def _print_warning(message, *_where, **_more):
+def _print_warning(message, *where):
     print(f"fastmlp: warning: {message}", file=sys.stderr)
 
 

@@ -110,7 +110,7 @@ def load_csv(
         table = _Table(source, delimiter, float_dtype, names, position)
 
         X_blocks, y_blocks = [], []
-        target_dtype = float_dtype if position is None else np.dtype(np.int64)
+        target_dtype: np.dtype[Any] = np.dtype(np.int64)
         first_line = n_header_lines + 1
         while lines := [
             line if line.strip(blanks) else "\n" for line in islice(text, _BLOCK_LINES)
@@ -217,16 +217,17 @@ def _parse(lines: list[str], table: _Table, target_dtype: np.dtype[Any]) -> np.n
     if any('"' in line for line in lines):
         # loadtxt closes a quote at the end of the data, and reads "2"3 as 23.
         deque(csv.reader(lines, delimiter=table.delimiter, strict=True), maxlen=0)
-    n_columns, n_before = len(table.names), table.target_position
-    shapes: tuple[tuple[int, ...], ...]
-    if n_before is None:
-        shapes = (n_columns,), (0,), (0,)
-    else:
-        shapes = (n_before,), (), (n_columns - 1 - n_before,)
-    dtypes = table.dtype, target_dtype, table.dtype
-    record = np.dtype(list(zip(("before", "target", "after"), dtypes, shapes, strict=True)))
-    # Left to itself, NumPy before 2.4 reads "2.5" as the integer 2, with a warning.
-    converters: Any = {n_before: _whole_number} if target_dtype == np.int64 else None
+    n_columns, position = len(table.names), table.target_position
+    n_before = n_columns if position is None else position
+    fields: list[Any] = [("before", table.dtype, (n_before,))]
+    converters: Any = None
+    if position is not None:
+        fields.append(("target", target_dtype))
+        if target_dtype == np.int64:
+            # Left to itself, NumPy before 2.4 reads "2.5" as the integer 2, with a warning.
+            converters = {position: _whole_number}
+    n_after = n_columns - n_before - (position is not None)
+    record = np.dtype([*fields, ("after", table.dtype, (n_after,))])
     rows = np.loadtxt(
         lines,
         dtype=record,
