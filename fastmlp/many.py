@@ -188,10 +188,9 @@ def _run(train, n_nets, n_threads, interruption, progress):
     def work():
         while (i := waiting.get()) is not None:
             try:
-                outcome = contexts[i].run(train, i), None
+                finished.put((i, (contexts[i].run(train, i), None)))
             except BaseException as error:  # raised in the caller's thread
-                outcome = None, error
-            finished.put((i, outcome))
+                finished.put((i, (None, error)))
 
     # Not those of an executor: Python would wait for them at its end, also for a daemon's.
     threads: list[threading.Thread] = []
