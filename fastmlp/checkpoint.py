@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Memory:
     """
 
     def __init__(self):
-        self.saved = None
+        self.saved: Any = None
 
     def keep(self, state):
         """Keep a copy of `state`, nested dicts of arrays and plain values.

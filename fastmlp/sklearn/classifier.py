@@ -1,6 +1,6 @@
 """The classifier."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -181,7 +181,7 @@ feature_names_in_
     __sklearn_counterpart__ = "MLPClassifier"
 
     classes_: np.ndarray
-    _indicator = None  # no rows of multilabel targets, to hold predictions as these were held
+    _indicator: Any = None  # no rows of multilabel targets, to hold predictions as these were held
 
     def __init__(
         self,

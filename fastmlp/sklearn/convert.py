@@ -166,8 +166,10 @@ def load_estimator(kind, path):
             # Older files only say whether there are several labels to a row.
             older = ["ndarray", "<i8"] if fitted.get("is_multilabel") else None
             held = fitted.get("indicator", older)
-            n_labels = len(estimator.classes_)
-            estimator._indicator = None if held is None else _empty_indicator(*held, n_labels)
+            if held is not None:
+                container, dtype = held
+                n_labels = len(estimator.classes_)
+                estimator._indicator = _empty_indicator(container, dtype, n_labels)
         if "trace" in fitted:
             estimator.trace_ = Trace.from_array(fitted["trace"])
         if "scaling" in fitted:
