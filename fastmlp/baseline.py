@@ -49,13 +49,13 @@ def advice(objective, loss):
     faults = []
     sizes = _sizes(X)
     widest = int(np.argmax(sizes))
-    if not _SMALLEST <= sizes[widest] <= _LARGEST:
+    if not _is_good(sizes[widest]):
         names = net.feature_names
         column = widest if names is None else repr(names[widest])
         faults.append(f"of column {column} of X is {sizes[widest]:.2g}")
     if scales_targets(problem.loss, net.output, Y.shape[1]):
         size = _sizes(Y).max()
-        if not _SMALLEST <= size <= _LARGEST:
+        if not _is_good(size):
             faults.append(f"of y is {size:.2g}")
     if not faults:
         return None
@@ -122,6 +122,11 @@ def _mean(columns, weights):
 
 def _entropy(shares):
     return -float((shares * np.log(np.where(shares > 0, shares, 1))).sum())
+
+
+def _is_good(size):
+    """Whether numbers of this size need no scaling, as zeros do, which have no other scale."""
+    return size == 0 or _SMALLEST <= size <= _LARGEST
 
 
 def _sizes(columns):

@@ -111,6 +111,8 @@ def test_no_warning_where_it_would_not_help(raw, monkeypatch):
     net.theta *= 5
     assert net.fit(Z, y, epochs=1, seed=0).loss > y.var() / 2
     MLP([3, 32, 1], seed=0).fit(X, 1e5 * y, epochs=1, seed=0, standardize=True)
+    # Zeros have no other scale.
+    MLP([3, 32, 1], seed=0).fit(0 * X, y, optimizer="sgd(learning_rate=0.5)", epochs=1, seed=0)
     # Who learns on raw data is not told to scale them, and X is not looked at.
     monkeypatch.delattr(baseline, "_sizes")
     result = MLP([3, 1], seed=0).fit(X, 10 * X[:, 2], optimizer="lbfgs")

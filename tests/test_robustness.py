@@ -879,6 +879,7 @@ def fit_everything():
     import hashlib
     import warnings
 
+    from functions import mini_batches
     from test_every_optimizer import ENTRIES, sine
     from test_schedules import ONE_OF_EACH
 
@@ -894,7 +895,9 @@ def fit_everything():
         if label == "Scipy":  # whose methods go through LAPACK
             continue
         net, X, y = sine()
-        net.fit(X, y, optimizer=entry.regression[0], epochs=20, batch_size=10, l2=1e-3, seed=0)
+        optimizer = entry.regression[0]
+        options = mini_batches(optimizer, batch_size=10)
+        net.fit(X, y, optimizer=optimizer, epochs=20, l2=1e-3, seed=0, **options)
         hashes[label] = hashed(net.theta)
     for schedule in ONE_OF_EACH:
         hashes[repr(schedule)] = hashed(learning_rates(schedule, 0, 100_000, 1))

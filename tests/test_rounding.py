@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 
-from fastmlp import MLP, Adam, compare, fit_many
+from fastmlp import MLP, Adam, compare, fit_many, training
 
 N_ROWS = 400
 # Consecutive seconds of Unix: float32 has one number for 128 of them.
 SECONDS = np.arange(1_700_000_000.0, 1_700_000_000.0 + N_ROWS)
 N_LEFT = len(set(SECONDS.astype(np.float32).tolist()))
+
+
+@pytest.fixture(autouse=True)
+def no_advice(monkeypatch):
+    """Fits end at once, and so no better than the mean, of which another warning tells."""
+    monkeypatch.setattr(training, "advice", lambda objective, loss: None)
 
 
 def table(*columns):

@@ -31,8 +31,8 @@ def test_members_of_a_list_have_budgets_of_their_own():
     X, y = data()
     stages = [Adam(epochs=3), LBFGS(max_iterations=4), SGD(1e-3)]
     result = small_net().fit(X, y, optimizer=stages, epochs=2)
-    # 3 epochs, the start and 4 iterations of the solver, 2 epochs that the call asks for.
-    assert list(result.trace["epoch"]) == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9]
+    # The start, 3 epochs, the solver's start and 4 iterations, 2 epochs that the call asks for.
+    assert list(result.trace["epoch"]) == [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9]
     assert result.n_iter == 9
 
 

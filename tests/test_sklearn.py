@@ -1711,6 +1711,7 @@ def test_a_column_of_text_is_named(kind, library):
             clone(estimator).fit(X, np.array([0.5, "k"] * (len(X) // 2), object))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("overflow")
 def test_predictions_that_overflow_are_refused_by_their_row(kind):
     X, y = data(kind)
