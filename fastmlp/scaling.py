@@ -7,6 +7,9 @@ import numpy as np
 from fastmlp.losses import LOSS_PARAMETERS
 from fastmlp.validation import rounded
 
+# Of a column's standard deviation, what rounding may move its numbers by without a word.
+_MOST_LOST = 0.01
+
 # Losses that are the same in other units of the target, but for a factor.
 _SCALABLE = ("squared_error", "absolute_error", "huber", "quantile")
 
@@ -74,6 +77,25 @@ class Scaling:
             parameter = float(parameter / self.target_scale[0])
         return f"{loss}({parameter!r})" if loss in LOSS_PARAMETERS else loss
 
+    def advice(self, dtype, names=None):
+        """Say which column has hardly a digit of a dtype for its differences; None if none.
+
+        Folded weights make a large number of each of its values, of which the bias takes nearly all
+        away again.
+        """
+        pairs = {"X": (self.mean, self.scale), "y": (self.target_mean, self.target_scale)}
+        for what, (mean, scale) in pairs.items():
+            lost = np.finfo(dtype).eps * np.abs(mean) / scale
+            column = int(np.argmax(lost))
+            if lost[column] > _MOST_LOST:
+                name = column if what == "y" or names is None else repr(names[column])
+                return (
+                    f"{dtype} rounds column {name} of {what} to {lost[column]:.2g} of its standard "
+                    f"deviation, {scale[column]:.2g}, since its mean is {mean[column]:.4g}: "
+                    "subtract a constant from it, or take float64"
+                )
+        return None
+
     def fold(self, net):
         """The network that does on raw data what `net` does on standardized data."""
         return self._changed(net, 1 / self.scale, -self.mean, self.target_scale, self.target_mean)
@@ -107,10 +129,22 @@ class Scaling:
 
 def exponents(columns):
     """The power of two of each column's largest number, within those whose inverse is finite."""
-    largest = np.zeros(columns.shape[1])
-    for rows, _ in _blocks(columns, np.zeros(columns.shape[0])):
-        largest = np.maximum(largest, np.abs(rows).max(axis=0))
+    lowest, highest = _range(columns, np.ones(columns.shape[0]))
+    return _exponents(np.maximum(np.abs(lowest), np.abs(highest)))
+
+
+def _exponents(largest):
     return np.clip(np.frexp(largest)[1], -1000, 1000)
+
+
+def _range(columns, weights):
+    """Least and largest number of each column, of rows that have weight."""
+    lowest, highest = np.full(columns.shape[1], np.inf), np.full(columns.shape[1], -np.inf)
+    for rows, weight in _blocks(columns, weights):
+        counted = rows if weight.all() else rows[weight > 0]
+        lowest = np.minimum(lowest, counted.min(axis=0, initial=np.inf))
+        highest = np.maximum(highest, counted.max(axis=0, initial=-np.inf))
+    return lowest, highest
 
 
 @np.errstate(all="ignore")
@@ -127,9 +161,10 @@ def _measure(columns, sample_weight):
     """Weighted mean and standard deviation of each column, block by block of rows."""
     weights = np.ones(columns.shape[0]) if sample_weight is None else sample_weight
     total = weights.sum()
+    lowest, highest = _range(columns, weights)
     # In a unit near the largest number, so that no square overflows or vanishes. It is a power of
     # two, by which no digit changes.
-    unit = np.ldexp(1.0, exponents(columns))
+    unit = np.ldexp(1.0, _exponents(np.maximum(np.abs(lowest), np.abs(highest))))
     mean = np.zeros(columns.shape[1])
     for rows, weight in _blocks(columns, weights):
         mean += _weighted_sum(weight, rows / unit) / total
@@ -137,8 +172,9 @@ def _measure(columns, sample_weight):
     for rows, weight in _blocks(columns, weights):
         variance += _weighted_sum(weight, np.square(rows / unit - mean)) / total
     scale = np.sqrt(variance)
-    # What rounding leaves of a constant column is no spread.
-    constant = scale <= 10 * np.finfo(columns.dtype).eps * np.abs(mean)
+    # Not by the spread, which rounding may leave of a column of one number, however many rows. But
+    # squares of a column may all vanish.
+    constant = (lowest == highest) | (scale == 0)
     mean *= unit
     scale *= unit
     scale[constant] = np.maximum(1.0, np.abs(mean[constant]))

@@ -174,6 +174,7 @@ def fit(
     -----
     UserWarning
         Once in a process, where the processor has no fused multiply-add, which makes fits slow.
+        If `standardize` has to round a column to more than a hundredth of its spread.
         If the fit ends no better than always predicting the mean of y, or the shares of the
         classes, and numbers of X or y are far larger or smaller than 1, the likely cause.
 
@@ -196,8 +197,8 @@ def fit(
 
     The scaling is put into the weights in float64 and rounded once. What that changes in float32 is
     no more than if the numbers of X changed in their last digit or two. It shows where a column's
-    mean is far larger than its spread, so that float32 has few digits for its differences in any
-    case: subtract a constant from such a column, or use float64. X is copied.
+    mean is far larger than its spread, so that float32 has few digits for its differences: subtract
+    a constant from such a column, or use float64. A warning tells of it. X is copied.
     """
     options = {
         "optimizer": optimizer,
@@ -316,7 +317,7 @@ def prepare(
             result = train(interruption)
         finally:
             standardized.fold()
-        return replace(result, theta=net.theta.copy()), None
+        return replace(result, theta=net.theta.copy()), standardized.advice()
 
     return run
 
@@ -380,6 +381,10 @@ class _Standardized:
             l2=problem.l2,
             n_threads=problem.n_threads,
         )
+
+    def advice(self):
+        """What to say of digits that the fold loses, None if that is nothing."""
+        return self._scaling.advice(self._net.dtype, self._net.feature_names)
 
     def fold(self):
         """Make the network the one that does on raw data what the inner one does."""

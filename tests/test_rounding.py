@@ -39,6 +39,20 @@ def test_seconds_of_unix_are_named_by_their_column():
     assert [warning.filename for warning in caught] == [__file__]
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.append(0.0, SECONDS[:-1]),
+        np.append(1e11 + np.arange(200.0), 2e11 + np.arange(200.0)),
+        np.append(np.full(200, np.float64(2**60)), SECONDS[:200]),
+    ],
+    ids=["one far away", "two heaps", "half far away"],
+)
+def test_values_that_are_close_together_in_a_wide_column_are_named(column):
+    with pytest.warns(UserWarning, match="column 0 keeps [2-9] of its [0-9]+"):
+        fit(column[:, None], ORDINARY)
+
+
 def test_numbers_that_become_zeros_are_named():
     with pytest.warns(UserWarning, match="column 0 keeps 1 of its 400"):
         fit(np.linspace(-1e-60, 1e-60, N_ROWS)[:, None], ORDINARY)

@@ -185,6 +185,41 @@ def test_float32_loses_no_more_than_the_last_digits_of_X_are_worth(data):
     assert abs(np.sqrt(2 * error * y.var()) - in_training) < 2 * np.sqrt(np.square(moved).mean())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_rows", [3, 300, 30_000])
+def test_a_column_of_one_number_has_no_spread(n_rows, dtype):
+    """Though the mean of so many rows is rounded; its weights stay of the size they were drawn."""
+    X = np.column_stack([np.linspace(-1, 1, n_rows), np.full(n_rows, 0.1)])
+    net = MLP([2, 4, 1], dtype=dtype, seed=0)
+    drawn = np.abs(net.weights[0][1]).max()
+    net.fit(X, X[:, 0], optimizer="lbfgs", epochs=1, standardize=True)
+    assert np.abs(net.weights[0][1]).max() <= drawn
+
+
+def test_two_numbers_side_by_side_are_a_spread():
+    """Which float32 holds; digits of outputs are lost all the same, and a warning says so."""
+    labels = np.random.default_rng(0).integers(2, size=200)
+    X = (1e6 + labels[:, None]).astype(np.float32)
+    net = MLP([1, 1], seed=0)
+    with pytest.warns(UserWarning, match="float32 rounds column 0 of X to 0.24 of its"):
+        net.fit(X, labels, optimizer="lbfgs", standardize=True)
+    assert r2(labels, net.predict(X)) > 0.5
+    exact = MLP([1, 1], dtype="float64", seed=0)
+    exact.fit(X, labels, optimizer="lbfgs", standardize=True)
+    assert r2(labels, exact.predict(X)) > 0.999
+
+
+def test_rows_without_weight_are_no_part_of_a_spread():
+    X = np.column_stack([np.linspace(-1, 1, 50), np.full(50, 3.0)])
+    X[0, 1] = 7.0
+    weights = np.ones(50)
+    weights[0] = 0
+    nets = [MLP([2, 4, 1], seed=0) for _ in range(2)]
+    nets[0].fit(X, X[:, 0], optimizer="lbfgs", sample_weight=weights, standardize=True)
+    nets[1].fit(X[1:], X[1:, 0], optimizer="lbfgs", standardize=True)
+    np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=1e-3, atol=1e-4)
+
+
 def test_data_whose_scale_no_weight_can_have_are_refused():
     rng = np.random.default_rng(0)
     X = (rng.uniform(1, 2, (50, 2)) * 1e-44).astype(np.float32)  # 1 / 1e-44 is infinite

@@ -76,6 +76,10 @@ class Run:
         self._scaling = estimator._scaling
         self._held_out = held_out
         self._notes: list[tuple[str, type[Warning]]] = []
+        if self._scaling is not None and not incremental:
+            names = getattr(estimator, "feature_names_in_", None)
+            lost = self._scaling.advice(net.dtype, names)
+            self._notes += [] if lost is None else [(lost, UserWarning)]
         self._batch_size = self._check_batch_size()
         total = rows.sample_weight.sum() if rows.sample_weight is not None else self.n_samples
         self._objective = self._objective_of(rows, l2=estimator.alpha / total)
