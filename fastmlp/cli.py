@@ -318,10 +318,11 @@ it is.""",
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=_out_file,
         default="model.safetensors",
         metavar="FILE",
-        help="where the model goes; an older one is replaced (default: %(default)s)",
+        help="where the model goes; an older one is replaced; - is standard output (default: "
+        "%(default)s)",
     )
     _add_run_options(parser)
 
@@ -352,11 +353,11 @@ class.""",
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=_out_file,
         default="predictions.csv",
         metavar="FILE",
         help="where the predictions go; an older file is replaced, and a name that ends in .gz, "
-        ".bz2 or .xz makes a compressed one (default: %(default)s)",
+        ".bz2 or .xz makes a compressed one; - is standard output (default: %(default)s)",
     )
     _add_threads(parser)
 
@@ -447,6 +448,10 @@ def _sizes(text):
         raise argparse.ArgumentTypeError(
             f"must be whole numbers with commas between, such as 64,32, got {text!r}"
         ) from None
+
+
+def _out_file(text):
+    return Path("/dev/stdout" if text == "-" else text)
 
 
 def _names(text):
@@ -689,6 +694,7 @@ def _train(arguments):
         seed=arguments.seed,
     )
     net.feature_names = features
+    reports = _reports_to(arguments.out)
     result = net.fit(
         X[training],
         y[training],
@@ -713,7 +719,8 @@ def _train(arguments):
         net.save(arguments.out)  # before anything is printed, which may fail
     print(
         f"{_describe_task(n_classes)}; network {'-'.join(map(str, net.layer_sizes))}, "
-        f"{net.n_params:,} parameters"
+        f"{net.n_params:,} parameters",
+        file=reports,
     )
     if diverged:
         _print_error(f"training diverged, no model is saved: {result.message}")
@@ -722,14 +729,15 @@ def _train(arguments):
         f"{result.status}: {result.message}; {result.n_iter} epochs or iterations in "
         f"{result.seconds:.3g} s\n"
         f"objective {result.loss:.6g} on the {len(training)} rows trained on"
-        f"{', standardized' if arguments.standardize else ''}"
+        f"{', standardized' if arguments.standardize else ''}",
+        file=reports,
     )
     rows, which = (held_out, "held out") if len(held_out) else (training, "trained on")
     options = {"loss": arguments.loss, "n_threads": arguments.threads}
     loss = net.loss(X[rows], y[rows], **options)
     name, value = score(net, X[rows], y[rows], **options)
-    print(f"loss {loss:.6g}, {name} {value:.6g} on the {len(rows)} rows {which}")
-    print(f"model: {arguments.out}")
+    print(f"loss {loss:.6g}, {name} {value:.6g} on the {len(rows)} rows {which}", file=reports)
+    print(f"model: {arguments.out}", file=reports)
     if interrupted:
         print("fastmlp: interrupted; the model so far is saved", file=sys.stderr)
         return INTERRUPTED
@@ -776,9 +784,10 @@ def _predict(arguments):
         names = ["class", *(f"probability_{i}" for i in range(n_outputs))]
         columns = np.column_stack([outputs.argmax(axis=1), outputs])
         formats = ["%d", *formats]
+    reports = _reports_to(arguments.out)
     with _writing_text("--out", arguments.out) as file:
         np.savetxt(file, columns, fmt=formats, delimiter=",", header=",".join(names), comments="")
-    print(*summary, f"predictions: {arguments.out}", sep="\n")
+    print(*summary, f"predictions: {arguments.out}", sep="\n", file=reports)
     return DONE
 
 
@@ -852,6 +861,15 @@ def _split(n_rows, fraction, seed):
         )
     order = rng.permutation(n_rows)
     return order[n_held_out:], order[:n_held_out]
+
+
+def _reports_to(out):
+    """Where to say what was written: standard error if standard output is the file itself."""
+    try:
+        is_the_file = os.path.samestat(os.stat(out), os.fstat(1))
+    except OSError:  # there is no file yet, or no standard output
+        is_the_file = False
+    return sys.stderr if is_the_file else sys.stdout
 
 
 def _describe_task(n_classes):

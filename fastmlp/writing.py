@@ -8,6 +8,9 @@ import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# Symbolic links that lead to one another, at most, as Linux has it.
+_MOST_LINKS = 40
+
 
 @contextmanager
 def writing(name, path, mode="wb", **options):
@@ -16,7 +19,8 @@ def writing(name, path, mode="wb", **options):
     A plain file is written beside its place and moved there, so that what fails half-way leaves
     the old one as it was; a new one gets the mode that the umask says, an old one keeps its own.
     Of a symbolic link it is the file that it names. What cannot be replaced is written into: a
-    device, a pipe, or a file in a folder where there may be no other.
+    device, a pipe, or a file in a folder where there may be no other. So is what this process has
+    open, as /dev/stdout, from where that stands.
 
     Parameters
     ----------
@@ -31,16 +35,22 @@ def writing(name, path, mode="wb", **options):
     ------
     TypeError, OSError
         See `check_writable`.
+    BrokenPipeError
+        If it is a pipe that nobody reads any more.
     """
     check_writable(name, path)
     path = Path(path)
-    found, place = _stat(path), Path(os.path.realpath(path))
-    if not _is_replaceable(found, place):
+    descriptor, found, place = _descriptor(path), _stat(path), Path(os.path.realpath(path))
+    if descriptor is not None or not _is_replaceable(found, place):
+        # A copy of a descriptor, which others go on with, to be closed here.
+        opened = path if descriptor is None else os.dup(descriptor)
         try:
-            with open(path, mode, **options) as file:
+            with open(opened, mode, **options) as file:
                 yield file
         except BrokenPipeError:
-            raise OSError(f"{name} {str(path)!r} is a pipe that nobody reads any more") from None
+            raise BrokenPipeError(
+                f"{name} {str(path)!r} is a pipe that nobody reads any more"
+            ) from None
         return
     unfinished = place.with_name(f".{uuid.uuid4().hex[:8]}.unfinished")  # short, as names may be
     try:
@@ -59,6 +69,25 @@ def _stat(path):
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _descriptor(path):
+    """The descriptor of this process that `path` names, None if it names none.
+
+    That is of the file as it was opened: with its position, or to append. The name of the file
+    would lead to another opening of it.
+    """
+    folders = [os.path.realpath(folder) for folder in ("/proc/self/fd", "/dev/fd")]
+    for _ in range(_MOST_LINKS):
+        folder, name = os.path.split(os.path.abspath(path))
+        folder = os.path.realpath(folder)
+        if folder in folders and name.isdecimal():
+            return int(name)
+        path = os.path.join(folder, name)
+        if not os.path.islink(path):
+            return None
+        path = os.path.join(folder, os.readlink(path))
+    return None
 
 
 def _is_replaceable(found, place):
@@ -102,12 +131,17 @@ def check_writable(name, path):
         If it is no path.
     IsADirectoryError, FileNotFoundError, PermissionError
         If it is a folder, in no folder, read-only, also to those who may write everything, or new
-        in a folder that is read-only.
+        in a folder that is read-only; also if it is a descriptor that is not open for writing.
     OSError
         If it is a socket.
     """
     check_path(path)
     path = Path(path)
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        if not _is_open_for_writing(descriptor):
+            raise PermissionError(f"{name} must be open for writing, {str(path)!r} is not")
+        return
     shown, found, folder = repr(str(path)), _stat(path), Path(os.path.realpath(path)).parent
     if found is None:
         if not folder.is_dir():
@@ -124,10 +158,21 @@ def check_writable(name, path):
         raise PermissionError(f"{name} must be a file that can be written, {shown} is read-only")
 
 
+def _is_open_for_writing(descriptor):
+    import fcntl  # of POSIX, as are names of descriptors
+
+    try:
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    except OSError:
+        return False
+    return flags & os.O_ACCMODE != os.O_RDONLY
+
+
 def check_plain(name, path):
-    """Refuse what is there and no plain file, which could not be read back."""
+    """Refuse what is there and no plain file by name, which could not be read back."""
     found = _stat(path)
-    if found is not None and not stat.S_ISREG(found.st_mode):
+    is_plain = found is None or stat.S_ISREG(found.st_mode)
+    if not is_plain or _descriptor(path) is not None:
         raise ValueError(f"{name} must be a plain file, {str(path)!r} is none")
 
 

@@ -182,6 +182,47 @@ def test_what_cannot_be_printed_is_an_error_in_one_line():
     assert "No space left on device" in line
 
 
+devices_only = pytest.mark.skipif(
+    not os.path.exists("/dev/stdout"), reason="there is no /dev/stdout here"
+)
+
+
+@devices_only
+@pytest.mark.parametrize("out", ["/dev/stdout", "-"])
+def test_predictions_go_to_standard_output_alone(tmp_path, points, out):
+    MLP([2, 1], seed=0).save(tmp_path / "model")
+    write_table(tmp_path / "data.csv", ["a", "b"], points.T)
+    command = ["predict", "model", "data.csv", "--out"]
+    run_into(subprocess.DEVNULL, *command, "file", cwd=tmp_path)
+    expected = (tmp_path / "file").read_text()
+    done = run_into(subprocess.PIPE, *command, out, cwd=tmp_path)
+    assert (done.returncode, done.stdout.decode()) == (0, expected)
+    assert done.stderr == b"predictions: /dev/stdout\n"
+    with open(tmp_path / "all.csv", "a+") as file:
+        print("head", file=file, flush=True)
+        run_into(file, *command, out, cwd=tmp_path)
+        print("foot", file=file)
+    assert (tmp_path / "all.csv").read_text() == f"head\n{expected}foot\n"
+    assert not (tmp_path / "-").exists()
+
+
+@devices_only
+def test_a_model_goes_to_standard_output_alone(tmp_path, houses):
+    command = ["train", houses, "--target", "price", "--epochs", "1", "--quiet", "--out", "-"]
+    done = run_into(subprocess.PIPE, *command, cwd=tmp_path)
+    assert done.stderr.decode().endswith("model: /dev/stdout\n")
+    (tmp_path / "model").write_bytes(done.stdout)
+    assert MLP.load(tmp_path / "model").layer_sizes == (2, 64, 32, 1)
+
+
+@devices_only
+def test_nobody_reads_the_predictions_on_standard_output(tmp_path, points, unread):
+    MLP([2, 1], seed=0).save(tmp_path / "model")
+    write_table(tmp_path / "data.csv", ["a", "b"], points.T)
+    done = run_into(unread, "predict", "model", "data.csv", "--out", "-", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 # compare
 
 

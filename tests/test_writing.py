@@ -186,12 +186,49 @@ def test_an_open_file_that_was_deleted_is_written_into(write_one, tmp_path):
         os.unlink(file.name)
         path = f"/proc/self/fd/{file.fileno()}"
         if write_one is keep_checkpoint:
-            with pytest.raises(ValueError, match="checkpoint must be a whole file"):
+            with pytest.raises(ValueError, match=r"checkpoint must be a plain file, '.*' is none"):
                 write_one(path)
         else:
             write_one(path)
+            file.seek(0)
             assert file.read()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="there is no /dev/fd here")
+@pytest.mark.parametrize("opened_to", ["w", "a"])
+def test_what_this_process_has_open_is_written_from_where_it_stands(opened_to, tmp_path):
+    (tmp_path / "file").write_text("before\n")
+    link = tmp_path / "link"
+    with open(tmp_path / "file", opened_to) as file:
+        print("head", file=file, flush=True)
+        link.symlink_to(f"/dev/fd/{file.fileno()}")
+        with writing("path", link, "w", encoding="utf-8") as written:
+            written.write("content\n")
+        print("foot", file=file)
+    kept = "before\n" if opened_to == "a" else ""
+    assert (tmp_path / "file").read_text() == f"{kept}head\ncontent\nfoot\n"
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "file", link]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="there is no /dev/fd here")
+def test_what_is_open_to_be_read_is_refused(write_one, tmp_path):
+    (tmp_path / "file").write_text("before")
+    with open(tmp_path / "file") as file:
+        path = f"/dev/fd/{file.fileno()}"
+        with pytest.raises((PermissionError, ValueError), match=r"must be (open for w|a plain f)"):
+            write_one(path)
+    assert (tmp_path / "file").read_text() == "before"
+    with pytest.raises((PermissionError, ValueError), match=r"must be (open for w|a plain f)"):
+        write_one(path)  # closed by now
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+@posix_only
+def test_links_that_lead_in_a_circle_are_an_error(tmp_path):
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(OSError, match="link"):
+        NET.save(tmp_path / "link")
 
 
 @posix_only
