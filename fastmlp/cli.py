@@ -57,20 +57,38 @@ def main(argv=None) -> int:
         try:
             return _run(argv)
         finally:
+            _flush_errors()
             if sys.stdout is not None:
                 sys.stdout.flush()
     except BrokenPipeError:  # `head` has seen enough, or a pager was left
-        _discard_output()
+        _discard(sys.stdout)
         return NOBODY_READS
     except OSError as error:  # a full disk
-        _discard_output()
+        _discard(sys.stdout)
         _print_error(error)
         return BAD_INPUT
 
 
-def _discard_output():
-    """Let standard output go nowhere, so that its last flush cannot fail once more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _discard(stream):
+    """Let a standard stream go nowhere, so that its last flush cannot fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _flush_errors():
+    """Flush standard error; where that fails, nothing is lost that is worth a result."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _discard(sys.stderr)
+
+
+def _say(line):
+    """Print to standard error, if there is one."""
+    if sys.stderr is not None:  # for which `print` would take standard output
+        with suppress(OSError):
+            print(line, file=sys.stderr)
+        _flush_errors()
 
 
 def _run(argv):
@@ -80,7 +98,7 @@ def _run(argv):
             warnings.showwarning = _print_warning
             return arguments.run(arguments)
     except KeyboardInterrupt:
-        print("fastmlp: interrupted", file=sys.stderr)
+        _say("fastmlp: interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         raise
@@ -90,11 +108,11 @@ def _run(argv):
 
 
 def _print_error(message):
-    print(f"fastmlp: error: {message}", file=sys.stderr)
+    _say(f"fastmlp: error: {message}")
 
 
 def _print_warning(message, *where):
-    print(f"fastmlp: warning: {message}", file=sys.stderr)
+    _say(f"fastmlp: warning: {message}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -653,7 +671,7 @@ def _write(what, path, write, **options):
 
 def _end_of_comparison(interrupted):
     if interrupted:
-        print("fastmlp: interrupted; what there is so far is kept", file=sys.stderr)
+        _say("fastmlp: interrupted; what there is so far is kept")
         return INTERRUPTED
     return DONE
 
@@ -694,7 +712,7 @@ def _train(arguments):
         seed=arguments.seed,
     )
     net.feature_names = features
-    reports = _reports_to(arguments.out)
+    report = _reporter(arguments.out)
     result = net.fit(
         X[training],
         y[training],
@@ -717,29 +735,27 @@ def _train(arguments):
     diverged = result.status is Status.NOT_FINITE
     if not diverged:
         net.save(arguments.out)  # before anything is printed, which may fail
-    print(
+    report(
         f"{_describe_task(n_classes)}; network {'-'.join(map(str, net.layer_sizes))}, "
-        f"{net.n_params:,} parameters",
-        file=reports,
+        f"{net.n_params:,} parameters"
     )
     if diverged:
         _print_error(f"training diverged, no model is saved: {result.message}")
         return DIVERGED
-    print(
+    report(
         f"{result.status}: {result.message}; {result.n_iter} epochs or iterations in "
         f"{result.seconds:.3g} s\n"
         f"objective {result.loss:.6g} on the {len(training)} rows trained on"
-        f"{', standardized' if arguments.standardize else ''}",
-        file=reports,
+        f"{', standardized' if arguments.standardize else ''}"
     )
     rows, which = (held_out, "held out") if len(held_out) else (training, "trained on")
     options = {"loss": arguments.loss, "n_threads": arguments.threads}
     loss = net.loss(X[rows], y[rows], **options)
     name, value = score(net, X[rows], y[rows], **options)
-    print(f"loss {loss:.6g}, {name} {value:.6g} on the {len(rows)} rows {which}", file=reports)
-    print(f"model: {arguments.out}", file=reports)
+    report(f"loss {loss:.6g}, {name} {value:.6g} on the {len(rows)} rows {which}")
+    report(f"model: {arguments.out}")
     if interrupted:
-        print("fastmlp: interrupted; the model so far is saved", file=sys.stderr)
+        _say("fastmlp: interrupted; the model so far is saved")
         return INTERRUPTED
     return DONE
 
@@ -784,10 +800,10 @@ def _predict(arguments):
         names = ["class", *(f"probability_{i}" for i in range(n_outputs))]
         columns = np.column_stack([outputs.argmax(axis=1), outputs])
         formats = ["%d", *formats]
-    reports = _reports_to(arguments.out)
+    report = _reporter(arguments.out)
     with _writing_text("--out", arguments.out) as file:
         np.savetxt(file, columns, fmt=formats, delimiter=",", header=",".join(names), comments="")
-    print(*summary, f"predictions: {arguments.out}", sep="\n", file=reports)
+    report("\n".join([*summary, f"predictions: {arguments.out}"]))
     return DONE
 
 
@@ -863,13 +879,13 @@ def _split(n_rows, fraction, seed):
     return order[n_held_out:], order[:n_held_out]
 
 
-def _reports_to(out):
-    """Where to say what was written: standard error if standard output is the file itself."""
+def _reporter(out):
+    """What says what was written: `_say` if standard output is the file itself, else `print`."""
     try:
         is_the_file = os.path.samestat(os.stat(out), os.fstat(1))
     except OSError:  # there is no file yet, or no standard output
         is_the_file = False
-    return sys.stderr if is_the_file else sys.stdout
+    return _say if is_the_file else print
 
 
 def _describe_task(n_classes):

@@ -1,5 +1,7 @@
 """Progress bars: where they end, what they say of time, and that the running one is seen."""
 
+import errno
+import io
 import os
 import re
 import subprocess
@@ -137,6 +139,42 @@ def test_patience_ends_the_bar_of_an_estimator(capsys):
     (line,) = last_lines(capsys.readouterr().err)
     assert line.startswith("100%")
     assert f"{model.n_iter_}/{model.n_iter_} " in line
+
+
+# No terminal
+
+
+class Broken(io.StringIO):
+    """A stream that fails after some writes."""
+
+    def __init__(self, n_writes):
+        super().__init__()
+        self.n_left = n_writes
+
+    def write(self, text):
+        self.n_left -= 1
+        if self.n_left < 0:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("stderr", [None, *map(Broken, range(6))])
+def test_a_fit_goes_on_without_its_bar(stderr, monkeypatch):
+    problem = BOWL.make_function(0), [3.0, -4.0]
+    options = {"optimizer": "sgd(learning_rate=0.1)", "max_iterations": 4}
+    expected = minimize(*problem, **options)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    result = minimize(*problem, **options, progress=True)
+    np.testing.assert_array_equal(result.theta, expected.theta)
+    assert result.status == expected.status
+
+
+@pytest.mark.parametrize("stderr", [None, *map(Broken, range(0, 40, 3))])
+def test_a_comparison_goes_on_without_its_bars(stderr, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", stderr)
+    optimizers = ["lbfgs", "sgd(learning_rate=0.1)"]
+    comparisons = compare_problems([BOWL], optimizers, passes=5, seeds=2, progress=True)
+    assert [len(runs) for runs in comparisons["bowl"].runs.values()] == [2, 2]
 
 
 # A real terminal

@@ -182,6 +182,28 @@ def test_what_cannot_be_printed_is_an_error_in_one_line():
     assert "No space left on device" in line
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize("errors", ["2>&-", "2>/dev/full"])
+def test_train_needs_no_standard_error(tmp_path, errors):
+    """Neither for its bar nor for its warning, here of prices far from 1."""
+    area = np.linspace(0, 1, 50)
+    data = write_table(tmp_path / "raw.csv", ["area", "price"], [area, 1e5 + area])
+    command = f"exec {sys.executable} -m fastmlp train {data} --target price --out model {errors}"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("regression; network 1-64-32-1")
+    assert done.stdout.endswith("rows held out\nmodel: model\n")
+    assert (tmp_path / "model").exists()
+
+
+def test_train_ends_though_nobody_reads_its_bar(tmp_path, houses, unread):
+    command = [sys.executable, "-m", "fastmlp", "train", houses, "--target", "price"]
+    options = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": unread}
+    done = subprocess.run([*command, "--epochs", "3", "--out", "model"], **options)
+    assert done.returncode == 0
+    assert done.stdout.endswith(b"rows held out\nmodel: model\n")
+
+
 devices_only = pytest.mark.skipif(
     not os.path.exists("/dev/stdout"), reason="there is no /dev/stdout here"
 )
