@@ -606,15 +606,16 @@ def _compare_on_rows(arguments, options):
         target=arguments.target,
         **options,
     )
+    page = arguments.out / "comparison.html"
+    written = [  # before anything is printed, which may fail
+        *_write_comparison(comparison, arguments.out),
+        _write("page", page, comparison.to_html, title=f"Optimizers on {name}"),
+    ]
     print(
         f"{name}: {_describe_task(n_classes)}; {len(training)} rows to train on, {len(held_out)} "
         f"to validate; network {'-'.join(map(str, net.layer_sizes))}, {net.n_params:,} parameters"
     )
-    print(comparison)
-    _write_comparison(comparison, arguments.out)
-    _write(
-        "page", arguments.out / "comparison.html", comparison.to_html, title=f"Optimizers on {name}"
-    )
+    print(comparison, *written, sep="\n")
     return _end_of_comparison(comparison.interrupted)
 
 
@@ -630,17 +631,18 @@ def _compare_problems(arguments, options):
     optimizers = arguments.optimizers or _optimizers(_FOR_PROBLEMS)
     _make_folder(arguments.out)
     comparisons = compare_problems(problems, optimizers, **options)
-    print(comparisons)
+    written = []
     for name, comparison in comparisons.items():
         folder = arguments.out / name
         folder.mkdir(exist_ok=True)
-        _write_comparison(comparison, folder)
+        written += _write_comparison(comparison, folder)
     interrupted = any(comparison.interrupted for comparison in comparisons.values())
     if not interrupted:
         for measure in MEASURES:
             path = arguments.out / f"profile-{measure.replace('_', '-')}.png"
-            _write("profile", path, comparisons.plot_profile, measure=measure)
-    _write("page", arguments.out / "comparison.html", comparisons.to_html)
+            written.append(_write("profile", path, comparisons.plot_profile, measure=measure))
+    written.append(_write("page", arguments.out / "comparison.html", comparisons.to_html))
+    print(comparisons, *written, sep="\n")
     return _end_of_comparison(interrupted)
 
 
@@ -654,19 +656,21 @@ def _make_folder(folder):
 
 
 def _write_comparison(comparison, folder):
-    _write("traces", folder / "traces.csv", comparison.to_csv)
-    _write("runs", folder / "comparison.json", comparison.to_json)
-    _write("plot", folder / "traces.png", comparison.plot)
+    """Write the files of a comparison; return what to say of each."""
+    return [
+        _write("traces", folder / "traces.csv", comparison.to_csv),
+        _write("runs", folder / "comparison.json", comparison.to_json),
+        _write("plot", folder / "traces.png", comparison.plot),
+    ]
 
 
 def _write(what, path, write, **options):
-    """Write a file and say so, or why not, which is for want of matplotlib."""
+    """Write a file; return a line that says so, or why not, which is for want of matplotlib."""
     try:
         write(path, **options)
     except ImportError as error:
-        print(f"no {what}: {error}")
-    else:
-        print(f"{what}: {path}")
+        return f"no {what}: {error}"
+    return f"{what}: {path}"
 
 
 def _end_of_comparison(interrupted):

@@ -182,6 +182,15 @@ def test_what_cannot_be_printed_is_an_error_in_one_line():
     assert "No space left on device" in line
 
 
+@pytest.mark.parametrize("what", [["--hidden", "4"], ["--problems", "beale"]])
+def test_a_comparison_is_written_though_nobody_reads_what_is_printed(tmp_path, unread, what):
+    options = ["--optimizers", "adam,lbfgs", "--passes", "1", "--quiet", "--out", "out"]
+    done = run_into(unread, "compare", *what, *options, unbuffered="1", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (141, b"")
+    written = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"traces.csv", "comparison.json", "comparison.html"} <= written
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 @pytest.mark.parametrize("errors", ["2>&-", "2>/dev/full"])
 def test_train_needs_no_standard_error(tmp_path, errors):
