@@ -353,10 +353,10 @@ def _add_predict(commands):
 Write what a saved network predicts for each row of a CSV file.
 
 The file has a header line and the columns that the network was trained on. They are found by
-their names, in any order; others are left out. A network that was trained without names takes all
-columns, in the order of training. The predictions are a CSV file with a line for each row: the
-output or outputs; for a network that ends in softmax the class and the probability of each
-class.""",
+their names, in any order; others are left out, whatever they hold. A network that was trained
+without names takes all columns, in the order of training. The predictions are a CSV file with a
+line for each row: the output or outputs; for a network that ends in softmax the class and the
+probability of each class.""",
         epilog="example:\n  fastmlp predict model.safetensors new.csv --out answers.csv\n\n"
         + _EXIT_STATUSES,
     )
@@ -769,24 +769,25 @@ def _predict(arguments):
 
     from fastmlp.compare import score
     from fastmlp.datasets import load_csv
-    from fastmlp.feature_names import find_columns
+    from fastmlp.datasets.csv_table import load_columns
     from fastmlp.network import MLP
     from fastmlp.prediction import check_outputs
     from fastmlp.writing import check_writable
 
     check_writable("--out", arguments.out)
     net = MLP.load(arguments.model)
-    X, y, features = load_csv(_opened(arguments.data), arguments.target)
-    n_inputs = net.layer_sizes[0]
-    if net.feature_names is not None:
-        X = X[:, find_columns("DATA", features, net.feature_names)]
-        features = net.feature_names
-    elif X.shape[1] != n_inputs:
-        hint = "; name the target column with --target" if X.shape[1] == n_inputs + 1 else ""
-        raise ValueError(
-            f"DATA must have {n_inputs} feature columns, one for each input of MODEL, got "
-            f"{X.shape[1]}{hint}"
-        )
+    data, features = _opened(arguments.data), net.feature_names
+    if features is not None:
+        X, y = load_columns(data, features, arguments.target)
+    else:
+        X, y, features = load_csv(data, arguments.target)
+        n_inputs = net.layer_sizes[0]
+        if X.shape[1] != n_inputs:
+            hint = "; name the target column with --target" if X.shape[1] == n_inputs + 1 else ""
+            raise ValueError(
+                f"DATA must have {n_inputs} feature columns, one for each input of MODEL, got "
+                f"{X.shape[1]}{hint}"
+            )
     X, y = _rounded(X, features, y, arguments.target, net.dtype)
     outputs = net.predict(X, n_threads=arguments.threads)
     check_outputs(outputs, "DATA, counted from 1 after the header,", first=1)

@@ -701,6 +701,44 @@ def test_predict_finds_columns_by_name(tmp_path, houses, points, monkeypatch):
         np.testing.assert_array_equal(read("out.csv")[1].astype(np.float32), expected)
 
 
+def test_predict_leaves_out_columns_whatever_they_hold(tmp_path, capsys):
+    net = MLP([2, 1], seed=0)
+    net.feature_names = ("area", "age")
+    net.save(tmp_path / "model")
+    data, out = tmp_path / "new.csv", tmp_path / "out.csv"
+    command = ["predict", str(tmp_path / "model"), str(data), "--out", str(out)]
+    head = b"id,age,note,empty,,area,\n"
+    data.write_bytes(head + b'Ann,1,"big, old",,3,4,\n\nB\xe9a,2,nan,,,1e1,x\n')
+    assert main(command) == 0
+    expected = net.predict([[4, 1], [10, 2]])
+    np.testing.assert_array_equal(read(out)[1].astype(np.float32), expected)
+    assert main([*command, "--target", "age"]) == 2
+    assert "lacks 'age'; its columns are 'id', 'note', " in capsys.readouterr().err
+    for row, fault in {
+        "Ann,1,big, old,,3,4,": "line 2 has 8 cells, but the header names 7 columns",
+        "Ann,1,old,,3,4": "line 2 has 6 cells, but the header names 7 columns",
+        "Ann,one,old,,3,4,": "line 2, column 'age': 'one' is not a number",
+    }.items():
+        data.write_text(f"{head.decode()}{row}\n")
+        assert main(command) == 2
+        assert fault in capsys.readouterr().err
+
+
+def test_names_of_columns_may_be_numbers(tmp_path, points, monkeypatch, capsys):
+    """As pandas writes those of a table without names."""
+    monkeypatch.chdir(tmp_path)
+    y = points[:, 0] - points[:, 1]
+    data = write_table("data.csv", ["0", "1", "y"], [*points.T, y])
+    assert main(["train", data, "--target", "y", "--epochs", "1", "--quiet"]) == 0
+    expected = MLP.load("model.safetensors").predict(points)
+    new = write_table("new.csv", ["1", "0"], points.T[::-1])
+    assert main(["predict", "model.safetensors", new]) == 0
+    np.testing.assert_array_equal(read("predictions.csv")[1].astype(np.float32), expected)
+    other = write_table("other.csv", ["0", "2"], points.T)
+    assert main(["predict", "model.safetensors", other]) == 2
+    assert "line 1 holds numbers only" in capsys.readouterr().err
+
+
 def test_a_network_of_one_feature_takes_a_file_of_one_column(tmp_path, points, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x = points[:, 0]

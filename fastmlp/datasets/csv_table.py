@@ -6,15 +6,16 @@ import os
 import re
 import string
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, BinaryIO, NoReturn, TextIO, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fastmlp.datasets.reading import open_data
-from fastmlp.feature_names import listing
+from fastmlp.feature_names import find_columns, listing
 
 # Bounds the text held at once, and the rows searched cell by cell when one of them is bad.
 _BLOCK_LINES = 4096
@@ -30,7 +31,7 @@ class _Table:
     delimiter: str
     dtype: np.dtype[Any]
     names: list[str]
-    target_position: int | None
+    roles: list[str]  # of each column: "feature", "target" or "left out"
 
 
 @overload
@@ -101,13 +102,42 @@ def load_csv(
     Blanks around a name or a number, double quotes around a cell, and blank lines are ignored.
     While it reads, the function needs about twice the memory of what it returns.
     """
-    float_dtype = _check_arguments(target, delimiter, dtype)
+    return _load(path, target, None, delimiter, _check_arguments(target, delimiter, dtype))
+
+
+def load_columns(
+    path: str | os.PathLike[str] | BinaryIO, wanted: Sequence[str], target: str | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the columns of those names alone, in float64 and in that order; and the target.
+
+    What other columns hold does not matter. The names may be numbers, as pandas gives them. Else
+    it is as `load_csv`.
+    """
+    X, y, _ = _load(path, target, wanted, ",", np.dtype(np.float64))
+    return X, y
+
+
+def _load(
+    path: str | os.PathLike[str] | BinaryIO,
+    target: str | None,
+    wanted: Sequence[str] | None,
+    delimiter: str,
+    float_dtype: np.dtype[Any],
+) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """Read all columns, or those that are `wanted` and the target."""
     blanks = string.whitespace.replace(delimiter, "")
     with open_data(path) as (file, source):
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
-        names, n_header_lines = _read_header(text, delimiter, source)
-        position = _check_columns(names, target, source)
-        table = _Table(source, delimiter, float_dtype, names, position)
+        names, n_header_lines = _read_header(text, delimiter, source, wanted)
+        _check_columns(names, target, wanted, source)
+        features = [name for name in names if name != target]
+        if wanted is not None:
+            find_columns(source, features, wanted)
+            among = set(wanted)
+            features = [name for name in features if name in among]
+        role_of = dict.fromkeys(features, "feature") | {target: "target"}
+        roles = [role_of.get(name, "left out") for name in names]
+        table = _Table(source, delimiter, float_dtype, names, roles)
 
         X_blocks, y_blocks = [], []
         target_dtype: np.dtype[Any] = np.dtype(np.int64)
@@ -118,8 +148,9 @@ def load_csv(
             # loadtxt skips empty lines too, but warns when there is nothing else.
             if any(line != "\n" for line in lines):
                 rows = _parse_block(lines, first_line, table, target_dtype)
-                X_blocks.append(np.concatenate([rows["before"], rows["after"]], axis=1))
-                if position is not None:
+                parts = [rows[field] for field in rows.dtype.names or () if field != "target"]
+                X_blocks.append(np.concatenate(parts, axis=1))
+                if target is not None:
                     target_dtype = rows["target"].dtype
                     y_blocks.append(rows["target"].copy())  # a view would keep all of rows alive
             first_line += len(lines)
@@ -127,10 +158,12 @@ def load_csv(
     if not X_blocks:
         raise ValueError(f"{source} has a header but no row of data; at least one is needed")
     X = np.concatenate(X_blocks)
-    if position is None:
-        return X, None, names
+    if wanted is not None and features != list(wanted):
+        X = X[:, find_columns(source, features, wanted)]
+    if target is None:
+        return X, None, features
     y = np.concatenate(y_blocks, dtype=target_dtype, casting="same_kind")
-    return X, y, names[:position] + names[position + 1 :]
+    return X, y, features
 
 
 def _check_arguments(target: str | None, delimiter: str, dtype: DTypeLike) -> np.dtype[Any]:
@@ -149,7 +182,9 @@ def _check_arguments(target: str | None, delimiter: str, dtype: DTypeLike) -> np
     raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
 
 
-def _read_header(text: TextIO, delimiter: str, source: str) -> tuple[list[str], int]:
+def _read_header(
+    text: TextIO, delimiter: str, source: str, wanted: Sequence[str] | None
+) -> tuple[list[str], int]:
     """Return the column names and the number of lines read, empty ones included."""
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
@@ -163,12 +198,14 @@ def _read_header(text: TextIO, delimiter: str, source: str) -> tuple[list[str], 
             raise ValueError(
                 f"{source}, line {reader.line_num}: the name of column {number} is not UTF-8"
             )
-    if all(map(_is_number, cells)):
+    names = [cell.strip() for cell in cells]
+    has_wanted = wanted is not None and set(wanted) <= set(names)
+    if all(map(_is_number, cells)) and not has_wanted:
         raise ValueError(
             f"{source}, line {reader.line_num} holds numbers only; it must be a header line that "
             "names the columns"
         )
-    return [cell.strip() for cell in cells], reader.line_num
+    return names, reader.line_num
 
 
 def _is_number(cell: str) -> bool:
@@ -179,22 +216,23 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _check_columns(names: list[str], target: str | None, source: str) -> int | None:
-    """Return the position of the target column, None if there is none."""
-    duplicates = [name for name, count in Counter(names).items() if count > 1]
+def _check_columns(
+    names: list[str], target: str | None, wanted: Sequence[str] | None, source: str
+) -> None:
+    used = set(names if wanted is None else [*wanted, target])
+    duplicates = [name for name, count in Counter(names).items() if count > 1 and name in used]
     if duplicates:
         raise ValueError(
             f"{source} names columns more than once: {listing(duplicates)}; names must differ"
         )
     if target is None:
-        return None
+        return
     if target not in names:
         raise ValueError(
             f"target {target!r} is not a column of {source}; its columns are {listing(names)}"
         )
     if len(names) == 1:
         raise ValueError(f"{source} has no column but the target {target!r}; features are needed")
-    return names.index(target)
 
 
 def _parse_block(
@@ -210,34 +248,40 @@ def _parse_block(
 
 
 def _parse(lines: list[str], table: _Table, target_dtype: np.dtype[Any]) -> np.ndarray:
-    """Parse rows to records (before, target, after), without the target if there is none.
+    """Parse rows to records: a field of each run of features, and one of the target, if any.
 
-    Raises ValueError or csv.Error, without saying where, unless every cell is a finite number.
+    Raises ValueError or csv.Error, without saying where, unless every cell is a finite number, but
+    for those left out.
     """
     if any('"' in line for line in lines):
         # loadtxt closes a quote at the end of the data, and reads "2"3 as 23.
         deque(csv.reader(lines, delimiter=table.delimiter, strict=True), maxlen=0)
-    n_columns, position = len(table.names), table.target_position
-    n_before = n_columns if position is None else position
-    fields: list[Any] = [("before", table.dtype, (n_before,))]
+    fields: list[Any] = []
     converters: Any = None
-    if position is not None:
-        fields.append(("target", target_dtype))
-        if target_dtype == np.int64:
-            # Left to itself, NumPy before 2.4 reads "2.5" as the integer 2, with a warning.
-            converters = {position: _whole_number}
-    n_after = n_columns - n_before - (position is not None)
-    record = np.dtype([*fields, ("after", table.dtype, (n_after,))])
+    position = 0
+    for role, run in groupby(table.roles):
+        length = len(list(run))
+        if role == "target":
+            fields.append(("target", target_dtype))
+            if target_dtype == np.int64:
+                # Left to itself, NumPy before 2.4 reads "2.5" as the integer 2, with a warning.
+                converters = {position: _whole_number}
+        else:
+            # Cells that are left out must be there, and one character of them is kept meanwhile.
+            dtype = table.dtype if role == "feature" else "U1"
+            fields.append((f"{role} {position}", dtype, (length,)))
+        position += length
     rows = np.loadtxt(
         lines,
-        dtype=record,
+        dtype=fields,
         delimiter=table.delimiter,
         comments=None,
         quotechar='"',
         converters=converters,
         ndmin=1,
     )
-    if not all(np.isfinite(rows[field]).all() for field in record.names or ()):
+    rows = rows[[field for field, *_ in fields if not field.startswith("left out")]]
+    if not all(np.isfinite(rows[field]).all() for field in rows.dtype.names or ()):
         raise ValueError("a value is not finite")
     return rows
 
@@ -267,8 +311,8 @@ def _raise_bad_line(lines: list[str], first_line: int, table: _Table, error: Exc
             raise ValueError(
                 f"{where} has {len(cells)} cells, but the header names {len(table.names)} columns"
             ) from error
-        for name, cell in zip(table.names, cells, strict=True):
-            fault = _fault(cell, table.dtype)
+        for name, role, cell in zip(table.names, table.roles, cells, strict=True):
+            fault = None if role == "left out" else _fault(cell, table.dtype)
             if fault:
                 raise ValueError(f"{where}, column {name!r}: {fault}") from error
     last_line = first_line + len(lines) - 1
