@@ -303,6 +303,22 @@ def test_many_short_warm_fits_are_one_long_fit(solver, dtype):
     assert np.array_equal(theta(whole), thetas[np.argmin(whole.loss_curve_)])
 
 
+@pytest.mark.parametrize("batch_size", [7, 10, 39])
+@pytest.mark.parametrize("kind", [fastmlp.NoiseTolerantBFGS, fastmlp.GaussianProcessNewton])
+def test_short_fits_take_up_an_epoch_that_ended_in_the_midst_of_the_rows(kind, batch_size):
+    """The start and averages take mini-batches, too: an epoch need not end where the rows do."""
+    X, y = numbers(n=40)
+    params = {"solver": kind(batch_size=batch_size), "hidden_layer_sizes": (3,)}
+    whole = small(MLPRegressor, **params, max_iter=6, n_iter_no_change=np.inf).fit(X, y)
+    warm = small(MLPRegressor, **params, max_iter=1, warm_start=True)
+    chunks = small(MLPRegressor, **params)
+    for _ in range(6):
+        warm = pickle.loads(pickle.dumps(warm.fit(X, y)))
+        chunks = pickle.loads(pickle.dumps(chunks.partial_fit(X, y)))
+    assert len(whole.loss_curve_) == 6
+    assert warm.loss_curve_ == chunks.loss_curve_ == whole.loss_curve_
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "levenberg_marquardt", "scipy"])
 @pytest.mark.parametrize("params", [{"early_stopping": True}, {"standardize": True}])
 def test_warm_fits_of_some_iterations(solver, params):

@@ -31,7 +31,7 @@ from fastmlp.solvers import check_solvers
 from fastmlp.training import check_optimizers, warn_without_fma
 
 # What an optimizer goes on from, of all that `running` hands to a checkpoint.
-_TAKEN_UP = ("state", "n_updates")
+_TAKEN_UP = ("state", "n_updates", "data")
 
 # What a solver that goes by all rows has in place of mini-batches.
 _NO_BATCHES = dict.fromkeys(("batch_size", "shuffle", "clip_norm"))
@@ -366,13 +366,16 @@ class Run:
         memory = Memory()
         memory.keep(state["optimizer"]["state"])
         resumed = memory.saved
+        # An epoch of a solver that averages mini-batches may end in the midst of an order.
+        data = dict(state["optimizer"]["data"])
         if not is_there:
             resumed["x"] = self.net.theta.astype(np.float64)
-        fresh = {"order": np.empty(0, np.int64), "next": 0, "rng": self.rng.bit_generator.state}
+            data.update(order=np.empty(0, np.int64), next=0)
+        data["rng"] = self.rng.bit_generator.state
         return {
             "state": resumed,
             "is_elsewhere": not is_there,
-            "data": fresh,
+            "data": data,
             "best": resumed["x"],
             "best_value": np.inf,
         }
