@@ -630,6 +630,9 @@ def python_dates():
         np.array([1, 2, 5], "m8[s]"),
         np.array([False, True], object),
         np.array([3, 5, 9], object),
+        np.array([np.int64(3), np.int64(5), np.int64(9)], object),
+        np.array([3, 5, 2**60 + 1], np.longdouble),
+        np.array(["a", "b\0"], object),  # a last zero is lost in NumPy's own strings
         python_dates(),
     ],
     ids=lambda labels: f"{labels.dtype} of {type(labels[0]).__name__}",
@@ -663,6 +666,61 @@ def test_labels_that_pandas_holds(held, dtype, expected, tmp_path):
     missing = pandas.Series([*series, None], dtype=series.dtype)
     with pytest.raises(ValueError, match=f"missing labels, got .* in row {len(held)}|contains NaN"):
         small(MLPClassifier).fit(X[: len(missing)], missing)
+
+
+def test_bytes_among_objects_keep_a_last_zero():
+    X, y = classes("binary")
+    digests = np.array([b"a\0", b"b\0"], object)[y]
+    classifier = small(MLPClassifier).fit(X, digests)
+    assert np.array_equal(theta(classifier), theta(small(MLPClassifier).fit(X, y)))
+    assert classifier.score(X, digests) == np.mean(classifier.predict(X) == digests)
+
+
+def test_labels_that_polars_holds(tmp_path):
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    X, y = classes()
+    names = np.array(["a", "b", "c"])
+    for dtype in (polars.String, polars.Categorical, polars.Enum(list(names))):
+        labels = polars.Series(names[y].tolist(), dtype=dtype)
+        check_labels(X, y, labels, names.astype(np.asarray(labels).dtype), tmp_path)
+
+
+def test_labels_are_found_in_another_container_of_the_same_kind():
+    X, y = classes()
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    days = np.array(["2024-01-01", "2024-02-01", "2024-03-01"], "M8[D]")
+    stamps = np.array([pandas.Timestamp(day) for day in days], object)
+    spans = np.array([1, 2, 5], "m8[h]")
+    letters = np.array(["a", "b", "c"])
+    for kinds in (
+        (days, days.astype("M8[ns]"), stamps, np.array([s.to_pydatetime() for s in stamps])),
+        (days, python_dates()),
+        (spans, spans.astype("m8[ns]"), np.array([pandas.Timedelta(s) for s in spans], object)),
+        (letters, letters.astype(object), letters.astype(np.dtypes.StringDType())),
+    ):
+        for one in kinds:
+            given = one[y]
+            fitted = small(MLPClassifier).fit(X, given)
+            for other in kinds:
+                assert fitted.score(X, other[y]) == fitted.score(X, given)
+                chunk = small(MLPClassifier).partial_fit(X, given, classes=other)
+                chunk.partial_fit(X, other[y], classes=one)
+                same = small(MLPClassifier).partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X, y)
+                assert np.array_equal(theta(chunk), theta(same))
+
+
+def test_no_number_and_no_moment_with_a_zone_is_a_date():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    X, y = classes("binary")
+    dates = np.array([0, 10**18], "M8[ns]")
+    classifier = small(MLPClassifier).fit(X, dates[y])
+    for other in (
+        dates.astype(np.int64),
+        dates.astype(np.int64).astype("m8[ns]"),
+        np.array([pandas.Timestamp(date, tz="UTC") for date in dates], object),
+    ):
+        with pytest.raises(ValueError, match="`y` has classes not in"):
+            classifier.partial_fit(X, other[y])
 
 
 def check_labels(X, indices, y, expected, tmp_path):
@@ -707,6 +765,10 @@ def test_multilabel_predictions_are_held_as_the_targets_were(container, dtype, t
         (lambda y: np.array([*y[:-1], "a"], object), "objects of int64, str|objects of int, str"),
         (lambda y: np.column_stack([y, y]), "y must be labels .* got the shape"),
         (lambda y: np.column_stack([y, y]).astype(str), "y must be labels .* got the shape"),
+        (lambda y: np.column_stack([y > 0, y > 1]) * 2 - 1, "y must be labels .* got the shape"),
+        (lambda y: np.column_stack([y > 0, y > 1]) + 1, "y must be labels .* got the shape"),
+        (lambda y: np.full((len(y), 2), 3), "y must be labels .* got the shape"),
+        (lambda y: sparse.csr_array(np.column_stack([y > 0, y > 1]) * 2.0), "y must be labels"),
     ],
 )
 def test_bad_labels_leave_the_classifier_alone(change, message):
@@ -898,6 +960,11 @@ def test_balanced_classes_have_the_same_sum_of_weights():
     with pytest.raises(ValueError, match="class_weight must not be 'balanced' for partial_fit"):
         estimator.partial_fit(X, y, classes=[0, 1, 2])
     assert not hasattr(estimator, "classes_")
+    X, Y = classes("multilabel")
+    estimator.set_params(class_weight=[{1: 2.0}, None, "balanced"])
+    with pytest.raises(ValueError, match="class_weight must not be 'balanced' for partial_fit"):
+        estimator.partial_fit(X, Y, classes=[0, 1, 2])
+    estimator.fit(X, Y)
 
 
 @pytest.mark.parametrize(
@@ -907,13 +974,30 @@ def test_balanced_classes_have_the_same_sum_of_weights():
         ({"1": 2.0}, r"class_weight must name classes of \[0 1 2\], got '1'"),
         ({1: -1.0}, "class_weight must be finite and not negative"),
         ({1: np.nan}, "class_weight must be finite and not negative"),
+        ({1: "2"}, "class_weight must hold numbers, got '2' for 1"),
+        ({1: np.ma.masked}, "class_weight must hold numbers, got masked for 1"),
         ([{1: 2.0}], "class_weight must be a dict or 'balanced' for one target"),
         ({0: 0.0, 1: 0.0, 2: 0.0}, "class_weight must not make all sample weights 0"),
     ],
 )
 def test_bad_class_weights(given, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         small(MLPClassifier, class_weight=given).fit(*classes())
+
+
+@pytest.mark.parametrize("one", [3, "balance"])
+def test_bad_class_weights_of_a_label(one):
+    with pytest.raises(ValueError, match="class_weight must be 'balanced' or a list of a dict, "):
+        small(MLPClassifier, class_weight=[None, {}, one]).fit(*classes("multilabel"))
+
+
+def test_a_weight_for_a_class_that_is_not_there_is_no_mistake_where_there_is_but_one():
+    X, y = classes("binary")
+    params = {"class_weight": {1: 3.0}, "constant": "predict"}
+    Y = np.column_stack([y, np.zeros_like(y)])
+    found = MultiOutputClassifier(small(MLPClassifier, **params)).fit(X, Y).predict(X)
+    assert np.array_equal(found[:, 0], small(MLPClassifier, **params).fit(X, y).predict(X))
+    assert not found[:, 1].any()
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "rmsprop"])

@@ -1,5 +1,6 @@
 """The classifier."""
 
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,13 +10,13 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fastmlp.losses import LOSSES
 from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
 from fastmlp.sklearn.checking import validate_data
-from fastmlp.sklearn.labels import are_numbers, as_labels, distinct, find
+from fastmlp.sklearn.labels import are_numbers, as_labels, distinct, find, is_indicator
 from fastmlp.sklearn.run import Outputs
 from fastmlp.validation import check_unmasked
 
@@ -43,7 +44,7 @@ def _weigh(class_weight, classes, indices, sample_weight):
     """The factor of each sample by its class, of which `indices` (n,) tell.
 
     A class without a name counts 1. A name without a class is a mistake, unless all classes have
-    one: then it may be of a class that these samples happen to lack.
+    one, or there is but one class: then it may be of a class that these samples happen to lack.
     """
     if class_weight == "balanced":
         sums = np.bincount(indices, sample_weight, len(classes))
@@ -52,10 +53,12 @@ def _weigh(class_weight, classes, indices, sample_weight):
         return np.divide(equal, sums, out=np.ones(len(classes)), where=there)[indices]
     factors, is_named, unknown = np.ones(len(classes)), np.zeros(len(classes), bool), []
     for label, factor in (class_weight or {}).items():
+        if not isinstance(factor, Real):
+            raise TypeError(f"class_weight must hold numbers, got {factor!r} for {label!r}")
         is_it = np.array([bool(one == label) for one in classes])
         factors[is_it], is_named = factor, is_named | is_it
         unknown += [] if is_it.any() else [label]
-    if unknown and not is_named.all():
+    if unknown and not is_named.all() and len(classes) > 1:
         raise ValueError(f"class_weight must name classes of {classes}, got {unknown[0]!r}")
     if not (np.isfinite(factors) & (factors >= 0)).all():
         raise ValueError(f"class_weight must be finite and not negative, got {class_weight!r}")
@@ -273,7 +276,8 @@ feature_names_in_
         ValueError
             Also for class_weight="balanced": a chunk does not tell how frequent the classes are.
         """
-        if self.class_weight == "balanced":
+        given = self.class_weight if isinstance(self.class_weight, list) else [self.class_weight]
+        if "balanced" in given:
             raise ValueError(
                 "class_weight must not be 'balanced' for partial_fit, which sees a part of the "
                 "data at a time: give the factors of compute_class_weight('balanced', "
@@ -296,7 +300,7 @@ feature_names_in_
             if len(classes) < 2 and self.constant == "refuse":
                 raise ValueError(f"classes must be at least two, got only one class: {classes}")
             self.classes_ = classes
-        elif not np.array_equal(classes, known):
+        elif len(classes) != len(known) or (find(classes, known) < 0).any():
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
                 f"{known!r}"
@@ -320,7 +324,7 @@ feature_names_in_
         self._check_finite(X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if y.ndim == 2 and (values is not None or type_of_target(y) != "multilabel-indicator"):
+        if y.ndim == 2 and (values is not None or not is_indicator(y)):
             raise ValueError(
                 "y must be labels (n_samples,), or (n_samples, n_labels) of 0 and 1 that tell "
                 f"which each row has, got the shape {y.shape} with other values"
@@ -341,9 +345,9 @@ feature_names_in_
                 f"y must be {f'(n_samples, {n_classes})' if self._is_multilabel() else 'labels'} "
                 f"as in the first call, got the shape {y.shape}"
             )
-        found = find(classes, self.classes_)
+        found = find(y if y.ndim == 1 else classes, self.classes_)
         if self.warm_start and not incremental:
-            if (found < 0).any() or len(found) < n_classes:
+            if (found < 0).any() or len(classes) < n_classes:
                 raise ValueError(
                     "warm_start can only be used where `y` has the same classes as in the "
                     f"previous call to fit. Previously got {self.classes_}, `y` has {classes}"
@@ -353,7 +357,7 @@ feature_names_in_
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
             )
-        return X, y
+        return X, y if y.ndim == 2 else self.classes_[found]  # now in one dtype
 
     def _why_trivial(self, y):
         if y.ndim == 1 and len(self.classes_) < 2:
@@ -367,16 +371,16 @@ feature_names_in_
         if multilabel and name == "cross_entropy":
             raise ValueError("loss must not be 'cross_entropy' for multilabel targets")
         binary = not multilabel and n_classes == 2
+        indices = None if multilabel else np.searchsorted(self.classes_, y)
         if name == "cross_entropy" or (name == "log_loss" and not binary and not multilabel):
-            indices = np.searchsorted(self.classes_, y)
             return Outputs(n_classes, "softmax", "cross_entropy", indices, _no_offset)
         if multilabel:
             dense = y.toarray() if sparse.issparse(y) else np.asarray(y)
             targets = (dense > 0).astype(np.float64)
         elif binary:
-            targets = (y == self.classes_[1]).astype(np.float64)
+            targets = (indices == 1).astype(np.float64)
         else:
-            targets = (y[:, np.newaxis] == self.classes_).astype(np.float64)
+            targets = (indices[:, np.newaxis] == np.arange(n_classes)).astype(np.float64)
         n_outputs = 1 if targets.ndim == 1 else targets.shape[1]
         loss = "binary_cross_entropy" if name == "log_loss" else self.loss
         if name in _MARGIN_LOSSES:
@@ -411,10 +415,14 @@ feature_names_in_
             return _weigh(given, self.classes_, indices, sample_weight)
         n_labels = y.shape[1]
         by_label = [given] * n_labels if given == "balanced" else given
-        if not isinstance(by_label, list) or len(by_label) != n_labels:
+        if (
+            not isinstance(by_label, list)
+            or len(by_label) != n_labels
+            or not all(isinstance(one, dict | None) or one == "balanced" for one in by_label)
+        ):
             raise ValueError(
-                "class_weight must be 'balanced' or a list of a dict for each of the "
-                f"{n_labels} labels, got {given!r}"
+                "class_weight must be 'balanced' or a list of a dict, 'balanced' or None for each "
+                f"of the {n_labels} labels, got {given!r}"
             )
         factors = np.ones(y.shape[0])
         for k, one in enumerate(by_label):

@@ -5,10 +5,19 @@ from contextlib import suppress
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 # Kinds of NumPy's dtypes whose arrays scikit-learn takes for targets: numbers and booleans.
 _NUMBERS = "biuf"
+
+# What a number or string of NumPy's among objects is called in files.
+_NUMPYS = "numpy"
+
+# NumPy's kinds of dates and of differences between them, and the objects that are such.
+_TIMES = {
+    "M": (np.datetime64, datetime.date),
+    "m": (np.timedelta64, datetime.timedelta),
+}
 
 
 def as_labels(y):
@@ -63,13 +72,22 @@ def distinct(labels):
     return values, indices.reshape(labels.shape)
 
 
+def is_indicator(y):
+    """Whether targets (n_samples, n_labels) tell by 0 and 1 which labels each row has."""
+    values = y.data if sparse.issparse(y) else y
+    return type_of_target(y) == "multilabel-indicator" and bool(np.isin(values, (0, 1)).all())
+
+
 def find(labels, classes):
     """The index of each label among the classes, -1 for one that is none of them."""
     values, indices = np.unique(labels, return_inverse=True)
-    if values.dtype.kind in "Mm" and values.dtype.kind == classes.dtype.kind:
+    times = [one.dtype.kind for one in (classes, values) if one.dtype.kind in _TIMES]
+    if times:
+        values, classes = _as_times(values, times[0]), _as_times(classes, times[0])
         unit = np.promote_types(values.dtype, classes.dtype)
         values, classes = values.astype(unit), classes.astype(unit)
-    index = {label: i for i, label in enumerate(classes.tolist())}
+    # None is what is no time at all, as no class is.
+    index = {label: i for i, label in enumerate(classes.tolist()) if label is not None}
     return np.array([index.get(one, -1) for one in values.tolist()], np.intp)[indices]
 
 
@@ -88,6 +106,8 @@ def to_plain(classes):
         return [one.decode("latin-1") for one in classes.tolist()], classes.dtype.str
     if kind == "O":
         return [_object_to_plain(one) for one in classes], "O"
+    if classes.dtype == np.longdouble:
+        return [str(one) for one in classes], classes.dtype.str
     return classes.tolist(), "T" if kind == "T" else classes.dtype.str
 
 
@@ -111,8 +131,22 @@ def _plain_dtype(dtype):
         return dtype
     categories = getattr(dtype, "categories", None)
     if categories is not None:
-        return _plain_dtype(categories.dtype)
+        return _plain_dtype(getattr(categories, "dtype", None))
     return getattr(dtype, "numpy_dtype", None)
+
+
+def _as_times(labels, kind):
+    """Labels in NumPy's dtype of dates or differences; NaT for what is neither, or has a zone."""
+    if labels.dtype.kind == kind:
+        return labels
+    numpys, python = _TIMES[kind]
+    times = [
+        numpys(getattr(one, "asm8", one))  # pandas' have nanoseconds, too
+        if isinstance(one, numpys | python) and getattr(one, "tzinfo", None) is None
+        else numpys("NaT")
+        for one in labels.tolist()
+    ]
+    return np.array(times, f"{kind}8")
 
 
 def _refuse_missing(labels):
@@ -136,6 +170,8 @@ def _is_missing(one):
 def _object_to_plain(label):
     if type(label) in (bool, int, float, str):
         return label
+    if isinstance(label, np.number | np.bool_ | np.str_):
+        return {_NUMPYS: [label.dtype.str, *to_plain(np.array([label]))[0]]}
     if hasattr(label, "asm8"):  # pandas' Timestamp and Timedelta, which are Python's, too
         zone = getattr(label, "tz", None)
         count, zone = int(label.asm8.astype(np.int64)), None if zone is None else str(zone)
@@ -153,6 +189,9 @@ def _object_from_plain(value):
     if not isinstance(value, dict):
         return value
     ((name, given),) = value.items()
+    if name == _NUMPYS:
+        dtype, one = given
+        return np.dtype(dtype).type(one)
     if name in ("datetime", "date", "time"):
         return getattr(datetime, name).fromisoformat(given)
     import pandas
