@@ -502,6 +502,8 @@ def check_batch_options_are_used(stages, batch_size, shuffle, clip_norm):
     if any(isinstance(stage, Stochastic) for stage in stages):
         return
     solvers = ", ".join(sorted({type(stage).__name__ for stage in stages}))
+    if batch_size is None and all(stage.batch_size is None for stage in stages):
+        batch_size = "auto"  # all rows, which is what they take
     for name, given, default in (
         ("batch_size", batch_size, "auto"),
         ("shuffle", shuffle, True),

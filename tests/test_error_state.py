@@ -200,3 +200,31 @@ def test_functions_of_the_caller_keep_the_callers_state():
     assert all(state == expected for state in seen)
     with np.errstate(under="raise"), pytest.raises(FloatingPointError):
         fastmlp.minimize(lambda x: (x @ x, np.float64(1e-300) * x * 1e-300), [1.0])
+
+
+def test_estimators_round_to_0():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    X, _ = tiny()
+    narrow, constant = X.astype("f4"), np.full(len(X), 1e-44)
+
+    def of_a_constant():
+        regressor = fastmlp.MLPRegressor(constant="predict").fit(narrow, constant)
+        return regressor.predict(narrow)
+
+    def of_wide_weights():
+        regressor = fastmlp.MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(
+            narrow, X[:, 0]
+        )
+        regressor.coefs_ = [np.full(w.shape, 1e-50) for w in regressor.coefs_]
+        return regressor.predict(narrow)
+
+    def of_wide_rows():
+        wide = X.astype(np.longdouble)
+        wide[0, 0] = np.finfo(np.longdouble).tiny
+        regressor = fastmlp.MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(
+            wide, X[:, 0]
+        )
+        return regressor.predict(wide)
+
+    for call in (of_a_constant, of_wide_weights, of_wide_rows):
+        np.testing.assert_array_equal(*in_both_states(call))

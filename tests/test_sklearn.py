@@ -793,6 +793,46 @@ def test_multilabel_targets_dense_and_sparse():
 # Beyond scikit-learn
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1.0, 1e300])
+def test_r2_by_its_name_does_not_depend_on_the_unit_either(unit):
+    X, y = numbers()
+    params = {"standardize": True, "early_stopping": True}
+    by_name = small(MLPRegressor, **params, scoring="r2").fit(X, y * unit)
+    assert (
+        by_name.validation_scores_
+        == small(MLPRegressor, **params).fit(X, y * unit).validation_scores_
+    )
+
+
+def test_constants_that_the_loss_or_the_dtype_does_not_take_are_refused_by_their_name():
+    X, _ = numbers()
+    with pytest.raises(ValueError, match=r"^y must"):
+        small(MLPRegressor, loss="poisson", constant="predict").fit(X, np.full(len(X), -3.0))
+    with pytest.raises(ValueError, match=r"^y must"):
+        small(MLPRegressor, constant="predict").fit(X.astype("f4"), np.full(len(X), 1e300))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_early_stopping_with_few_weights_is_refused_in_a_sentence(kind):
+    X, y = data(kind)
+    weights = np.arange(len(X)) < 2
+    with pytest.raises(ValueError, match="early_stopping must leave rows to train on"):
+        small(kind, early_stopping=True).fit(X, y, weights)
+
+
+@pytest.mark.parametrize("bad", [numbers(n_outputs=2)[1], -(numbers()[1] ** 2)])
+def test_messages_tell_of_validation_data(bad):
+    X, y = numbers()
+    with pytest.raises(ValueError, match=r"^validation data: y must"):
+        small(MLPRegressor, loss="poisson").fit(X, y**2, X_val=X, y_val=bad)
+
+
+@pytest.mark.parametrize("sizes", [{4: 1}, {4}, np.array(8), np.array([[8]])], ids=str)
+def test_sizes_that_are_no_sequence_are_refused(sizes):
+    with pytest.raises(TypeError, match="hidden_layer_sizes must be an integer or a sequence of"):
+        small(MLPRegressor, hidden_layer_sizes=sizes).fit(*numbers())
+
+
 @pytest.mark.parametrize(
     "solver",
     [
@@ -1730,7 +1770,7 @@ def test_bad_parameters_leave_the_estimator_alone(params, message, fitted):
         (lambda X, y: {"sample_weight": np.ones(3)}, "sample_weight"),
         (lambda X, y: {"y": np.zeros(len(y))}, "constant|one class"),
         (lambda X, y: {"validation_data": 3}, r"validation_data must be \(X, y\)"),
-        (lambda X, y: {"validation_data": (X[:, :2], y)}, "validation_data: X has 2 features"),
+        (lambda X, y: {"validation_data": (X[:, :2], y)}, "validation data: X has 2 features"),
         (lambda X, y: {"X_val": X}, "y_val must be given where X_val is"),
         (lambda X, y: {"y_val": y}, "X_val must be given where y_val is"),
         (lambda X, y: {"sample_weight_val": y}, "X_val must be given where sample_weight_val is"),
@@ -1766,10 +1806,10 @@ def test_bad_data_leave_the_estimator_alone(kind, change, message):
         ("y", lambda e, X, y, mask: e.score(X, mask(y))),
         ("sample_weight", lambda e, X, y, mask: e.fit(X, y, mask(np.ones(len(X))))),
         ("sample_weight", lambda e, X, y, mask: e.score(X, y, mask(np.ones(len(X))))),
-        ("validation_data: X", lambda e, X, y, mask: e.fit(X, y, validation_data=(mask(X), y))),
-        ("validation_data: y", lambda e, X, y, mask: e.fit(X, y, validation_data=(X, mask(y)))),
+        ("validation data: X", lambda e, X, y, mask: e.fit(X, y, validation_data=(mask(X), y))),
+        ("validation data: y", lambda e, X, y, mask: e.fit(X, y, validation_data=(X, mask(y)))),
         (
-            "validation_data: sample_weight",
+            "validation data: sample_weight",
             lambda e, X, y, mask: e.fit(X, y, validation_data=(X, y, mask(np.ones(len(X))))),
         ),
     ],

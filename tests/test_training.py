@@ -1370,3 +1370,12 @@ def test_accuracy_on_held_out_digits(options):
     net = MLP([64, 64, 10], output="softmax", seed=0)
     net.fit(X[train], y[train], seed=0, **options)
     assert np.mean(net.predict(X[test]).argmax(axis=1) == y[test]) >= 0.965
+
+
+def test_all_rows_may_be_said_of_a_solver_that_takes_them():
+    X, y = np.random.default_rng(0).normal(size=(2, 20, 1))
+    plain, said = (
+        MLP([1, 3, 1], seed=0).fit(X, y, optimizer="lbfgs", epochs=3, **given).theta
+        for given in ({}, {"batch_size": None})
+    )
+    assert_array_equal(said, plain)

@@ -3,6 +3,7 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
@@ -29,7 +30,7 @@ from fastmlp.sklearn.checking import check_sample_weight, validate_data
 from fastmlp.sklearn.run import Outputs, Rows, Run
 from fastmlp.sklearn.sparse_rows import blocks
 from fastmlp.sklearn.stages import as_stages, is_stochastic
-from fastmlp.validation import as_real, parse_name
+from fastmlp.validation import as_real, parse_name, rounded
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -124,6 +125,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "constant": [StrOptions({"refuse", "predict"})],
     }
 
+    # What `_plain_score` is to scikit-learn.
+    _score_name: ClassVar[str]
     _scaling: Scaling | None
 
     # What differs between the two estimators.
@@ -270,9 +273,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             Rows(X, outputs.targets, y, sample_weight), validation_data, incremental or is_trivial
         )
         net = self._network_to_train(rows)
-        if is_trivial:
-            self._make_constant(net, outputs, rows)
         run = Run(self, net, stages, outputs, rows, held_out, incremental)
+        if is_trivial:  # of targets that the run has found to be fit for the loss
+            self._make_constant(net, outputs, rows)
         notes = self._finish(run, *(run.without_training() if is_trivial else run()))
         run.end_callbacks()
         return notes
@@ -309,6 +312,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _hidden_sizes(self):
         sizes = self.hidden_layer_sizes
+        if isinstance(sizes, Mapping | Set) or (isinstance(sizes, np.ndarray) and sizes.ndim != 1):
+            raise TypeError(
+                f"hidden_layer_sizes must be an integer or a sequence of integers, got {sizes!r}"
+            )
         return [_as_size(n) for n in (sizes if hasattr(sizes, "__iter__") else [sizes])]
 
     def _hidden_activations(self):
@@ -421,6 +428,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         arrays = [rows.X, targets, rows.y]
         if weights is not None:
             arrays.append(rows.sample_weight)
+        n_rows = rows.X.shape[0]
+        if n_held < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                "or the size of your dataset."
+            )
+        if n_held >= n_rows:
+            raise ValueError(
+                "early_stopping must leave rows to train on, but it would hold out all "
+                f"{n_rows} that have a weight. Decrease 'validation_fraction' or use more rows."
+            )
         parts = train_test_split(
             *arrays,
             random_state=random_state,
@@ -428,11 +446,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             stratify=targets > 0 if stratified else None,
         )
         kept, held = parts[::2], parts[1::2]
-        if held[0].shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' "
-                "or the size of your dataset."
-            )
         shape = (-1,) if rows.targets.ndim == 1 else (-1, rows.targets.shape[1])
         return tuple(
             Rows(part[0], part[1].reshape(shape), part[2], part[3] if len(part) > 3 else None)
@@ -449,9 +462,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         try:
             X, y = self._check_targets(X, y, False, True)
             outputs = self._outputs(y)
+            if outputs.n_outputs != self.n_outputs_:
+                raise ValueError(
+                    f"y must have {self.n_outputs_} columns, as the y that is trained on, "
+                    f"got {outputs.n_outputs}"
+                )
             sample_weight = self._check_weights(weights[0] if weights else None, X, y)
         except ValueError as error:
-            raise ValueError(f"validation_data: {error}") from None
+            raise ValueError(f"validation data: {error}") from None
         return Rows(X, outputs.targets, y, sample_weight)
 
     def _network_to_train(self, rows):
@@ -484,7 +502,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if outputs.activation != "identity":
             most = -np.log(np.finfo(net.dtype).tiny)
             target = np.clip(target, -most, most)
-        net.biases[-1][:] = target
+        net.biases[-1][:] = rounded(target, net.dtype)
 
     def _standardized_start(self, rows):
         """Take the weights drawn for those of a network on standardized data; a copy of it."""
@@ -592,7 +610,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                         f"coefs_ and intercepts_ must keep their shapes, got {np.shape(array)} "
                         f"for {view.shape}"
                     )
-                view[:] = as_real("coefs_ and intercepts_", array)
+                view[:] = rounded(as_real("coefs_ and intercepts_", array), net.dtype)
         return net
 
     # Predictions.

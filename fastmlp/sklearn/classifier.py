@@ -182,6 +182,7 @@ feature_names_in_
     }
 
     __sklearn_counterpart__ = "MLPClassifier"
+    _score_name = "accuracy"
 
     classes_: np.ndarray
     _indicator: Any = None  # no rows of multilabel targets, to hold predictions as these were held

@@ -57,6 +57,7 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
     """
 
     __sklearn_counterpart__ = "MLPRegressor"
+    _score_name = "r2"
 
     def __init__(
         self,

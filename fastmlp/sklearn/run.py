@@ -85,7 +85,7 @@ class Run:
         self._objective = self._objective_of(rows, l2=estimator.alpha / total)
         self._check_solvers()
         warn_without_fma()
-        self._validation: Any = None if held_out is None else self._objective_of(held_out)
+        self._validation: Any = None if held_out is None else self._objective_to_validate(held_out)
         self._offset = outputs.offset(rows.targets, rows.sample_weight)
         self._context = None
         self._context_data = {
@@ -129,6 +129,12 @@ class Run:
             X = self._scaling.transform(X)
         return Objective(self.net, X, targets, **options)
 
+    def _objective_to_validate(self, held_out):
+        try:
+            return self._objective_of(held_out)
+        except ValueError as error:
+            raise ValueError(f"validation data: {error}") from None
+
     def _make_watch(self, hook):
         estimator = self._estimator
         by_score = estimator.early_stopping
@@ -145,7 +151,7 @@ class Run:
             most_without_gain=estimator.n_iter_no_change,
             n_without_gain=carried,
             score=None if self._held_out is None else self._score,
-            must_be_finite=estimator.scoring not in (None, "loss"),
+            must_be_finite=estimator.scoring not in (None, "loss", estimator._score_name),
             offset=self._offset,
             callbacks=estimator._user_callbacks(),
             hook=hook,
@@ -198,7 +204,7 @@ class Run:
         estimator, rows = self._estimator, self._held_out
         if estimator.scoring == "loss":
             return -record.validation_loss
-        if estimator.scoring is None:
+        if estimator.scoring in (None, estimator._score_name):
             return self._plain_score()
         candidate = self._candidate()
         candidate.__dict__.pop("feature_names_in_", None)  # rows.X is an array
