@@ -429,11 +429,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if weights is not None:
             arrays.append(rows.sample_weight)
         n_rows = rows.X.shape[0]
-        if n_held < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' "
-                "or the size of your dataset."
-            )
         if n_held >= n_rows:
             raise ValueError(
                 "early_stopping must leave rows to train on, but it would hold out all "
@@ -446,6 +441,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             stratify=targets > 0 if stratified else None,
         )
         kept, held = parts[::2], parts[1::2]
+        if held[0].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                "or the size of your dataset."
+            )
         shape = (-1,) if rows.targets.ndim == 1 else (-1, rows.targets.shape[1])
         return tuple(
             Rows(part[0], part[1].reshape(shape), part[2], part[3] if len(part) > 3 else None)

@@ -88,8 +88,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch; "auto" is min(200, n_samples).
     learning_rate : {"constant", "invscaling", "adaptive"} or Schedule, default="constant"
-        For every stochastic solver. "invscaling": learning_rate_init / (samples seen + 1)^power_t
-        in each epoch. "adaptive": divided by 5 whenever patience runs out.
+        For "sgd", "adam" and the like, up to "nadam"; without effect on solvers that choose their
+        steps themselves. "invscaling": learning_rate_init / (samples seen + 1)^power_t in each
+        epoch. "adaptive": divided by 5 whenever patience runs out.
     learning_rate_init : float, default=0.001
     power_t : float, default=0.5
     max_iter : int, default=200
@@ -107,9 +108,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         short fits then are one long fit, to the bit, while each ends with its last epoch: a fit
         keeps the weights of its best epoch, and the next one goes on from there. It cannot be so
         for a list of solvers, which begins with its first one in every fit, nor for SciPy's "TNC",
-        whose max_iter counts evaluations. A solver that is not stochastic begins anew, at the
-        present weights, where data or its parameters have changed, and keeps its state only while
-        this is True.
+        whose max_iter counts evaluations, nor past the end of a long fit with its "SLSQP". A
+        solver that is not stochastic begins anew, at the present weights, where data or its
+        parameters have changed, and keeps its state only while this is True.
     momentum : float, default=0.9
         Of "sgd".
     nesterovs_momentum : bool, default=True
