@@ -373,7 +373,7 @@ feature_names_in_
         if multilabel and name == "cross_entropy":
             raise ValueError("loss must not be 'cross_entropy' for multilabel targets")
         binary = not multilabel and n_classes == 2
-        indices = None if multilabel else np.searchsorted(self.classes_, y)
+        indices: Any = None if multilabel else np.searchsorted(self.classes_, y)
         if name == "cross_entropy" or (name == "log_loss" and not binary and not multilabel):
             return Outputs(n_classes, "softmax", "cross_entropy", indices, _no_offset)
         if multilabel:
