@@ -4,6 +4,7 @@ What a command needs is imported when it runs, so that help and version come at 
 """
 
 import argparse
+import math
 import os
 import platform
 import re
@@ -697,6 +698,8 @@ def _four_optimizers():
 
 
 def _train(arguments):
+    import numpy as np
+
     from fastmlp.compare import score
     from fastmlp.datasets import load_csv
     from fastmlp.network import MLP
@@ -755,6 +758,12 @@ def _train(arguments):
     rows, which = (held_out, "held out") if len(held_out) else (training, "trained on")
     options = {"loss": arguments.loss, "n_threads": arguments.threads}
     loss = net.loss(X[rows], y[rows], **options)
+    if not math.isfinite(loss):
+        bad = ~np.isfinite(net.predict(X[rows])).all(axis=1)
+        _say(
+            f"fastmlp: warning: of the rows {which}, {bad.sum()} have outputs that are not finite, "
+            f"first row {rows[bad][0]} of DATA: its numbers are too large for the weights"
+        )
     name, value = score(net, X[rows], y[rows], **options)
     report(f"loss {loss:.6g}, {name} {value:.6g} on the {len(rows)} rows {which}")
     report(f"model: {arguments.out}")

@@ -828,6 +828,26 @@ def test_training_that_diverges_saves_no_model(tmp_path, houses, capsys):
     assert not model.exists()
 
 
+def test_held_out_rows_that_overflow_are_told_of(tmp_path, capsys):
+    """Their loss is NaN, of which the model is not to blame; here row 0 is held out."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=20)
+    a[0] = 2e38
+    data = tmp_path / "data.csv"
+    np.savetxt(
+        data, np.column_stack([a, rng.normal(size=20)]), "%g", ",", header="a,y", comments=""
+    )
+    command = ["train", str(data), "--target", "y", "--epochs", "2", "--quiet"]
+    errors = []
+    for seed in range(20):
+        path = str(tmp_path / f"{seed}")
+        if main([*command, "--seed", str(seed), "--out", path]) == 0:
+            errors.append(capsys.readouterr().err)
+    assert errors
+    message = "of the rows held out, 1 have outputs that are not finite, first row 0 of DATA"
+    assert all(message in text for text in errors)
+
+
 def test_ctrl_c_saves_the_model_as_of_the_last_epoch(tmp_path, houses, capsys, press_ctrl_c):
     press_ctrl_c(4)
     model = tmp_path / "model.safetensors"
