@@ -867,7 +867,7 @@ def _describe_cache():
 
     folder = cache_directory()
     if folder is None:
-        return "none, there is no folder that is out of other users' reach"
+        return "none, no folder can be made that is out of other users' reach"
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     writable = "writable" if os.access(existing, os.W_OK | os.X_OK) else "not writable"
     if not folder.is_dir():

@@ -43,10 +43,10 @@ def warmup(dtypes=("float32",)) -> Path | None:
     Notes
     -----
     The folder is named by ``FASTMLP_CACHE_DIR``, or else by ``NUMBA_CACHE_DIR``, or is in the
-    user's cache folder, or, without a home, in the system's temporary one. A folder that is not
-    named is used only if no other user could write it. Its kernels are for this build of fastmlp,
-    these versions of Python, NumPy and Numba, and this model of CPU: another has them compiled
-    anew.
+    user's cache folder, or, where there can be none, in the system's temporary one. A folder that
+    is not named is used only if no other user could write it, and made so. Its kernels are for this
+    build of fastmlp, these versions of Python, NumPy and Numba, and this model of CPU: another has
+    them compiled anew.
 
     Kernels for teams of threads are compiled where more than one core is available, and only
     while no other thread trains with a team.

@@ -18,6 +18,7 @@ Nothing breaks the compiler off: a fork waits for it, and it runs in no thread i
 signals could raise an exception.
 """
 
+import contextlib
 import functools
 import gc
 import hashlib
@@ -554,29 +555,32 @@ class Twin:
 def cache_directory():
     """Folder of this build's compiled kernels, None if there is none to use.
 
-    It need not exist or be writable. ``FASTMLP_CACHE_DIR`` comes first, then ``NUMBA_CACHE_DIR``,
-    then the user's cache folder, then one of this user's in the system's temporary folder. A
-    folder that nobody has named is used only if it is out of other users' reach, as files in it
-    are code.
+    ``FASTMLP_CACHE_DIR`` comes first, then ``NUMBA_CACHE_DIR``; such a folder need not exist or be
+    writable. Then comes the user's cache folder, then one of this user's in the system's temporary
+    folder: the first that is there or can be made, out of other users' reach, as files in it are
+    code.
     """
+    build = f"kernels-{_build_hash()}"
+    named = _named_folder()
+    if named is not None:
+        return named / build
+    folders = (folder for folder in _user_folders() if _is_own(folder) and _is_own(folder / build))
+    folder = next(folders, None)
+    return None if folder is None else folder / build
+
+
+def _named_folder():
     named = os.environ.get("FASTMLP_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
-    folder = Path(named) if named else _user_folder()
-    return None if folder is None else folder / f"kernels-{_build_hash()}"
+    return Path(named) if named else None
 
 
-def _user_folder():
-    """The user's own folder, or None."""
+def _user_folders():
+    """Where this user's kernels may be, the best place first."""
     home = _cache_home()
     if home is not None:
-        folder = home / "fastmlp"
-        return folder if _is_own(folder) else None
-    try:
-        folder = Path(tempfile.gettempdir()) / f"fastmlp-{_user()}"
-        # At once, since who makes it first owns it.
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError:  # no temporary folder that can be written, or a file of this name
-        return None
-    return folder if _is_own(folder) else None
+        yield home / "fastmlp"
+    with contextlib.suppress(OSError):  # no temporary folder that can be written
+        yield Path(tempfile.gettempdir()) / f"fastmlp-{_user()}"
 
 
 def _cache_home():
@@ -597,17 +601,31 @@ def _user():
 
 
 def _is_own(folder):
-    """Whether a folder, if it exists, is this user's, or the system's, and closed to others."""
+    """Whether a folder is there or can be made, is this user's or the system's, closed to others.
+
+    A link to such a folder is as good, if it is this user's or the system's itself.
+    """
     try:
-        found = folder.lstat()
-    except FileNotFoundError:
-        return True
-    except OSError:  # within a file, or a folder that may not be read
+        _make(folder)
+        link, found = folder.lstat(), folder.stat()
+    except OSError:  # within a file, or a folder that may not be read or written
         return False
     if not hasattr(os, "geteuid"):  # Windows has these folders in the user's profile
         return True
-    is_own = found.st_uid in (0, os.geteuid()) and not found.st_mode & stat.S_IWOTH
-    return is_own and stat.S_ISDIR(found.st_mode)
+    is_closed = not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return is_closed and {link.st_uid, found.st_uid} <= {0, os.geteuid()}
+
+
+def _make(folder):
+    """Make a folder and those it is in: for this user alone, unless the place has been named.
+
+    A named one may be for several users, as the umask says; else the umask, which may be 0 in a
+    container, would let others write code.
+    """
+    mode = 0o700 if _named_folder() is None else 0o777
+    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+    for path in reversed(missing):
+        path.mkdir(mode, exist_ok=True)
 
 
 def _hash_of_code(package):
@@ -700,7 +718,7 @@ class _Files:
         path = self.path(key)
         temporary = path.with_name(f"{uuid.uuid4().hex}.tmp")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            _make(self._folder)
             try:
                 temporary.write_bytes(_checksum(data) + data)
                 temporary.replace(path)
@@ -745,9 +763,12 @@ class _KernelCache(caching.FunctionCache):
     def _announce(cls):
         if not _KernelCache._announced:
             _KernelCache._announced = True
+            folder = cache_directory()
+            often = "in each process (there is no folder to keep them in: set FASTMLP_CACHE_DIR)"
+            if folder is not None:
+                often = f"once (cache: {folder})"
             print(
-                "fastmlp: compiling kernels for this machine, a few seconds, once "
-                f"(cache: {cache_directory()})",
+                f"fastmlp: compiling kernels for this machine, a few seconds, {often}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -542,7 +542,7 @@ print(json.dumps(result.theta.tolist()))
 
 
 @pytest.fixture
-def build():
+def build(cache):
     """Folder of a build made now, as a new process would find it."""
 
     def folder():
@@ -640,9 +640,9 @@ print(codes.__file__, _jit.cache_directory())
 )
 def test_other_flags_and_versions_lead_to_another_folder(where, name, value, build, monkeypatch):
     original = build()
-    monkeypatch.setattr(where, name, value)
-    assert build() != original
-    monkeypatch.undo()
+    with monkeypatch.context() as other:
+        other.setattr(where, name, value)
+        assert build() != original
     assert build() == original
 
 
@@ -707,8 +707,12 @@ def test_without_a_home_kernels_are_kept_where_no_other_user_can_write(homeless)
 
 def give_away(folder, monkeypatch):
     folder.mkdir(mode=0o700)
+    to_another_user(folder, monkeypatch)
+
+
+def to_another_user(path, monkeypatch):
     if os.geteuid() == 0:
-        os.chown(folder, 12345, -1)
+        os.chown(path, 12345, -1, follow_symlinks=False)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
 
@@ -718,9 +722,26 @@ def open_to_all(folder, monkeypatch):
     folder.chmod(0o777)
 
 
-def elsewhere(folder, monkeypatch):
+def open_to_a_group(folder, monkeypatch):
+    folder.mkdir()
+    folder.chmod(0o775)
+
+
+def a_link_of_another_user(folder, monkeypatch):
     folder.with_name("other").mkdir()
     folder.symlink_to(folder.with_name("other"))
+    to_another_user(folder, monkeypatch)
+
+
+def a_link_to_what_is_open(folder, monkeypatch):
+    open_to_all(folder.with_name("other"), monkeypatch)
+    folder.symlink_to(folder.with_name("other"))
+
+
+def kernels_open_to_all(folder, monkeypatch):
+    """As a process with umask 0 would make them, in a folder that is closed."""
+    folder.mkdir(mode=0o700)
+    open_to_all(folder / f"kernels-{_jit._build_hash()}", monkeypatch)
 
 
 def a_file(folder, monkeypatch):
@@ -734,8 +755,19 @@ def no_temporary_folder(folder, monkeypatch):
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
 
 
+SPOILED = [
+    give_away,
+    open_to_all,
+    open_to_a_group,
+    a_link_of_another_user,
+    a_link_to_what_is_open,
+    kernels_open_to_all,
+    a_file,
+]
+
+
 @needs_owners
-@pytest.mark.parametrize("spoil", [give_away, open_to_all, elsewhere, a_file, no_temporary_folder])
+@pytest.mark.parametrize("spoil", [*SPOILED, no_temporary_folder])
 def test_kernels_that_others_could_write_are_neither_kept_nor_loaded(spoil, homeless, monkeypatch):
     """A file in the cache is code that runs as this user."""
     assert not new_entry()
@@ -747,17 +779,69 @@ def test_kernels_that_others_could_write_are_neither_kept_nor_loaded(spoil, home
     assert not new_worker()
 
 
+@pytest.fixture
+def at_home(homeless, tmp_path, monkeypatch):
+    """A user with a home; returns the folder for kernels there."""
+    monkeypatch.setattr(_jit, "_cache_home", lambda: tmp_path / "home" / ".cache")
+    return tmp_path / "home" / ".cache" / "fastmlp"
+
+
 @needs_owners
-@pytest.mark.parametrize("spoil", [give_away, open_to_all, elsewhere, a_file])
-def test_a_cache_folder_within_the_home_of_another_user(spoil, tmp_path, monkeypatch):
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_a_cache_folder_within_the_home_of_another_user(spoil, at_home, monkeypatch):
     """As in a session with another user's HOME, or with one in a shared folder."""
-    for name in ("FASTMLP_CACHE_DIR", "NUMBA_CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(_jit, "_cache_home", lambda: tmp_path)
-    folder = tmp_path / "fastmlp"
-    assert _jit.cache_directory().parent == folder
-    spoil(folder, monkeypatch)
-    assert _jit.cache_directory() is None
+    folder = _jit.cache_directory()
+    assert folder.parent == at_home
+    shutil.rmtree(at_home)
+    spoil(at_home, monkeypatch)
+    assert _jit.cache_directory() != folder
+
+
+@needs_owners
+def test_kernels_are_kept_elsewhere_if_the_home_cannot_be_made(at_home, homeless):
+    at_home.parents[1].write_text("a file")
+    assert not new_entry()
+    assert new_entry()
+    assert _jit.cache_directory().parent == homeless
+
+
+@needs_owners
+def test_a_link_of_the_user_s_own_leads_to_the_kernels(at_home):
+    """As to a larger disk."""
+    there = at_home.parents[2] / "there"
+    there.mkdir(mode=0o700)
+    at_home.parent.mkdir(parents=True)
+    at_home.symlink_to(there)
+    assert not new_entry()
+    assert new_entry()
+    assert list(there.rglob("*.nbc"))
+
+
+@pytest.fixture
+def lax():
+    """The umask of many a container: all that is made is open to all."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@needs_owners
+def test_folders_are_closed_to_others_whatever_the_umask(at_home, lax):
+    assert not new_entry()
+    assert new_entry()
+    kernel = _jit.Twin(doubled).serial
+    shutil.rmtree(at_home.parent)  # by somebody who tidies up while the process runs
+    kernel(np.ones(2))
+    assert new_entry()
+    for folder in (_jit.cache_directory(), at_home, at_home.parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@needs_owners
+def test_a_folder_that_is_named_may_be_for_several_users(cache, lax):
+    """An image's kernels may be compiled by one user and loaded by another."""
+    assert not new_entry()
+    assert stat.S_IMODE(_jit.cache_directory().stat().st_mode) == 0o777
 
 
 def test_a_process_without_a_home_or_a_temporary_folder(tmp_path):
@@ -778,7 +862,7 @@ print(json.dumps(result.theta.tolist()))
     process = run_process(program, "", NUMBA_CACHE_DIR="", XDG_CACHE_HOME="")
     assert process.returncode == 0, process.stderr
     assert process.stderr.startswith(ANNOUNCEMENT)
-    assert "cache: None" in process.stderr
+    assert "in each process" in process.stderr
 
 
 # Vector lengths
