@@ -26,7 +26,6 @@ import marshal
 import os
 import pickle
 import pkgutil
-import queue
 import stat
 import sys
 import tempfile
@@ -374,23 +373,41 @@ def _undisturbed(function, *arguments):
     """
     began = time.perf_counter()
     try:
-        if threading.current_thread() is not threading.main_thread():
-            return _compile(function, arguments)
-        outcome: queue.SimpleQueue = queue.SimpleQueue()
-
-        def work():
-            try:
-                outcome.put((_compile(function, arguments), None))
-            except BaseException as error:
-                outcome.put((None, error))
-
-        threading.Thread(target=work, name="fastmlp compiler").start()
-        result, error = outcome.get()
-        if error is not None:
-            raise error
-        return result
+        is_main = threading.current_thread() is threading.main_thread()
+        return (_by_another_thread if is_main else _compile)(function, arguments)
     finally:
         _spent.seconds += time.perf_counter() - began
+
+
+def _by_another_thread(function, arguments):
+    outcomes: list = []
+    # A lock, as a queue's wait has no end if a handler takes longer than its timeout.
+    working = threading.Lock()
+    working.acquire()
+
+    def work():
+        try:
+            outcomes.append((_compile(function, arguments), None))
+        except BaseException as error:
+            outcomes.append((None, error))
+        working.release()
+
+    helper = None
+    while not outcomes:
+        was_alive = helper is not None and helper.is_alive()
+        if not was_alive and not outcomes:  # at first, or a handler forked: it is in the parent
+            helper = threading.Thread(target=work, name="fastmlp compiler")
+            try:
+                helper.start()
+            except RuntimeError as error:
+                if "new thread" not in str(error):  # of a handler
+                    raise
+                return _compile(function, arguments)  # no thread can start, as at a process's end
+        working.acquire(timeout=0.1)
+    result, error = outcomes[0]
+    if error is not None:
+        raise error
+    return result
 
 
 def _compile(function, arguments):

@@ -134,6 +134,20 @@ def test_threads_that_ask_for_a_worker_at_once(monkeypatch):
     assert len(set(addresses)) == 1
 
 
+def test_a_kernel_is_loaded_where_no_thread_can_start(monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert_array_equal(standalone_double([1.0, 2.0]), [2, 4])
+
+
+def standalone_double(values):
+    x = np.array(values)
+    _jit.Twin(doubled).serial(x)
+    return x
+
+
 def test_threads_with_different_work_side_by_side():
     """Each fit gets what it gets alone: no buffer is shared."""
 
@@ -260,6 +274,35 @@ thread.join()
 print(json.dumps([status, gc.isenabled(), *results]))
 """
     assert run(program, warm_cache) == [0, True, train(1)]
+
+
+@needs_fork
+def test_fork_in_a_signal_s_handler_while_a_kernel_is_loaded(warm_cache):
+    """The handler returns, and the child goes on without the thread that loads for its parent."""
+    program = """
+from fastmlp.kernels import _jit
+
+children, compile_kernel = [], _jit._compile
+
+def fork(signum, frame):
+    children.append(os.fork())
+    signal.alarm(20 if children == [0] else 0)
+
+def compile_while_forked(*arguments):
+    result = compile_kernel(*arguments)
+    if not children:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        threading.Event().wait(0.5)
+    return result
+
+signal.signal(signal.SIGUSR1, fork)
+_jit._compile = compile_while_forked
+process = _jit._undisturbed(os.getpid)
+if children == [0]:
+    os._exit(0 if os.getpid() == process and train(1) == train(2) else 1)
+print(json.dumps([len(children), os.waitpid(children[0], 0)[1]]))
+"""
+    assert run(program, warm_cache) == [1, 0]
 
 
 def test_numbas_number_of_threads_is_left_as_it_was():
