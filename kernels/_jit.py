@@ -19,6 +19,7 @@ signals could raise an exception.
 """
 
 import contextlib
+import ctypes
 import functools
 import gc
 import hashlib
@@ -422,18 +423,49 @@ def _compile(function, arguments):
                 gc.enable()
 
 
+_held_back: list = []  # what handlers of signals raised while a fork waited
+
+
 def _before_fork():
-    """Wait for the compiler: a child would find Numba and LLVM as they are half-way, for good."""
-    global_compiler_lock.acquire()
+    """Wait for the compiler: a child would find Numba and LLVM as they are half-way, for good.
+
+    Python drops what is raised here and forks all the same. So it is held back.
+    """
+    while not global_compiler_lock.is_locked():
+        try:
+            global_compiler_lock.acquire()
+        except BaseException as error:
+            _held_back.append(error)
 
 
 def _after_fork_in_parent():
-    if global_compiler_lock.is_locked():  # a signal's handler may have ended the wait for it
+    if global_compiler_lock.is_locked():
         global_compiler_lock.release()
+    if _held_back:
+        arguments = (threading.get_ident(), _held_back[-1])
+        _held_back.clear()
+        threading.Thread(target=_raise_in, args=arguments).start()
+
+
+def _raise_in(thread, error):
+    """Raise an exception in a thread as soon as that has left the hook above."""
+
+    def has_left():
+        frame = sys._current_frames().get(thread)
+        while frame is not None and frame.f_code is not _after_fork_in_parent.__code__:
+            frame = frame.f_back
+        return frame is None
+
+    while not has_left():
+        time.sleep(1e-3)
+    # Python takes a class, and raises what that makes.
+    again = type("Again", (BaseException,), {"__new__": lambda cls: error})
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(again))
 
 
 def _after_fork_in_child():
     global_compiler_lock._lock = threading.RLock()
+    _held_back.clear()
 
 
 if hasattr(os, "register_at_fork"):

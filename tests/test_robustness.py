@@ -277,6 +277,38 @@ print(json.dumps([status, gc.isenabled(), *results]))
 
 
 @needs_fork
+def test_signal_while_a_fork_waits_for_the_compiler(warm_cache):
+    """The fork goes on to wait, and the handler's exception is raised after it."""
+    program = """
+import time
+from fastmlp.kernels import _jit
+
+begun, is_done = threading.Event(), []
+
+def compile_slowly():
+    begun.set()
+    time.sleep(0.5)
+    is_done.append(True)
+
+def raise_time_is_up(signum, frame):
+    raise TimeoutError("time is up")
+
+signal.signal(signal.SIGALRM, raise_time_is_up)
+threading.Thread(target=_jit._undisturbed, args=(compile_slowly,)).start()
+begun.wait()
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+try:
+    if os.fork() == 0:
+        os._exit(0 if is_done else 1)
+    for _ in range(1000):
+        time.sleep(0.01)
+except TimeoutError as error:
+    print(json.dumps([os.wait()[1], str(error)]))
+"""
+    assert run(program, warm_cache) == [0, "time is up"]
+
+
+@needs_fork
 def test_fork_in_a_signal_s_handler_while_a_kernel_is_loaded(warm_cache):
     """The handler returns, and the child goes on without the thread that loads for its parent."""
     program = """
