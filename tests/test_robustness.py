@@ -1034,7 +1034,7 @@ def train_otherwise():
 
 
 def fit_everything():
-    """Hashes of theta after fits of every optimizer, of schedules' rates, of standardized fits."""
+    """Hashes of theta after fits of every optimizer, rates, standardized and constant fits."""
     import hashlib
     import warnings
 
@@ -1069,6 +1069,9 @@ def fit_everything():
             )
             model.fit(X, y, sample_weight=weights)
             hashes[f"{estimator.__name__} {options}"] = hashed(*model.coefs_, *model.intercepts_)
+    for value in rng.uniform(0.1, 9, 100):
+        model = MLPRegressor(loss="poisson", constant="predict", random_state=0)
+        hashes[f"constant {value}"] = hashed(model.fit(X[:3], [value] * 3).network_.theta)
     return hashes
 
 

@@ -25,7 +25,7 @@ from fastmlp.optimizers import Optimizer, Stochastic
 from fastmlp.prediction import check_outputs
 from fastmlp.result import Status, Trace
 from fastmlp.scaling import Scaling
-from fastmlp.schedules import Schedule
+from fastmlp.schedules import Schedule, elementwise
 from fastmlp.sklearn.checking import check_sample_weight, validate_data
 from fastmlp.sklearn.run import Outputs, Rows, Run
 from fastmlp.sklearn.sparse_rows import blocks
@@ -497,7 +497,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             if outputs.activation == "sigmoid":
                 target = logit(target)
             elif outputs.activation in ("softmax", "exponential"):
-                target = np.log(target)
+                target = elementwise(lambda v: math.log(v) if v > 0 else -math.inf, target)
         # Infinite where only a limit gives the target, which far less gives to round-off.
         if outputs.activation != "identity":
             most = -np.log(np.finfo(net.dtype).tiny)
