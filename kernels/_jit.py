@@ -47,9 +47,11 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.serialize import dumps
 from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
-from numba.core.types import Array, Integer, StarArgTuple, Type, int64, none, unliteral, void
+from numba.core.types import Integer, StarArgTuple, Type, int64, none, unliteral, void
 from numba.core.untyped_passes import InlineClosureLikes, InlineInlinables, WithLifting
 from numba.extending import intrinsic
+
+from fastmlp.kernels.view import as_view, view_type
 
 # error_model "numpy": a division must not carry a ZeroDivisionError branch, which would stop
 # LLVM from vectorizing. No fastmath: it would delete NaN guards and reorder promised sums.
@@ -309,11 +311,13 @@ class Worker:
 
     def has(self, *types):
         """Whether the machine code for arguments of these Numba types is compiled or loaded."""
-        return types in self._addresses
+        return _worker_types(types) in self._addresses
 
     def is_kept(self, *types):
         """Whether that machine code need not be compiled, as a process has done so before."""
-        return numba.config.DISABLE_JIT or self.has(*types) or _is_kept(self._dispatch(), types)
+        if numba.config.DISABLE_JIT or self.has(*types):
+            return True
+        return _is_kept(self._dispatch(), _worker_types(types))
 
     def _dispatch(self):
         # One for all threads: the code of another could be freed while it is in use.
@@ -332,7 +336,7 @@ class Worker:
         if numba.config.DISABLE_JIT:
             _workers[id(self)] = self.py_func
             return id(self)
-        types = tuple(a if isinstance(a, Type) else numba.typeof(a) for a in arguments)
+        types = _worker_types(arguments)
         if types not in self._addresses:
             _undisturbed(self._compile, types)
         return self._addresses[types]
@@ -346,6 +350,12 @@ class Worker:
 
 
 _workers = {}
+
+
+def _worker_types(arguments):
+    """Numba's types of a worker's arguments, each given as a type or as an example."""
+    types = (a if isinstance(a, Type) else numba.typeof(a) for a in arguments)
+    return tuple(map(view_type, types))
 
 
 class _Spent(threading.local):
@@ -476,30 +486,22 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def _borrow(context, builder, type_, value):
-    """Take away an array's reference count, which the threads of a team would fight over.
-
-    The driver holds the array while its workers run.
-    """
-    if not isinstance(type_, Array):
-        return value
-    array = context.make_array(type_)(context, builder, value)
-    for owner in ("meminfo", "parent"):
-        setattr(array, owner, cgutils.get_null_value(getattr(array, owner).type))
-    return array._getvalue()
-
-
 @intrinsic
 def call_worker(typingctx, address, *arguments):
-    """Call the worker at `address`, from a kernel."""
-    types = [int64 if isinstance(a, Integer) else a for a in arguments]
-    signature = void(address, StarArgTuple(types))
+    """Call the worker at `address`, from a kernel.
+
+    Arrays arrive as views. So the threads of a team do not fight over counts of references; whoever
+    calls holds the arrays meanwhile.
+    """
+    given_types = [int64 if isinstance(a, Integer) else a for a in arguments]
+    signature = void(address, StarArgTuple(given_types))
+    types = list(map(view_type, given_types))
 
     def codegen(context, builder, signature, values):
         given = [
-            _borrow(context, builder, type_, value)
-            for type_, value in zip(
-                types, cgutils.unpack_tuple(builder, values[1], len(types)), strict=True
+            as_view(context, builder, kind, value)
+            for kind, value in zip(
+                given_types, cgutils.unpack_tuple(builder, values[1], len(types)), strict=True
             )
         ]
         function_type = context.call_conv.get_function_type(none, types)

@@ -25,7 +25,7 @@ from fastmlp.kernels.elementwise import (
     tanh,
 )
 from fastmlp.kernels.reductions import inner, maximum, total
-from fastmlp.kernels.simd import vector
+from fastmlp.kernels.view import vector
 
 # Klambauer et al. (2017), Self-normalizing neural networks, section 2.
 SELU_SCALE = 1.0507009873554804934193349852946

@@ -15,7 +15,8 @@ from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worke
 from fastmlp.kernels.dense import new_scratch, part_bounds
 from fastmlp.kernels.elementwise import fma
 from fastmlp.kernels.gemm import multiply
-from fastmlp.kernels.simd import FROM_C, TALL, matrix, vector
+from fastmlp.kernels.simd import FROM_C, TALL
+from fastmlp.kernels.view import matrix, vector
 
 # Rows of the factor that are found at a time: enough for a product to make good use of a packed
 # panel, few enough for what is done without the product to be a small part of the whole.

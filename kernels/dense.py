@@ -20,15 +20,8 @@ from fastmlp.kernels.activations import (
     softmax_rows,
 )
 from fastmlp.kernels.gemm import DEPTH, multiply, scratch_size
-from fastmlp.kernels.simd import (
-    FROM_C,
-    FROM_ROW,
-    FROM_ZERO,
-    column_sums,
-    panel_width,
-    sums_width,
-    vector,
-)
+from fastmlp.kernels.simd import FROM_C, FROM_ROW, FROM_ZERO, column_sums, panel_width, sums_width
+from fastmlp.kernels.view import vector
 
 
 @inline

@@ -25,8 +25,9 @@ from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop, part, worker
 from fastmlp.kernels.gather import ROWS_AHEAD, prefetch_row
 from fastmlp.kernels.gemm import multiply
-from fastmlp.kernels.simd import FROM_ROW, copy_run, matrix, panel_width, vector
+from fastmlp.kernels.simd import FROM_ROW, copy_run, panel_width
 from fastmlp.kernels.team import barrier
+from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import part_scratch
 
 NOT_LOOKED_FOR = -1

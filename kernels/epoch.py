@@ -21,14 +21,15 @@ from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_task
 from fastmlp.kernels.penalties import sum_of_squares
 from fastmlp.kernels.reductions import interleaved_sum
-from fastmlp.kernels.simd import vector
 from fastmlp.kernels.slices import move_own, move_own_gradient, publish, take_own
 from fastmlp.kernels.team import barrier, roll_call
 from fastmlp.kernels.updates import update_coefficients
+from fastmlp.kernels.view import vector
 from fastmlp.kernels.views import (
     column,
     part_scratch,
     read_only_tables,
+    row,
     table,
     total_and_hyper,
 )
@@ -168,7 +169,7 @@ def sweep_part(
                     rows,
                     chunks[c, codes.FIRST] != 0,
                     last,
-                    tasks[i],
+                    row(tasks, i),
                     part,
                     mode == codes.UPDATE,
                 )
@@ -181,7 +182,7 @@ def sweep_part(
             barrier(sync, n_parts)
             factor = clip_norm / norm if norm > clip_norm else 1.0
             for i in range(bounds[part], bounds[part + 1]):
-                task = tasks[i]
+                task = row(tasks, i)
                 values, slots, gradient, offset, columns = task_place(
                     theta, state, result, layout, plan, own, task
                 )
@@ -195,7 +196,7 @@ def sweep_part(
             barrier(sync, n_parts)
         elif last and mode >= codes.UPDATE:
             for i in range(bounds[part], bounds[part + 1]):
-                publish(theta, layout, plan, work, t + 1, tasks[i])
+                publish(theta, layout, plan, work, t + 1, row(tasks, i))
         c += 1
         if last and mode >= codes.UPDATE:
             batch += 1

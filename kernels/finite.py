@@ -6,7 +6,7 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastmlp.kernels._jit import entry, loop
-from fastmlp.kernels.simd import vector
+from fastmlp.kernels.view import vector
 
 
 @loop

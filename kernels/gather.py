@@ -3,7 +3,8 @@
 import numpy as np
 
 from fastmlp.kernels._jit import entry, inline, loop
-from fastmlp.kernels.simd import copy_run, line_size, matrix, prefetch
+from fastmlp.kernels.simd import copy_run, line_size, prefetch
+from fastmlp.kernels.view import matrix
 
 # Elements of X that are asked for before they are copied, and rows at least: random rows of a
 # large X are in no cache, and the processor cannot foresee them.

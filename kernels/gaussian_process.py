@@ -10,8 +10,8 @@ import numpy as np
 from fastmlp.kernels._jit import entry, loop
 from fastmlp.kernels.elementwise import exp
 from fastmlp.kernels.reductions import inner
-from fastmlp.kernels.simd import vector
 from fastmlp.kernels.vectors import add_scaled
+from fastmlp.kernels.view import vector
 
 # Of Jacobi's method, which converges quadratically: six or so are enough.
 _MOST_SWEEPS = 30

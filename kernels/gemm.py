@@ -24,12 +24,11 @@ from fastmlp.kernels.simd import (
     VECTOR_BYTES,
     address,
     copy_run,
-    matrix,
     panel_width,
     tile,
     transpose_block,
-    vector,
 )
+from fastmlp.kernels.view import matrix, vector
 
 # Steps of the summation index that a packed panel of B holds: as many as the second level of the
 # cache has room for, since C is read and written once for each.

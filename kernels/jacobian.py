@@ -24,7 +24,8 @@ from fastmlp.kernels.dense import (
 )
 from fastmlp.kernels.gemm import multiply, transpose_matrix
 from fastmlp.kernels.network import output_backward
-from fastmlp.kernels.simd import FROM_C, FROM_ZERO, TALL, matrix, vector
+from fastmlp.kernels.simd import FROM_C, FROM_ZERO, TALL
+from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import layer_weights
 
 # Rows of J^T J that one product forms: many enough to make good use of a packed panel.

@@ -14,7 +14,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop, worker
 from fastmlp.kernels.elementwise import exp, log, sigmoid, softplus
 from fastmlp.kernels.reductions import inner, maximum, total
-from fastmlp.kernels.simd import matrix, vector
+from fastmlp.kernels.view import matrix, vector
 
 # Losses that are compiled with the passes; the rest is a worker, called by address.
 COMMON = (codes.SQUARED_ERROR, codes.FUSED_CROSS_ENTROPY_INDICES, codes.FUSED_CROSS_ENTROPY)

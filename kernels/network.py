@@ -39,7 +39,7 @@ from fastmlp.kernels.empty_columns import (
 from fastmlp.kernels.gather import copy_rows, rows_of
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.losses import block_losses
-from fastmlp.kernels.simd import FROM_ROW, matrix, panel_width, vector
+from fastmlp.kernels.simd import FROM_ROW, panel_width
 from fastmlp.kernels.slices import (
     move_columns,
     own_columns,
@@ -50,6 +50,7 @@ from fastmlp.kernels.slices import (
     upper_weights,
 )
 from fastmlp.kernels.team import barrier
+from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import (
     input_rows,
     layer_activation,

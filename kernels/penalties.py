@@ -4,7 +4,7 @@ import numpy as np
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import entry, loop
-from fastmlp.kernels.simd import vector
+from fastmlp.kernels.view import vector
 
 
 @loop

@@ -14,7 +14,8 @@ from fastmlp.kernels.activations import activation_forward, softmax_rows
 from fastmlp.kernels.dense import new_scratch, part_bounds
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.gemm import multiply
-from fastmlp.kernels.simd import FROM_ROW, TALL, matrix, vector
+from fastmlp.kernels.simd import FROM_ROW, TALL
+from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import layer_weights
 
 # Rows that go through all layers together. Enough to reuse a wide layer's weights while they

@@ -7,7 +7,7 @@ for memory is what limits them.
 """
 
 from fastmlp.kernels._jit import entry, inline, loop
-from fastmlp.kernels.simd import vector
+from fastmlp.kernels.view import vector
 
 # Rows whose sums run side by side: an addition takes as long as several start, and the compiler
 # may not reorder a sum to make vectors of it.

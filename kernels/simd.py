@@ -9,12 +9,13 @@ everywhere.
 
 import llvmlite.binding
 import numba
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features, initialize_llvm
 from numba.extending import intrinsic
+
+from fastmlp.kernels.view import data_of, lengths_of
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 
@@ -71,60 +72,6 @@ HAS_MASKS = VECTOR_BYTES > 16
 # Vectors that `column_sums` adds up side by side: an addition takes as long as several start.
 SUMS_VECTORS = 4
 TALL, MIDDLE, LOW = TILE_ROWS[:3]
-
-
-@intrinsic
-def matrix(typingctx, array, offset, n_rows, n_columns):
-    """View elements of a C-contiguous array as a matrix, without counting a reference.
-
-    Reference counts are atomic and would be fought over by threads at every layer; `array`
-    must therefore outlive the view. Read-only data come out typed as writable, so that a
-    batch can be a slice of the caller's X or a gathered copy: kernels never write to inputs.
-    """
-    result = types.Array(array.dtype, 2, "C")
-    signature = result(array, types.intp, types.intp, types.intp)
-
-    return signature, _view
-
-
-@intrinsic
-def vector(typingctx, array, offset, size):
-    """View elements of a C-contiguous array as a vector, on the terms of `matrix`."""
-    result = types.Array(array.dtype, 1, "C")
-    signature = result(array, types.intp, types.intp)
-
-    return signature, _view
-
-
-@intrinsic
-def reals(typingctx, array, offset, size):
-    """View elements of a contiguous int64 array as float64, on the terms of `matrix`."""
-    signature = types.Array(types.float64, 1, "C")(array, types.intp, types.intp)
-
-    return signature, _view
-
-
-def _view(context, builder, signature, args):
-    """C-contiguous array of the signature's type and of a shape, on another's from an offset on."""
-    array, offset, *shape = args
-    source = context.make_array(signature.args[0])(context, builder, array)
-    view = context.make_array(signature.return_type)(context, builder)
-    itemsize = context.get_constant(
-        types.intp, context.get_abi_sizeof(context.get_data_type(signature.return_type.dtype))
-    )
-    strides = [itemsize]
-    for length in shape[:0:-1]:
-        strides.insert(0, builder.mul(length, strides[0]))
-    start = builder.gep(source.data, [offset])
-    numba.np.arrayobj.populate_array(
-        view,
-        data=builder.bitcast(start, view.data.type),
-        shape=shape,
-        strides=strides,
-        itemsize=itemsize,
-        meminfo=None,
-    )
-    return view._getvalue()
 
 
 @intrinsic
@@ -274,12 +221,12 @@ def tile(typingctx, A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, col
         c, c_width = _block(context, builder, C, c, ci, cj)
         row_step = builder.select(is_transposed, _I64(1), a_width)
         depth_step = builder.select(is_transposed, a_width, _I64(1))
-        row_data = context.make_array(signature.args[7])(context, builder, row).data
+        row_data = data_of(context, builder, signature.args[7], row)
         from_row = builder.icmp_signed("==", origin, _I64(FROM_ROW))
-        start = builder.select(from_row, builder.gep(row_data, [cj]), c)
+        origin_at = builder.select(from_row, builder.gep(row_data, [cj]), c)
         start_step = builder.select(from_row, _I64(0), c_width)
         from_zero = builder.icmp_signed("==", origin, _I64(FROM_ZERO))
-        operands = [a, row_step, depth_step, b, b_width, start, start_step, from_zero]
+        operands = [a, row_step, depth_step, b, b_width, origin_at, start_step, from_zero]
         operands += [c, c_width, columns, depth]
 
         def use_tile(heights, n_vectors):
@@ -422,16 +369,16 @@ def _sums_function(module, element, n_vectors, n_lanes, whole=False):
     return function
 
 
-def _element(context, builder, array_type, value, i):
-    """Pointer to an element of a contiguous array."""
-    return builder.gep(context.make_array(array_type)(context, builder, value).data, [i])
+def _element(context, builder, kind, value, i):
+    """Pointer to an element of a contiguous array or view, counted in the order of memory."""
+    return builder.gep(data_of(context, builder, kind, value), [i])
 
 
-def _block(context, builder, array_type, value, row, column):
+def _block(context, builder, kind, value, row, column):
     """Pointer to an element of a C-contiguous matrix, and the length of its rows."""
-    array = context.make_array(array_type)(context, builder, value)
-    width = cgutils.unpack_tuple(builder, array.shape, 2)[1]
-    return builder.gep(array.data, [builder.add(builder.mul(row, width), column)]), width
+    _, width = lengths_of(context, builder, kind, value)
+    first = data_of(context, builder, kind, value)
+    return builder.gep(first, [builder.add(builder.mul(row, width), column)]), width
 
 
 def _tile_function(module, element, n_rows, n_vectors, n_lanes, whole=False):
@@ -680,15 +627,6 @@ class _Vectors:
 
 
 if numba.config.DISABLE_JIT:
-
-    def matrix(array, offset, n_rows, n_columns):
-        return vector(array, offset, n_rows * n_columns).reshape(n_rows, n_columns)
-
-    def vector(array, offset, size):
-        return array.reshape(-1)[offset : offset + size]
-
-    def reals(array, offset, size):
-        return array[offset : offset + size].view(np.float64)
 
     def address(array, i):
         return array.ctypes.data + i * array.itemsize

@@ -15,7 +15,8 @@ from fastmlp.kernels.dense import activate_block, dense_backward_input_block, pa
 from fastmlp.kernels.empty_columns import copy_used_columns, multiply_used, used_weights
 from fastmlp.kernels.gather import copy_rows, copy_slices
 from fastmlp.kernels.gemm import multiply
-from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, copy_run, matrix, vector
+from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, copy_run
+from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import (
     input_rows,
     layer_activation,

@@ -33,17 +33,9 @@ from fastmlp.kernels.network import (
     weigh_losses,
 )
 from fastmlp.kernels.reductions import interleaved_sum
-from fastmlp.kernels.simd import (
-    FROM_ROW,
-    FROM_ZERO,
-    TALL,
-    column_sums,
-    matrix,
-    panel_width,
-    sums_width,
-    vector,
-)
+from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, TALL, column_sums, panel_width, sums_width
 from fastmlp.kernels.updates import update_coefficients
+from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import (
     column,
     layer_activation,

@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.kernels._jit import inline
+from fastmlp.kernels.view import data_of
 
 # Counters stand a pair of cache lines apart.
 _ARRIVED = 0
@@ -75,8 +76,7 @@ def atomic_swap_zero(typingctx, array, index, value):
 
 
 def _element(context, builder, signature, args):
-    array = context.make_array(signature.args[0])(context, builder, args[0])
-    return builder.gep(array.data, [args[1]])
+    return builder.gep(data_of(context, builder, signature.args[0], args[0]), [args[1]])
 
 
 @intrinsic

@@ -15,7 +15,7 @@ from numba import from_dtype, types
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, worker
-from fastmlp.kernels.simd import vector
+from fastmlp.kernels.view import vector
 
 
 @loop

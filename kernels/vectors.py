@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmlp.kernels._jit import entry, loop
 from fastmlp.kernels.reductions import inner
-from fastmlp.kernels.simd import vector
+from fastmlp.kernels.view import vector
 
 
 @loop

@@ -2,13 +2,19 @@
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline
-from fastmlp.kernels.simd import matrix, reals, vector
+from fastmlp.kernels.view import matrix, reals, vector
 
 
 @inline
 def table(tables, which, n_columns):
     """View of one of a sweep's tables."""
     return matrix(tables, tables[2 * which], tables[2 * which + 1], n_columns)
+
+
+@inline
+def row(table, i):
+    """View of one row of a matrix."""
+    return vector(table, i * table.shape[1], table.shape[1])
 
 
 @inline

@@ -22,6 +22,7 @@ import numba
 import numpy as np
 import pytest
 import reference
+from copies import copied
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import ir
@@ -49,6 +50,7 @@ from fastmlp.kernels import (
     slices,
     threads,
     updates,
+    view,
     views,
 )
 from fastmlp.kernels._jit import call_worker, standalone
@@ -118,11 +120,9 @@ swap_pays = standalone(gemm.swap_pays)
 streaming_pays = standalone(gemm.streaming_pays)
 tile_height = standalone(gemm.tile_height)
 pack_block = standalone(gemm.pack_block)
-packed_matrix = standalone(gemm.packed_matrix)
 packs_a = standalone(gemm.packs_a)
 packs_b = standalone(gemm.packs_b)
 rows_across = standalone(gemm.rows_across)
-panel_of = standalone(gemm.panel_of)
 transpose_matrix = standalone(gemm.transpose_matrix)
 dense_forward_block = standalone(dense.dense_forward_block)
 dense_backward_input_block = standalone(dense.dense_backward_input_block)
@@ -139,7 +139,6 @@ output_backward = standalone(network.output_backward)
 total_params = standalone(network.total_params)
 add_terms = standalone(network.add_terms)
 copy_rows = standalone(gather.copy_rows)
-rows_of = standalone(gather.rows_of)
 copy_slices = standalone(gather.copy_slices)
 mark_columns = standalone(empty_columns.mark_columns)
 list_runs = standalone(empty_columns.list_runs)
@@ -200,8 +199,25 @@ def sums_width(A):
 
 
 @standalone
+def packed_matrix(packed, rows, columns):
+    return copied(gemm.packed_matrix(packed, rows, columns))
+
+
+@standalone
+def panel_of(B, t, j, transposed, packed, depth, columns, scratch):
+    panel, first = gemm.panel_of(B, t, j, transposed, packed, depth, columns, scratch)
+    return copied(panel), first
+
+
+@standalone
+def rows_of(source, order, ordered, start, place):
+    place = view.matrix(place, 0, place.shape[0], place.shape[1])
+    return copied(gather.rows_of(source, order, ordered, start, place))
+
+
+@standalone
 def block_run(matrix, i0, rows, j0, columns, run):
-    return dense.block_run(matrix, i0, rows, j0, columns, run).copy()
+    return copied(dense.block_run(matrix, i0, rows, j0, columns, run))
 
 
 @standalone
@@ -214,18 +230,18 @@ def slice_views(work, plan, layout, rows, k, columns, turn, number, count):
     slice_matrix = slices.slice_matrix(work, codes.OUTPUT, plan, rows, k, columns)
     products = slices.slice_products(work, plan, layout[plan[codes.SLICED_LAYER], 1], turn)
     own_columns = slices.own_columns(work, layout, plan, number, count, columns)
-    return slice_matrix.copy(), products.copy(), own_columns.copy()
+    return copied(slice_matrix), copied(products), copied(own_columns)
 
 
 @standalone
 def upper_weights(theta, plan, work, t):
-    return slices.upper_weights(theta, plan, work, t).copy()
+    return copied(slices.upper_weights(theta, plan, work, t))
 
 
 @standalone
 def task_place(theta, state, gradient, layout, plan, own, task):
     place = network.task_place(theta, state, gradient, layout, plan, own, task)
-    return place[0].copy(), place[1].copy(), place[2].copy(), place[3], place[4]
+    return copied(place[0]), copied(place[1]), copied(place[2]), place[3], place[4]
 
 
 @standalone
@@ -236,27 +252,28 @@ def address(array, i):
 @standalone
 def scratch_views(work, plan, part, offset, size):
     piece = views.part_scratch(work, plan, part, offset, size)
-    return piece.copy(), views.product_scratch(work, plan, part).copy()
+    return copied(piece), copied(views.product_scratch(work, plan, part))
 
 
 @standalone
 def table_views(tables, which, n_columns):
     whole, column = views.table(tables, which, n_columns), views.column(tables, which)
-    return whole.copy(), column.copy(), simd.reals(tables, tables[2 * which], whole.shape[0]).copy()
+    reals = view.reals(tables, tables[2 * which], whole.shape[0])
+    return copied(whole), copied(column), copied(reals)
 
 
 @standalone
 def kept_views(tables, work):
     plan, layout, constants = views.read_only_tables(tables, work)
     total, hyper = views.total_and_hyper(tables)
-    return (plan.copy(), layout.copy(), constants.copy()), (total.copy(), hyper.copy())
+    return (copied(plan), copied(layout), copied(constants)), (copied(total), copied(hyper))
 
 
 @standalone
 def layer_views(X, work, plan, layout, layer, start, first, rows):
     below = views.input_rows(X, work, plan, layout, start, first, rows)
     outputs = views.layer_rows(work, codes.OUTPUT, plan, layout, layer, first, rows)
-    return below.copy(), outputs.copy()
+    return copied(below), copied(outputs)
 
 
 @standalone
@@ -272,12 +289,12 @@ def fused_chains(A, B, start):
 
 @standalone
 def fill_views(flat, offset, n_rows, n_columns, value):
-    view = simd.matrix(flat, offset, n_rows, n_columns)
-    for i in range(view.shape[0]):
-        for j in range(view.shape[1]):
-            view[i, j] = value
+    rows = view.matrix(flat, offset, n_rows, n_columns)
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            rows[i, j] = value
             value += 1
-    rest = simd.vector(view, n_rows * n_columns - 1, 1)
+    rest = view.vector(rows, n_rows * n_columns - 1, 1)
     rest[0] = -value
 
 
@@ -1167,6 +1184,26 @@ def test_views_are_the_named_part_of_the_memory(dtype):
     fill_views(flat, 3, 2, 4, 1)
     assert_array_equal(reference.matrix(flat, 3, 2, 4), [[1, 2, 3, 4], [5, 6, 7, -9]])
     assert_array_equal(flat.nonzero()[0], np.arange(3, 11))
+
+
+@pytest.mark.skipif(not numba.config.BOUNDSCHECK, reason="indices are checked on demand only")
+@pytest.mark.parametrize("index", [(2, 0), (0, 3), (-1, 0), (0, -1)])
+def test_an_index_outside_a_view_is_noticed_on_demand(index):
+    """Though the memory goes on there."""
+
+    @standalone
+    def read(flat, i, j):
+        return view.matrix(flat, 3, 2, 3)[i, j]
+
+    @standalone
+    def write(flat, i):
+        view.vector(flat, 3, 2)[i] = 1.0
+
+    assert read(np.arange(12.0), 1, 2) == 8
+    with pytest.raises(IndexError, match="out of bounds"):
+        read(np.arange(12.0), *index)
+    with pytest.raises(IndexError, match="out of bounds"):
+        write(np.zeros(12), 2)
 
 
 # Dense layers
