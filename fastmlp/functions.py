@@ -140,8 +140,8 @@ class _Batch(Function):
 def _l1_factors(net, l1):
     """The factor of each parameter's absolute value: `l1` for weights, 0 for biases."""
     factors = np.zeros(net.n_params)
-    for n_in, n_out, start in net._layout[:, : codes.W_OFFSET + 1]:
-        factors[start : start + n_in * n_out] = l1
+    for layer in net._layout:
+        factors[layer.w_offset : layer.w_offset + layer.n_in * layer.n_out] = l1
     return factors
 
 

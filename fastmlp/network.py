@@ -10,6 +10,7 @@ from fastmlp.feature_names import check_names
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.initialization import draw_weights
 from fastmlp.kernels import codes
+from fastmlp.kernels.records import LAYER, new, numbers
 from fastmlp.pace import Pace
 from fastmlp.prediction import predict
 from fastmlp.sweep import SpareSweep
@@ -140,7 +141,7 @@ class MLP:
         n_params = count_params(sizes)
         self._theta = aligned_empty(n_params, self._dtype)
         self._theta[:] = 0
-        layout = np.zeros((len(sizes) - 1, codes.LAYOUT_COLUMNS), np.int64)
+        layout = new(LAYER, len(sizes) - 1)
         weights, biases = [], []
         start = width = 0
         for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
@@ -151,8 +152,8 @@ class MLP:
             biases.append(self._theta[start : start + n_out])
             start += n_out
             width += n_out
-        self._layout = layout
-        self._activation_codes = tuple(layout[:, codes.ACTIVATION].tolist())
+        self._layout, self._layout_numbers = layout, numbers(layout)
+        self._activation_codes = tuple(layout.activation.tolist())
         self._activation_parameters = np.array(self._parameters, self._dtype)
         self._pace = Pace([True, False])
         self._spare = SpareSweep(LARGEST_SPARE)

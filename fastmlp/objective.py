@@ -297,7 +297,7 @@ class NormalEquations:
         rare_at = rare_addresses(net._activation_codes, net.dtype)
         self._constants = (
             *(read_only(sample.reshape(-1)) for sample in samples),
-            net._layout,
+            net._layout_numbers,
             net._activation_parameters,
             rare_at,
             problem.l2,
@@ -362,7 +362,7 @@ def penalty(net, problem, theta):
     """The part of J that does not depend on the data."""
     if not (problem.l1 or problem.l2):
         return 0.0
-    return float(penalties.penalty.serial(theta, net._layout, problem.l1, problem.l2))
+    return float(penalties.penalty.serial(theta, net._layout_numbers, problem.l1, problem.l2))
 
 
 def check_network(net):

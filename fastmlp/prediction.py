@@ -53,7 +53,8 @@ def _forward(net, X, result, n_parts):
     """Overwrite `result` by the outputs; return whether all pre-activations are finite."""
     address = predict_part_address(net.dtype)
     rare_at, _ = rare_addresses(net._activation_codes, net.dtype)
-    arguments = address, net.theta, X, net._layout, net._activation_parameters, rare_at, result
+    layout, parameters = net._layout_numbers, net._activation_parameters
+    arguments = address, net.theta, X, layout, parameters, rare_at, result
     return run(predict_kernel, n_parts, *arguments, n_parts)
 
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels import codes, empty_columns, epoch, small
+from fastmlp.kernels import codes, empty_columns, epoch, records, small
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.losses import rare_address
+from fastmlp.kernels.records import numbers
 from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
@@ -32,6 +33,9 @@ KEPT_SLOPES = (codes.GELU, codes.SILU)
 # enough for fits of some seconds, which are worth it, late enough to spare short ones.
 TEAM = Deferred(0.1, epoch.is_team_kept)
 EMPTY_COLUMNS = Deferred(0.25, empty_columns.are_kept)
+
+# Fields of the cursor. By number, because NumPy takes microseconds for a record's field by name.
+CHUNK, MINI_BATCH, UPDATES, OUTCOME, END = range(len(records.CURSOR.names))
 
 # The order of rows that are not gathered.
 _AS_THEY_LIE = np.empty(0, np.int64)
@@ -70,8 +74,10 @@ class Tables:
 
     Attributes
     ----------
-    cursor, plan, chunks : ndarray
-        How far the sweep has come, its plan, and its table of chunks; see there as well.
+    cursor : ndarray of int64
+        How far the sweep has come.
+    plan : record
+    chunks : ndarray of `records.CHUNK`
     one_chunk : bool
         Whether all mini-batches are one chunk each.
     total : ndarray, (1,)
@@ -85,37 +91,37 @@ class Tables:
         self.workspace = workspace
         parts = {
             codes.SYNC: np.zeros(SYNC_SIZE, np.int64),
-            codes.CURSOR: np.zeros(codes.CURSOR_SIZE, np.int64),
-            codes.PLAN: workspace.plan,
+            codes.CURSOR: records.new(records.CURSOR, 1),
+            codes.PLAN: workspace.plans,
             codes.LAYOUT: workspace.padded(layout),
             codes.CHUNKS: chunks,
             codes.TASKS: workspace.alone[0],
             codes.BOUNDS: workspace.alone[1],
             codes.TEAM_TASKS: workspace.team[0],
             codes.TEAM_BOUNDS: workspace.team[1],
-            codes.REALS: np.array([0.0, *hyper]).view(np.int64),
+            codes.REALS: np.array([0.0, *hyper]),
         }
         head = [0] * (2 * codes.N_TABLES)
         size = _whole_lines(len(head))
         for which, part in parts.items():
             head[2 * which : 2 * which + 2] = size, len(part)
-            size += _whole_lines(part.size)
+            size += _whole_lines(numbers(part).size)
         tables = aligned_empty(size, np.int64)
         tables[: len(head)] = head
         views = {}
         for which, part in parts.items():
             start = head[2 * which]
-            views[which] = tables[start : start + part.size].reshape(part.shape)
-            views[which][:] = part
-        self.sync, self.cursor, self.plan = (
-            views[which] for which in (codes.SYNC, codes.CURSOR, codes.PLAN)
-        )
-        self.chunks, self.total = views[codes.CHUNKS], views[codes.REALS][:1].view(np.float64)
-        start = workspace.plan[codes.CONSTANTS]
+            of_part = tables[start : start + numbers(part).size]
+            of_part[:] = numbers(part)
+            views[which] = of_part.view(part.dtype).view(type(part))
+        self.sync, self.plan = views[codes.SYNC], views[codes.PLAN][0]
+        self.cursor, self.chunks = numbers(views[codes.CURSOR]), np.asarray(views[codes.CHUNKS])
+        self.total = views[codes.REALS][:1]
+        start = workspace.plan.constants
         workspace.buffer[start : start + constants.size] = constants
         self.kept = tables, workspace.buffer
         # A mini-batch of one chunk is applied task by task and needs no gradient of its own.
-        self.one_chunk = bool((chunks[:, codes.FIRST] & chunks[:, codes.LAST]).all())
+        self.one_chunk = bool((chunks.first & chunks.last).all())
         self._alone = {}
 
     def alone(self, mode):
@@ -187,20 +193,20 @@ class Sweep:
             slopes=any(code in KEPT_SLOPES for code in net._activation_codes),
         )
         plan = workspace.plan
-        plan[codes.LOSS] = problem.loss_code
-        plan[codes.RARE_LOSS_AT] = rare_address(problem.loss_code, dtype)
+        plan.loss = problem.loss_code
+        plan.rare_loss_at = rare_address(problem.loss_code, dtype)
         # A fused loss stands for the output activation as well.
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
         used = net._activation_codes[: -1 if fused else None]
-        plan[[codes.RARE_FORWARD_AT, codes.RARE_BACKWARD_AT]] = rare_addresses(used, dtype)
+        plan.rare_forward_at, plan.rare_backward_at = rare_addresses(used, dtype)
         hyper = np.zeros(len(codes.HYPERPARAMETERS))
         if optimizer is not None:
-            plan[codes.OPTIMIZER] = optimizer.code
-            plan[codes.UPDATE_AT] = update_address(optimizer.code, dtype)
-            plan[codes.N_SLOTS] = optimizer.n_slots
+            plan.optimizer = optimizer.code
+            plan.update_at = update_address(optimizer.code, dtype)
+            plan.n_slots = optimizer.n_slots
             hyper = optimizer.hyperparameters()
             decay = hyper[codes.HYPERPARAMETERS.index("weight_decay")]
-            plan[codes.DECAYS] = decay > 0
+            plan.decays = decay > 0
         constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(sizes) - 1, dtype)
         constants[codes.LOSS_PARAMETER] = problem.loss_parameter
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
@@ -229,24 +235,24 @@ class Sweep:
         self._calls_without_clock = self._n_without_clock()
         # Memory that the sweep holds, but for what is small.
         self.n_bytes = workspace.buffer.nbytes + chunks.nbytes
-        self.n_updates = int(chunks[:, codes.LAST].sum())
+        self.n_updates = int(chunks.last.sum())
         self.one_chunk = self._tables.one_chunk
 
     @property
     def done(self) -> bool:
         """Whether the sweep has been through all that `begin` set it."""
-        return self._cursor[codes.CHUNK] == self._end
+        return self._cursor[CHUNK] == self._end
 
     @property
     def rows_done(self) -> int:
         """Rows that the sweep has been through."""
-        done = int(self._cursor[codes.CHUNK])
-        return int(self._tables.chunks[done - 1, codes.STOP]) if done else 0
+        done = int(self._cursor[CHUNK])
+        return int(self._tables.chunks["stop"][done - 1]) if done else 0
 
     @property
     def updates_done(self) -> int:
         """Updates since `begin`."""
-        return int(self._cursor[codes.MINI_BATCH])
+        return int(self._cursor[MINI_BATCH])
 
     def begin(self, order=None, updates_before=0, most_updates=np.inf):
         """Start over, with rows in the given order (int64) if the sweep gathers.
@@ -255,13 +261,13 @@ class Sweep:
         """
         self._end = self._n_chunks
         if most_updates < self.n_updates:
-            last = np.flatnonzero(self._tables.chunks[:, codes.LAST])
+            last = np.flatnonzero(self._tables.chunks["last"])
             self._end = int(last[int(most_updates) - 1]) + 1
         self._order = _AS_THEY_LIE if order is None else order
         cursor = self._cursor
         cursor.fill(0)
-        cursor[codes.UPDATES] = updates_before
-        cursor[codes.END] = self._end
+        cursor[UPDATES] = updates_before
+        cursor[END] = self._end
         self._tables.total[0] = 0.0
 
     def advance(self, mode, theta, samples, gradient, update=None):
@@ -325,8 +331,8 @@ class Sweep:
     def _leave_out_if_due(self):
         """Have empty columns of X left out from now on, if the code for it is there or due."""
         if self._may_leave_out and not EMPTY_COLUMNS.seconds_left(self._dtype):
-            places = [codes.COLUMNS_AT, codes.PACK_AT, codes.SPREAD_AT]
-            self._tables.plan[places] = empty_columns.addresses(self._dtype)
+            plan = self._tables.plan
+            plan.columns_at, plan.pack_at, plan.spread_at = empty_columns.addresses(self._dtype)
             self._may_leave_out = False
 
     def _run(self, as_team, stop, arguments):
@@ -335,7 +341,7 @@ class Sweep:
     def _run_slice(self, arguments):
         """Run as many chunks, and that way, as the pace says; tell it how long it took."""
         cursor = self._cursor
-        start = int(cursor[codes.CHUNK])
+        start = int(cursor[CHUNK])
         as_team, flops = self._pace.next()
         if self._pace.is_new(as_team):
             # Nothing to do: compiles or loads the kernels, off the clock.
@@ -349,7 +355,7 @@ class Sweep:
         if self._may_leave_out:
             EMPTY_COLUMNS.spend(self._dtype, seconds)
             self._leave_out_if_due()
-        done = int(cursor[codes.CHUNK]) - start
+        done = int(cursor[CHUNK]) - start
         if done:
             self._pace.learn(as_team, done * self._chunk_flops, seconds)
             self._calls_without_clock = self._n_without_clock()
@@ -407,13 +413,13 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
     arguments = mode, stop, order, *update, *tables.kept, theta, *samples, result
     if as_team:
         cursor = tables.cursor
-        cursor[codes.OUTCOME] = codes.NOT_STARTED
+        cursor[OUTCOME] = codes.NOT_STARTED
         with parallel_region(tables.workspace.n_parts) as entered:
             if entered:
                 tables.sync[:] = 0
                 kernel = epoch.exact_sweep(theta.dtype, True)
                 outcome = kernel(epoch.sweep_part_address(theta.dtype), False, True, *arguments)
-        if cursor[codes.OUTCOME] != codes.NOT_STARTED:
+        if cursor[OUTCOME] != codes.NOT_STARTED:
             return outcome
         if entered:
             no_teams()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels import codes
+from fastmlp.kernels import codes, records
 from fastmlp.kernels.empty_columns import FEWEST_COLUMNS, FEWEST_ROWS
 from fastmlp.kernels.gemm import are_pages, scratch_size
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
@@ -227,21 +227,19 @@ def _sliced_cost(layer_sizes, rows, slices, unit):
 def chunk_table(n_rows, batch_rows, largest):
     """Cut `n_rows` into mini-batches of `batch_rows` and those into chunks of up to `largest`.
 
-    Returns the chunk table of `codes`, int64 (n_chunks, codes.CHUNK_COLUMNS).
+    Returns a table of `records.CHUNK`.
     """
     first_rows = np.arange(0, n_rows, batch_rows, dtype=np.int64)
     sizes = np.minimum(first_rows + batch_rows, n_rows) - first_rows
     counts = -(-sizes // largest)
     batch = np.repeat(np.arange(first_rows.size), counts)
     within = np.arange(batch.size) - np.repeat(np.cumsum(counts) - counts, counts)
-    table = np.empty((batch.size, codes.CHUNK_COLUMNS), np.int64)
-    table[:, codes.START] = first_rows[batch] + within * largest
-    table[:, codes.STOP] = np.minimum(
-        table[:, codes.START] + largest, first_rows[batch] + sizes[batch]
-    )
-    table[:, codes.BATCH] = sizes[batch]
-    table[:, codes.FIRST] = within == 0
-    table[:, codes.LAST] = within == counts[batch] - 1
+    table = records.new(records.CHUNK, batch.size)
+    table.start = first_rows[batch] + within * largest
+    table.stop = np.minimum(table.start + largest, first_rows[batch] + sizes[batch])
+    table.batch = sizes[batch]
+    table.first = within == 0
+    table.last = within == counts[batch] - 1
     return table
 
 
@@ -254,7 +252,7 @@ def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES, leaves_out=False):
 
     Returns
     -------
-    tasks : ndarray of int64, (n_tasks, codes.TASK_COLUMNS)
+    tasks : table of `records.TASK`
     bounds : ndarray of int64, (n_parts + 1,)
         Part p owns tasks ``bounds[p] : bounds[p + 1]``.
     """
@@ -276,7 +274,8 @@ def task_table(layer_sizes, n_parts, depth, slices=NO_SLICES, leaves_out=False):
     for group in groups:
         _share_out(group, sharing, elements, depth)
     bounds = np.cumsum([0, *map(len, shares)], dtype=np.int64)
-    return np.array([task for share in shares for task in share], np.int64), bounds
+    tasks = [task for share in shares for task in share]
+    return np.array(tasks, records.TASK).view(np.recarray), bounds
 
 
 def _share_out(layers, shares, elements, depth):
@@ -403,21 +402,22 @@ class Workspace:
             loss_rows = min(rows, LOSS_ROWS, max(1, LOSS_ELEMENTS // widths[-1]))
         # A group passes its blocks through one buffer of each part.
         buffer = n_parts * block if n_groups else rows
-        plan = np.zeros(codes.PLAN_SIZE, np.int64)
-        plan[codes.GATHER] = gather
-        plan[codes.TOGETHER] = wide
-        plan[codes.N_GROUPS] = n_groups
-        plan[codes.N_SLICES] = slices.n_slices
-        plan[codes.SLICE_WIDTH] = slices.width
-        plan[codes.SLICED_LAYER] = slices.layer
+        self.plans = records.new(records.PLAN, 1)
+        plan = self.plans[0]
+        plan.gather = gather
+        plan.together = wide
+        plan.n_groups = n_groups
+        plan.n_slices = slices.n_slices
+        plan.slice_width = slices.width
+        plan.sliced_layer = slices.layer
         n_upper = 0
         if slices.n_slices:
             n_upper = count_params(layer_sizes[slices.layer + 1 :])
-            plan[codes.UPPER_START] = n_params - n_upper
-        plan[codes.BLOCK_ROWS] = block
-        plan[codes.LOSS_ROWS] = loss_rows
-        plan[codes.BUFFER_ROWS] = buffer
-        plan[codes.N_TARGET] = n_target
+            plan.upper_start = n_params - n_upper
+        plan.block_rows = block
+        plan.loss_rows = loss_rows
+        plan.buffer_rows = buffer
+        plan.n_target = n_target
         # A page apart, so that no two parts share a cache line or its prefetched neighbour.
         page = 4096 // dtype.itemsize
         size = 0
@@ -429,56 +429,54 @@ class Workspace:
             return start
 
         copies = gather or (slices.n_slices and slices.layer == 0)
-        plan[codes.INPUT_GAP] = gaps[0]
-        plan[codes.INPUT] = reserve(buffer * (layer_sizes[0] + gaps[0]) if copies else 0)
-        plan[codes.OUTPUT] = reserve(buffer * sum(strides))
-        plan[codes.DELTA] = reserve(buffer * sum(strides))
-        plan[codes.SLOPE] = reserve(buffer * sum(strides)) if slopes else plan[codes.DELTA]
-        plan[codes.SAMPLE_LOSS] = reserve(rows)
+        plan.input_gap = gaps[0]
+        plan.input = reserve(buffer * (layer_sizes[0] + gaps[0]) if copies else 0)
+        plan.output = reserve(buffer * sum(strides))
+        plan.delta = reserve(buffer * sum(strides))
+        plan.slope = reserve(buffer * sum(strides)) if slopes else plan.delta
+        plan.sample_loss = reserve(rows)
         if slices.n_slices:
             if slices.layer > 0:
-                plan[codes.OWN_COLUMNS] = reserve(5 * count_params(layer_sizes[:2]))
+                plan.own_columns = reserve(5 * count_params(layer_sizes[:2]))
             reserve(page)
-            plan[codes.OWN_SIZE] = size
+            plan.own_size = size
             reserve((n_parts - 1) * size)
             n_product = buffer * layer_sizes[slices.layer + 1]
-            plan[codes.SLICE_PRODUCT] = reserve(2 * slices.n_slices * n_product)
-            plan[codes.UPPER] = reserve(2 * n_upper)
-        plan[codes.CONSTANTS] = reserve(codes.ACTIVATION_PARAMETERS + len(widths))
-        plan[codes.GROUP_GRADIENT] = reserve(n_groups * n_params)
-        plan[codes.SCRATCH] = size
+            plan.slice_product = reserve(2 * slices.n_slices * n_product)
+            plan.upper = reserve(2 * n_upper)
+        plan.constants = reserve(codes.ACTIVATION_PARAMETERS + len(widths))
+        plan.group_gradient = reserve(n_groups * n_params)
+        plan.scratch = size
         # Rows of a product at most: of gradients, and of the passes if they copy their rows.
         product_rows = max(layer_sizes) if n_groups else task_rows
         if any(are_pages(size * dtype.itemsize) for size in layer_sizes):
             product_rows = max(product_rows, block)
         reserve(scratch_size(product_rows, max(*layer_sizes, rows), lanes))
-        plan[codes.LOSS_TERMS] = size - plan[codes.SCRATCH]
+        plan.loss_terms = size - plan.scratch
         reserve(loss_rows * widths[-1])
-        plan[codes.TARGET] = size - plan[codes.SCRATCH]
+        plan.target = size - plan.scratch
         reserve(loss_rows * n_target)
-        plan[codes.TASK] = size - plan[codes.SCRATCH]
+        plan.task = size - plan.scratch
         reserve(largest_task)
-        plan[codes.COEFFICIENTS] = size - plan[codes.SCRATCH]
+        plan.coefficients = size - plan.scratch
         reserve(codes.N_COEFFICIENTS)
-        plan[codes.USED_COLUMNS] = size - plan[codes.SCRATCH]
+        plan.used_columns = size - plan.scratch
         reserve(layer_sizes[0] if self.leaves_out else 0)
-        plan[codes.COLUMN_RUNS] = size - plan[codes.SCRATCH]
+        plan.column_runs = size - plan.scratch
         reserve(layer_sizes[0] if self.leaves_out else 0)
-        plan[codes.PACKED] = size - plan[codes.SCRATCH]
+        plan.packed = size - plan.scratch
         # Of a slice of X all columns of its weights, else those of a panel.
         n_packed = min(widths[0], lanes)
         if slices.n_slices and slices.layer == 0:
             n_packed = widths[0]
         reserve(layer_sizes[0] * n_packed if self.leaves_out else 0)
-        plan[codes.SCRATCH_SIZE] = size - plan[codes.SCRATCH] + page
+        plan.scratch_size = size - plan.scratch + page
         self.plan = plan
-        self.buffer = aligned_empty(
-            int(plan[codes.SCRATCH] + n_parts * plan[codes.SCRATCH_SIZE]), dtype
-        )
+        self.buffer = aligned_empty(int(plan.scratch + n_parts * plan.scratch_size), dtype)
 
     def padded(self, layout):
         """Return the layout of a network with the strides that its rows have here."""
         padded = layout.copy()
-        padded[:, codes.STRIDE] = self.strides
-        padded[:, codes.WIDTH_OFFSET] = np.cumsum([0, *self.strides[:-1]])
+        padded.stride = self.strides
+        padded.width_offset = np.cumsum([0, *self.strides[:-1]])
         return padded

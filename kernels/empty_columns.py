@@ -21,7 +21,6 @@ import functools
 import numpy as np
 from numba import from_dtype, types
 
-from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop, part, worker
 from fastmlp.kernels.gather import ROWS_AHEAD, prefetch_row
 from fastmlp.kernels.gemm import multiply
@@ -214,24 +213,24 @@ def copy_used_columns(
     `member`, are the `whole` mini-batch: then gradients are overwritten, not added to. Overwrites
     the part's runs and what `columns_part` says of `copied`. Returns whether it did so.
     """
-    runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + k0, k1 - k0)
-    if plan[codes.COLUMNS_AT] == 0 or not whole or runs[0] == NOT_LOOKED_FOR:
+    runs = part_scratch(work, plan, part, plan.column_runs + k0, k1 - k0)
+    if plan.columns_at == 0 or not whole or runs[0] == NOT_LOOKED_FOR:
         return False
-    stride = plan[codes.SCRATCH_SIZE]
+    stride = plan.scratch_size
     for marking in range(1, -1, -1):
         # One's own marks, then those of all members.
         first_part, n_marks = (part, 1) if marking else (part - member, n_members)
         size = (n_marks - 1) * stride + k1 - k0
-        used = part_scratch(work, plan, first_part, plan[codes.USED_COLUMNS] + k0, size)
+        used = part_scratch(work, plan, first_part, plan.used_columns + k0, size)
         call_worker(
-            plan[codes.COLUMNS_AT],
+            plan.columns_at,
             marking,
             X,
-            layout[0, codes.N_IN],
+            layout[0].n_in,
             k0,
             width,
             room,
-            plan[codes.INPUT_GAP],
+            plan.input_gap,
             order,
             start,
             rows,
@@ -250,9 +249,9 @@ def copy_used_columns(
 def used_weights(W, runs, j, columns, plan, work, part):
     """Copy of the runs' rows of W, of its columns from `j` on, in the scratch of `part`."""
     depth = int(runs[1])
-    packed = part_scratch(work, plan, part, plan[codes.PACKED], depth * columns)
+    packed = part_scratch(work, plan, part, plan.packed, depth * columns)
     used = matrix(packed, 0, depth, columns)
-    call_worker(plan[codes.PACK_AT], W, runs, j, used)
+    call_worker(plan.pack_at, W, runs, j, used)
     return used
 
 

@@ -20,6 +20,7 @@ from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_task
 from fastmlp.kernels.penalties import sum_of_squares
+from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN, TASK
 from fastmlp.kernels.reductions import interleaved_sum
 from fastmlp.kernels.slices import move_own, move_own_gradient, publish, take_own
 from fastmlp.kernels.team import barrier, roll_call
@@ -27,9 +28,9 @@ from fastmlp.kernels.updates import update_coefficients
 from fastmlp.kernels.view import vector
 from fastmlp.kernels.views import (
     column,
+    constants_of,
+    only,
     part_scratch,
-    read_only_tables,
-    row,
     table,
     total_and_hyper,
 )
@@ -89,36 +90,37 @@ def sweep_part(
     A chunk whose loss is not finite ends the sweep before its update, with the cursor on it.
     """
     X = vector(X, 0, X.size)
-    sync, cursor = column(tables, codes.SYNC), column(tables, codes.CURSOR)
-    chunks = table(tables, codes.CHUNKS, codes.CHUNK_COLUMNS)
-    tasks = table(tables, codes.TEAM_TASKS if as_team else codes.TASKS, codes.TASK_COLUMNS)
+    sync, cursor = column(tables, codes.SYNC), only(tables, codes.CURSOR, CURSOR)
+    chunks = table(tables, codes.CHUNKS, CHUNK)
+    tasks = table(tables, codes.TEAM_TASKS if as_team else codes.TASKS, TASK)
     bounds = column(tables, codes.TEAM_BOUNDS if as_team else codes.BOUNDS)
-    plan, layout, constants = read_only_tables(tables, work)
+    plan, layout = only(tables, codes.PLAN, PLAN), table(tables, codes.LAYOUT, LAYER)
+    constants = constants_of(work, plan, layout)
     total, hyper = total_and_hyper(tables)
     n_parts = bounds.size - 1
     # Part 0 advances the cursor while others still look: each keeps count for itself.
-    c = cursor[0]
-    batch = cursor[1]
-    t = cursor[2]
+    c = cursor.chunk
+    batch = cursor.mini_batch
+    t = cursor.updates
     if not roll_call(sync, n_parts):
         return
-    sliced = plan[codes.N_SLICES] > 0
-    n_slots = plan[codes.N_SLOTS] if mode >= codes.UPDATE else 0
-    own = vector(work, part * plan[codes.OWN_SIZE], work.size - part * plan[codes.OWN_SIZE])
-    if plan[codes.COLUMNS_AT]:
-        runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], layout[0, codes.N_IN])
+    sliced = plan.n_slices > 0
+    n_slots = plan.n_slots if mode >= codes.UPDATE else 0
+    own = vector(work, part * plan.own_size, work.size - part * plan.own_size)
+    if plan.columns_at:
+        runs = part_scratch(work, plan, part, plan.column_runs, layout[0].n_in)
         for k in range(runs.size):
             runs[k] = 0.0
     if sliced:
         take_own(theta, state, n_slots, layout, plan, work, own, t, part, n_parts)
-    owns_gradient = plan[codes.SLICED_LAYER] > 0 and mode != codes.EVALUATE
+    owns_gradient = plan.sliced_layer > 0 and mode != codes.EVALUATE
     if owns_gradient and is_within_batch(chunks, c):
         move_own_gradient(result, layout, plan, own, part, n_parts, False)
     outcome = codes.FINISHED
     while c < stop:
-        start = chunks[c, codes.START]
-        rows = chunks[c, codes.STOP] - start
-        last = chunks[c, codes.LAST] != 0
+        start = chunks[c].start
+        rows = chunks[c].stop - start
+        last = chunks[c].last != 0
         chunk_pass(
             theta,
             X,
@@ -133,7 +135,7 @@ def sweep_part(
             c % 2 if n_parts > 1 else 0,
             t,
             start,
-            chunks[c, codes.BATCH],
+            chunks[c].batch,
             rows,
             part,
             n_parts,
@@ -143,16 +145,14 @@ def sweep_part(
         if not sliced:
             barrier(sync, n_parts)
         # Every part sums all losses, so that all come to the same end without a word.
-        loss = interleaved_sum(vector(own, plan[codes.SAMPLE_LOSS], rows))
+        loss = interleaved_sum(vector(own, plan.sample_loss, rows))
         if not np.isfinite(loss):
             outcome = codes.LOSS_NOT_FINITE
             break
         if mode >= codes.UPDATE and last:
-            coefficients = part_scratch(
-                work, plan, part, plan[codes.COEFFICIENTS], codes.N_COEFFICIENTS
-            )
+            coefficients = part_scratch(work, plan, part, plan.coefficients, codes.N_COEFFICIENTS)
             rate = learning_rates[batch]
-            update_coefficients(plan[codes.OPTIMIZER], hyper, rate, t + 1, coefficients)
+            update_coefficients(plan.optimizer, hyper, rate, t + 1, coefficients)
         if mode != codes.EVALUATE:
             for i in range(bounds[part], bounds[part + 1]):
                 params_pass(
@@ -167,9 +167,9 @@ def sweep_part(
                     result,
                     start,
                     rows,
-                    chunks[c, codes.FIRST] != 0,
+                    chunks[c].first != 0,
                     last,
-                    row(tasks, i),
+                    tasks[i],
                     part,
                     mode == codes.UPDATE,
                 )
@@ -182,11 +182,11 @@ def sweep_part(
             barrier(sync, n_parts)
             factor = clip_norm / norm if norm > clip_norm else 1.0
             for i in range(bounds[part], bounds[part + 1]):
-                task = row(tasks, i)
+                task = tasks[i]
                 values, slots, gradient, offset, columns = task_place(
                     theta, state, result, layout, plan, own, task
                 )
-                size = (task[codes.ROW_1] - task[codes.ROW_0]) * columns
+                size = (task.row_1 - task.row_0) * columns
                 g = vector(gradient, offset, size)
                 scale(g, factor)
                 update_task(values, slots, layout, plan, work, g, offset, columns, task, part)
@@ -196,28 +196,28 @@ def sweep_part(
             barrier(sync, n_parts)
         elif last and mode >= codes.UPDATE:
             for i in range(bounds[part], bounds[part + 1]):
-                publish(theta, layout, plan, work, t + 1, row(tasks, i))
+                publish(theta, layout, plan, work, t + 1, tasks[i])
         c += 1
         if last and mode >= codes.UPDATE:
             batch += 1
             t += 1
         if part == 0:
             total[0] += loss
-    if plan[codes.SLICED_LAYER] and mode >= codes.UPDATE:
+    if plan.sliced_layer and mode >= codes.UPDATE:
         move_own(theta, state, n_slots, layout, plan, own, part, n_parts, True)
     if owns_gradient and is_within_batch(chunks, c):
         move_own_gradient(result, layout, plan, own, part, n_parts, True)
     if part == 0:
-        cursor[0] = c
-        cursor[1] = batch
-        cursor[2] = t
-        cursor[codes.OUTCOME] = outcome
+        cursor.chunk = c
+        cursor.mini_batch = batch
+        cursor.updates = t
+        cursor.outcome = outcome
 
 
 @inline
 def is_within_batch(chunks, c):
     """Whether chunk `c` goes on with a mini-batch that another one has begun."""
-    return c < chunks.shape[0] and chunks[c, codes.FIRST] == 0
+    return c < chunks.size and chunks[c].first == 0
 
 
 @loop
@@ -311,12 +311,12 @@ def sweep(
         thread; and, at the end of a sweep that is more than ``EVALUATE``, whether all of theta,
         and of the gradient by ``DIFFERENTIATE``, is finite: before, True.
     """
-    cursor = column(tables, codes.CURSOR)
+    cursor = only(tables, codes.CURSOR, CURSOR)
     total, _ = total_and_hyper(tables)
     if anew:
-        cursor[codes.CHUNK] = 0
-        cursor[codes.MINI_BATCH] = 0
-        cursor[codes.END] = stop
+        cursor.chunk = 0
+        cursor.mini_batch = 0
+        cursor.end = stop
         total[0] = 0.0
     bounds = column(tables, codes.TEAM_BOUNDS if as_team else codes.BOUNDS)
     for part in prange(bounds.size - 1):
@@ -341,6 +341,6 @@ def sweep(
         )
         restore_denormals(before)
     finite = True
-    if mode != codes.EVALUATE and cursor[codes.CHUNK] == cursor[codes.END]:
+    if mode != codes.EVALUATE and cursor.chunk == cursor.end:
         finite = all_finite(theta) and (mode != codes.DIFFERENTIATE or all_finite(result))
-    return (float(total[0]) if cursor[codes.OUTCOME] == codes.FINISHED else np.nan), finite
+    return (float(total[0]) if cursor.outcome == codes.FINISHED else np.nan), finite

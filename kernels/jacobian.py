@@ -14,7 +14,6 @@ import functools
 import numpy as np
 from numba import from_dtype, types
 
-from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, loop, prange, worker
 from fastmlp.kernels.dense import (
     dense_backward_input_block,
@@ -26,7 +25,7 @@ from fastmlp.kernels.gemm import multiply, transpose_matrix
 from fastmlp.kernels.network import output_backward
 from fastmlp.kernels.simd import FROM_C, FROM_ZERO, TALL
 from fastmlp.kernels.view import matrix, vector
-from fastmlp.kernels.views import layer_weights
+from fastmlp.kernels.views import layer_weights, layout_of
 
 # Rows of J^T J that one product forms: many enough to make good use of a packed panel.
 TASK_ROWS = 8 * TALL
@@ -100,9 +99,9 @@ def finish_normal(theta, layout, l2, n_rows, gradient, hessian):
         for j in range(i // TASK_ROWS * TASK_ROWS, n_params):
             row[j] /= n_rows
     if l2 != 0:
-        for layer in range(layout.shape[0]):
-            first = layout[layer, codes.W_OFFSET]
-            for i in range(first, first + layout[layer, codes.N_IN] * layout[layer, codes.N_OUT]):
+        for layer in range(layout.size):
+            first = layout[layer].w_offset
+            for i in range(first, first + layout[layer].n_in * layout[layer].n_out):
                 gradient[i] += l2 * np.float64(theta[i])
                 hessian[i, i] += l2
     for i in range(0, n_params, TASK_ROWS):
@@ -119,7 +118,7 @@ def jacobian_part(
     X,
     Y,
     weights,
-    layout,
+    layout_numbers,
     parameters,
     rare_at,
     start,
@@ -139,9 +138,10 @@ def jacobian_part(
     n = r1 - r0
     if n == 0:
         return
-    top = layout.shape[0] - 1
-    n_in, n_out = layout[0, codes.N_IN], layout[top, codes.N_OUT]
-    buffer = n * (layout[top, codes.WIDTH_OFFSET] + n_out)
+    layout = layout_of(layout_numbers)
+    top = layout.size - 1
+    n_in, n_out = layout[0].n_in, layout[top].n_out
+    buffer = n * (layout[top].width_offset + n_out)
     outputs = np.empty(buffer, theta.dtype)
     slopes = np.empty(buffer, theta.dtype)
     deltas = np.empty(buffer, theta.dtype)
@@ -151,10 +151,10 @@ def jacobian_part(
     below = matrix(X, (start + r0) * n_in, n, n_in)
     for layer in range(top + 1):
         W, b = layer_weights(theta, 0, layout, layer)
-        width = layout[layer, codes.N_OUT]
-        output = matrix(outputs, n * layout[layer, codes.WIDTH_OFFSET], n, width)
-        slope = matrix(slopes, n * layout[layer, codes.WIDTH_OFFSET], n, width)
-        activation = (layout[layer, codes.ACTIVATION], *rare_at, parameters[layer])
+        width = layout[layer].n_out
+        output = matrix(outputs, n * layout[layer].width_offset, n, width)
+        slope = matrix(slopes, n * layout[layer].width_offset, n, width)
+        activation = (layout[layer].activation, *rare_at, parameters[layer])
         dense_forward_block(
             below, 0, W, b, activation, output, slope, True, 0, n, 0, width, scratch
         )
@@ -170,22 +170,22 @@ def jacobian_part(
         vector(losses, r0, n),
     )
     for k in range(n_out):
-        at = n * layout[top, codes.WIDTH_OFFSET]
+        at = n * layout[top].width_offset
         delta = matrix(deltas, at, n, n_out)
         unit_rows(delta, k)
         output_backward(
             delta,
             matrix(outputs, at, n, n_out),
             matrix(slopes, at, n, n_out),
-            (layout[top, codes.ACTIVATION], *rare_at, parameters[top]),
+            (layout[top].activation, *rare_at, parameters[top]),
         )
         for layer in range(top, -1, -1):
-            offset = layout[layer, codes.W_OFFSET]
+            offset = layout[layer].w_offset
             if layer == 0:
                 below = matrix(X, (start + r0) * n_in, n, n_in)
                 outer_rows(below, delta, roots, jacobian, r0 * n_out + k, n_out, offset)
                 break
-            at, width = n * layout[layer - 1, codes.WIDTH_OFFSET], layout[layer, codes.N_IN]
+            at, width = n * layout[layer - 1].width_offset, layout[layer].n_in
             below = matrix(outputs, at, n, width)
             outer_rows(below, delta, roots, jacobian, r0 * n_out + k, n_out, offset)
             delta_below = matrix(deltas, at, n, width)
@@ -195,7 +195,7 @@ def jacobian_part(
                 W,
                 below,
                 matrix(slopes, at, n, width),
-                (layout[layer - 1, codes.ACTIVATION], *rare_at, parameters[layer - 1]),
+                (layout[layer - 1].activation, *rare_at, parameters[layer - 1]),
                 delta_below,
                 0,
                 n,
@@ -248,7 +248,7 @@ def addresses(dtype):
     index = types.int64
     numbers, sample = types.Array(number, 1, "C"), types.Array(number, 1, "C", readonly=True)
     sums, table = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
-    layout = types.Array(index, 2, "C")
+    layout_numbers = types.Array(index, 1, "C")
     return (
         jacobian_part.address(
             index,  # part
@@ -257,7 +257,7 @@ def addresses(dtype):
             sample,  # X
             sample,  # Y
             sample,  # weights
-            layout,
+            layout_numbers,
             numbers,  # parameters
             types.UniTuple(index, 2),  # rare_at
             index,  # start
@@ -287,7 +287,7 @@ def gauss_newton(
     X,
     Y,
     weights,
-    layout,
+    layout_numbers,
     parameters,
     rare_at,
     l2,
@@ -308,10 +308,11 @@ def gauss_newton(
     jacobian_part_at, products_part_at : int
         See `addresses`.
     theta : (n_params,)
-        Read, as are X, Y, weights, layout and parameters.
+        Read, as are X, Y, weights, layout_numbers and parameters.
     X, Y, weights : (n_rows * n_in,), (n_rows * n_out,), (n_rows,) or (0,)
         Samples; weights have mean 1.
-    layout : (n_layers, codes.LAYOUT_COLUMNS) int64
+    layout_numbers : (n_layers * fields,) int64
+        The numbers of a table of `records.LAYER`.
     parameters : (n_layers,)
         Of the layers' activations.
     rare_at : (int, int)
@@ -344,7 +345,7 @@ def gauss_newton(
                 X,
                 Y,
                 weights,
-                layout,
+                layout_numbers,
                 parameters,
                 rare_at,
                 first,
@@ -369,5 +370,5 @@ def gauss_newton(
         for r in range(rows):
             total += np.float64(losses[r])
     if stop == n_rows:
-        finish_normal(theta, layout, l2, n_rows, gradient, hessian)
+        finish_normal(theta, layout_of(layout_numbers), l2, n_rows, gradient, hessian)
     return total

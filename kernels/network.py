@@ -129,7 +129,7 @@ def chunk_pass(
     `backward`, the deltas, which carry sample weight / `batch`, or the gradients of the part's
     groups of rows. May destroy the scratch of `part`.
     """
-    n_slices = plan[codes.N_SLICES]
+    n_slices = plan.n_slices
     if n_slices:
         slice_pass(
             theta,
@@ -153,19 +153,19 @@ def chunk_pass(
     n_groups = n_parts
     first, stop = part, part + 1
     member, n_members = 0, 1
-    grouped = plan[codes.N_GROUPS] > 0
+    grouped = plan.n_groups > 0
     if grouped:
-        n_groups = min(plan[codes.N_GROUPS], rows)
+        n_groups = min(plan.n_groups, rows)
         first, stop = part_bounds(n_groups, part, n_parts)
     elif n_slices:
         n_groups = 1
         first, stop = 0, 1
-    elif plan[codes.TOGETHER]:
+    elif plan.together:
         n_groups = 1
         first, stop = 0, 1
         member, n_members = part, n_parts
     upper = upper_weights(theta, plan, work, t)
-    block = plan[codes.BLOCK_ROWS]
+    block = plan.block_rows
     for group in range(first, stop):
         r0, r1 = part_bounds(rows, group, n_groups)
         for b0 in range(r0, r1, block):
@@ -197,7 +197,7 @@ def chunk_pass(
             )
             if grouped and backward:
                 group_pass(X, layout, plan, work, start + b0, n, at, part, group, b0 > r0)
-    if n_slices and backward and plan[codes.SLICED_LAYER] > 0:
+    if n_slices and backward and plan.sliced_layer > 0:
         slice_back(theta, layout, plan, constants, work, own, rows, part, n_parts)
 
 
@@ -232,17 +232,17 @@ def block_pass(
     The first of them is row `at` of the buffers. `n_members` parts do this together, of which this
     is number `member`: each does its share of every layer, then waits for the others.
     """
-    n_layers = layout.shape[0]
+    n_layers = layout.size
     top = n_layers - 1
     lanes = panel_width(upper) // 2
-    loss = plan[codes.LOSS]
+    loss = plan.loss
     fused = loss >= codes.FUSED_BINARY_CROSS_ENTROPY
-    n_in = layout[0, codes.N_IN]
-    n_out = layout[top, codes.N_OUT]
-    n_target = plan[codes.N_TARGET]
-    ordered = plan[codes.GATHER] == 1
-    n_slices = plan[codes.N_SLICES]
-    bottom = plan[codes.SLICED_LAYER]
+    n_in = layout[0].n_in
+    n_out = layout[top].n_out
+    n_target = plan.n_target
+    ordered = plan.gather == 1
+    n_slices = plan.n_slices
+    bottom = plan.sliced_layer
     scratch = product_scratch(work, plan, part)
 
     r0, r1 = part_bounds(rows, member, n_members)
@@ -273,9 +273,9 @@ def block_pass(
         barrier(sync, n_members)
     below = input_rows(X, own, plan, layout, start + b0, at, rows)
     for layer in range(bottom, n_layers):
-        columns = layout[layer, codes.N_OUT]
-        output = layer_rows(own, codes.OUTPUT, plan, layout, layer, at, rows)
-        slope = layer_rows(own, codes.SLOPE, plan, layout, layer, at, rows)
+        columns = layout[layer].n_out
+        output = layer_rows(own, plan.output, plan, layout, layer, at, rows)
+        slope = layer_rows(own, plan.slope, plan, layout, layer, at, rows)
         activation = layer_activation(layout, plan, constants, layer)
         if fused and layer == top:
             activation = (codes.IDENTITY, 0, 0, activation[3])
@@ -284,10 +284,10 @@ def block_pass(
             products = slice_products(work, plan, columns, turn)
             add_terms(products, at * columns, False, vector(output, 0, rows * columns))
         else:
-            W, b = layer_weights(upper, plan[codes.UPPER_START], layout, layer)
+            W, b = layer_weights(upper, plan.upper_start, layout, layer)
             n, n_columns = s1 - s0, j1 - j0
             if by_runs and layer == 0:
-                runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_in)
+                runs = part_scratch(work, plan, part, plan.column_runs, n_in)
                 multiply_used(
                     below, s0, W, b, runs, output, n, j0, n_columns, plan, work, part, scratch
                 )
@@ -315,21 +315,21 @@ def block_pass(
         below = output
 
     scale = upper.dtype.type(1.0) / upper.dtype.type(batch)
-    for l0 in range(r0, r1, plan[codes.LOSS_ROWS]):
-        n = min(r1 - l0, plan[codes.LOSS_ROWS])
-        target = part_scratch(work, plan, part, plan[codes.TARGET], n * n_target)
+    for l0 in range(r0, r1, plan.loss_rows):
+        n = min(r1 - l0, plan.loss_rows)
+        target = part_scratch(work, plan, part, plan.target, n * n_target)
         target = rows_of(Y, order, ordered, start + b0 + l0, matrix(target, 0, n, n_target))
         output = matrix(below, l0 * n_out, n, n_out)
-        delta = layer_rows(own, codes.DELTA, plan, layout, top, at + l0, n)
-        sample_loss = vector(own, plan[codes.SAMPLE_LOSS] + b0 + l0, n)
+        delta = layer_rows(own, plan.delta, plan, layout, top, at + l0, n)
+        sample_loss = vector(own, plan.sample_loss + b0 + l0, n)
         block_losses(
             loss,
-            plan[codes.RARE_LOSS_AT],
+            plan.rare_loss_at,
             constants[codes.LOSS_PARAMETER],
             output,
             target,
             delta,
-            part_scratch(work, plan, part, plan[codes.LOSS_TERMS], n * n_out),
+            part_scratch(work, plan, part, plan.loss_terms, n * n_out),
             sample_loss,
         )
         if weights.size:
@@ -337,7 +337,7 @@ def block_pass(
         if backward:
             # The fused losses give the delta itself, the others the gradient of the output.
             if not fused:
-                slope = layer_rows(own, codes.SLOPE, plan, layout, top, at + l0, n)
+                slope = layer_rows(own, plan.slope, plan, layout, top, at + l0, n)
                 output_backward(
                     delta,
                     output,
@@ -348,14 +348,14 @@ def block_pass(
     if not backward:
         return
 
-    delta = layer_rows(own, codes.DELTA, plan, layout, top, at, rows)
+    delta = layer_rows(own, plan.delta, plan, layout, top, at, rows)
     for layer in range(top, bottom, -1):
         barrier(sync, n_members)
-        W, _ = layer_weights(upper, plan[codes.UPPER_START], layout, layer)
-        output = layer_rows(own, codes.OUTPUT, plan, layout, layer - 1, at, rows)
-        slope = layer_rows(own, codes.SLOPE, plan, layout, layer - 1, at, rows)
-        delta_below = layer_rows(own, codes.DELTA, plan, layout, layer - 1, at, rows)
-        columns = layout[layer, codes.N_IN]
+        W, _ = layer_weights(upper, plan.upper_start, layout, layer)
+        output = layer_rows(own, plan.output, plan, layout, layer - 1, at, rows)
+        slope = layer_rows(own, plan.slope, plan, layout, layer - 1, at, rows)
+        delta_below = layer_rows(own, plan.delta, plan, layout, layer - 1, at, rows)
+        columns = layout[layer].n_in
         s0, s1, j0, j1 = block_share(rows, columns, lanes, member, n_members)
         dense_backward_input_block(
             delta,
@@ -401,20 +401,20 @@ def group_pass(X, layout, plan, work, start, rows, at, part, group, accumulate):
     n_params = total_params(layout)
     scratch = product_scratch(work, plan, part)
     below = input_rows(X, work, plan, layout, start, at, rows)
-    for layer in range(layout.shape[0]):
-        n_in = layout[layer, codes.N_IN]
-        offset = plan[codes.GROUP_GRADIENT] + group * n_params + layout[layer, codes.W_OFFSET]
-        gradient = matrix(work, offset, n_in + 1, layout[layer, codes.N_OUT])
-        delta = layer_rows(work, codes.DELTA, plan, layout, layer, at, rows)
+    for layer in range(layout.size):
+        n_in = layout[layer].n_in
+        offset = plan.group_gradient + group * n_params + layout[layer].w_offset
+        gradient = matrix(work, offset, n_in + 1, layout[layer].n_out)
+        delta = layer_rows(work, plan.delta, plan, layout, layer, at, rows)
         dense_backward_params_rows(below, n_in, delta, 0, n_in + 1, accumulate, gradient, scratch)
-        below = layer_rows(work, codes.OUTPUT, plan, layout, layer, at, rows)
+        below = layer_rows(work, plan.output, plan, layout, layer, at, rows)
 
 
 @inline
 def total_params(layout):
     """Number of parameters of a network."""
-    top = layout.shape[0] - 1
-    return layout[top, codes.W_OFFSET] + (layout[top, codes.N_IN] + 1) * layout[top, codes.N_OUT]
+    top = layout.size - 1
+    return layout[top].w_offset + (layout[top].n_in + 1) * layout[top].n_out
 
 
 @inline
@@ -424,18 +424,18 @@ def task_place(theta, state, gradient, layout, plan, own, task):
     Namely the offset of its first row of [W; b], in all three of them, and the columns of a row.
     One slot comes as far after the other as the parameters are long.
     """
-    layer = task[codes.LAYER]
-    columns = layout[layer, codes.N_OUT]
-    if layer < plan[codes.SLICED_LAYER]:
-        columns = task[codes.SLICE_1] - task[codes.SLICE_0]
+    layer = task.layer
+    columns = layout[layer].n_out
+    if layer < plan.sliced_layer:
+        columns = task.slice_1 - task.slice_0
         return (
             own_columns(own, layout, plan, 0, 1, columns),
             own_columns(own, layout, plan, 1, 3, columns),
             own_columns(own, layout, plan, 4, 1, columns),
-            task[codes.ROW_0] * columns,
+            task.row_0 * columns,
             columns,
         )
-    offset = layout[layer, codes.W_OFFSET] + task[codes.ROW_0] * columns
+    offset = layout[layer].w_offset + task.row_0 * columns
     return (
         vector(theta, 0, theta.size),
         vector(state, 0, state.size),
@@ -470,57 +470,57 @@ def params_pass(
     and adds the penalties on the `last`. A mini-batch of one chunk that is applied at once keeps
     its gradient in the scratch of `part`: it need not leave the cache.
     """
-    layer = task[codes.LAYER]
-    k0 = task[codes.ROW_0]
-    k1 = task[codes.ROW_1]
-    n_in = layout[layer, codes.N_IN]
+    layer = task.layer
+    k0 = task.row_0
+    k1 = task.row_1
+    n_in = layout[layer].n_in
     theta, state, g, offset, columns = task_place(theta, state, gradient, layout, plan, own, task)
     size = (k1 - k0) * columns
     if update and first and last:
-        g = part_scratch(work, plan, part, plan[codes.TASK], size)
+        g = part_scratch(work, plan, part, plan.task, size)
     else:
         g = vector(g, offset, size)
-    if plan[codes.N_GROUPS]:
-        n_groups = min(plan[codes.N_GROUPS], rows)
+    if plan.n_groups:
+        n_groups = min(plan.n_groups, rows)
         n_params = total_params(layout)
-        terms = matrix(work, plan[codes.GROUP_GRADIENT], n_groups, n_params)
+        terms = matrix(work, plan.group_gradient, n_groups, n_params)
         add_terms(terms, offset, not first, g)
     else:
-        delta = layer_rows(own, codes.DELTA, plan, layout, layer, 0, rows)
+        delta = layer_rows(own, plan.delta, plan, layout, layer, 0, rows)
         below = input_rows(X, own, plan, layout, start, 0, rows)
         first_row = 0
         n_below = n_in
         if layer > 0:
-            below = layer_rows(own, codes.OUTPUT, plan, layout, layer - 1, 0, rows)
-        if plan[codes.N_SLICES]:
-            k = task[codes.SLICE_0]
-            width = task[codes.SLICE_1] - k
-            if layer == plan[codes.SLICED_LAYER]:
+            below = layer_rows(own, plan.output, plan, layout, layer - 1, 0, rows)
+        if plan.n_slices:
+            k = task.slice_0
+            width = task.slice_1 - k
+            if layer == plan.sliced_layer:
                 n_below = width
-                base = codes.OUTPUT if layer > 0 else codes.INPUT
+                base = plan.output if layer > 0 else plan.input
                 below = slice_matrix(own, base, plan, rows, k, width)
                 first_row = k
-            elif layer < plan[codes.SLICED_LAYER]:
-                delta = slice_matrix(own, codes.DELTA, plan, rows, k, width)
+            elif layer < plan.sliced_layer:
+                delta = slice_matrix(own, plan.delta, plan, rows, k, width)
         scratch = product_scratch(work, plan, part)
         g_rows = matrix(g, 0, k1 - k0, columns)
         r0, r1 = k0 - first_row, k1 - first_row
         p0, p1 = r0, r1
-        runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + first_row, n_below)
-        by_runs = layer == 0 and plan[codes.COLUMNS_AT] != 0 and first and last
+        runs = part_scratch(work, plan, part, plan.column_runs + first_row, n_below)
+        by_runs = layer == 0 and plan.columns_at != 0 and first and last
         by_runs = by_runs and runs[0] != NOT_LOOKED_FOR
         if by_runs:
             p0, p1, n_below = place_of(runs, r0), place_of(runs, r1), int(runs[1])
         dense_backward_params_rows(below, n_below, delta, p0, p1, not first, g_rows, scratch)
         if by_runs:
-            call_worker(plan[codes.SPREAD_AT], g_rows, r0, r1, runs)
+            call_worker(plan.spread_at, g_rows, r0, r1, runs)
     if last and (constants[codes.L1] != 0.0 or constants[codes.L2] != 0.0):
         n_weights = (min(k1, n_in) - k0) * columns
         add_penalties(constants, vector(theta, offset, n_weights), vector(g, 0, n_weights))
     if last and update:
         update_task(theta, state, layout, plan, work, g, offset, columns, task, part)
-    elif last and layer < plan[codes.SLICED_LAYER]:
-        move_columns(gradient, layout, k0, k1, g, task[codes.SLICE_0], columns, True)
+    elif last and layer < plan.sliced_layer:
+        move_columns(gradient, layout, k0, k1, g, task.slice_0, columns, True)
 
 
 @loop
@@ -564,12 +564,12 @@ def add_penalties(constants, weights, gradient):
 @inline
 def update_task(theta, state, layout, plan, work, g, offset, columns, task, part):
     """Apply the gradient `g` of one task's rows of [W; b], which are where `task_place` says."""
-    k0 = task[codes.ROW_0]
-    k1 = task[codes.ROW_1]
+    k0 = task.row_0
+    k1 = task.row_1
     weight_rows = k1 - k0
-    if plan[codes.DECAYS]:
-        weight_rows = min(k1, layout[task[codes.LAYER], codes.N_IN]) - k0
-    coefficients = part_scratch(work, plan, part, plan[codes.COEFFICIENTS], codes.N_COEFFICIENTS)
+    if plan.decays:
+        weight_rows = min(k1, layout[task.layer].n_in) - k0
+    coefficients = part_scratch(work, plan, part, plan.coefficients, codes.N_COEFFICIENTS)
     # Weights first, then the bias, which no decay touches; all at once where there is none.
     for is_weight in range(1, -1, -1):
         r0 = 0 if is_weight else weight_rows
@@ -583,9 +583,9 @@ def update_task(theta, state, layout, plan, work, g, offset, columns, task, part
 def apply_update(theta, state, gradient, first, plan, coefficients, is_weight):
     """Apply `gradient` to as many parameters from element `first` on, by the plan's optimizer."""
     n = theta.size
-    n_slots = plan[codes.N_SLOTS]
+    n_slots = plan.n_slots
     call_worker(
-        plan[codes.UPDATE_AT],
+        plan.update_at,
         vector(theta, first, gradient.size),
         gradient,
         vector(state, first if n_slots > 0 else 0, gradient.size),

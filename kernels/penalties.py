@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fastmlp.kernels import codes
 from fastmlp.kernels._jit import entry, loop
 from fastmlp.kernels.view import vector
+from fastmlp.kernels.views import layout_of
 
 
 @loop
@@ -38,12 +38,13 @@ def sum_of_magnitudes(x):
 
 
 @entry
-def penalty(theta, layout, l1, l2):
+def penalty(theta, layout_numbers, l1, l2):
     """Return l2/2 sum W^2 + l1 sum |W| over the weights of all layers; reads both arrays."""
+    layout = layout_of(layout_numbers)
     total = 0.0
-    for layer in range(layout.shape[0]):
-        size = layout[layer, codes.N_IN] * layout[layer, codes.N_OUT]
-        weights = vector(theta, layout[layer, codes.W_OFFSET], size)
+    for layer in range(layout.size):
+        size = layout[layer].n_in * layout[layer].n_out
+        weights = vector(theta, layout[layer].w_offset, size)
         if l2 != 0.0:
             total += 0.5 * l2 * sum_of_squares(weights)
         if l1 != 0.0:

@@ -16,7 +16,7 @@ from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.simd import FROM_ROW, TALL
 from fastmlp.kernels.view import matrix, vector
-from fastmlp.kernels.views import layer_weights
+from fastmlp.kernels.views import layer_weights, layout_of
 
 # Rows that go through all layers together. Enough to reuse a wide layer's weights while they
 # stream through the cache, few enough for their activations to stay in it.
@@ -24,7 +24,9 @@ BLOCK_ROWS = 16 * TALL
 
 
 @worker
-def predict_part(part, n_parts, theta, X, layout, parameters, rare_forward_at, result, finite):
+def predict_part(
+    part, n_parts, theta, X, layout_numbers, parameters, rare_forward_at, result, finite
+):
     """Overwrite the rows of `result` that belong to `part` by the outputs for those of X.
 
     Overwrites ``finite[part]`` as well: whether all of the part's pre-activations are finite.
@@ -32,10 +34,11 @@ def predict_part(part, n_parts, theta, X, layout, parameters, rare_forward_at, r
     between two buffers; these are made here, so that any number of calls may run at once.
     """
     r0, r1 = part_bounds(X.shape[0], part, n_parts)
-    top = layout.shape[0] - 1
+    layout = layout_of(layout_numbers)
+    top = layout.size - 1
     widest = 0
     for layer in range(top):
-        widest = max(widest, layout[layer, codes.N_OUT])
+        widest = max(widest, layout[layer].n_out)
     most_rows = min(r1 - r0, BLOCK_ROWS)
     buffer_size = most_rows * widest
     buffers = np.empty(2 * buffer_size, theta.dtype)
@@ -46,7 +49,7 @@ def predict_part(part, n_parts, theta, X, layout, parameters, rare_forward_at, r
         below = matrix(X, b0 * X.shape[1], rows, X.shape[1])
         for layer in range(top + 1):
             W, b = layer_weights(theta, 0, layout, layer)
-            n_out = layout[layer, codes.N_OUT]
+            n_out = layout[layer].n_out
             if layer == top:
                 output = matrix(result, b0 * n_out, rows, n_out)
             else:
@@ -56,7 +59,7 @@ def predict_part(part, n_parts, theta, X, layout, parameters, rare_forward_at, r
             multiply(below, 0, 0, W, 0, 0, FROM_ROW, b, output, 0, 0, rows, n_out, n_in, scratch)
             z = vector(output, 0, rows * n_out)
             is_finite = all_finite(z) and is_finite
-            code = layout[layer, codes.ACTIVATION]
+            code = layout[layer].activation
             if code == codes.SOFTMAX:
                 softmax_rows(output, 0, rows)
             else:
@@ -75,7 +78,7 @@ def predict_part_address(dtype):
         index,  # n_parts
         types.Array(number, 1, "C"),  # theta
         types.Array(number, 2, "C", readonly=True),  # X
-        types.Array(index, 2, "C"),  # layout
+        types.Array(index, 1, "C"),  # layout_numbers
         types.Array(number, 1, "C"),  # parameters
         index,  # rare_forward_at
         types.Array(number, 2, "C"),  # result
@@ -84,7 +87,9 @@ def predict_part_address(dtype):
 
 
 @entry
-def predict(predict_part_at, theta, X, layout, parameters, rare_forward_at, result, n_parts):
+def predict(
+    predict_part_at, theta, X, layout_numbers, parameters, rare_forward_at, result, n_parts
+):
     """Overwrite `result` by the outputs for X, and return whether no pre-activation is bad.
 
     The same bits as in the forward pass of training, for any number of parts.
@@ -94,10 +99,11 @@ def predict(predict_part_at, theta, X, layout, parameters, rare_forward_at, resu
     predict_part_at : int
         See `predict_part_address`.
     theta : (n_params,)
-        Read, as are X, layout and parameters.
+        Read, as are X, layout_numbers and parameters.
     X : (n, n_in)
         At least one row.
-    layout : (n_layers, codes.LAYOUT_COLUMNS) int64
+    layout_numbers : (n_layers * fields,) int64
+        The numbers of a table of `records.LAYER`.
     parameters : (n_layers,)
         Of the layers' activations.
     rare_forward_at : int
@@ -124,7 +130,7 @@ def predict(predict_part_at, theta, X, layout, parameters, rare_forward_at, resu
             n_parts,
             theta,
             X,
-            layout,
+            layout_numbers,
             parameters,
             rare_forward_at,
             result,

@@ -9,7 +9,6 @@ Layers above are computed by every part for all rows, which is little. One part 
 their weights and hands them to all (`publish`).
 """
 
-from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline
 from fastmlp.kernels.dense import activate_block, dense_backward_input_block, part_bounds
 from fastmlp.kernels.empty_columns import copy_used_columns, multiply_used, used_weights
@@ -30,16 +29,19 @@ from fastmlp.kernels.views import (
 @inline
 def slice_bounds(layout, plan, part, n_parts):
     """First and last + 1 of a part's slices, then of their columns."""
-    first, stop = part_bounds(plan[codes.N_SLICES], part, n_parts)
-    n_in = layout[plan[codes.SLICED_LAYER], codes.N_IN]
-    width = plan[codes.SLICE_WIDTH]
+    first, stop = part_bounds(plan.n_slices, part, n_parts)
+    n_in = layout[plan.sliced_layer].n_in
+    width = plan.slice_width
     return first, stop, min(first * width, n_in), min(stop * width, n_in)
 
 
 @inline
 def slice_matrix(own, base, plan, rows, k, columns):
-    """View of columns of slices, from `k` on: inputs, outputs, deltas or slopes, by `base`."""
-    return matrix(own, plan[base] + plan[codes.BUFFER_ROWS] * k, rows, columns)
+    """View of columns of slices, from `k` on: inputs, outputs, deltas or slopes.
+
+    Which of them `base` tells, where the plan has them.
+    """
+    return matrix(own, base + plan.buffer_rows * k, rows, columns)
 
 
 @inline
@@ -49,9 +51,9 @@ def slice_products(work, plan, n_out, turn):
     There are two places for them, which the chunks of a team take in `turn`, 0 or 1: a part may
     begin the next chunk while others still read.
     """
-    n_slices = plan[codes.N_SLICES]
-    size = plan[codes.BUFFER_ROWS] * n_out
-    return matrix(work, plan[codes.SLICE_PRODUCT] + turn * n_slices * size, n_slices, size)
+    n_slices = plan.n_slices
+    size = plan.buffer_rows * n_out
+    return matrix(work, plan.slice_product + turn * n_slices * size, n_slices, size)
 
 
 @inline
@@ -60,8 +62,8 @@ def own_columns(own, layout, plan, first, count, columns):
 
     Number 0 holds the parameters, 1 to 3 the optimizer's slots and 4 the gradient.
     """
-    size = (layout[0, codes.N_IN] + 1) * columns
-    return vector(own, plan[codes.OWN_COLUMNS] + first * size, count * size)
+    size = (layout[0].n_in + 1) * columns
+    return vector(own, plan.own_columns + first * size, count * size)
 
 
 @inline
@@ -70,9 +72,9 @@ def move_columns(x, layout, r0, r1, block, k0, columns, back):
 
     Of each row `columns` columns, from `k0` on; if `back`, from `block` to the vector.
     """
-    n_out = layout[0, codes.N_OUT]
+    n_out = layout[0].n_out
     for r in range(r0, r1):
-        offset = layout[0, codes.W_OFFSET] + r * n_out + k0
+        offset = layout[0].w_offset + r * n_out + k0
         if back:
             copy_run(block, (r - r0) * columns, x, offset, columns)
         else:
@@ -87,7 +89,7 @@ def move_own(theta, state, n_slots, layout, plan, own, part, n_parts, back):
     lines from each other at every update.
     """
     _, _, k0, k1 = slice_bounds(layout, plan, part, n_parts)
-    rows = layout[0, codes.N_IN] + 1
+    rows = layout[0].n_in + 1
     for number in range(1 + n_slots):
         block = own_columns(own, layout, plan, number, 1, k1 - k0)
         x = vector(theta, 0, theta.size)
@@ -105,16 +107,16 @@ def move_own_gradient(gradient, layout, plan, own, part, n_parts, back):
     """
     _, _, k0, k1 = slice_bounds(layout, plan, part, n_parts)
     block = own_columns(own, layout, plan, 4, 1, k1 - k0)
-    move_columns(gradient, layout, 0, layout[0, codes.N_IN] + 1, block, k0, k1 - k0, back)
+    move_columns(gradient, layout, 0, layout[0].n_in + 1, block, k0, k1 - k0, back)
 
 
 @inline
 def take_own(theta, state, n_slots, layout, plan, work, own, t, part, n_parts):
     """Begin a sweep after t updates: copy what a part has to itself, and part 0 what all read."""
     if part == 0:
-        start = plan[codes.UPPER_START]
+        start = plan.upper_start
         copy_run(theta, start, work, upper_offset(theta, plan, t), theta.size - start)
-    if plan[codes.SLICED_LAYER]:
+    if plan.sliced_layer:
         move_own(theta, state, n_slots, layout, plan, own, part, n_parts, False)
 
 
@@ -142,16 +144,16 @@ def slice_pass(
     Overwrites the part's own slices and their products, of which the last starts from the bias.
     May destroy the scratch of `part`.
     """
-    layer = plan[codes.SLICED_LAYER]
-    n_out = layout[layer, codes.N_OUT]
-    n_columns = layout[0, codes.N_IN]
-    ordered = plan[codes.GATHER] == 1
+    layer = plan.sliced_layer
+    n_out = layout[layer].n_out
+    n_columns = layout[0].n_in
+    ordered = plan.gather == 1
     first, stop, k0, k1 = slice_bounds(layout, plan, part, n_parts)
     if first == stop:
         return
     columns = k1 - k0
-    room = plan[codes.BUFFER_ROWS]
-    width = plan[codes.SLICE_WIDTH]
+    room = plan.buffer_rows
+    width = plan.slice_width
     scratch = product_scratch(work, plan, part)
     c0, c1 = (k0, k1) if layer == 0 else (0, n_columns)
     by_runs = copy_used_columns(
@@ -170,11 +172,11 @@ def slice_pass(
         c1,
         width if layer == 0 else n_columns,
         room,
-        vector(own, plan[codes.INPUT] + room * c0, room * (c1 - c0)),
+        vector(own, plan.input + room * c0, room * (c1 - c0)),
         sync,
     )
     if layer == 0 and not by_runs:
-        copied = vector(own, plan[codes.INPUT], room * n_columns)
+        copied = vector(own, plan.input, room * n_columns)
         copy_slices(X, n_columns, order, start, ordered, rows, room, width, k0, k1, copied)
     elif layer > 0:
         x = input_rows(X, own, plan, layout, start, 0, rows)
@@ -184,10 +186,10 @@ def slice_pass(
         W = matrix(below, 0, n_columns, columns)
         b = vector(below, n_columns * columns, columns)
         activation = layer_activation(layout, plan, constants, 0)
-        output = slice_matrix(own, codes.OUTPUT, plan, rows, k0, columns)
-        slope = slice_matrix(own, codes.SLOPE, plan, rows, k0, columns)
+        output = slice_matrix(own, plan.output, plan, rows, k0, columns)
+        slope = slice_matrix(own, plan.slope, plan, rows, k0, columns)
         if by_runs:
-            runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS], n_columns)
+            runs = part_scratch(work, plan, part, plan.column_runs, n_columns)
             multiply_used(x, 0, W, b, runs, output, rows, 0, columns, plan, work, part, scratch)
         else:
             depth = n_columns
@@ -199,14 +201,14 @@ def slice_pass(
         k = s * width
         depth = min(width, k1 - k)
         if layer == 0:
-            A = slice_matrix(own, codes.INPUT, plan, rows, k, depth)
+            A = slice_matrix(own, plan.input, plan, rows, k, depth)
         else:
-            A = matrix(own, plan[codes.OUTPUT] + room * k0 + k - k0, rows, columns)
+            A = matrix(own, plan.output + room * k0 + k - k0, rows, columns)
         B = matrix(W, k * n_out, depth, n_out)
         product = matrix(products, s * products.shape[1], rows, n_out)
-        origin = FROM_ROW if s == plan[codes.N_SLICES] - 1 else FROM_ZERO
+        origin = FROM_ROW if s == plan.n_slices - 1 else FROM_ZERO
         if by_runs and layer == 0:
-            runs = part_scratch(work, plan, part, plan[codes.COLUMN_RUNS] + k, depth)
+            runs = part_scratch(work, plan, part, plan.column_runs + k, depth)
             B = used_weights(B, runs, 0, n_out, plan, work, part)
             depth = B.shape[0]
         multiply(A, 0, 0, B, 0, 0, origin, b, product, 0, 0, rows, n_out, depth, scratch)
@@ -215,19 +217,19 @@ def slice_pass(
 @inline
 def slice_back(theta, layout, plan, constants, work, own, rows, part, n_parts):
     """Take the deltas of a sliced second layer back to a part's own slices of its input."""
-    n_out = layout[1, codes.N_OUT]
+    n_out = layout[1].n_out
     first, stop, k0, k1 = slice_bounds(layout, plan, part, n_parts)
     if first == stop:
         return
     columns = k1 - k0
     W, _ = layer_weights(theta, 0, layout, 1)
     dense_backward_input_block(
-        layer_rows(own, codes.DELTA, plan, layout, 1, 0, rows),
+        layer_rows(own, plan.delta, plan, layout, 1, 0, rows),
         matrix(W, k0 * n_out, columns, n_out),
-        slice_matrix(own, codes.OUTPUT, plan, rows, k0, columns),
-        slice_matrix(own, codes.SLOPE, plan, rows, k0, columns),
+        slice_matrix(own, plan.output, plan, rows, k0, columns),
+        slice_matrix(own, plan.slope, plan, rows, k0, columns),
         layer_activation(layout, plan, constants, 0),
-        slice_matrix(own, codes.DELTA, plan, rows, k0, columns),
+        slice_matrix(own, plan.delta, plan, rows, k0, columns),
         0,
         rows,
         0,
@@ -243,14 +245,14 @@ def upper_offset(theta, plan, t):
     Two copies in the workspace take turns: whoever updates the weights, those that others may
     still be reading stay as they are.
     """
-    return plan[codes.UPPER] + t % 2 * (theta.size - plan[codes.UPPER_START])
+    return plan.upper + t % 2 * (theta.size - plan.upper_start)
 
 
 @inline
 def upper_weights(theta, plan, work, t):
-    """View of theta from `codes.UPPER_START` on; with slices, of the copy after t updates."""
-    size = theta.size - plan[codes.UPPER_START]
-    if plan[codes.N_SLICES]:
+    """View of theta from `plan.upper_start` on; with slices, of the copy after t updates."""
+    size = theta.size - plan.upper_start
+    if plan.n_slices:
         return vector(work, upper_offset(theta, plan, t), size)
     return vector(theta, 0, size)
 
@@ -258,10 +260,10 @@ def upper_weights(theta, plan, work, t):
 @inline
 def publish(theta, layout, plan, work, t, task):
     """Copy a task's part of the weights above the slices to where they are looked for next."""
-    start = plan[codes.UPPER_START]
-    offset = layout[task[codes.LAYER], codes.W_OFFSET]
-    n_out = layout[task[codes.LAYER], codes.N_OUT]
+    start = plan.upper_start
+    offset = layout[task.layer].w_offset
+    n_out = layout[task.layer].n_out
     if offset >= start:
-        offset += task[codes.ROW_0] * n_out
-        size = (task[codes.ROW_1] - task[codes.ROW_0]) * n_out
+        offset += task.row_0 * n_out
+        size = (task.row_1 - task.row_0) * n_out
         copy_run(theta, offset, work, upper_offset(theta, plan, t) + offset - start, size)

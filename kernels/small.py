@@ -32,17 +32,18 @@ from fastmlp.kernels.network import (
     scale_rows,
     weigh_losses,
 )
+from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN
 from fastmlp.kernels.reductions import interleaved_sum
 from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, TALL, column_sums, panel_width, sums_width
 from fastmlp.kernels.updates import update_coefficients
 from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import (
-    column,
+    constants_of,
     layer_activation,
     layer_rows,
     layer_weights,
+    only,
     part_scratch,
-    read_only_tables,
     table,
     total_and_hyper,
 )
@@ -79,27 +80,27 @@ def small_part(
     the place of a task's gradient has room for that of all layers.
     """
     X = vector(X, 0, X.size)
-    cursor = column(tables, codes.CURSOR)
-    chunks = table(tables, codes.CHUNKS, codes.CHUNK_COLUMNS)
-    plan, layout, constants = read_only_tables(tables, work)
+    cursor, chunks = only(tables, codes.CURSOR, CURSOR), table(tables, codes.CHUNKS, CHUNK)
+    plan, layout = only(tables, codes.PLAN, PLAN), table(tables, codes.LAYOUT, LAYER)
+    constants = constants_of(work, plan, layout)
     total, hyper = total_and_hyper(tables)
-    c = cursor[codes.CHUNK]
-    batch = cursor[codes.MINI_BATCH]
-    t = cursor[codes.UPDATES]
-    top = layout.shape[0] - 1
-    ordered = plan[codes.GATHER] == 1
-    block = min(plan[codes.BLOCK_ROWS], plan[codes.LOSS_ROWS])
+    c = cursor.chunk
+    batch = cursor.mini_batch
+    t = cursor.updates
+    top = layout.size - 1
+    ordered = plan.gather == 1
+    block = min(plan.block_rows, plan.loss_rows)
     one = theta.dtype.type(1.0)
-    scratch = part_scratch(work, plan, 0, 0, plan[codes.LOSS_TERMS])
-    sample_loss = vector(work, plan[codes.SAMPLE_LOSS], work.size - plan[codes.SAMPLE_LOSS])
-    coefficients = part_scratch(work, plan, 0, plan[codes.COEFFICIENTS], codes.N_COEFFICIENTS)
+    scratch = part_scratch(work, plan, 0, 0, plan.loss_terms)
+    sample_loss = vector(work, plan.sample_loss, work.size - plan.sample_loss)
+    coefficients = part_scratch(work, plan, 0, plan.coefficients, codes.N_COEFFICIENTS)
     gradient = vector(result, 0, result.size)
     if mode == codes.UPDATE:
-        gradient = part_scratch(work, plan, 0, plan[codes.TASK], theta.size)
+        gradient = part_scratch(work, plan, 0, plan.task, theta.size)
     outcome = codes.FINISHED
     while c < stop:
-        start = chunks[c, codes.START]
-        rows = chunks[c, codes.STOP] - start
+        start = chunks[c].start
+        rows = chunks[c].stop - start
         b0 = 0
         while b0 < rows:
             n = min(rows - b0, block)
@@ -126,7 +127,7 @@ def small_part(
             break
         if mode != codes.EVALUATE:
             if rows > 1 or weights.size:
-                delta = layer_rows(work, codes.DELTA, plan, layout, top, 0, rows)
+                delta = layer_rows(work, plan.delta, plan, layout, top, 0, rows)
                 scale_rows(delta, one / theta.dtype.type(rows), weights, order, ordered, start)
             _differentiate(theta, x, layout, plan, constants, work, gradient, scratch)
         if mode == codes.UPDATE_CLIPPED:
@@ -137,11 +138,11 @@ def small_part(
             scale(gradient, clip_norm / norm if norm > clip_norm else 1.0)
         if mode >= codes.UPDATE:
             rate = learning_rates[batch]
-            update_coefficients(plan[codes.OPTIMIZER], hyper, rate, t + 1, coefficients)
-            if plan[codes.DECAYS]:
+            update_coefficients(plan.optimizer, hyper, rate, t + 1, coefficients)
+            if plan.decays:
                 for layer in range(top + 1):
                     W, b = layer_weights(theta, 0, layout, layer)
-                    first = layout[layer, codes.W_OFFSET]
+                    first = layout[layer].w_offset
                     g = vector(gradient, first, W.size)
                     apply_update(theta, state, g, first, plan, coefficients, 1)
                     first += W.size
@@ -153,10 +154,10 @@ def small_part(
             t += 1
         total[0] += loss
         c += 1
-    cursor[codes.CHUNK] = c
-    cursor[codes.MINI_BATCH] = batch
-    cursor[codes.UPDATES] = t
-    cursor[codes.OUTCOME] = outcome
+    cursor.chunk = c
+    cursor.mini_batch = batch
+    cursor.updates = t
+    cursor.outcome = outcome
 
 
 @inline
@@ -167,32 +168,32 @@ def _evaluate(
 
     The deltas are unscaled, and if `saving` those of the pre-activations.
     """
-    top = layout.shape[0] - 1
-    loss = plan[codes.LOSS]
+    top = layout.size - 1
+    loss = plan.loss
     fused = loss >= codes.FUSED_BINARY_CROSS_ENTROPY
-    ordered = plan[codes.GATHER] == 1
-    copied = matrix(work, plan[codes.INPUT], rows, layout[0, codes.N_IN])
+    ordered = plan.gather == 1
+    copied = matrix(work, plan.input, rows, layout[0].n_in)
     x = rows_of(X, order, ordered, start, copied)
-    copied = matrix(work, plan[codes.SCRATCH] + plan[codes.TARGET], rows, plan[codes.N_TARGET])
+    copied = matrix(work, plan.scratch + plan.target, rows, plan.n_target)
     y = rows_of(Y, order, ordered, start, copied)
     below = x
     for layer in range(top + 1):
         W, b = layer_weights(theta, 0, layout, layer)
-        output = layer_rows(work, codes.OUTPUT, plan, layout, layer, 0, rows)
+        output = layer_rows(work, plan.output, plan, layout, layer, 0, rows)
         _forward(below, W, b, output, scratch)
         if not (fused and layer == top):
-            slope = layer_rows(work, codes.SLOPE, plan, layout, layer, 0, rows)
+            slope = layer_rows(work, plan.slope, plan, layout, layer, 0, rows)
             activation = layer_activation(layout, plan, constants, layer)
             activate_block(activation, output, slope, saving, 0, rows, 0, output.shape[1])
         below = output
-    delta = layer_rows(work, codes.DELTA, plan, layout, top, 0, rows)
-    terms = part_scratch(work, plan, 0, plan[codes.LOSS_TERMS], delta.size)
-    parameter, rare_at = constants[codes.LOSS_PARAMETER], plan[codes.RARE_LOSS_AT]
+    delta = layer_rows(work, plan.delta, plan, layout, top, 0, rows)
+    terms = part_scratch(work, plan, 0, plan.loss_terms, delta.size)
+    parameter, rare_at = constants[codes.LOSS_PARAMETER], plan.rare_loss_at
     block_losses(loss, rare_at, parameter, below, y, delta, terms, losses)
     if weights.size:
         weigh_losses(losses, weights, order, ordered, start)
     if saving and not fused:
-        slope = layer_rows(work, codes.SLOPE, plan, layout, top, 0, rows)
+        slope = layer_rows(work, plan.slope, plan, layout, top, 0, rows)
         output_backward(delta, below, slope, layer_activation(layout, plan, constants, top))
     return x
 
@@ -201,21 +202,21 @@ def _evaluate(
 def _differentiate(theta, x, layout, plan, constants, work, gradient, scratch):
     """Overwrite `gradient`, given what `_evaluate` has left and the last layer's scaled deltas."""
     rows = x.shape[0]
-    top = layout.shape[0] - 1
-    delta = layer_rows(work, codes.DELTA, plan, layout, top, 0, rows)
+    top = layout.size - 1
+    delta = layer_rows(work, plan.delta, plan, layout, top, 0, rows)
     for layer in range(top, -1, -1):
         W, _ = layer_weights(theta, 0, layout, layer)
         below = x
         if layer > 0:
-            below = layer_rows(work, codes.OUTPUT, plan, layout, layer - 1, 0, rows)
-        g = matrix(gradient, layout[layer, codes.W_OFFSET], W.shape[0] + 1, W.shape[1])
+            below = layer_rows(work, plan.output, plan, layout, layer - 1, 0, rows)
+        g = matrix(gradient, layout[layer].w_offset, W.shape[0] + 1, W.shape[1])
         _form_gradient(below, delta, g, scratch)
         if constants[codes.L1] != 0.0 or constants[codes.L2] != 0.0:
             add_penalties(constants, vector(W, 0, W.size), vector(g, 0, W.size))
         if layer > 0:
-            delta_below = layer_rows(work, codes.DELTA, plan, layout, layer - 1, 0, rows)
+            delta_below = layer_rows(work, plan.delta, plan, layout, layer - 1, 0, rows)
             _go_back(delta, W, delta_below, scratch)
-            slope = layer_rows(work, codes.SLOPE, plan, layout, layer - 1, 0, rows)
+            slope = layer_rows(work, plan.slope, plan, layout, layer - 1, 0, rows)
             n = below.size
             activation_backward(
                 vector(delta_below, 0, n),

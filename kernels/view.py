@@ -106,6 +106,28 @@ def reals(typingctx, array, offset, size):
     return View(types.float64, 1)(array, types.intp, types.intp), _view
 
 
+@intrinsic
+def record(typingctx, table, offset, dtype):
+    """Record of a NumPy dtype that lies in an int64 vector from an element on."""
+    signature = dtype.dtype(table, types.intp, dtype)
+
+    def codegen(context, builder, signature, args):
+        first = builder.gep(data_of(context, builder, table, args[0]), [args[1]])
+        return builder.bitcast(first, context.get_value_type(signature.return_type))
+
+    return signature, codegen
+
+
+@intrinsic
+def records(typingctx, table, offset, size, dtype):
+    """View records of a NumPy dtype that lie in an int64 vector from an element on."""
+    return View(dtype.dtype, 1)(table, types.intp, types.intp, dtype), _records
+
+
+def _records(context, builder, signature, args):
+    return _view(context, builder, signature, args[:3])
+
+
 def _view(context, builder, signature, args):
     """View of the signature's type and of a shape, on another's elements from an offset on."""
     array, offset, *shape = args
@@ -223,3 +245,10 @@ if numba.config.DISABLE_JIT:
 
     def reals(array, offset, size):
         return array[offset : offset + size].view(np.float64)
+
+    def record(table, offset, dtype):
+        return records(table, offset, 1, dtype)[0]
+
+    def records(table, offset, size, dtype):
+        n = size * len(dtype.names)
+        return table[offset : offset + n].view(dtype).view(np.recarray)

@@ -15,7 +15,6 @@ hidden layer), `output` (the last layer's activation), `loss`, `l1` and `l2`.
 """
 
 import math
-import struct
 from functools import partial
 from itertools import pairwise
 
@@ -227,11 +226,6 @@ def matrix(flat, offset, n_rows, n_columns):
 def vector(flat, offset, size):
     """Part of a vector, or of a matrix read row by row."""
     return np.ravel(flat)[offset : offset + size]
-
-
-def reals(bits, offset, size):
-    """The numbers of so many patterns of bits."""
-    return np.array([struct.unpack("d", struct.pack("q", x))[0] for x in bits[offset:][:size]])
 
 
 def address(array, i):
@@ -603,26 +597,6 @@ def unpack(theta, layer_sizes):
 def pack(layers):
     """Parameter vector of layers [(W, b), ...], or gradient vector of their gradients."""
     return np.concatenate([np.ravel(part) for layer in layers for part in layer])
-
-
-def table(tables, which, n_columns):
-    """One of the tables that were put into a vector."""
-    return tables[which].reshape(-1, n_columns)
-
-
-def column(tables, which):
-    """One of them that has one column."""
-    return tables[which]
-
-
-def read_only_tables(plan, layout, constants):
-    """What was put there."""
-    return plan, layout, constants
-
-
-def total_and_hyper(total, hyper):
-    """What was put there."""
-    return total, hyper
 
 
 def layer_weights(theta, layer_sizes, layer):

@@ -86,9 +86,9 @@ def kernels_in(path):
                     yield node.name
 
 
-# How kernels are called, wait for each other and set up the processor: nothing that NumPy could
-# compute.
-MACHINERY = {"_jit", "team", "denormals"}
+# How kernels are called, see memory, wait for each other and set up the processor: nothing that
+# NumPy could compute.
+MACHINERY = {"_jit", "view", "views", "team", "denormals"}
 ALL_KERNELS = [
     f"{path.stem}.{name}"
     for path in KERNELS
@@ -175,10 +175,10 @@ def test_rooms_import_only_the_rooms_below_them(path):
 
 
 @pytest.mark.parametrize("room", sorted(PARAMETERS))
-def test_parameters_know_the_codes_of_the_kernels_only(room):
+def test_parameters_know_the_codes_and_records_of_the_kernels_only(room):
     for module in imported_modules(parse(ROOT / "fastmlp" / f"{room}.py")):
         if module.startswith("fastmlp.kernels"):
-            assert module.startswith("fastmlp.kernels.codes")
+            assert module.startswith(("fastmlp.kernels.codes", "fastmlp.kernels.records"))
 
 
 @pytest.mark.parametrize("path", **relative_ids(PACKAGE))

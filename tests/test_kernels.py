@@ -45,6 +45,7 @@ from fastmlp.kernels import (
     network,
     penalties,
     predict,
+    records,
     reductions,
     simd,
     slices,
@@ -54,6 +55,7 @@ from fastmlp.kernels import (
     views,
 )
 from fastmlp.kernels._jit import call_worker, standalone
+from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN, TASK
 from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.sweep import Tables, Update, run_sweep
 from fastmlp.workspace import (
@@ -227,8 +229,8 @@ def apply_update(at, theta, gradient, slot_1, slot_2, slot_3, coefficients, is_w
 
 @standalone
 def slice_views(work, plan, layout, rows, k, columns, turn, number, count):
-    slice_matrix = slices.slice_matrix(work, codes.OUTPUT, plan, rows, k, columns)
-    products = slices.slice_products(work, plan, layout[plan[codes.SLICED_LAYER], 1], turn)
+    slice_matrix = slices.slice_matrix(work, plan.output, plan, rows, k, columns)
+    products = slices.slice_products(work, plan, layout[plan.sliced_layer].n_out, turn)
     own_columns = slices.own_columns(work, layout, plan, number, count, columns)
     return copied(slice_matrix), copied(products), copied(own_columns)
 
@@ -256,23 +258,36 @@ def scratch_views(work, plan, part, offset, size):
 
 
 @standalone
-def table_views(tables, which, n_columns):
-    whole, column = views.table(tables, which, n_columns), views.column(tables, which)
-    reals = view.reals(tables, tables[2 * which], whole.shape[0])
-    return copied(whole), copied(column), copied(reals)
+def table_views(tables, which):
+    return copied(views.column(tables, which))
 
 
 @standalone
-def kept_views(tables, work):
-    plan, layout, constants = views.read_only_tables(tables, work)
+def read_records(tables, numbers, work):
+    """A field of each table's last record, how many there are, and the constants."""
+    plan, chunks = views.only(tables, codes.PLAN, PLAN), views.table(tables, codes.CHUNKS, CHUNK)
+    tasks, layout = views.table(tables, codes.TASKS, TASK), views.layout_of(numbers)
+    fields = (chunks[chunks.size - 1].stop, tasks[tasks.size - 1].row_1, layout[1].n_out)
+    sizes = (chunks.size, tasks.size, layout.size)
+    return plan.buffer_rows, fields, sizes, copied(views.constants_of(work, plan, layout))
+
+
+@standalone
+def write_cursor(tables, chunk, end):
+    cursor = views.only(tables, codes.CURSOR, CURSOR)
+    cursor.chunk, cursor.end = chunk, end
+
+
+@standalone
+def total_and_hyper(tables):
     total, hyper = views.total_and_hyper(tables)
-    return (copied(plan), copied(layout), copied(constants)), (copied(total), copied(hyper))
+    return copied(total), copied(hyper)
 
 
 @standalone
 def layer_views(X, work, plan, layout, layer, start, first, rows):
     below = views.input_rows(X, work, plan, layout, start, first, rows)
-    outputs = views.layer_rows(work, codes.OUTPUT, plan, layout, layer, first, rows)
+    outputs = views.layer_rows(work, plan.output, plan, layout, layer, first, rows)
     return copied(below), copied(outputs)
 
 
@@ -356,13 +371,12 @@ def activation_of(choice, dtype):
 def plan_rare_activations(plan, dtype):
     """Let a plan know the activations that are not compiled with the passes."""
     addresses = activations.rare_addresses((codes.GELU,), dtype)
-    plan[[codes.RARE_FORWARD_AT, codes.RARE_BACKWARD_AT]] = addresses
+    plan.rare_forward_at, plan.rare_backward_at = addresses
 
 
 def plan_empty_columns(plan, dtype):
     """Let a plan know what leaves empty columns out."""
-    places = [codes.COLUMNS_AT, codes.PACK_AT, codes.SPREAD_AT]
-    plan[places] = empty_columns.addresses(dtype)
+    plan.columns_at, plan.pack_at, plan.spread_at = empty_columns.addresses(dtype)
 
 
 def normal(rng, shape, dtype, scale=1.0):
@@ -1756,8 +1770,8 @@ def test_columns_left_out_are_left_out_of_the_product(some_runs):
     rng = np.random.default_rng(5)
     W, b = rng.standard_normal((40, 70)), rng.standard_normal(70)
     A = rng.standard_normal((5, len(reference.columns_of(expected))))
-    plan = np.zeros(codes.PLAN_SIZE, np.int64)
-    plan[codes.PACK_AT] = empty_columns.addresses(np.float64)[1]
+    plan = records.new(records.PLAN, 1)[0]
+    plan.pack_at = empty_columns.addresses(np.float64)[1]
     C, work = np.full((5, 70), np.nan), np.empty(40 * 70)
     multiply_used(A, 1, W, b, runs, C, 3, 2, 66, plan, work, 0, new_scratch(A, 5))
     twin = reference.multiply_used(A, W, b, expected)
@@ -1802,13 +1816,13 @@ def test_parts_multiply_their_slices(way, by_order, n_parts, dtype, monkeypatch)
         X = reference.dense_forward(X, *map(widen, case.layers[0]), SHARED_NETWORKS[0][0][0])
     inputs = np.split(X, range(width, X.shape[1], width), axis=1)
     expected = reference.slice_pass(inputs, *map(widen, case.layers[layer]))
-    size = plan[codes.BUFFER_ROWS] * n_out
+    size = plan.buffer_rows * n_out
     for turn in (0, 1):
-        place = work[plan[codes.SLICE_PRODUCT] + turn * n_slices * size :]
+        place = work[plan.slice_product + turn * n_slices * size :]
         products = place[: n_slices * size].reshape(n_slices, size)
         written = np.zeros(n_slices, bool)
         for part in range(n_parts):
-            own = work[part * plan[codes.OWN_SIZE] :]
+            own = work[part * plan.own_size :]
             tables = case.layout, plan
             take_own(theta, theta, 0, *tables, work, own, 0, part, n_parts)
             slice_pass(
@@ -1832,7 +1846,7 @@ def test_parts_multiply_their_slices(way, by_order, n_parts, dtype, monkeypatch)
             written |= new
             tasks, bounds = workspace.team
             share = tasks[bounds[part] : bounds[part + 1]]
-            rows = share[share[:, codes.LAYER] == layer][:, codes.ROW_0]
+            rows = share.row_0[share.layer == layer]
             assert set(rows // width) <= set(np.flatnonzero(new))
         assert written.all()
         eps = FEW * np.finfo(dtype).eps
@@ -1863,9 +1877,10 @@ def sliced_case(n_parts):
 @pytest.mark.parametrize(("n_in", "width", "n_slices"), [(70, 32, 3), (64, 32, 2), (7, 2, 4)])
 def test_slices_fall_to_parts(n_in, width, n_slices, n_parts):
     """Kernel, Python and twin give a part the same columns, and all columns to some part."""
-    layout = np.full((1, codes.LAYOUT_COLUMNS), n_in)
-    plan = np.zeros(codes.PLAN_SIZE, np.int64)
-    plan[[codes.N_SLICES, codes.SLICE_WIDTH]] = n_slices, width
+    layout = records.new(records.LAYER, 1)
+    layout.n_in = n_in
+    plan = records.new(records.PLAN, 1)[0]
+    plan.n_slices, plan.slice_width = n_slices, width
     columns = []
     for part in range(n_parts):
         first, stop, k0, k1 = slice_bounds(layout, plan, part, n_parts)
@@ -1883,24 +1898,22 @@ def test_views_of_slices_equal_their_twins():
     case, workspace, theta, *_ = sliced_case(1)
     plan = workspace.plan
     work = np.arange(workspace.buffer.size, dtype=np.float32)
-    columns, room, n_slices = 38, plan[codes.BUFFER_ROWS], plan[codes.N_SLICES]
+    columns, room, n_slices = 38, plan.buffer_rows, plan.n_slices
     size = n_slices * room * 5
-    products = work[plan[codes.SLICE_PRODUCT] :][: 2 * size].reshape(2, n_slices, room * 5)
-    blocks = work[plan[codes.OWN_COLUMNS] :][: 5 * 4 * columns].reshape(5, 4, columns)
-    outputs = work[plan[codes.OUTPUT] + 32 * room :][: 3 * columns].reshape(3, columns)
+    products = work[plan.slice_product :][: 2 * size].reshape(2, n_slices, room * 5)
+    blocks = work[plan.own_columns :][: 5 * 4 * columns].reshape(5, 4, columns)
+    outputs = work[plan.output + 32 * room :][: 3 * columns].reshape(3, columns)
     for turn in (0, 1):
         found = slice_views(work, plan, case.layout, 3, 32, columns, turn, 1, 3)
         assert_array_equal(found[0], reference.slice_matrix({32: outputs}, 32, columns))
         assert_array_equal(found[1], reference.slice_products(products, turn))
         assert_array_equal(found[2], np.ravel(reference.own_columns(blocks[1:4], 0, columns)))
     n_upper = count_params(TWO_LAYERS[2:])
-    places = work[plan[codes.UPPER] :][: 2 * n_upper].reshape(2, n_upper)
+    places = work[plan.upper :][: 2 * n_upper].reshape(2, n_upper)
     for t in (0, 1, 4):
-        assert upper_offset(theta, plan, t) - plan[codes.UPPER] == reference.upper_offset(
-            n_upper, t
-        )
+        assert upper_offset(theta, plan, t) - plan.upper == reference.upper_offset(n_upper, t)
         assert_array_equal(upper_weights(theta, plan, work, t), reference.upper_weights(places, t))
-    plan[[codes.N_SLICES, codes.UPPER_START]] = 0
+    plan.n_slices = plan.upper_start = 0
     assert_array_equal(upper_weights(theta, plan, work, 1), theta)
 
 
@@ -1913,13 +1926,13 @@ def test_a_part_takes_its_columns_and_gives_them_back(n_parts):
     expected = [matrix.copy() for matrix in matrices]
     above = theta[4 * 70 :].copy()
     for part in range(n_parts):
-        own = work[part * plan[codes.OWN_SIZE] :]
+        own = work[part * plan.own_size :]
         take_own(theta, state, 2, case.layout, plan, work, own, 0, part, n_parts)
     for part in range(n_parts):
-        own = work[part * plan[codes.OWN_SIZE] :]
+        own = work[part * plan.own_size :]
         k0, k1 = choose_slices(TWO_LAYERS, 4, 4).columns(70, part, n_parts)
         columns, upper = reference.take_own(matrices, k0, k1, case.layers, 1)
-        blocks = own[plan[codes.OWN_COLUMNS] :][: 3 * 4 * (k1 - k0)].reshape(3, 4, -1)
+        blocks = own[plan.own_columns :][: 3 * 4 * (k1 - k0)].reshape(3, 4, -1)
         assert_array_equal(blocks, columns)
         assert_array_equal(upper_weights(theta, plan, work, 0), upper.astype(np.float32))
         blocks += np.array([1, 2, 3], np.float32).reshape(3, 1, 1)
@@ -1941,10 +1954,10 @@ def test_a_gradient_passes_from_a_team_to_a_thread_alone_and_back(n_parts):
     expected = gradient[: 4 * 70].reshape(4, 70).copy()
 
     def own_of(part, n_parts):
-        own = work[part * plan[codes.OWN_SIZE] :]
+        own = work[part * plan.own_size :]
         k0, k1 = choose_slices(TWO_LAYERS, 4, 4).columns(70, part, n_parts)
         size = 4 * (k1 - k0)
-        return own, own[plan[codes.OWN_COLUMNS] + 4 * size :][:size].reshape(4, -1), k0
+        return own, own[plan.own_columns + 4 * size :][:size].reshape(4, -1), k0
 
     for part in range(n_parts):
         own, block, k0 = own_of(part, n_parts)
@@ -1973,7 +1986,7 @@ def test_weights_above_the_slices_are_published_for_the_next_step(updates):
     case, workspace, theta, *_ = sliced_case(2)
     plan, work = workspace.plan, workspace.buffer
     n_upper = count_params(TWO_LAYERS[2:])
-    copies = work[plan[codes.UPPER] :][: 2 * n_upper].reshape(2, n_upper)
+    copies = work[plan.upper :][: 2 * n_upper].reshape(2, n_upper)
     copies[:] = np.nan
     take_own(theta, theta, 0, case.layout, plan, work, work, updates, 0, 2)
     expected = copies.copy()
@@ -1993,12 +2006,12 @@ def test_tasks_find_their_parameters():
     plan, work = workspace.plan, np.arange(workspace.buffer.size, dtype=np.float32)
     gradient = -theta
     for part in (0, 1):
-        own = work[part * plan[codes.OWN_SIZE] :]
+        own = work[part * plan.own_size :]
         tasks, bounds = workspace.team
         for task in tasks[bounds[part] : bounds[part + 1]]:
             layer, row, _, k0, k1 = task
             size = 4 * (k1 - k0)
-            blocks = own[plan[codes.OWN_COLUMNS] :][: 5 * size].reshape(5, 4, -1)
+            blocks = own[plan.own_columns :][: 5 * size].reshape(5, 4, -1)
             twin, first, columns = reference.task_place(case.layers, layer, row, blocks[0], 1)
             place = task_place(theta, state, gradient, case.layout, plan, own, task)
             assert place[3:] == (first, columns)
@@ -2014,14 +2027,14 @@ def test_deltas_of_slices_equal_their_twin(n_parts):
     rng, rows, eps = np.random.default_rng(5), 3, FEW * np.finfo(np.float32).eps
     delta, z = normal(rng, (rows, 5), np.float32), normal(rng, (rows, 70), np.float32)
     for part in range(n_parts):
-        own = work[part * plan[codes.OWN_SIZE] :]
+        own = work[part * plan.own_size :]
         k0, k1 = choose_slices(TWO_LAYERS, 4, 4).columns(70, part, n_parts)
-        room, size = plan[codes.BUFFER_ROWS], rows * (k1 - k0)
-        at = room * case.layout[1, codes.WIDTH_OFFSET]
-        own[plan[codes.DELTA] + at :][: delta.size] = delta.ravel()
-        own[plan[codes.OUTPUT] + room * k0 :][:size] = np.tanh(z[:, k0:k1]).ravel()
+        room, size = plan.buffer_rows, rows * (k1 - k0)
+        at = room * case.layout[1].width_offset
+        own[plan.delta + at :][: delta.size] = delta.ravel()
+        own[plan.output + room * k0 :][:size] = np.tanh(z[:, k0:k1]).ravel()
         slice_back(theta, case.layout, plan, case.constants, work, own, rows, part, n_parts)
-        found = own[plan[codes.DELTA] + room * k0 :][:size].reshape(rows, -1)
+        found = own[plan.delta + room * k0 :][:size].reshape(rows, -1)
         W = widen(case.layers[1][0])
         twin = reference.slice_back(widen(delta), W, widen(z), "tanh", k0, k1)
         assert_allclose(found, twin, rtol=0, atol=eps * np.abs(W).sum(1).max())
@@ -2056,7 +2069,7 @@ def test_tasks_are_about_equal_work(n_parts, leaves_out):
     tasks, bounds = task_table(sizes, n_parts, 128, leaves_out=leaves_out)
     elements = np.array([(row_1 - row_0) * sizes[layer + 1] for layer, row_0, row_1, *_ in tasks])
     for layers in ([0], [1, 2]) if leaves_out else ([0, 1, 2],):
-        work = np.where(np.isin(tasks[:, codes.LAYER], layers), elements, 0)
+        work = np.where(np.isin(tasks.layer, layers), elements, 0)
         shares = np.add.reduceat(work, bounds[:-1])
         # Whole tiles, narrow layers and biases make a share larger or smaller.
         assert abs(shares - shares.mean()).max() < 20 * 512
@@ -2168,41 +2181,32 @@ def test_views_of_tables_are_what_was_put_into_them():
     sizes, hyper = (20, 300, 5), [0.5, -1.0, 3e-300]
     workspace = Workspace(sizes, np.float32, rows=50, n_parts=3, n_target=1)
     chunks = chunk_table(120, 50, 50)
-    layout, constants = numbered(2, codes.LAYOUT_COLUMNS, np.int64), np.arange(5, dtype=np.float32)
-    tables, work = Tables(workspace, chunks, layout, constants, np.array(hyper)).kept
-    parts = {
-        codes.PLAN: workspace.plan,
-        codes.LAYOUT: workspace.padded(layout),
-        codes.CHUNKS: chunks,
-        codes.TASKS: workspace.alone[0],
-        codes.TEAM_TASKS: workspace.team[0],
-        codes.TEAM_BOUNDS: workspace.team[1],
-        codes.REALS: np.array([0.0, *hyper]).view(np.int64),
-    }
-    for which, part in parts.items():
-        n_columns = part.shape[1] if part.ndim == 2 else 1
-        whole, column, numbers = table_views(tables, which, n_columns)
-        assert_array_equal(whole, reference.table(parts, which, n_columns))
-        if n_columns == 1:
-            assert_array_equal(column, reference.column(parts, which))
-            assert_array_equal(numbers, reference.reals(part, 0, len(part)))
-    kept, numbers = kept_views(tables, work)
-    expected = reference.read_only_tables(workspace.plan, parts[codes.LAYOUT], constants)
-    for part, values in zip(kept, expected, strict=True):
-        assert_array_equal(part, values)
-    for part, values in zip(numbers, reference.total_and_hyper([0.0], hyper), strict=True):
+    layout, constants = records.new(LAYER, 2), np.arange(5, dtype=np.float32)
+    records.numbers(layout)[:] = np.arange(2 * len(LAYER.names))
+    kept = Tables(workspace, chunks, layout, constants, np.array(hyper))
+    tables, work = kept.kept
+    tasks = workspace.alone[0]
+    buffer_rows, fields, counts, found = read_records(tables, records.numbers(layout), work)
+    assert buffer_rows == workspace.plan.buffer_rows
+    assert fields == (chunks[-1].stop, tasks[-1].row_1, layout[1].n_out)
+    assert counts == (len(chunks), len(tasks), 2)
+    assert_array_equal(found, constants)
+    assert_array_equal(table_views(tables, codes.TEAM_BOUNDS), workspace.team[1])
+    write_cursor(tables, 7, 9)
+    assert kept.cursor.tolist() == [7, 0, 0, 0, 9]
+    for part, values in zip(total_and_hyper(tables), ([0.0], hyper), strict=True):
         assert_array_equal(part, values)
 
 
 def test_views_of_the_workspace_equal_their_twins():
-    layout = np.zeros((2, codes.LAYOUT_COLUMNS), np.int64)
-    layout[:, codes.N_IN], layout[:, codes.N_OUT] = (3, 4), (4, 2)
-    layout[:, codes.W_OFFSET] = 0, 16
-    layout[:, codes.STRIDE], layout[:, codes.WIDTH_OFFSET] = (6, 2), (0, 6)
+    layout = records.new(LAYER, 2)
+    layout.n_in, layout.n_out = (3, 4), (4, 2)
+    layout.w_offset = 0, 16
+    layout.stride, layout.width_offset = (6, 2), (0, 6)
     assert total_params(layout) == reference.total_params((3, 4, 2))
-    plan = np.zeros(codes.PLAN_SIZE, np.int64)
-    plan[[codes.INPUT, codes.OUTPUT, codes.SCRATCH]] = 2, 32, 70
-    plan[codes.BUFFER_ROWS], plan[codes.SCRATCH_SIZE], plan[codes.LOSS_TERMS] = 5, 11, 7
+    plan = records.new(records.PLAN, 1)[0]
+    plan.input, plan.output, plan.scratch = 2, 32, 70
+    plan.buffer_rows, plan.scratch_size, plan.loss_terms = 5, 11, 7
     work, X, order = np.arange(200.0), numbered(9, 3, np.float64), np.arange(9)
     scratch = reference.matrix(work, 70, 3, 11)
     piece, of_products = scratch_views(work, plan, 2, 4, 5)
@@ -2213,10 +2217,10 @@ def test_views_of_the_workspace_equal_their_twins():
         below, view = layer_views(X.ravel(), work, plan, layout, layer, 4, 1, 3)
         assert_array_equal(view, reference.layer_rows(outputs, layer, 1, 3))
         assert_array_equal(below, reference.input_rows(X, order, 4, 3))
-    plan[codes.GATHER] = 1
+    plan.gather = 1
     below, _ = layer_views(X.ravel(), work, plan, layout, 0, 4, 1, 3)
     assert_array_equal(below, reference.matrix(work, 2, 5, 3)[1:4])
-    plan[codes.INPUT_GAP] = 2
+    plan.input_gap = 2
     below, _ = layer_views(X.ravel(), work, plan, layout, 0, 4, 1, 3)
     assert_array_equal(below, reference.matrix(work, 2, 5, 5)[1:4])
 
@@ -2306,7 +2310,7 @@ def test_penalty_of_the_weights_alone(l1, l2, dtype):
         biases[:] = np.nan  # must not be looked at
     layers = list(zip(net.weights, net.biases, strict=True))
     expected = reference.penalty([(W.astype(np.float64), b) for W, b in layers], l1, l2)
-    value = penalties.penalty.serial(net.theta, net._layout, l1, l2)
+    value = penalties.penalty.serial(net.theta, net._layout_numbers, l1, l2)
     # 56 terms, each rounded and added once.
     assert_allclose(value, expected, rtol=60 * np.finfo(np.float64).eps)
 
@@ -2381,7 +2385,7 @@ class Case:
             self.loss_code = codes.FUSED_CROSS_ENTROPY_INDICES
 
         layers = list(pairwise(sizes))
-        self.layout = np.zeros((len(layers), codes.LAYOUT_COLUMNS), np.int64)
+        self.layout = records.new(LAYER, len(layers))
         self.constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(layers), dtype)
         self.constants[codes.LOSS_PARAMETER] = parameter
         self.constants[codes.L1] = l1_l2.get("l1", 0)
@@ -2389,11 +2393,11 @@ class Case:
         for layer, activation in enumerate([*activations, output]):
             row, before = self.layout[layer], layers[:layer]
             code, parameter = code_and_parameter(activation, dtype)
-            row[codes.N_IN], row[codes.N_OUT] = layers[layer]
-            row[codes.W_OFFSET] = sum((n_in + 1) * n_out for n_in, n_out in before)
-            row[codes.STRIDE] = row[codes.N_OUT]
-            row[codes.WIDTH_OFFSET] = sum(n_out for _, n_out in before)
-            row[codes.ACTIVATION] = code
+            row.n_in, row.n_out = layers[layer]
+            row.w_offset = sum((n_in + 1) * n_out for n_in, n_out in before)
+            row.stride = row.n_out
+            row.width_offset = sum(n_out for _, n_out in before)
+            row.activation = code
             self.constants[codes.ACTIVATION_PARAMETERS + layer] = parameter
 
     def sweep(
@@ -2428,15 +2432,15 @@ class Case:
         )
         # Nothing may depend on what the workspace held before.
         workspace.buffer[:] = np.nan
-        workspace.plan[codes.LOSS] = self.loss_code
-        workspace.plan[codes.RARE_LOSS_AT] = losses.rare_address(self.loss_code, dtype)
+        workspace.plan.loss = self.loss_code
+        workspace.plan.rare_loss_at = losses.rare_address(self.loss_code, dtype)
         if workspace.leaves_out:
             plan_empty_columns(workspace.plan, dtype)
         plan_rare_activations(workspace.plan, dtype)
-        workspace.plan[codes.OPTIMIZER] = code_of(optimizer)
-        workspace.plan[codes.UPDATE_AT] = updates.update_address(code_of(optimizer), dtype)
-        workspace.plan[codes.N_SLOTS] = n_slots(optimizer, hyper)
-        workspace.plan[codes.DECAYS] = hyper.get("weight_decay", 0) > 0
+        workspace.plan.optimizer = code_of(optimizer)
+        workspace.plan.update_at = updates.update_address(code_of(optimizer), dtype)
+        workspace.plan.n_slots = n_slots(optimizer, hyper)
+        workspace.plan.decays = hyper.get("weight_decay", 0) > 0
         chunks = chunk_table(n_rows, batch_rows, chunk_rows)
         weights = np.empty(0)
         if self.weights is not None:
@@ -2461,7 +2465,8 @@ class Case:
         parameters = self.constants[codes.ACTIVATION_PARAMETERS :]
         address = predict.predict_part_address(np.dtype(self.dtype))
         rare_at, _ = activations.rare_addresses((codes.GELU,), self.dtype)
-        finite = kernel(address, theta, X, self.layout, parameters, rare_at, result, n_parts)
+        layout = records.numbers(self.layout)
+        finite = kernel(address, theta, X, layout, parameters, rare_at, result, n_parts)
         return finite, result
 
 
@@ -2793,17 +2798,17 @@ def test_the_ways_are_the_ones_they_are_called(way, monkeypatch):
     plan = workspace.plan
     assert workspace.leaves_out >= ("empty columns" in way)
     assert workspace.small == ("small" in way)
-    assert (plan[codes.TOGETHER] == 1) == ("wide network" in way or "together" in way)
-    assert (plan[codes.N_SLICES] > 1) == ("input" in way or "slices" in way)
-    assert (plan[codes.SLICED_LAYER] == 1) == ("layer" in way and "slices" in way)
-    assert (plan[codes.N_GROUPS] > 1) == ("group" in way)
+    assert (plan.together == 1) == ("wide network" in way or "together" in way)
+    assert (plan.n_slices > 1) == ("input" in way or "slices" in way)
+    assert (plan.sliced_layer == 1) == ("layer" in way and "slices" in way)
+    assert (plan.n_groups > 1) == ("group" in way)
     gaps = "gaps" in way or "pages" in way
-    assert (plan[codes.INPUT_GAP] > 0) == gaps
-    strides = workspace.padded(case.layout)[:, codes.STRIDE]
+    assert (plan.input_gap > 0) == gaps
+    strides = workspace.padded(case.layout).stride
     assert (strides[:-1] > case.sizes[1:-1]).any() >= gaps
     assert strides[-1] == case.sizes[-1]
     if case.sizes == SIZES:
-        assert plan[codes.BLOCK_ROWS] < len(case.X) / max(1, plan[codes.N_GROUPS])
+        assert plan.block_rows < len(case.X) / max(1, plan.n_groups)
 
 
 @every_way
@@ -2813,8 +2818,8 @@ def test_products_have_the_scratch_that_they_may_destroy(way, n_parts, monkeypat
     for rows in (1, len(case.X), 5000):
         options = {"rows": rows, "n_parts": n_parts, "n_target": 1}
         workspace = Workspace(case.sizes, case.dtype, **options)
-        scratch = workspace.plan[codes.LOSS_TERMS]
-        block = workspace.plan[codes.BLOCK_ROWS]
+        scratch = workspace.plan.loss_terms
+        block = workspace.plan.block_rows
         width = panel_width(case.X)
         for layer, (n_in, n_out) in enumerate(pairwise(case.sizes)):
             # Forward and back; the gradient of a group, or of a task.
@@ -2823,7 +2828,7 @@ def test_products_have_the_scratch_that_they_may_destroy(way, n_parts, monkeypat
                 row_bytes = depth * case.X.itemsize
                 copies_a = reference.packs_a(row_bytes, columns, width, gemm)
                 products.append((block if copies_a else 1, depth))
-            if workspace.plan[codes.N_GROUPS]:
+            if workspace.plan.n_groups:
                 products.append((n_in, block))
             for task, k0, k1, *_ in (*workspace.team[0], *workspace.alone[0]):
                 if task == layer:

@@ -213,7 +213,7 @@ def test_finishing_the_sums():
     sums += sums.T
     gradient = rng.normal(size=n)
     is_weight = np.zeros(n, bool)
-    for n_in, n_out, offset, *_ in net._layout:
+    for n_in, n_out, offset, *_ in net._layout.tolist():
         is_weight[offset : offset + n_in * n_out] = True
     expected = reference.finish_normal(gradient, sums, net.theta, is_weight, 0.3, 7)
     hessian = sums.copy()

@@ -5,7 +5,7 @@ import numpy as np
 from fastmlp.kernels import codes
 from fastmlp.losses import CHECKED, check_loss, check_values, choose_targets
 from fastmlp.objective import NormalEquations, Objective, evaluate
-from fastmlp.sweep import Problem, Sweep
+from fastmlp.sweep import CHUNK, Problem, Sweep
 from fastmlp.validation import as_array, as_real, as_weights, check_finite, rounded
 
 # Bytes of a dense block: enough for a call of the kernel to be long, little beside what is sparse.
@@ -154,18 +154,18 @@ class BlockSweep(Sweep):
         super().__init__(net, problem, batch_rows, gather=False, optimizer=optimizer)
         self._samples = samples
         self._taken = None
-        self._rows = self._tables.chunks[:, [codes.START, codes.STOP]].copy()
+        self._chunks = self._tables.chunks.copy()
         self._block = block_rows(net.layer_sizes[0], net.dtype)
         self._last = self._n_chunks
 
     @property
     def done(self):
-        return self._tables.cursor[codes.CHUNK] == self._last
+        return self._tables.cursor[CHUNK] == self._last
 
     @property
     def rows_done(self):
-        done = int(self._tables.cursor[codes.CHUNK])
-        return int(self._rows[done - 1, 1]) if done else 0
+        done = int(self._tables.cursor[CHUNK])
+        return int(self._chunks["stop"][done - 1]) if done else 0
 
     def begin(self, order=None, updates_before=0, most_updates=np.inf):
         super().begin(order, updates_before, most_updates)
@@ -173,23 +173,24 @@ class BlockSweep(Sweep):
         self._shuffled, self._order = self._order, _AS_THEY_LIE
 
     def advance(self, mode, theta, samples, gradient, update=None):
-        first = int(self._tables.cursor[codes.CHUNK])
+        first = int(self._tables.cursor[CHUNK])
         if first == self._end:
             self._take_block(first)
         return super().advance(mode, theta, self._taken, gradient, update)
 
     def _take_block(self, first):
         """Make the rows of the next chunks dense, and number them from 0."""
-        start = self._rows[first, 0]
-        fits = np.searchsorted(self._rows[:, 1], start + self._block, side="right")
+        start = self._chunks["start"][first]
+        fits = np.searchsorted(self._chunks["stop"], start + self._block, side="right")
         self._end = min(max(int(fits), first + 1), self._last)
-        stop = self._rows[self._end - 1, 1]
+        stop = self._chunks["stop"][self._end - 1]
         shuffled = self._shuffled.size > 0
         self._taken = self._samples.take(
             self._shuffled[start:stop] if shuffled else slice(start, stop)
         )
-        chunks = self._tables.chunks[first : self._end]
-        chunks[:, [codes.START, codes.STOP]] = self._rows[first : self._end] - start
+        taken = slice(first, self._end)
+        for field in ("start", "stop"):
+            self._tables.chunks[field][taken] = self._chunks[field][taken] - start
 
 
 _AS_THEY_LIE = np.empty(0, np.int64)
