@@ -5,6 +5,7 @@ The right reading is that of the format's own library, or of Python's csv.
 
 import csv
 import io
+import json
 import re
 
 import numpy as np
@@ -57,15 +58,20 @@ def attempt(call, *arguments):
 NET = MLP([2, 3, 2], output="softmax", seed=0)
 
 
-def model_bytes(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "model"
-    NET.save(path)
-    return path.read_bytes()
+def ordered(path):
+    """Bytes of a file of tensors, its texts in order: safetensors has another one in every run."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return model_bytes(tmp_path_factory)
+    path = tmp_path_factory.mktemp("model") / "model"
+    NET.save(path)
+    return ordered(path)
 
 
 def loads_or_refuses(path, content, load=MLP.load):
@@ -114,7 +120,7 @@ def estimator(tmp_path_factory):
     X = np.random.default_rng(0).normal(size=(20, 2))
     classifier = MLPClassifier((2,), max_iter=200, solver="lbfgs", standardize=True, random_state=0)
     classifier.fit(X, np.where(X[:, 0] > 0, "yes", "no")).save(path)
-    return path.read_bytes()
+    return ordered(path)
 
 
 @MORE
@@ -144,7 +150,7 @@ def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "checkpoint"
     net = NET.copy()
     fit(net, path)
-    return path.read_bytes(), net.theta.tobytes()
+    return ordered(path), net.theta.tobytes()
 
 
 @MORE
@@ -234,6 +240,7 @@ def test_arrays(content, folder):
     kept(path, content)
 
 
+@pytest.mark.filterwarnings("ignore:rounding to float32 merges")  # as it may, of any table
 @given(data=st.data())
 def test_predictions_of_any_files(data, folder, model):
     """The program ends in a line, and what was there is left unless it is replaced."""
