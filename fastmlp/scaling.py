@@ -127,14 +127,17 @@ class Scaling:
         return changed
 
 
-def exponents(columns):
-    """The power of two of each column's largest number, within those whose inverse is finite."""
-    lowest, highest = _range(columns, np.ones(columns.shape[0]))
-    return _exponents(np.maximum(np.abs(lowest), np.abs(highest)))
+def units(columns):
+    """A power of two near each column's largest number, within those whose inverse is finite.
+
+    In such a unit no square overflows or vanishes, and no digit changes.
+    """
+    return _units(*_range(columns, np.ones(columns.shape[0])))
 
 
-def _exponents(largest):
-    return np.clip(np.frexp(largest)[1], -1000, 1000)
+def _units(lowest, highest):
+    largest = np.maximum(np.abs(lowest), np.abs(highest))
+    return np.ldexp(1.0, np.clip(np.frexp(largest)[1], -1000, 1000))
 
 
 def _range(columns, weights):
@@ -162,9 +165,7 @@ def _measure(columns, sample_weight):
     weights = np.ones(columns.shape[0]) if sample_weight is None else sample_weight
     total = weights.sum()
     lowest, highest = _range(columns, weights)
-    # In a unit near the largest number, so that no square overflows or vanishes. It is a power of
-    # two, by which no digit changes.
-    unit = np.ldexp(1.0, _exponents(np.maximum(np.abs(lowest), np.abs(highest))))
+    unit = _units(lowest, highest)
     mean = np.zeros(columns.shape[1])
     for rows, weight in _blocks(columns, weights):
         mean += _weighted_sum(weight, rows / unit) / total

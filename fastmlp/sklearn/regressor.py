@@ -8,7 +8,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from fastmlp.losses import check_loss
-from fastmlp.scaling import exponents, scales_targets
+from fastmlp.scaling import scales_targets, units
 from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
 from fastmlp.sklearn.checking import validate_data
 from fastmlp.sklearn.run import Outputs
@@ -216,7 +216,7 @@ def _r2(y, predictions, sample_weight):
         np.asarray(values, np.float64).reshape(len(values), -1) for values in (y, predictions)
     )
     if y.shape == predictions.shape:  # or else refused in the last line
-        unit = np.ldexp(1.0, exponents(y))
+        unit = units(y)
         y, predictions = y / unit, predictions / unit
     return float(r2_score(y, predictions, sample_weight=sample_weight))
 
