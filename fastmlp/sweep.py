@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp import program_workspace
 from fastmlp.kernels import codes, empty_columns, epoch, records, small
+from fastmlp.kernels import program as program_kernels
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.records import numbers
@@ -100,6 +102,9 @@ class Tables:
             codes.TEAM_TASKS: workspace.team[0],
             codes.TEAM_BOUNDS: workspace.team[1],
             codes.REALS: np.array([0.0, *hyper]),
+            codes.STEPS: workspace.steps,
+            codes.BLOCKS: workspace.blocks,
+            codes.CUTS: workspace.cuts,
         }
         head = [0] * (2 * codes.N_TABLES)
         size = _whole_lines(len(head))
@@ -171,27 +176,10 @@ class Sweep:
 
     def __init__(self, net, problem, batch_rows, *, gather, optimizer=None):
         self.problem = problem
-        sizes, dtype = net.layer_sizes, net.dtype
-        rows = chunk_rows(sizes, dtype.itemsize, batch_rows)
-        chunks = chunk_table(problem.n_rows, batch_rows, rows)
-        n_weights = count_weights(sizes)
-        # Forward, and delta-propagation about as much again: what the first phase of a step does.
-        region_flops = 4.0 * rows * n_weights
-        n_parts = 1
-        if not is_small(sizes, dtype.itemsize, rows):
-            n_parts = choose_parts(region_flops, problem.n_threads)
-            n_slices = choose_slices(sizes, dtype.itemsize, rows).n_slices
-            if n_slices:  # a part without any would only repeat the layers above
-                n_parts = min(n_parts, n_slices)
-        workspace = Workspace(
-            sizes,
-            dtype,
-            rows=rows,
-            n_parts=n_parts,
-            n_target=problem.n_target,
-            gather=gather,
-            slopes=any(code in KEPT_SLOPES for code in net._activation_codes),
-        )
+        dtype = net.dtype
+        plan_memory = _chain if net._program is None else _program
+        workspace, chunks, row_flops = plan_memory(net, problem, batch_rows, gather, optimizer)
+        n_parts, rows = workspace.n_parts, workspace.rows
         plan = workspace.plan
         plan.loss = problem.loss_code
         plan.rare_loss_at = rare_address(problem.loss_code, dtype)
@@ -207,14 +195,15 @@ class Sweep:
             hyper = optimizer.hyperparameters()
             decay = hyper[codes.HYPERPARAMETERS.index("weight_decay")]
             plan.decays = decay > 0
-        constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(sizes) - 1, dtype)
+        parameters = net._activation_parameters if net._program is None else ()
+        constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(parameters), dtype)
         constants[codes.LOSS_PARAMETER] = problem.loss_parameter
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
-        constants[codes.ACTIVATION_PARAMETERS :] = net._activation_parameters
+        constants[codes.ACTIVATION_PARAMETERS :] = parameters
         self._tables = Tables(workspace, chunks, net._layout, constants, hyper)
         self._cursor = self._tables.cursor
         self._n_chunks = self._end = len(chunks)
-        self._chunk_flops = 6.0 * rows * n_weights
+        self._chunk_flops = 3.0 * rows * row_flops
         self._no_update = Update(np.empty(0, dtype), np.empty(0), np.inf)
         self._order = _AS_THEY_LIE
         self._at_once = {}
@@ -359,6 +348,50 @@ class Sweep:
         if done:
             self._pace.learn(as_team, done * self._chunk_flops, seconds)
             self._calls_without_clock = self._n_without_clock()
+
+
+def _chain(net, problem, batch_rows, gather, optimizer):
+    """Workspace of a chain of layers, its chunks, and the products' operations for a row, forward."""
+    sizes, dtype = net.layer_sizes, net.dtype
+    rows = chunk_rows(sizes, dtype.itemsize, batch_rows)
+    row_flops = 2.0 * count_weights(sizes)
+    n_parts = 1
+    if not is_small(sizes, dtype.itemsize, rows):
+        # Forward, and delta-propagation about as much again: what the first phase of a step does.
+        n_parts = choose_parts(2 * rows * row_flops, problem.n_threads)
+        n_slices = choose_slices(sizes, dtype.itemsize, rows).n_slices
+        if n_slices:  # a part without any would only repeat the layers above
+            n_parts = min(n_parts, n_slices)
+    workspace = Workspace(
+        sizes,
+        dtype,
+        rows=rows,
+        n_parts=n_parts,
+        n_target=problem.n_target,
+        gather=gather,
+        slopes=any(code in KEPT_SLOPES for code in net._activation_codes),
+    )
+    return workspace, chunk_table(problem.n_rows, batch_rows, rows), row_flops
+
+
+def _program(net, problem, batch_rows, gather, optimizer):
+    """Do what `_chain` does for a program."""
+    program = net._program
+    rows = program_workspace.chunk_rows(program, batch_rows, optimizer is not None)
+    n_parts = choose_parts(3 * rows * program.flops, problem.n_threads)
+    n_parts = min(n_parts, program_workspace.group_count(rows))
+    workspace = program_workspace.ProgramWorkspace(
+        program,
+        net.dtype,
+        rows=rows,
+        n_parts=n_parts,
+        n_target=problem.n_target,
+        gather=gather,
+        is_fused=problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY,
+    )
+    addresses = program_kernels.addresses(net.dtype)
+    workspace.plan.program_at, workspace.plan.program_tasks_at = addresses
+    return workspace, chunk_table(problem.n_rows, batch_rows, rows), program.flops
 
 
 class SpareSweep:

@@ -472,6 +472,9 @@ class Workspace:
         reserve(layer_sizes[0] * n_packed if self.leaves_out else 0)
         plan.scratch_size = size - plan.scratch + page
         self.plan = plan
+        # A chain of layers is no program.
+        self.steps, self.blocks = records.new(records.STEP, 0), records.new(records.BLOCK, 0)
+        self.cuts = np.empty(0, np.int64)
         self.buffer = aligned_empty(int(plan.scratch + n_parts * plan.scratch_size), dtype)
 
     def padded(self, layout):

@@ -65,7 +65,15 @@ BOUNDS = 6
 TEAM_TASKS = 7
 TEAM_BOUNDS = 8
 REALS = 9  # float64: the sum of the losses, then the optimizer's hyperparameters
-N_TABLES = 10
+STEPS = 10  # of a program
+BLOCKS = 11  # one for each part
+CUTS = 12
+N_TABLES = 13
+
+# What a step of a program does with the delta of its input.
+STOPS = 0  # nothing: nobody wants it
+OVERWRITES = 1
+ADDS = 2
 
 # Entries of the constants, in theta's dtype; the layers' activation parameters follow.
 LOSS_PARAMETER = 0

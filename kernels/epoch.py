@@ -20,6 +20,7 @@ from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_task
 from fastmlp.kernels.penalties import sum_of_squares
+from fastmlp.kernels.program import Data, Trained, Turn
 from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN, TASK
 from fastmlp.kernels.reductions import interleaved_sum
 from fastmlp.kernels.slices import move_own, move_own_gradient, publish, take_own
@@ -121,7 +122,12 @@ def sweep_part(
         start = chunks[c].start
         rows = chunks[c].stop - start
         last = chunks[c].last != 0
-        chunk_pass(
+        turn = Turn(part, n_parts, c, t, mode, 1.0)
+        if plan.program_at:
+            data = Data(X, vector(Y, 0, Y.size), vector(weights, 0, weights.size), order)
+            call_worker(plan.program_at, turn, tables, work, theta, data)
+        else:
+            chunk_pass(
             theta,
             X,
             Y,
@@ -153,7 +159,11 @@ def sweep_part(
             coefficients = part_scratch(work, plan, part, plan.coefficients, codes.N_COEFFICIENTS)
             rate = learning_rates[batch]
             update_coefficients(plan.optimizer, hyper, rate, t + 1, coefficients)
-        if mode != codes.EVALUATE:
+        if plan.program_at:
+            if mode != codes.EVALUATE:
+                trained = Trained(theta, state, result)
+                call_worker(plan.program_tasks_at, turn, as_team, tables, work, trained)
+        elif mode != codes.EVALUATE:
             for i in range(bounds[part], bounds[part + 1]):
                 params_pass(
                     theta,

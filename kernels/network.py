@@ -568,7 +568,7 @@ def update_task(theta, state, layout, plan, work, g, offset, columns, task, part
     k1 = task.row_1
     weight_rows = k1 - k0
     if plan.decays:
-        weight_rows = min(k1, layout[task.layer].n_in) - k0
+        weight_rows = max(0, min(k1, layout[task.layer].n_in) - k0)
     coefficients = part_scratch(work, plan, part, plan.coefficients, codes.N_COEFFICIENTS)
     # Weights first, then the bias, which no decay touches; all at once where there is none.
     for is_weight in range(1, -1, -1):

@@ -44,6 +44,8 @@ def penalty(theta, layout_numbers, l1, l2):
     total = 0.0
     for layer in range(layout.size):
         size = layout[layer].n_in * layout[layer].n_out
+        if not layout[layer].penalized:
+            continue
         weights = vector(theta, layout[layer].w_offset, size)
         if l2 != 0.0:
             total += 0.5 * l2 * sum_of_squares(weights)

@@ -8,8 +8,9 @@ of a sweep go to kernels as one vector, because a call takes longer for each arr
 import numpy as np
 
 
-def _record(*names):
-    return np.dtype([(name, np.int64) for name in names], align=True)
+def _record(*names, reals=()):
+    fields = [(name, np.int64) for name in names] + [(name, np.float64) for name in reals]
+    return np.dtype(fields, align=True)
 
 
 def new(kind, n):
@@ -30,6 +31,8 @@ LAYER = _record(
     "activation",
     "stride",  # from one row of the layer's outputs, or deltas, to the next; at least n_out
     "width_offset",  # sum of the strides of the layers before
+    "penalized",  # 1: penalties are of these weights
+    "gathers",  # of a program: number of the step, from 1, that forms this gradient in tasks, or 0
 )
 
 # A chunk: rows [start, stop) of the epoch's order, of a mini-batch of `batch` rows, and whether it
@@ -40,6 +43,54 @@ CHUNK = _record("start", "stop", "batch", "first", "last")
 # [slice_0, slice_1) of the sliced layer's input that its part has: the task's rows are among them
 # in the sliced layer, and in the layer below they are the columns of its block.
 TASK = _record("layer", "row_0", "row_1", "slice_0", "slice_1")
+
+# A step of a program, see `program`: what takes a block of rows from one place to the next. Offsets
+# count elements: of a block's memory, of theta, of the workspace.
+STEP = _record(
+    "at",  # address of the worker
+    "code",  # of an activation, for it and the addresses of rare ones see `activations`
+    "rare_forward_at",
+    "rare_backward_at",
+    "n_in",  # columns of the input, and of the output
+    "n_out",
+    "factor",  # the input is so many matrices of the block's rows, one below the other
+    "separate",  # 1: each of these matrices has parameters of its own
+    "input",  # in the block's memory: values, and their deltas
+    "output",
+    "input_delta",
+    "output_delta",
+    "saved",  # in the block's memory: for the way back
+    "kept",  # in the workspace: for the whole chunk
+    "weights",  # in theta
+    "bias",
+    "extra",
+    "gather_at",  # address of what forms the gradient of `weights` in a task, or 0
+    "constant",  # in the workspace: the step's own numbers
+    "key",  # tells the step's random numbers from those of others
+    "goes_back",  # see `codes.STOPS`
+    "option",  # what the step's own room says
+)
+
+# The block of rows that a part is at.
+BLOCK = _record(
+    "rows",
+    "start",  # place of its first row in the epoch's order
+    "first",  # its first row in the chunk
+    "chunk_rows",
+    "n_groups",  # of the chunk
+    "block_rows",  # of all blocks but the last of a group
+    "n_blocks",  # of a group at most
+    "number",  # counted through all groups
+    "memory",  # in the workspace: where the block's values are
+    "gradient",  # in the workspace: the gradient of the block's group
+    "scratch",  # in the workspace: what products may destroy, and its size
+    "scratch_size",
+    "training",  # 1: dropout drops, and batch norm takes the mini-batch's own statistics
+    "update",  # updates done before this one
+    "seed",  # of the random masks
+    "part",
+    reals=("dropout",),  # factor of all probabilities of dropout
+)
 
 # How far a sweep has come: the next chunk and its mini-batch, the updates so far, how the last call
 # came out, and the chunk with which the sweep is at its end.
@@ -90,4 +141,17 @@ PLAN = _record(
     "column_runs",  # offset in a part's scratch of the runs of used columns
     "packed",  # offset in a part's scratch of rows of the first layer's W
     "constants",  # see `codes.LOSS_PARAMETER`
+    "program_at",  # address of what takes rows through a program, 0 for a chain of layers
+    "program_tasks_at",
+    "n_steps",
+    "n_inputs",  # columns of X
+    "own_target",  # offset in a part's scratch of (block rows, n_target) targets
+    "n_cuts",  # steps before which all rows of a chunk have to be through those before
+    "n_blocks",  # of a group at most
+    "memory",  # memory_size elements for each block, or for each part's block at a time
+    "memory_size",
+    "factor",  # outputs of a row, one below the other
+    "repeats_target",  # 1: they all have the same target
+    "statistics",  # running means and variances
+    "mask_seed",
 )

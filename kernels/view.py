@@ -63,12 +63,21 @@ def lengths_of(context, builder, kind, value):
 
 
 def view_type(kind):
-    """What an argument of this type arrives as in a worker: an array as a view."""
+    """What an argument of this type arrives as in a worker: an array as a view, also in a tuple."""
+    if isinstance(kind, types.BaseTuple):
+        named = getattr(kind, "instance_class", None)
+        return types.BaseTuple.from_types(map(view_type, kind), named)
     return View(kind.dtype, kind.ndim) if isinstance(kind, types.Array) else kind
 
 
 def as_view(context, builder, kind, value):
-    """View of a C-contiguous array, or any other value as it is."""
+    """View of a C-contiguous array, or any other value as it is; of a tuple the same of each."""
+    if isinstance(kind, types.BaseTuple):
+        values = cgutils.unpack_tuple(builder, value, len(kind))
+        views = [
+            as_view(context, builder, *pair) for pair in zip(kind, values, strict=True)
+        ]
+        return context.make_tuple(builder, view_type(kind), views)
     if not isinstance(kind, types.Array):
         return value
     shape = lengths_of(context, builder, kind, value)

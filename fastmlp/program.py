@@ -1,0 +1,229 @@
+"""A network as a program: the steps that a row goes through, and the parameters they have.
+
+Built from the pieces that a network is described by, without a number of rows: where things lie in
+memory is planned in `program_workspace`. Each step names a kernel of `kernels.stages`.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp.kernels import codes
+from fastmlp.kernels.records import LAYER, new
+
+# Activations whose derivative is kept on the way forward, as it does not follow from the output.
+KEPT_SLOPES = (codes.GELU, codes.SILU)
+
+# Activations whose way back does not read their output: it may be changed in place; and those that
+# read its sign alone.
+FREE_OUTPUT = (codes.IDENTITY, *KEPT_SLOPES)
+BY_SIGN = (codes.RELU, codes.LEAKY_RELU)
+
+
+class Parameter(NamedTuple):
+    """Some numbers of theta that go by one name.
+
+    `kind` is one of those that `factors` of an optimizer know.
+    """
+
+    name: str
+    kind: str
+    start: int
+    shape: tuple[int, ...]
+
+
+class Block(NamedTuple):
+    """Rows of parameters that one gradient is formed of: first those that decay, then others."""
+
+    start: int
+    columns: int
+    n_weight_rows: int
+    n_bias_rows: int
+    weight_kind: str
+    bias_kind: str
+    penalized: bool
+    gathered_by: int  # number of the step that forms the gradient in tasks, from 1, or 0
+
+
+class Value(NamedTuple):
+    """What a step gives or takes: slots of the values and their deltas, and the columns.
+
+    A slot is -1 where there is none, as for the deltas of what has no parameters below.
+    """
+
+    slot: int
+    delta: int
+    n_columns: int
+    factor: int
+
+
+@dataclass
+class Step:
+    """One step; fields are those of `records.STEP`, with numbers of slots for places in memory."""
+
+    stage: str
+    n_in: int
+    n_out: int
+    factor: int = 1
+    code: int = 0
+    separate: int = 0
+    input: int = -1
+    output: int = -1
+    input_delta: int = -1
+    output_delta: int = -1
+    saved: int = -1
+    weights: int = -1
+    bias: int = -1
+    extra: int = -1
+    key: int = 0
+    goes_back: int = codes.STOPS
+    option: int = 0
+    numbers: tuple[float, ...] = ()  # the step's own, kept in the workspace
+    gathers: bool = False  # the gradient of `weights` is formed by tasks
+    n_kept: int = 0  # elements for each row of a chunk that the tasks read
+    n_kept_of_block: int = 0  # elements for each block of a chunk
+
+
+@dataclass
+class Program:
+    """Steps and parameters of a network.
+
+    Attributes
+    ----------
+    steps : list of Step
+    parameters : list of Parameter
+        In the order of theta.
+    blocks : list of Block
+    slots : list of int
+        Elements that each slot of a block's memory has for a row.
+    cuts : list of int
+        Steps before which all rows of a mini-batch have to be through those before.
+    factor : int
+        Outputs of a row.
+    repeats_target : bool
+        Whether they all have the same target.
+    n_inputs, n_outputs : int
+        Columns of X, and of one output.
+    n_statistics : int
+    flops : float
+        Of a row's products, forward.
+    """
+
+    n_inputs: int
+    n_outputs: int = 0
+    steps: list = field(default_factory=list)
+    parameters: list = field(default_factory=list)
+    blocks: list = field(default_factory=list)
+    slots: list = field(default_factory=list)
+    cuts: list = field(default_factory=list)
+    factor: int = 1
+    repeats_target: bool = False
+    n_params: int = 0
+    n_statistics: int = 0
+    flops: float = 0.0
+    output_is_a_step: bool = False  # whether the last step is the output activation
+
+    def slot(self, width):
+        """Room for `width` elements of each row."""
+        self.slots.append(width)
+        return len(self.slots) - 1
+
+    def value(self, n_columns, factor=1, with_delta=True):
+        """Room for what a step gives."""
+        slot = self.slot(n_columns * factor)
+        delta = self.slot(n_columns * factor) if with_delta else -1
+        return Value(slot, delta, n_columns, factor)
+
+    def parameter(self, name, kind, *shape):
+        """Take the next numbers of theta; return where they start."""
+        start = self.n_params
+        self.parameters.append(Parameter(name, kind, start, shape))
+        self.n_params += int(np.prod(shape))
+        return start
+
+    def block(self, start, columns, n_weight_rows, n_bias_rows, kinds, *, penalized=False, step=0):
+        """Say how a gradient is formed; `kinds` are those of the weights' and biases' rows."""
+        self.blocks.append(
+            Block(start, columns, n_weight_rows, n_bias_rows, *kinds, penalized, step)
+        )
+
+    def add(self, stage, given, result, **fields):
+        """Append a step from one value to another, or in place; return the result."""
+        step = Step(
+            stage,
+            given.n_columns,
+            result.n_columns,
+            factor=given.factor,
+            input=given.slot,
+            output=result.slot,
+            input_delta=given.delta,
+            output_delta=result.delta,
+            goes_back=codes.OVERWRITES if given.delta >= 0 else codes.STOPS,
+        )
+        for name, value in fields.items():
+            setattr(step, name, value)
+        self.steps.append(step)
+        return result
+
+    def layout(self):
+        """The blocks of parameters as the table that kernels read."""
+        table = new(LAYER, len(self.blocks))
+        for record, block in zip(table, self.blocks, strict=True):
+            record.n_in, record.n_out = block.n_weight_rows, block.columns
+            record.w_offset = block.start
+            record.penalized, record.gathers = block.penalized, block.gathered_by
+        return table
+
+
+def build(pieces):
+    """The program of a network that `pieces` describe; see `fastmlp.pieces.Pieces`."""
+    sizes = pieces.layer_sizes
+    program = Program(n_inputs=sizes[0], n_outputs=sizes[-1])
+    x = Value(program.slot(sizes[0]), -1, sizes[0], 1)
+    top = len(sizes) - 2
+    shared: dict[int, tuple[int, int]] = {}
+    for layer, n_out in enumerate(sizes[1:]):
+        given = x
+        x = _dense(program, pieces, layer, given, n_out, shared)
+        if layer < top:
+            x = _norm(program, pieces, layer, x)
+        x = _activation(program, pieces, layer, x)
+        if layer < top:
+            x = _dropout(program, pieces, layer, x)
+            x = _residual(program, pieces, layer, given, x)
+    program.output_is_a_step = program.steps[-1].stage == "activation"
+    program.factor = x.factor
+    return program
+
+
+def _dense(program, pieces, layer, given, n_out, shared):
+    """The product of a layer; one that is tied has the W of another."""
+    name = f"layer {layer + 1}"
+    result = program.value(n_out, given.factor)
+    W = program.parameter(f"{name} weights", "weights", given.n_columns, n_out)
+    b = program.parameter(f"{name} biases", "bias", n_out)
+    program.block(W, n_out, given.n_columns, 1, ("weights", "bias"), penalized=True)
+    program.flops += 2.0 * given.factor * given.n_columns * n_out
+    return program.add("dense", given, result, weights=W, bias=b)
+
+
+def _activation(program, pieces, layer, x):
+    """The activation of a layer, in place."""
+    code, parameter = pieces.codes[layer], pieces.activation_parameters[layer]
+    if code == codes.IDENTITY:
+        return x
+    saved = program.slot(x.n_columns * x.factor) if code in KEPT_SLOPES else x.delta
+    return program.add("activation", x, x, code=code, numbers=(parameter,), saved=saved)
+
+
+def _norm(program, pieces, layer, x):
+    return x
+
+
+def _dropout(program, pieces, layer, x):
+    return x
+
+
+def _residual(program, pieces, layer, given, x):
+    return x

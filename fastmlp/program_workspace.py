@@ -1,0 +1,199 @@
+"""The memory and the tables of a program, sized once for a network and its data."""
+
+import numpy as np
+
+from fastmlp.kernels import codes, program, records
+from fastmlp.kernels.activations import rare_addresses
+from fastmlp.kernels.gemm import scratch_size
+from fastmlp.kernels.simd import TALL, VECTOR_BYTES
+from fastmlp.workspace import aligned_empty
+
+# Bytes of a block's values and deltas that stay in the second level of a core's cache, and the
+# fewest rows of a product that use the tiles well.
+BLOCK_BYTES = 1 << 19
+FEWEST_BLOCK_ROWS = 2 * TALL
+
+# Rows of a group: adding up its gradient takes some 1/20 of forming it. Few rows are two groups,
+# for two threads. And the most groups of a chunk, which bound the memory.
+GROUP_ROWS = 64
+FEWEST_GROUP_ROWS = 16
+MOST_GROUPS = 8
+
+# Rows of a chunk, where a mini-batch need not be one.
+LARGEST_CHUNK = 4096
+
+# Elements of the gradient that one task adds up.
+TASK_ELEMENTS = 1 << 13
+
+
+def chunk_rows(description, batch_rows, is_update):
+    """Rows of a chunk of mini-batches of up to `batch_rows` rows."""
+    if description.cuts and is_update:
+        return batch_rows
+    n_chunks = -(-batch_rows // LARGEST_CHUNK)
+    return -(-batch_rows // n_chunks)
+
+
+def group_count(rows):
+    """Groups that a chunk of `rows` rows is cut into: a matter of sizes alone."""
+    if rows < 2 * GROUP_ROWS:
+        return 2 if rows >= 2 * FEWEST_GROUP_ROWS else 1
+    return min(MOST_GROUPS, rows // GROUP_ROWS)
+
+
+class ProgramWorkspace:
+    """Scratch memory and tables for one program, shared by the calls of one fit.
+
+    Parameters
+    ----------
+    description : fastmlp.program.Program
+    dtype : dtype
+    rows : int
+        Largest number of rows in a chunk.
+    n_parts : int
+        Parts of a parallel region.
+    n_target : int
+        Columns of the target of one output.
+    gather : bool
+        Whether rows of X are taken in a given order.
+    is_fused : bool
+        Whether the loss stands for the output activation.
+    """
+
+    small = narrow = leaves_out = False
+
+    def __init__(self, description, dtype, *, rows, n_parts, n_target, gather, is_fused):
+        dtype = np.dtype(dtype)
+        self._lanes = 2 * VECTOR_BYTES // dtype.itemsize
+        self._size = 0
+        self.rows, self.n_parts, self.dtype = rows, n_parts, dtype
+        self.description = description
+        n_groups = group_count(rows)
+        group_rows = -(-rows // n_groups)
+        block = self._block_rows(group_rows)
+        self.plans = records.new(records.PLAN, 1)
+        self.plan = plan = self.plans[0]
+        plan.gather, plan.n_target, plan.n_groups = gather, n_target, n_groups
+        plan.block_rows, plan.n_blocks = block, -(-group_rows // block)
+        plan.factor, plan.repeats_target = description.factor, description.repeats_target
+        plan.n_inputs = description.n_inputs
+        steps = description.steps
+        self._steps = steps[:-1] if is_fused and description.output_is_a_step else steps
+        plan.n_steps, plan.n_cuts = len(self._steps), len(description.cuts)
+        self.team = task_table(description.blocks, n_parts)
+        self.alone = task_table(description.blocks, 1)
+        self._reserve_memory()
+        self._reserve_scratch()
+        self.buffer = aligned_empty(self._size, dtype)
+        self.steps = self._step_table()
+        self.blocks = records.new(records.BLOCK, n_parts)
+        self.cuts = np.array(description.cuts, np.int64)
+
+    def _block_rows(self, group_rows):
+        """Rows of a block: whole tiles, whose values and deltas stay in a core's cache."""
+        bytes_per_row = sum(self.description.slots) * self.dtype.itemsize
+        in_cache = BLOCK_BYTES // bytes_per_row // TALL * TALL
+        fewest = -(-FEWEST_BLOCK_ROWS // self.description.factor)
+        return min(group_rows, max(fewest, in_cache))
+
+    def _reserve(self, n):
+        start = self._size
+        self._size += -(-n // self._lanes) * self._lanes
+        return start
+
+    def _reserve_memory(self):
+        """Places of constants, losses, gradients and of what blocks have of their own."""
+        plan, description = self.plan, self.description
+        plan.constants = self._reserve(codes.ACTIVATION_PARAMETERS + len(description.blocks))
+        self._constants = [self._reserve(max(1, len(step.numbers))) for step in self._steps]
+        plan.statistics = self._reserve(description.n_statistics)
+        plan.sample_loss = self._reserve(self.rows)
+        plan.group_gradient = self._reserve(plan.n_groups * description.n_params)
+        n_blocks = plan.n_groups * plan.n_blocks
+        self._kept = [
+            self._reserve(step.n_kept * self.rows + step.n_kept_of_block * n_blocks)
+            for step in self._steps
+        ]
+        before = self._size
+        self._slots = [
+            self._reserve(width * plan.block_rows) - before for width in description.slots
+        ]
+        # A page apart, so that no two parts share a cache line or its prefetched neighbour.
+        page = 4096 // self.dtype.itemsize
+        self._reserve(page)
+        plan.memory, plan.memory_size = before, self._size - before
+        own = n_blocks if plan.n_cuts else self.n_parts
+        self._reserve((own - 1) * plan.memory_size)
+        plan.input = self._slots[0]
+
+    def _reserve_scratch(self):
+        """Places of each part's scratch."""
+        plan, description = self.plan, self.description
+        rows, n_target = plan.block_rows, plan.n_target
+        widest = max(max(step.n_in, step.n_out) for step in self._steps)
+        most_rows = max(rows * max(step.factor for step in self._steps), widest + 1)
+        plan.scratch = self._size
+
+        def place(n):
+            return self._reserve(n) - plan.scratch
+
+        self._reserve(scratch_size(most_rows, max(widest, most_rows), self._lanes))
+        plan.loss_terms = place(rows * description.n_outputs)
+        plan.target = place(rows * n_target * description.factor)
+        plan.own_target = place(rows * n_target)
+        largest_task = max((t.row_1 - t.row_0) * self._columns(t.layer) for t in self.alone[0])
+        largest_team_task = max((t.row_1 - t.row_0) * self._columns(t.layer) for t in self.team[0])
+        plan.task = place(max(largest_task, largest_team_task, rows))
+        plan.coefficients = place(codes.N_COEFFICIENTS)
+        page = 4096 // self.dtype.itemsize
+        plan.scratch_size = self._size - plan.scratch + page
+        self._size = int(plan.scratch + self.n_parts * plan.scratch_size)
+
+    def _columns(self, block):
+        return self.description.blocks[block].columns
+
+    def _step_table(self):
+        """The steps as kernels read them."""
+        table = records.new(records.STEP, len(self._steps))
+        own_fields = ("n_in", "n_out", "factor", "code", "separate", "weights", "bias", "extra")
+        own_fields += ("key", "goes_back", "option")
+        slot_fields = ("input", "output", "input_delta", "output_delta", "saved")
+        for number, (record, step) in enumerate(zip(table, self._steps, strict=True)):
+            record.at, record.gather_at = program.stage_addresses(step.stage, self.dtype)
+            record.rare_forward_at, record.rare_backward_at = rare_addresses(
+                (step.code,), self.dtype
+            )
+            for name in own_fields:
+                setattr(record, name, getattr(step, name))
+            for name in slot_fields:
+                slot = getattr(step, name)
+                setattr(record, name, self._slots[slot] if slot >= 0 else 0)
+            record.kept, record.constant = self._kept[number], self._constants[number]
+            self.buffer[record.constant : record.constant + len(step.numbers)] = step.numbers
+        return table
+
+    def padded(self, layout):
+        """Return the layout as it is: blocks of parameters have no strides."""
+        return layout
+
+
+def task_table(blocks, n_parts):
+    """Share the rows of all blocks of parameters out to parts of about equal work.
+
+    Returns
+    -------
+    tasks : table of `records.TASK`
+    bounds : ndarray of int64, (n_parts + 1,)
+        Part p owns tasks ``bounds[p] : bounds[p + 1]``.
+    """
+    tasks = []
+    for number, block in enumerate(blocks):
+        n_rows = block.n_weight_rows + block.n_bias_rows
+        step = max(1, TASK_ELEMENTS // block.columns)
+        tasks += [
+            (number, row, min(row + step, n_rows), 0, 0) for row in range(0, n_rows, step)
+        ]
+    work = np.cumsum([(stop - row) * blocks[number].columns for number, row, stop, *_ in tasks])
+    quotas = work[-1] * np.arange(1, n_parts) / n_parts
+    bounds = np.array([0, *np.searchsorted(work, quotas, side="right"), len(tasks)], np.int64)
+    return np.array(tasks, records.TASK).view(np.recarray), bounds
