@@ -95,8 +95,8 @@ class MLP(Network):
         self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
     ) -> float:
         """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
-        given = X, y, loss, sample_weight, l1, l2, n_threads
-        return evaluate_once(self, self._spare, codes.EVALUATE, *given)[0]
+        mode, spare = codes.EVALUATE, self._spare
+        return evaluate_once(self, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads)[0]
 
     def loss_and_grad(
         self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
@@ -107,8 +107,8 @@ class MLP(Network):
         rows, in chunks, so that memory does not grow with n. The network keeps a small workspace,
         so that the next call, for as many rows and the same loss, is sooner done.
         """
-        given = X, y, loss, sample_weight, l1, l2, n_threads
-        return evaluate_once(self, self._spare, codes.DIFFERENTIATE, *given)
+        mode, spare = codes.DIFFERENTIATE, self._spare
+        return evaluate_once(self, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads)
 
     def fit(self, X, y, **options) -> "FitResult":
         """Train the network in place; see `fastmlp.fit` for all parameters."""
