@@ -12,8 +12,8 @@ if not (_folder / "kernels").is_dir():
     __path__.append(str(_folder.parent))
 
 from fastmlp.compare import compare, compare_problems
+from fastmlp.mlp import MLP
 from fastmlp.monitor import Progress
-from fastmlp.network import MLP
 from fastmlp.objective import Objective
 from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, NAdam, RMSProp
 from fastmlp.result import FitResult, Record, Status, Trace
@@ -26,10 +26,12 @@ from fastmlp.schedules import (
     StepDecay,
     WarmUp,
 )
+from fastmlp.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fastmlp import datasets
     from fastmlp.comparison import Budget, Comparison, Run
+    from fastmlp.fitting import fit
     from fastmlp.gradcheck import GradientCheck, check_gradient
     from fastmlp.least_squares import LeastSquares
     from fastmlp.many import fit_many
@@ -55,10 +57,8 @@ if TYPE_CHECKING:
         Scipy,
         StochasticLBFGS,
     )
-    from fastmlp.training import fit, minimize
+    from fastmlp.training import minimize
     from fastmlp.warming import warmup
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BFGS",
@@ -125,6 +125,7 @@ _LATER = {
     "comparison": ("Budget", "Comparison", "Run"),
     "datasets": (),
     "files": (),
+    "fitting": ("fit",),
     "functions": (),
     "gradcheck": ("GradientCheck", "check_gradient"),
     "least_squares": ("LeastSquares",),
@@ -151,7 +152,7 @@ _LATER = {
         "Scipy",
         "StochasticLBFGS",
     ),
-    "training": ("fit", "minimize"),
+    "training": ("minimize",),
     "warming": ("warmup",),
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}

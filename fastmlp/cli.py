@@ -129,7 +129,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser():
-    from fastmlp import __version__
+    from fastmlp.version import __version__
 
     parser = _Parser(
         prog="fastmlp",
@@ -568,7 +568,7 @@ def _compare_on_rows(arguments, options):
     from fastmlp.compare import compare
     from fastmlp.contests import check_optimizers_by_name
     from fastmlp.datasets import load_csv, load_digits
-    from fastmlp.network import MLP
+    from fastmlp.mlp import MLP
     from fastmlp.optimizers import Stochastic
 
     if arguments.data is None:
@@ -700,10 +700,10 @@ def _four_optimizers():
 def _train(arguments):
     import numpy as np
 
-    from fastmlp.compare import score
     from fastmlp.datasets import load_csv
-    from fastmlp.network import MLP
+    from fastmlp.mlp import MLP
     from fastmlp.result import Status
+    from fastmlp.scoring import score
     from fastmlp.writing import check_writable
 
     check_writable("--out", arguments.out)
@@ -776,11 +776,11 @@ def _train(arguments):
 def _predict(arguments):
     import numpy as np
 
-    from fastmlp.compare import score
     from fastmlp.datasets import load_csv
     from fastmlp.datasets.csv_table import load_columns
-    from fastmlp.network import MLP
+    from fastmlp.mlp import MLP
     from fastmlp.prediction import check_outputs
+    from fastmlp.scoring import score
     from fastmlp.writing import check_writable
 
     check_writable("--out", arguments.out)
@@ -835,8 +835,8 @@ def _warmup(arguments):
 def _info(arguments):
     import numba
 
-    from fastmlp import __version__
     from fastmlp.kernels import simd, threads
+    from fastmlp.version import __version__
 
     cores = threads.available_cores()
     launch = ""

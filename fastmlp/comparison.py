@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.network import MLP
+from fastmlp.mlp import MLP
 from fastmlp.report import Table, heading, paragraph, picture, save_figure, text_page, write_page
 from fastmlp.result import COLUMNS, FitResult, Record, Status
 from fastmlp.writing import writing
@@ -54,7 +54,7 @@ class Run:
     network : MLP or None
         What was trained; None for a function.
     score : float or None
-        How well the network predicts, see `fastmlp.compare.score`.
+        How well the network predicts, see `fastmlp.scoring.score`.
     """
 
     seed: int

@@ -7,9 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-import fastmlp
 from fastmlp.bar import Bar
-from fastmlp.compare import score
 from fastmlp.comparison import Budget, Comparison, Run
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import CallableFunction, NetworkFunction
@@ -20,6 +18,7 @@ from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
 from fastmlp.result import Record, Status, Trace
 from fastmlp.rounding import warn_of_merged
 from fastmlp.running import euclidean_norm, run_on_function, run_stages
+from fastmlp.scoring import score
 from fastmlp.solvers import Solver, check_solvers
 from fastmlp.training import (
     BATCH_SIZE,
@@ -30,6 +29,7 @@ from fastmlp.training import (
     held_out_objective,
 )
 from fastmlp.validation import as_generator, as_rows, check_count, check_number
+from fastmlp.version import __version__
 
 # Data passes where no budget is asked for.
 _PASSES = 20
@@ -156,7 +156,7 @@ def prepare(contest, stages, limits):
     for name in stages:
         contest.warm_up(name)
     settings = {
-        "fastmlp": fastmlp.__version__,
+        "fastmlp": __version__,
         **contest.settings,
         "optimizers": {name: list(map(repr, members)) for name, members in stages.items()},
     }

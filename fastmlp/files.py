@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastmlp.network import MLP
 from fastmlp.writing import check_path, check_writable, is_readable, writing
 
 FORMAT = "fastmlp-1"
@@ -39,14 +38,14 @@ def write_tensors(name, path, tensors, metadata):
         file.write(content)
 
 
-def load(path):
-    """Read a network that `save` wrote: see `MLP.load`."""
-    net, _ = load_described(path)
+def load(path, kind):
+    """Read a network of the class `kind` that `save` wrote: see `MLP.load`."""
+    net, _ = load_described(path, kind)
     return net
 
 
-def load_described(path):
-    """Read, once, a network and the texts by name of its file."""
+def load_described(path, kind):
+    """Read, once, a network of the class `kind` and the texts by name of its file."""
     check_path(path)
     shown = str(path)
     if not is_readable(path):
@@ -75,7 +74,7 @@ def load_described(path):
         if any(tensor.dtype != architecture["dtype"] for tensor in tensors.values()):
             raise ValueError(f"its tensors are not all {architecture['dtype']}")
         theta = np.concatenate([tensors[name].ravel() for name in wanted])
-        net = MLP.from_architecture(architecture, theta)
+        net = kind.from_architecture(architecture, theta)
         net.feature_names = json.loads(metadata.get("feature_names", "null"))
         return net, metadata
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:

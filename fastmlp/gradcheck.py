@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmlp.network import MLP
 from fastmlp.objective import Objective
 from fastmlp.validation import as_generator, check_count, check_positive
 
@@ -93,7 +92,7 @@ def check_gradient(
     check_count("max_params", max_params)
     rng = as_generator(seed)
     Objective(net, X, y, loss=loss)  # in the network's own dtype, to refuse what fit would
-    double = MLP.from_architecture({**net.architecture(), "dtype": "float64"}, net.theta)
+    double = net.from_architecture({**net.architecture(), "dtype": "float64"}, net.theta)
     double.feature_names = net.feature_names
     objective = Objective(double, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2)
     _, gradient = objective.value_and_grad()

@@ -20,16 +20,16 @@ from fastmlp.objective import check_network
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
 from fastmlp.rounding import warn_of_merged
-from fastmlp.training import fit, prepare
+from fastmlp.training import prepare
 from fastmlp.validation import as_generator, as_real, as_rows, as_weights, check_count, check_flag
 
-# What `fit_many` passes on to `fit`: all of its options but those that it has in its own way.
-_OWN = ("n_threads", "progress", "seed", "restarts", "checkpoint")
-_DEFAULTS = {
-    name: parameter.default
-    for name, parameter in inspect.signature(fit).parameters.items()
+# What `fit_many` takes as `fit` does: all options but those that it has in its own way.
+_OWN = ("n_threads", "progress", "seed", "checkpoint", "feature_names")
+_OPTIONS = [
+    name
+    for name, parameter in inspect.signature(prepare).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY and name not in _OWN
-}
+]
 
 
 def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=False, **options):
@@ -111,7 +111,7 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
 def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
     """Do what `fit_many` does, but return what each is to be warned with beside the results."""
     _check_networks(nets)
-    options = _complete(options)
+    _check_names(options)
     if n_threads is None:
         n_threads = available_cores()
     check_count("n_threads", n_threads)
@@ -122,7 +122,7 @@ def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
     coarsest = min(nets, key=lambda net: net.dtype.itemsize)
     given = take_columns("X", X, coarsest.feature_names)
     warn_of_merged(coarsest.dtype, given, y, stacklevel=4)
-    weights = options.pop("sample_weight")
+    weights = options.pop("sample_weight", None)
     weights = None if weights is None else as_real("sample_weight", weights)
     rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)
 
@@ -277,12 +277,11 @@ def _check_networks(nets):
             )
 
 
-def _complete(options):
-    """Options of `fit` with its defaults for those not given."""
+def _check_names(options):
+    """Refuse what is no option."""
     for name in options:
-        if name not in _DEFAULTS:
-            raise TypeError(f"fit_many has the options {', '.join(_DEFAULTS)}, got {name!r}")
-    return {**_DEFAULTS, **options}
+        if name not in _OPTIONS:
+            raise TypeError(f"fit_many has the options {', '.join(_OPTIONS)}, got {name!r}")
 
 
 def _spread_seeds(seeds, n_nets):

@@ -1,8 +1,7 @@
-"""The model: layer sizes, activations and one flat parameter vector."""
+"""The network itself: layer sizes, activations and one flat parameter vector."""
 
-import functools
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.initialization import draw_weights
 from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
-from fastmlp.pace import Pace
-from fastmlp.prediction import predict
-from fastmlp.sweep import SpareSweep
 from fastmlp.validation import (
     as_generator,
     check_count,
@@ -25,9 +21,6 @@ from fastmlp.validation import (
     rounded,
 )
 from fastmlp.workspace import aligned_empty, count_params
-
-if TYPE_CHECKING:
-    from fastmlp.result import FitResult
 
 ACTIVATIONS = {
     "identity": codes.IDENTITY,
@@ -49,64 +42,12 @@ LEAKY_RELU_SLOPE = 0.01
 # A wider layer is a slip of the keyboard; refuse it before its memory is asked for.
 LARGEST_LAYER = 1 << 24
 
-# Bytes of workspace that a network keeps from one evaluation to the next: few, for there may be
-# many networks, yet all that is made faster by it, because larger ones take some 1 ms anyway.
-LARGEST_SPARE = 1 << 21
 
+class Network:
+    """The architecture of a multilayer perceptron, and all its parameters in one vector.
 
-@functools.cache
-def _evaluate_once():
-    """Imported late, because `objective` imports this module, and once, which costs less."""
-    from fastmlp.objective import evaluate_once
-
-    return evaluate_once
-
-
-class MLP:
-    """A multilayer perceptron with all its parameters in one vector.
-
-    Parameters
-    ----------
-    layer_sizes : sequence of int
-        Number of inputs, units of each hidden layer, number of outputs: ``[784, 16, 16, 10]``.
-    activation : str or sequence of str, default "relu"
-        Of all hidden layers, or one for each: "identity", "relu", "leaky_relu" (slope 0.01, or
-        "leaky_relu(0.2)"), "sigmoid", "tanh", "elu", "selu", "gelu" (exact), "silu",
-        "softplus" or "exponential".
-    output : str, default "identity"
-        Of the output layer: one of the above or "softmax".
-    dtype : {"float32", "float64"}, default "float32"
-        Of the parameters and of all computation. float32 is twice as fast; float64 is for
-        second-order methods run to high accuracy.
-    init : str, default "auto"
-        Distribution of the starting weights: "glorot_uniform", "glorot_normal", "he_uniform",
-        "he_normal", "lecun_uniform", "lecun_normal" or "auto", which picks by each layer's
-        activation. Biases start at 0.
-    seed : int or None, default None
-        Of the starting weights. The same seed gives the same weights, up to rounding also for
-        the other dtype. None draws afresh.
-
-    Attributes
-    ----------
-    theta : ndarray, (n_params,)
-        All parameters: for each layer its weights, row by row, then its biases. Assigning
-        copies the values in; changing it in place changes the network.
-    weights : tuple of ndarray, (n_in, n_out) each
-        Views of theta.
-    biases : tuple of ndarray, (n_out,) each
-        Views of theta.
-
-    Raises
-    ------
-    ValueError, TypeError
-        For sizes below 1, unknown names or another dtype.
-
-    Examples
-    --------
-    >>> from fastmlp import MLP
-    >>> net = MLP([784, 16, 16, 10], output="softmax", seed=0)
-    >>> net.n_params
-    13002
+    All that knows networks works with this class. What a user makes is a `fastmlp.mlp.MLP`, which
+    describes the parameters and attributes; it can also predict, evaluate, train, and be a file.
     """
 
     def __init__(
@@ -155,8 +96,6 @@ class MLP:
         self._layout, self._layout_numbers = layout, numbers(layout)
         self._activation_codes = tuple(layout.activation.tolist())
         self._activation_parameters = np.array(self._parameters, self._dtype)
-        self._pace = Pace([True, False])
-        self._spare = SpareSweep(LARGEST_SPARE)
         self._weights, self._biases = tuple(weights), tuple(biases)
         self._feature_names: tuple[str, ...] | None = None
 
@@ -231,7 +170,7 @@ class MLP:
         return self._biases
 
     def __repr__(self):
-        lines = [f"MLP {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
+        lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
         rows = [
             (str(layer), f"{w.shape[0]} -> {w.shape[1]}", name, f"{w.size + b.size:,}")
             for layer, (w, b, name) in enumerate(
@@ -259,7 +198,7 @@ class MLP:
         self.feature_names = state.get("feature_names")  # older pickles lack them
 
     def architecture(self) -> dict:
-        """What `MLP` was built from, without the parameters: plain values, fit for JSON."""
+        """What the network was built from, without the parameters: plain values, fit for JSON."""
         return {
             "layer_sizes": list(self._layer_sizes),
             "activation": list(self.activations[:-1]),
@@ -269,7 +208,7 @@ class MLP:
         }
 
     @classmethod
-    def from_architecture(cls, architecture: dict, theta) -> "MLP":
+    def from_architecture(cls, architecture: dict, theta) -> Self:
         """Build the network that `architecture` describes, with the parameters `theta`."""
         net = cls.__new__(cls)
         net._restore(architecture, theta)
@@ -286,99 +225,19 @@ class MLP:
         self._allocate()
         self.theta = theta
 
-    def copy(self) -> "MLP":
+    def copy(self) -> Self:
         """An independent network with the same architecture, parameters and feature names."""
         net = self.from_architecture(self.architecture(), self._theta)
         net._feature_names = self._feature_names
         return net
 
-    def redrawn(self, seed=None) -> "MLP":
+    def redrawn(self, seed=None) -> Self:
         """A network with the same architecture and new starting weights, drawn as by `MLP`."""
         rng = as_generator(seed)
         net = self.copy()
         net._theta[:] = 0
         net._draw(rng)
         return net
-
-    def predict(self, X, *, n_threads=None) -> np.ndarray:
-        """Outputs of the network, after the output activation.
-
-        Parameters
-        ----------
-        X : array_like, (n, n_in)
-            Finite numbers. Used in place if C-contiguous and of the network's dtype. Columns of a
-            data frame are found by name, see `feature_names`.
-        n_threads : int or None, default None
-            At most so many threads, and only one where a team is not faster. None is as many
-            as this process may use cores and the work is enough for.
-
-        Returns
-        -------
-        ndarray, (n, n_out), of the network's dtype
-            NaN or infinite where numbers of X are so large that sums overflow.
-        """
-        return predict(self, X, n_threads)
-
-    def loss(
-        self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
-    ) -> float:
-        """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
-        evaluate = _evaluate_once()
-        mode = codes.EVALUATE
-        return evaluate(self, mode, X, y, loss, sample_weight, l1, l2, n_threads)[0]
-
-    def loss_and_grad(
-        self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
-    ) -> tuple[float, np.ndarray]:
-        """The objective and its gradient (n_params,), of the network's dtype.
-
-        Parameters are those of `fastmlp.Objective`. The gradient is one backward pass over all
-        rows, in chunks, so that memory does not grow with n. The network keeps a small workspace,
-        so that the next call, for as many rows and the same loss, is sooner done.
-        """
-        evaluate = _evaluate_once()
-        mode = codes.DIFFERENTIATE
-        return evaluate(self, mode, X, y, loss, sample_weight, l1, l2, n_threads)
-
-    def fit(self, X, y, **options) -> "FitResult":
-        """Train the network in place; see `fastmlp.fit` for all parameters."""
-        from fastmlp.training import fit
-
-        return fit(self, X, y, **options)
-
-    def save(self, path) -> None:
-        """Write the network to a safetensors file: tensors by layer, the rest as JSON.
-
-        The file is written beside its place and moved there, so that a crash leaves an old one
-        whole. A symbolic link stays: the file that it names is written. So is what cannot be
-        replaced, such as a pipe.
-
-        Raises
-        ------
-        TypeError
-            If `path` is no path.
-        OSError
-            If it cannot be written: it is a folder, read-only, or in no folder to write to.
-        """
-        from fastmlp.files import save
-
-        save(self, path)
-
-    @classmethod
-    def load(cls, path) -> "MLP":
-        """Read a network that `save` wrote.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is truncated, no safetensors file, not one of fastmlp's, or holds
-            parameters that are not finite.
-        """
-        from fastmlp.files import load
-
-        return load(path)
 
 
 def _check_layer_sizes(layer_sizes):

@@ -16,7 +16,7 @@ from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.finite import serial_finite
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import CHECKED, check_loss, check_values, choose_targets, needs_finite
-from fastmlp.network import MLP
+from fastmlp.network import Network
 from fastmlp.sweep import Problem, SpareSweep, Sweep
 from fastmlp.validation import (
     as_array,
@@ -337,8 +337,8 @@ class NormalEquations:
         return value, gradient, hessian
 
 
-def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):
-    """What `Objective` evaluates at the network's own parameters, for `MLP`.
+def evaluate_once(net, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads):
+    """What `Objective` evaluates at the network's own parameters, for `MLP`; `spare` is its own.
 
     With a gradient nobody scans X first. Each of its numbers is a factor in the gradients of some
     weights, and what is not finite in y makes the loss, or its gradient, so. If either is not
@@ -350,11 +350,11 @@ def evaluate_once(net, mode, X, y, loss, sample_weight, l1, l2, n_threads):
         net, X, y, loss, sample_weight, l1, l2, n_threads, scan, by_kernel
     )
     gradient = np.empty(theta.size if differentiates else 0, theta.dtype)
-    sweep = net._spare.take(net, problem)
+    sweep = spare.take(net, problem)
     total = sweep.evaluate(mode, theta, samples, gradient)
     if differentiates and not (math.isfinite(total) and sweep.all_finite):
         check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads)
-    net._spare.put_back(sweep)
+    spare.put_back(sweep)
     return _objective(net, problem, theta, total, gradient)
 
 
@@ -373,5 +373,5 @@ def check_network(net):
 
 def check_is_network(net):
     """Refuse what is no network."""
-    if not isinstance(net, MLP):
+    if not isinstance(net, Network):
         raise TypeError(f"net must be a fastmlp.MLP, got {type(net).__name__}")

@@ -11,8 +11,8 @@ from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
 from fastmlp.validation import as_matrix, check_count, check_finite, read_only
 
 
-def predict(net, X, n_threads=None):
-    """Outputs of `net` for the rows of X: see `MLP.predict`."""
+def predict(net, pace, X, n_threads=None):
+    """Outputs of `net` for the rows of X, see `MLP.predict`; `pace` is what it learnt before."""
     if n_threads is not None:
         check_count("n_threads", n_threads)
     theta = net.theta
@@ -23,7 +23,7 @@ def predict(net, X, n_threads=None):
     if n_parts == 1:
         all_finite = _forward(net, X, result, n_parts)
     else:
-        all_finite = _forward_at_pace(net, X, result, n_parts)
+        all_finite = _forward_at_pace(net, pace, X, result, n_parts)
     if not all_finite:
         check_finite("theta", theta)
         check_finite("X", X)
@@ -58,9 +58,8 @@ def _forward(net, X, result, n_parts):
     return run(predict_kernel, n_parts, *arguments, n_parts)
 
 
-def _forward_at_pace(net, X, result, n_parts):
+def _forward_at_pace(net, pace, X, result, n_parts):
     """Do `_forward` in slices of rows, in parts or alone, as is faster on the machine now."""
-    pace = net._pace
     all_finite, start = True, 0
     while start < len(X):
         as_team, flops = pace.next()

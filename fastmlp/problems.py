@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.datasets import load_digits
-from fastmlp.network import MLP
+from fastmlp.mlp import MLP
 from fastmlp.validation import check_known
 
 # A value and its gradient at a point, as `fastmlp.minimize` takes it.

@@ -6,7 +6,7 @@ from fastmlp.kernels import codes, program, records
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.gemm import scratch_size
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
-from fastmlp.workspace import aligned_empty
+from fastmlp.workspace import Memory, aligned_empty
 
 # Bytes of a block's values and deltas that stay in the second level of a core's cache, and the
 # fewest rows of a product that use the tiles well.
@@ -64,8 +64,7 @@ class ProgramWorkspace:
 
     def __init__(self, description, dtype, *, rows, n_parts, n_target, gather, is_fused):
         dtype = np.dtype(dtype)
-        self._lanes = 2 * VECTOR_BYTES // dtype.itemsize
-        self._size = 0
+        self._memory = Memory(2 * VECTOR_BYTES // dtype.itemsize)
         self.rows, self.n_parts, self.dtype = rows, n_parts, dtype
         self.description = description
         n_groups = group_count(rows)
@@ -84,7 +83,7 @@ class ProgramWorkspace:
         self.alone = task_table(description.blocks, 1)
         self._reserve_memory()
         self._reserve_scratch()
-        self.buffer = aligned_empty(self._size, dtype)
+        self.buffer = aligned_empty(plan.scratch + n_parts * plan.scratch_size, dtype)
         self.steps = self._step_table()
         self.blocks = records.new(records.BLOCK, n_parts)
         self.cuts = np.array(description.cuts, np.int64)
@@ -96,48 +95,43 @@ class ProgramWorkspace:
         fewest = -(-FEWEST_BLOCK_ROWS // self.description.factor)
         return min(group_rows, max(fewest, in_cache))
 
-    def _reserve(self, n):
-        start = self._size
-        self._size += -(-n // self._lanes) * self._lanes
-        return start
-
     def _reserve_memory(self):
         """Places of constants, losses, gradients and of what blocks have of their own."""
-        plan, description = self.plan, self.description
-        plan.constants = self._reserve(codes.ACTIVATION_PARAMETERS + len(description.blocks))
-        self._constants = [self._reserve(max(1, len(step.numbers))) for step in self._steps]
-        plan.statistics = self._reserve(description.n_statistics)
-        plan.sample_loss = self._reserve(self.rows)
-        plan.group_gradient = self._reserve(plan.n_groups * description.n_params)
+        plan, description, reserve = self.plan, self.description, self._memory.reserve
+        plan.constants = reserve(codes.ACTIVATION_PARAMETERS + len(description.blocks))
+        self._constants = [reserve(max(1, len(step.numbers))) for step in self._steps]
+        plan.statistics = reserve(description.n_statistics)
+        plan.sample_loss = reserve(self.rows)
+        plan.group_gradient = reserve(plan.n_groups * description.n_params)
         n_blocks = plan.n_groups * plan.n_blocks
         self._kept = [
-            self._reserve(step.n_kept * self.rows + step.n_kept_of_block * n_blocks)
+            reserve(step.n_kept * self.rows + step.n_kept_of_block * n_blocks)
             for step in self._steps
         ]
-        before = self._size
+        before = self._memory.size
         self._slots = [
-            self._reserve(width * plan.block_rows) - before for width in description.slots
+            reserve(width * plan.block_rows) - before for width in description.slots
         ]
         # A page apart, so that no two parts share a cache line or its prefetched neighbour.
         page = 4096 // self.dtype.itemsize
-        self._reserve(page)
-        plan.memory, plan.memory_size = before, self._size - before
+        reserve(page)
+        plan.memory, plan.memory_size = before, self._memory.size - before
         own = n_blocks if plan.n_cuts else self.n_parts
-        self._reserve((own - 1) * plan.memory_size)
+        reserve((own - 1) * plan.memory_size)
         plan.input = self._slots[0]
 
     def _reserve_scratch(self):
         """Places of each part's scratch."""
         plan, description = self.plan, self.description
-        rows, n_target = plan.block_rows, plan.n_target
+        rows, n_target, reserve = plan.block_rows, plan.n_target, self._memory.reserve
         widest = max(max(step.n_in, step.n_out) for step in self._steps)
         most_rows = max(rows * max(step.factor for step in self._steps), widest + 1)
-        plan.scratch = self._size
+        plan.scratch = self._memory.size
 
         def place(n):
-            return self._reserve(n) - plan.scratch
+            return reserve(n) - plan.scratch
 
-        self._reserve(scratch_size(most_rows, max(widest, most_rows), self._lanes))
+        reserve(scratch_size(most_rows, max(widest, most_rows), self._memory.unit))
         plan.loss_terms = place(rows * description.n_outputs)
         plan.target = place(rows * n_target * description.factor)
         plan.own_target = place(rows * n_target)
@@ -146,8 +140,7 @@ class ProgramWorkspace:
         plan.task = place(max(largest_task, largest_team_task, rows))
         plan.coefficients = place(codes.N_COEFFICIENTS)
         page = 4096 // self.dtype.itemsize
-        plan.scratch_size = self._size - plan.scratch + page
-        self._size = int(plan.scratch + self.n_parts * plan.scratch_size)
+        plan.scratch_size = self._memory.size - plan.scratch + page
 
     def _columns(self, block):
         return self.description.blocks[block].columns

@@ -215,108 +215,164 @@ def run_stochastic(
     the clock, instead of the mean over the epoch. If `from_start`, the first record is of the
     start, its objective evaluated off the clock as well.
     """
-    net, n_rows = objective.net, objective.n_rows
-    theta = net.theta
-    batch_rows = n_rows if batch_size is None else min(int(batch_size), n_rows)
-    gather = shuffle == "replacement" or (bool(shuffle) and batch_rows < n_rows)
-    sweep = objective.sweep(batch_rows, gather=gather, optimizer=optimizer)
-    state = np.zeros(optimizer.n_slots * theta.size, net.dtype)
-    mode = codes.UPDATE if clip_norm is None else codes.UPDATE_CLIPPED
-    whole_gradient = clip_norm is not None or not sweep.one_chunk
-    gradient = np.empty(theta.size if whole_gradient else 0, net.dtype)
-    largest_norm = np.inf if clip_norm is None else float(clip_norm)
-    start = theta.copy()
-    finished, best, best_objective = start, start, np.inf
-    n_updates, update = 0, None
-    changes_rate = isinstance(optimizer.learning_rate, Schedule)
-    saved = keeper.saved
+    epochs = _Epochs(objective, optimizer, monitor, batch_size, shuffle, clip_norm, rng)
+    theta, saved = objective.net.theta, keeper.saved
     if saved is not None:
-        state[:] = saved["state"]
-        theta[:], best, best_objective = saved["theta"], saved["best"], saved["best_objective"]
-        n_updates, finished = saved["n_updates"], theta.copy()
+        epochs.restore(saved)
     try:
         if from_start and saved is None:
             if exact:
                 record_exactly(objective, monitor, first=True)
             else:
                 with monitor.paused():
-                    value = _value_by_batches(objective, sweep, gradient)
+                    value = epochs.value()
                 monitor.record(value, theta, first=True, calls_back=False)
         for _ in range(n_epochs - keeper.done):
-            order = None
-            if gather:
-                if shuffle == "replacement":
-                    order = rng.integers(0, n_rows, n_rows)
-                else:
-                    order = random_order(rng, n_rows)
-            if update is None or changes_rate:
-                rates = optimizer.learning_rates(n_updates, sweep.n_updates, sweep.n_updates)
-                update = Update(state, rates, largest_norm)
-            left = monitor.evaluations_left()
-            if left <= 0:
-                raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
-            sweep.begin(order, n_updates, most_updates=left)
-            passes, done = monitor.data_passes, 0
-            while not sweep.done:
-                finite = sweep.advance(mode, theta, objective.samples, gradient, update)
-                before, done, rows = done, sweep.updates_done, sweep.rows_done
-                monitor.count(done - before, done - before, 0)
-                monitor.data_passes = passes + rows / n_rows
-                if not finite:
-                    raise Stop(Status.NOT_FINITE, "the objective or its gradient is not finite")
-                monitor.check()
-            # A rectifier can hide infinite parameters from the objective.
-            if not sweep.all_finite:
-                raise Stop(Status.NOT_FINITE, "theta is not finite")
-            n_updates += done
-            monitor.epoch += 1
-            estimate = sweep.total / rows + objective.penalty(theta)
-            finished = theta.copy()
-            if estimate < best_objective:
-                best, best_objective = finished, estimate
+            mean = epochs.run()
             try:
                 if exact:
                     record_exactly(objective, monitor)
                 else:
-                    monitor.record(estimate, theta)
+                    monitor.record(mean, theta)
             finally:
                 if keeper.wanted:
-                    kept = {
-                        "state": state,
-                        "theta": theta,
-                        "best": best,
-                        "best_objective": best_objective,
-                        "n_updates": n_updates,
-                    }
-                    keeper.keep(theta, kept)
+                    keeper.keep(theta, epochs.snapshot())
         status, message = Status.COMPLETED, f"{n_epochs} epochs done"
     except Stop as stop:
         status, message = stop.status, stop.message
-    if status is Status.INTERRUPTED:
-        theta[:] = finished
-    loss = objective.value()
-    if status is not Status.NOT_FINITE and not (np.isfinite(theta).all() and np.isfinite(loss)):
-        status, message = Status.NOT_FINITE, "the objective is not finite after the last update"
-    if status is Status.NOT_FINITE:
-        # An epoch's mean lags behind its theta, so the candidates are compared anew.
-        candidates = [start] if best is start else [start, best]
-        values = [objective.value(candidate) for candidate in candidates]
-        chosen = int(np.nanargmin(values)) if np.isfinite(values).any() else 0
-        theta[:], loss = candidates[chosen], values[chosen]
-        message += "; theta is back at the best finite one"
-    return status, message, loss
+    return epochs.end(status, message)
 
 
-def _value_by_batches(objective, sweep, gradient):
-    """The objective at the network's theta, by a sweep that trains and so needs no other kernel.
+class _Epochs:
+    """Trains a network in place, an epoch of mini-batches at a time.
 
-    It is NaN if it is not finite.
+    Parameters
+    ----------
+    objective : Objective
+    optimizer : Stochastic
+    monitor : Monitor
+    batch_size, shuffle, clip_norm, rng
+        What `training.check_batches` returns.
     """
-    theta = objective.net.theta
-    sweep.begin(np.arange(objective.n_rows))
-    while not sweep.done and sweep.advance(codes.EVALUATE, theta, objective.samples, gradient):
-        pass
-    return sweep.total / objective.n_rows + objective.penalty(theta)
+
+    def __init__(self, objective, optimizer, monitor, batch_size, shuffle, clip_norm, rng):
+        n_rows, theta = objective.n_rows, objective.net.theta
+        batch_rows = n_rows if batch_size is None else min(int(batch_size), n_rows)
+        self._objective, self._optimizer, self._monitor = objective, optimizer, monitor
+        self._theta, self._shuffle, self._rng = theta, shuffle, rng
+        self._gathers = shuffle == "replacement" or (bool(shuffle) and batch_rows < n_rows)
+        self._sweep = objective.sweep(batch_rows, gather=self._gathers, optimizer=optimizer)
+        self._mode = codes.UPDATE if clip_norm is None else codes.UPDATE_CLIPPED
+        self._largest_norm = np.inf if clip_norm is None else float(clip_norm)
+        whole_gradient = clip_norm is not None or not self._sweep.one_chunk
+        self._gradient = np.empty(theta.size if whole_gradient else 0, theta.dtype)
+        self._state = np.zeros(optimizer.n_slots * theta.size, theta.dtype)
+        self._n_updates, self._update = 0, None
+        self._start = self._finished = self._best = theta.copy()
+        self._best_mean = np.inf
+
+    def snapshot(self):
+        """Where it is after an epoch, for `restore`."""
+        return {
+            "state": self._state,
+            "theta": self._theta,
+            "best": self._best,
+            "best_objective": self._best_mean,
+            "n_updates": self._n_updates,
+        }
+
+    def restore(self, snapshot):
+        """Go on from where a `snapshot` was taken."""
+        self._state[:], self._theta[:] = snapshot["state"], snapshot["theta"]
+        self._best, self._best_mean = snapshot["best"], snapshot["best_objective"]
+        self._n_updates, self._finished = snapshot["n_updates"], self._theta.copy()
+
+    def value(self):
+        """The objective at theta, by the sweep that trains and so needs no other kernel.
+
+        It is NaN if it is not finite.
+        """
+        objective, sweep = self._objective, self._sweep
+        sweep.begin(np.arange(objective.n_rows))
+        while not sweep.done and sweep.advance(
+            codes.EVALUATE, self._theta, objective.samples, self._gradient
+        ):
+            pass
+        return sweep.total / objective.n_rows + objective.penalty(self._theta)
+
+    def run(self):
+        """Run an epoch; return the mean of the objective over its mini-batches, or raise `Stop`."""
+        sweep, monitor = self._sweep, self._monitor
+        order, update = self._draw_order(), self._next_update()
+        left = monitor.evaluations_left()
+        if left <= 0:
+            raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
+        sweep.begin(order, self._n_updates, most_updates=left)
+        self._go_through_rows(update)
+        self._n_updates += sweep.updates_done
+        monitor.epoch += 1
+        mean = sweep.total / sweep.rows_done + self._objective.penalty(self._theta)
+        self._finished = self._theta.copy()
+        if mean < self._best_mean:
+            self._best, self._best_mean = self._finished, mean
+        return mean
+
+    def _draw_order(self):
+        """The order of an epoch's rows, None where they are taken as they lie."""
+        n_rows = self._objective.n_rows
+        if not self._gathers:
+            return None
+        if self._shuffle == "replacement":
+            return self._rng.integers(0, n_rows, n_rows)
+        return random_order(self._rng, n_rows)
+
+    def _next_update(self):
+        """What the updates of the next epoch take besides the gradient."""
+        optimizer, n_updates = self._optimizer, self._sweep.n_updates
+        if self._update is None or isinstance(optimizer.learning_rate, Schedule):
+            rates = optimizer.learning_rates(self._n_updates, n_updates, n_updates)
+            self._update = Update(self._state, rates, self._largest_norm)
+        return self._update
+
+    def _go_through_rows(self, update):
+        """Take the sweep to its end, slice by slice of time, between which the monitor looks."""
+        sweep, monitor, objective = self._sweep, self._monitor, self._objective
+        passes, done = monitor.data_passes, 0
+        while not sweep.done:
+            finite = sweep.advance(
+                self._mode, self._theta, objective.samples, self._gradient, update
+            )
+            before, done = done, sweep.updates_done
+            monitor.count(done - before, done - before, 0)
+            monitor.data_passes = passes + sweep.rows_done / objective.n_rows
+            if not finite:
+                raise Stop(Status.NOT_FINITE, "the objective or its gradient is not finite")
+            monitor.check()
+        # A rectifier can hide infinite parameters from the objective.
+        if not sweep.all_finite:
+            raise Stop(Status.NOT_FINITE, "theta is not finite")
+
+    def end(self, status, message):
+        """Choose the parameters to end with; return status, message and loss."""
+        theta, objective = self._theta, self._objective
+        if status is Status.INTERRUPTED:
+            theta[:] = self._finished
+        loss = objective.value()
+        if status is not Status.NOT_FINITE and not (np.isfinite(theta).all() and np.isfinite(loss)):
+            status, message = Status.NOT_FINITE, "the objective is not finite after the last update"
+        if status is Status.NOT_FINITE:
+            loss = self._go_back()
+            message += "; theta is back at the best finite one"
+        return status, message, loss
+
+    def _go_back(self):
+        """Go back to the best finite parameters, or to the start; return the loss there."""
+        # An epoch's mean lags behind its theta, so the candidates are compared anew.
+        candidates = [self._start] if self._best is self._start else [self._start, self._best]
+        values = [self._objective.value(candidate) for candidate in candidates]
+        chosen = int(np.nanargmin(values)) if np.isfinite(values).any() else 0
+        self._theta[:] = candidates[chosen]
+        return values[chosen]
 
 
 def record_exactly(objective, monitor, *, first=False):

@@ -10,7 +10,7 @@ from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.threads import available_cores
 from fastmlp.kernels.updates import UPDATES, update_address
-from fastmlp.network import MLP
+from fastmlp.mlp import MLP
 from fastmlp.result import Status
 from fastmlp.solvers import LBFGS
 from fastmlp.training import minimize

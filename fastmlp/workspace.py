@@ -13,6 +13,9 @@ from fastmlp.kernels.simd import TALL, VECTOR_BYTES
 # Bytes of a cache line, a multiple of any machine's vectors.
 LINE_BYTES = 64
 
+# What keeps the memory of two parts apart, of whatever size a machine's pages are.
+PAGE_BYTES = 4096
+
 # A network of at least so many weights is wide: its parts do every layer together. The weights of
 # a narrower one stay in each core's own cache.
 WIDE_WEIGHTS = 1 << 16
@@ -333,6 +336,31 @@ def row_gap(n, itemsize):
     return VECTOR_BYTES // itemsize if are_pages(n * itemsize) else 0
 
 
+class Memory:
+    """Counts out the elements of one buffer.
+
+    Parameters
+    ----------
+    unit : int
+        Whatever is reserved begins at a multiple of so many elements.
+
+    Attributes
+    ----------
+    size : int
+        Elements reserved so far.
+    """
+
+    def __init__(self, unit):
+        self.unit = unit
+        self.size = 0
+
+    def reserve(self, n):
+        """Reserve room for `n` elements; return where it begins."""
+        start = self.size
+        self.size += -(-n // self.unit) * self.unit
+        return start
+
+
 class Workspace:
     """Scratch memory and plan for one network, shared by the calls of one fit.
 
@@ -361,121 +389,147 @@ class Workspace:
 
     def __init__(self, layer_sizes, dtype, *, rows, n_parts, n_target, gather=False, slopes=False):
         dtype = np.dtype(dtype)
-        widths = layer_sizes[1:]
-        lanes = 2 * VECTOR_BYTES // dtype.itemsize
-        n_params = count_params(layer_sizes)
-        n_groups = group_count(layer_sizes, rows)
-        slices = choose_slices(layer_sizes, dtype.itemsize, rows)
-        wide = is_wide(layer_sizes) and not slices.n_slices
-        self.leaves_out = (
-            gather
-            and (is_wide(layer_sizes) or (slices.n_slices > 0 and slices.layer == 0))
-            and layer_sizes[0] >= FEWEST_COLUMNS
-            and rows >= FEWEST_ROWS
-            and widths[0] > VECTOR_BYTES // dtype.itemsize
-        )
-        self.team = task_table(layer_sizes, n_parts, rows, slices, self.leaves_out)
-        self.alone = task_table(layer_sizes, 1, rows, slices)
-        tasks = [*self.team[0].tolist(), *self.alone[0].tolist()]
-        task_rows = max(row_1 - row_0 for _, row_0, row_1, *_ in tasks)
-        largest_task = max(
-            (row_1 - row_0) * (k1 - k0 if layer < slices.layer else widths[layer])
-            for layer, row_0, row_1, k0, k1 in tasks
-        )
-        # Where parts take all rows together, rows of hidden layers and of X have gaps.
-        gaps = [row_gap(n, dtype.itemsize) if wide else 0 for n in layer_sizes]
-        gaps[-1] = 0
-        strides = [n + gap for n, gap in zip(widths, gaps[1:], strict=True)]
-        self.strides = strides
-        self.narrow = not wide and not slices.n_slices
-        self.small = is_small(layer_sizes, dtype.itemsize, rows)
-        if self.small:  # the gradient of all layers takes the place of one task's
-            largest_task = n_params
-        self.rows = rows
-        self.n_parts = n_parts
-        block = rows
-        if not wide and not self.small:
-            in_cache = BLOCK_BYTES // (2 * sum(widths) * dtype.itemsize) // TALL * TALL
-            block = min(rows, max(FEWEST_BLOCK_ROWS, in_cache))
-        loss_rows = rows
-        if not self.small:
-            loss_rows = min(rows, LOSS_ROWS, max(1, LOSS_ELEMENTS // widths[-1]))
-        # A group passes its blocks through one buffer of each part.
-        buffer = n_parts * block if n_groups else rows
+        self.rows, self.n_parts = rows, n_parts
+        self._sizes, self._itemsize = layer_sizes, dtype.itemsize
+        self._n_params = count_params(layer_sizes)
+        self._choose_sharing()
+        self.leaves_out = gather and self._may_leave_out()
+        self.team = task_table(layer_sizes, n_parts, rows, self._slices, self.leaves_out)
+        self.alone = task_table(layer_sizes, 1, rows, self._slices)
+        self._choose_gaps()
+        self._choose_rows()
         self.plans = records.new(records.PLAN, 1)
-        plan = self.plans[0]
-        plan.gather = gather
-        plan.together = wide
-        plan.n_groups = n_groups
-        plan.n_slices = slices.n_slices
-        plan.slice_width = slices.width
-        plan.sliced_layer = slices.layer
-        n_upper = 0
-        if slices.n_slices:
-            n_upper = count_params(layer_sizes[slices.layer + 1 :])
-            plan.upper_start = n_params - n_upper
-        plan.block_rows = block
-        plan.loss_rows = loss_rows
-        plan.buffer_rows = buffer
-        plan.n_target = n_target
-        # A page apart, so that no two parts share a cache line or its prefetched neighbour.
-        page = 4096 // dtype.itemsize
-        size = 0
-
-        def reserve(n):
-            nonlocal size
-            start = size
-            size += -(-n // lanes) * lanes
-            return start
-
-        copies = gather or (slices.n_slices and slices.layer == 0)
-        plan.input_gap = gaps[0]
-        plan.input = reserve(buffer * (layer_sizes[0] + gaps[0]) if copies else 0)
-        plan.output = reserve(buffer * sum(strides))
-        plan.delta = reserve(buffer * sum(strides))
-        plan.slope = reserve(buffer * sum(strides)) if slopes else plan.delta
-        plan.sample_loss = reserve(rows)
-        if slices.n_slices:
-            if slices.layer > 0:
-                plan.own_columns = reserve(5 * count_params(layer_sizes[:2]))
-            reserve(page)
-            plan.own_size = size
-            reserve((n_parts - 1) * size)
-            n_product = buffer * layer_sizes[slices.layer + 1]
-            plan.slice_product = reserve(2 * slices.n_slices * n_product)
-            plan.upper = reserve(2 * n_upper)
-        plan.constants = reserve(codes.ACTIVATION_PARAMETERS + len(widths))
-        plan.group_gradient = reserve(n_groups * n_params)
-        plan.scratch = size
-        # Rows of a product at most: of gradients, and of the passes if they copy their rows.
-        product_rows = max(layer_sizes) if n_groups else task_rows
-        if any(are_pages(size * dtype.itemsize) for size in layer_sizes):
-            product_rows = max(product_rows, block)
-        reserve(scratch_size(product_rows, max(*layer_sizes, rows), lanes))
-        plan.loss_terms = size - plan.scratch
-        reserve(loss_rows * widths[-1])
-        plan.target = size - plan.scratch
-        reserve(loss_rows * n_target)
-        plan.task = size - plan.scratch
-        reserve(largest_task)
-        plan.coefficients = size - plan.scratch
-        reserve(codes.N_COEFFICIENTS)
-        plan.used_columns = size - plan.scratch
-        reserve(layer_sizes[0] if self.leaves_out else 0)
-        plan.column_runs = size - plan.scratch
-        reserve(layer_sizes[0] if self.leaves_out else 0)
-        plan.packed = size - plan.scratch
-        # Of a slice of X all columns of its weights, else those of a panel.
-        n_packed = min(widths[0], lanes)
-        if slices.n_slices and slices.layer == 0:
-            n_packed = widths[0]
-        reserve(layer_sizes[0] * n_packed if self.leaves_out else 0)
-        plan.scratch_size = size - plan.scratch + page
-        self.plan = plan
+        self.plan = self.plans[0]
+        self.plan.gather = gather
+        self.plan.n_target = n_target
         # A chain of layers is no program.
         self.steps, self.blocks = records.new(records.STEP, 0), records.new(records.BLOCK, 0)
         self.cuts = np.empty(0, np.int64)
-        self.buffer = aligned_empty(int(plan.scratch + n_parts * plan.scratch_size), dtype)
+        self._plan_choices()
+        memory = Memory(2 * VECTOR_BYTES // dtype.itemsize)
+        self._plan_shared(memory, gather, slopes)
+        self._plan_scratch(memory, n_target)
+        n_elements = self.plan.scratch + n_parts * self.plan.scratch_size
+        self.buffer = aligned_empty(int(n_elements), dtype)
+
+    def _choose_sharing(self):
+        """Choose how parts share the work of a chunk, see `kernels.network`."""
+        self._n_groups = group_count(self._sizes, self.rows)
+        self._slices = choose_slices(self._sizes, self._itemsize, self.rows)
+        sliced = self._slices.n_slices > 0
+        self._together = is_wide(self._sizes) and not sliced
+        self.narrow = not self._together and not sliced
+        self.small = is_small(self._sizes, self._itemsize, self.rows)
+
+    def _may_leave_out(self):
+        """Whether columns of rows that are copied may be left out, see `kernels.empty_columns`."""
+        slices_input = self._slices.n_slices > 0 and self._slices.layer == 0
+        return (
+            (is_wide(self._sizes) or slices_input)
+            and self._sizes[0] >= FEWEST_COLUMNS
+            and self.rows >= FEWEST_ROWS
+            and self._sizes[1] > VECTOR_BYTES // self._itemsize
+        )
+
+    def _choose_gaps(self):
+        """Where parts take all rows together, rows of hidden layers and of X have gaps."""
+        gaps = [row_gap(n, self._itemsize) if self._together else 0 for n in self._sizes]
+        gaps[-1] = 0
+        self._input_gap = gaps[0]
+        self.strides = [n + gap for n, gap in zip(self._sizes[1:], gaps[1:], strict=True)]
+
+    def _choose_rows(self):
+        """Choose the rows of a block, those whose loss is taken at a time, and the buffers'."""
+        widths = self._sizes[1:]
+        self._block_rows = self._loss_rows = self.rows
+        if not self._together and not self.small:
+            in_cache = BLOCK_BYTES // (2 * sum(widths) * self._itemsize) // TALL * TALL
+            self._block_rows = min(self.rows, max(FEWEST_BLOCK_ROWS, in_cache))
+        if not self.small:
+            self._loss_rows = min(self.rows, LOSS_ROWS, max(1, LOSS_ELEMENTS // widths[-1]))
+        # A group passes its blocks through one buffer of each part.
+        self._buffer_rows = self.n_parts * self._block_rows if self._n_groups else self.rows
+
+    def _plan_choices(self):
+        """Enter in the plan what was chosen."""
+        plan, slices = self.plan, self._slices
+        plan.together = self._together
+        plan.n_groups = self._n_groups
+        plan.n_slices = slices.n_slices
+        plan.slice_width = slices.width
+        plan.sliced_layer = slices.layer
+        if slices.n_slices:
+            plan.upper_start = count_params(self._sizes[: slices.layer + 2])
+        plan.block_rows = self._block_rows
+        plan.loss_rows = self._loss_rows
+        plan.buffer_rows = self._buffer_rows
+        plan.input_gap = self._input_gap
+
+    def _plan_shared(self, memory, gather, slopes):
+        """Place what parts share, and with slices what each has to itself."""
+        plan, slices, buffer = self.plan, self._slices, self._buffer_rows
+        copies = gather or (slices.n_slices and slices.layer == 0)
+        n_layers, n_outputs = len(self._sizes) - 1, buffer * sum(self.strides)
+        plan.input = memory.reserve(buffer * (self._sizes[0] + self._input_gap) if copies else 0)
+        plan.output = memory.reserve(n_outputs)
+        plan.delta = memory.reserve(n_outputs)
+        plan.slope = memory.reserve(n_outputs) if slopes else plan.delta
+        plan.sample_loss = memory.reserve(self.rows)
+        if slices.n_slices:
+            if slices.layer > 0:
+                plan.own_columns = memory.reserve(5 * count_params(self._sizes[:2]))
+            memory.reserve(self._page)
+            plan.own_size = own_size = memory.size
+            memory.reserve((self.n_parts - 1) * own_size)
+            n_product = buffer * self._sizes[slices.layer + 1]
+            plan.slice_product = memory.reserve(2 * slices.n_slices * n_product)
+            plan.upper = memory.reserve(2 * count_params(self._sizes[slices.layer + 1 :]))
+        plan.constants = memory.reserve(codes.ACTIVATION_PARAMETERS + n_layers)
+        plan.group_gradient = memory.reserve(self._n_groups * self._n_params)
+
+    def _plan_scratch(self, memory, n_target):
+        """Place the scratch of the parts, and in it what each of them needs."""
+        plan, sizes = self.plan, self._sizes
+        task_rows, task_elements = self._largest_task()
+        plan.scratch = start = memory.size
+        memory.reserve(self._product_scratch(task_rows, memory.unit))
+        plan.loss_terms = memory.reserve(self._loss_rows * sizes[-1]) - start
+        plan.target = memory.reserve(self._loss_rows * n_target) - start
+        plan.task = memory.reserve(task_elements) - start
+        plan.coefficients = memory.reserve(codes.N_COEFFICIENTS) - start
+        plan.used_columns = memory.reserve(sizes[0] if self.leaves_out else 0) - start
+        plan.column_runs = memory.reserve(sizes[0] if self.leaves_out else 0) - start
+        # Of a slice of X all columns of its weights, else those of a panel.
+        n_packed = min(sizes[1], memory.unit)
+        if self._slices.n_slices and self._slices.layer == 0:
+            n_packed = sizes[1]
+        plan.packed = memory.reserve(sizes[0] * n_packed if self.leaves_out else 0) - start
+        plan.scratch_size = memory.size - start + self._page
+
+    @property
+    def _page(self):
+        """Elements that keep parts from sharing a cache line or its prefetched neighbour."""
+        return PAGE_BYTES // self._itemsize
+
+    def _largest_task(self):
+        """The most rows of [W; b] of a task, and the most elements of a gradient that it forms."""
+        tasks = [*self.team[0].tolist(), *self.alone[0].tolist()]
+        most_rows = max(row_1 - row_0 for _, row_0, row_1, *_ in tasks)
+        if self.small:  # the gradient of all layers takes the place of one task's
+            return most_rows, self._n_params
+        most_elements = max(
+            (row_1 - row_0) * (k1 - k0 if layer < self._slices.layer else self._sizes[layer + 1])
+            for layer, row_0, row_1, k0, k1 in tasks
+        )
+        return most_rows, most_elements
+
+    def _product_scratch(self, task_rows, lanes):
+        """Elements that products need: of gradients, and of the passes if they copy their rows."""
+        sizes = self._sizes
+        rows = max(sizes) if self._n_groups else task_rows
+        if any(are_pages(size * self._itemsize) for size in sizes):
+            rows = max(rows, self._block_rows)
+        return scratch_size(rows, max(*sizes, self.rows), lanes)
 
     def padded(self, layout):
         """Return the layout of a network with the strides that its rows have here."""

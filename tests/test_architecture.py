@@ -16,7 +16,7 @@ REFERENCE = ROOT / "tests" / "reference.py"
 
 # Rooms of fastmlp and which others each may import, besides kernels and tools. A tool is a room
 # not listed that itself imports only those. Others not listed (the top: __init__, cli, compare,
-# ...) may import any, and no listed room may import them.
+# ...) may import any, and no listed room may import them. Imports inside functions are imports.
 PARAMETERS = {"network", "optimizers", "schedules", "result"}
 ROOMS = {
     **{room: PARAMETERS for room in PARAMETERS},
@@ -27,13 +27,15 @@ ROOMS = {
     "running": {*PARAMETERS, "functions", "monitor", "objective", "solvers"},
     "training": {
         *PARAMETERS,
-        "checkpoint",
         "functions",
         "monitor",
         "objective",
         "running",
         "solvers",
     },
+    "many": {*PARAMETERS, "monitor", "objective", "training"},
+    "fitting": {"many", "training"},
+    "mlp": {*PARAMETERS, "fitting", "objective"},
 }
 
 
@@ -46,7 +48,10 @@ def parse(path):
 
 
 def imported_modules(node, within_functions=True):
-    """Dotted names of what a tree imports; ``from a import b`` gives ``a.b``."""
+    """Dotted names of what a tree imports; ``from a import b`` gives ``a.b``.
+
+    What stands under ``if TYPE_CHECKING:`` never runs, so it is no import.
+    """
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
@@ -140,8 +145,8 @@ def test_kernels_import_numpy_the_compiler_and_each_other_only(path):
         assert allowed or sibling or is_standard_library(module), module
 
 
-def imported_rooms(path, within_functions):
-    for module in imported_modules(parse(path), within_functions):
+def imported_rooms(path):
+    for module in imported_modules(parse(path)):
         top, _, rest = module.partition(".")
         if top == "fastmlp":
             yield rest.partition(".")[0]
@@ -150,7 +155,7 @@ def imported_rooms(path, within_functions):
 def tools():
     """Rooms that import nothing of fastmlp but kernels and each other."""
     imports = {
-        room_of(path): set(imported_rooms(path, within_functions=True)) - {"kernels"}
+        room_of(path): set(imported_rooms(path)) - {"kernels"}
         for path in PACKAGE
         if path.parent == ROOT / "fastmlp" and room_of(path) not in ROOMS
     }
@@ -167,11 +172,85 @@ def test_the_walk_tells_tools_from_the_top():
 
 @pytest.mark.parametrize("path", **relative_ids(PACKAGE))
 def test_rooms_import_only_the_rooms_below_them(path):
-    """Inside functions any room may be imported, except by solvers: they see but a callable."""
     room = room_of(path)
     if room in ROOMS:
-        imported = set(imported_rooms(path, within_functions=room == "solvers"))
-        assert imported <= ROOMS[room] | tools() | {"kernels"}
+        assert set(imported_rooms(path)) <= ROOMS[room] | tools() | {"kernels"}
+
+
+def modules_of(folder, package):
+    """Files of a package by dotted name; a folder is its ``__init__``."""
+    modules = {}
+    for path in sorted(folder.rglob("*.py")):
+        parts = [package, *path.relative_to(folder).with_suffix("").parts]
+        modules[".".join(parts).removesuffix(".__init__")] = path
+    return modules
+
+
+def import_graph(modules):
+    """Which of the modules each one names in an import, wherever in its file that stands."""
+    graph = {}
+    for module, path in modules.items():
+        graph[module] = set()
+        for name in imported_modules(ast.parse(path.read_text(encoding="utf-8"))):
+            while name and name not in modules:
+                name = name.rpartition(".")[0]  # of what is defined there, the module
+            graph[module] |= {name} - {"", module}
+    return graph
+
+
+def rings(graph):
+    """Sets of two or more modules of which each comes to all others by imports."""
+
+    def reachable(start):
+        found, waiting = set(), [start]
+        while waiting:
+            more = graph[waiting.pop()] - found
+            found |= more
+            waiting += more
+        return found
+
+    beyond = {module: reachable(module) for module in graph}
+    return {
+        frozenset(other for other in beyond[module] if module in beyond[other])
+        for module in graph
+        if module in beyond[module]
+    }
+
+
+def whole_graph():
+    return import_graph(
+        modules_of(ROOT / "fastmlp", "fastmlp") | modules_of(ROOT / "kernels", "fastmlp.kernels")
+    )
+
+
+def test_no_files_import_each_other_in_a_ring():
+    assert not rings(whole_graph())
+
+
+def test_no_file_imports_the_package_itself():
+    """Its ``__init__`` loads modules by name, which the walk does not see: that could be a ring."""
+    graph = whole_graph()
+    assert not [module for module in graph if "fastmlp" in graph[module]]
+
+
+def test_a_ring_is_found_wherever_its_imports_stand(tmp_path):
+    files = {
+        "__init__": "from planted.top import go",
+        "top": "import planted.middle\n\ndef go():\n    pass",
+        "middle": "class A:\n    def f(self):\n        from planted.rooms.low import g",
+        "rooms/__init__": "",
+        "rooms/low": "def g():\n    if g:\n        from planted import top",
+        "aside": "if TYPE_CHECKING:\n    from planted.lone import Lone\nfrom planted import top",
+        "lone": "from planted.aside import top\n\nclass Lone:\n    pass",
+    }
+    for name, text in files.items():
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    graph = import_graph(modules_of(tmp_path, "planted"))
+    assert rings(graph) == {frozenset({"planted.top", "planted.middle", "planted.rooms.low"})}
+    graph["planted.middle"].clear()
+    assert not rings(graph)
 
 
 @pytest.mark.parametrize("room", sorted(PARAMETERS))

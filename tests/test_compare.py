@@ -21,8 +21,8 @@ from fastmlp import (
     compare_problems,
     minimize,
 )
-from fastmlp.compare import score
 from fastmlp.monitor import Monitor
+from fastmlp.scoring import score
 
 N_ROWS = 60
 

@@ -7,8 +7,8 @@ from scipy import sparse
 
 import fastmlp
 from fastmlp import MLP
-from fastmlp.compare import score
 from fastmlp.plotting import plot_paths
+from fastmlp.scoring import score
 from fastmlp.training import OPTIMIZERS
 
 pytestmark = [

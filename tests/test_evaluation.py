@@ -15,7 +15,7 @@ import pytest
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_array_equal
 
-from fastmlp import MLP, Objective, network, sweep
+from fastmlp import MLP, Objective, mlp, sweep
 from fastmlp.kernels import epoch, threads
 from fastmlp.kernels.finite import finite
 
@@ -204,7 +204,7 @@ def test_the_memory_that_a_network_keeps_is_bounded():
             X, y = np.zeros((n, 10), np.float32), np.zeros(n, np.float32)
             net.loss_and_grad(X, y)
             del X, y
-            assert tracemalloc.get_traced_memory()[0] < network.LARGEST_SPARE + 100_000
+            assert tracemalloc.get_traced_memory()[0] < mlp.LARGEST_SPARE + 100_000
     finally:
         tracemalloc.stop()
 

@@ -84,6 +84,15 @@ def test_without_hidden_layers(path):
     assert_array_equal(MLP.load(path).theta, net.theta)
 
 
+def test_a_class_loads_networks_of_its_own(saved, path):
+    class Mine(MLP):
+        pass
+
+    net = Mine.load(path)
+    assert type(net) is Mine
+    assert_array_equal(net.theta, saved.theta)
+
+
 def test_paths_may_be_strings(saved, path):
     assert_array_equal(MLP.load(str(path)).theta, saved.theta)
     other = str(path) + "2"

@@ -1,5 +1,6 @@
 """Many networks in one call: the bits of fits one by one, rows, seeds, accidents, bad input."""
 
+import inspect
 import re
 import signal
 import subprocess
@@ -14,7 +15,8 @@ from functions import mini_batches
 from marks import INTERPRETED, compiled_only
 from numpy.testing import assert_array_equal
 
-from fastmlp import LBFGS, MLP, SGD, Adam, Scipy, Status, fit_many
+from fastmlp import LBFGS, MLP, SGD, Adam, Scipy, Status, fit, fit_many
+from fastmlp.training import prepare
 
 # So long that only an accident ends it.
 FOREVER = {"epochs": 10**9, "seeds": 0}
@@ -476,6 +478,24 @@ def test_bounds_must_fit_every_network():
 
 X_WITH_NAN = classes()[0]
 X_WITH_NAN[39, 2] = np.nan
+
+
+def test_options_and_their_defaults_are_those_of_fit():
+    """The defaults stand twice: in the signature that users read, and in what both call."""
+    own = {"n_threads", "progress", "seed", "restarts", "checkpoint"}
+    of_fit, of_all = (
+        {
+            p.name: p.default
+            for p in inspect.signature(f).parameters.values()
+            if p.kind == p.KEYWORD_ONLY
+        }
+        for f in (fit, prepare)
+    )
+    assert of_fit.items() <= of_all.items() | {("restarts", None)}
+    with pytest.raises(TypeError) as raised:
+        fit_many(small_nets(), *classes(), nothing=0)
+    named = re.search("options (.*), got", str(raised.value)).group(1)
+    assert set(named.split(", ")) == set(of_fit) - own
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,29 @@ def test_copies_are_equal_and_independent_with_their_views_intact(copier, dtype)
     assert_array_equal(net.predict(X), before)
 
 
+# A pickle made when MLP was defined in fastmlp.network, which pickles name.
+OLDER_PICKLE = (
+    b"\x80\x04\x95E\x01\x00\x00\x00\x00\x00\x00\x8c\x0ffastmlp.network\x94\x8c\x03MLP\x94\x93\x94)"
+    b"\x81\x94}\x94(\x8c\x0carchitecture\x94}\x94(\x8c\x0blayer_sizes\x94]\x94(K\x02K\x01e\x8c\n"
+    b"activation\x94]\x94\x8c\x06output\x94\x8c\x08identity\x94\x8c\x05dtype\x94\x8c\x07float32\x94"
+    b"\x8c\x04init\x94\x8c\x04auto\x94u\x8c\x05theta\x94\x8c\x16numpy._core.multiarray\x94\x8c\x0c"
+    b"_reconstruct\x94\x93\x94\x8c\x05numpy\x94\x8c\x07ndarray\x94\x93\x94K\x00\x85\x94C\x01b\x94"
+    b"\x87\x94R\x94(K\x01K\x03\x85\x94h\x15\x8c\x05dtype\x94\x93\x94\x8c\x02f4\x94\x89\x88\x87\x94R"
+    b"\x94(K\x03\x8c\x01<\x94NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t\x94b\x89C\x0czW\xc6>6\xb1&"
+    b"\xbf\x00\x00\x00\x00\x94t\x94b\x8c\rfeature_names\x94\x8c\x01a\x94\x8c\x01b\x94\x86\x94ub."
+)
+
+
+def test_an_older_pickle_is_read():
+    net = pickle.loads(OLDER_PICKLE)
+    assert type(net) is MLP
+    assert net.feature_names == ("a", "b")
+    theta = np.array([0.38738614, -0.6511415, 0], "float32")
+    assert_array_equal(net.theta, theta)
+    X = np.array([[2, 0], [0, 4]])  # factors that round nothing
+    assert_array_equal(net.predict(X)[:, 0], [2 * theta[0], 4 * theta[1]])
+
+
 # Prediction
 
 

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastmlp
 from fastmlp import MLP, Objective, workspace
-from fastmlp.compare import score
+from fastmlp.scoring import score
 
 HIDDEN = (
     "identity",

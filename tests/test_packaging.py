@@ -102,7 +102,7 @@ def test_a_module_that_is_loaded_late_is_an_attribute_as_any():
     code = "import fastmlp; print(fastmlp.solvers.LBFGS is fastmlp.LBFGS, fastmlp.fit.__module__)"
     command = [sys.executable, "-c", code]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["True", "fastmlp.training"]
+    assert run.stdout.split() == ["True", "fastmlp.fitting"]
 
 
 def test_an_unknown_name_is_refused_as_by_any_module():

@@ -1569,7 +1569,7 @@ def test_a_file_without_the_kind_of_labels_loads(labels, tmp_path):
     X, y = rng.normal(size=(40, 3)), rng.integers(2, size=(40, labels)).squeeze()
     model = MLPClassifier((4,), max_iter=2, random_state=0).fit(X, y)
     model.save(tmp_path / "model")
-    described = json.loads(load_described(tmp_path / "model")[1]["estimator"])
+    described = json.loads(load_described(tmp_path / "model", MLP)[1]["estimator"])
     del described["fitted"]["indicator"]
     described["fitted"]["is_multilabel"] = labels > 1
     save(model.network_, tmp_path / "older", {"estimator": json.dumps(described)})

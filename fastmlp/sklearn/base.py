@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.losses import LOSS_PARAMETERS, LOSSES
-from fastmlp.network import MLP
+from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer, Stochastic
 from fastmlp.prediction import check_outputs
 from fastmlp.result import Status, Trace

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp import schedules
 from fastmlp.files import load_described, save
+from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer
 from fastmlp.result import Trace
 from fastmlp.scaling import Scaling
@@ -148,7 +149,7 @@ def save_estimator(estimator, path):
 
 def load_estimator(kind, path):
     """See `BaseMLP.load`."""
-    net, texts = load_described(path)
+    net, texts = load_described(path, MLP)
     text = texts.get("estimator")
     try:
         described = json.loads(text or "{}")

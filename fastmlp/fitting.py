@@ -1,0 +1,168 @@
+"""fit: every optimizer on a network's objective, with one result and one trace."""
+
+from fastmlp.baseline import warn
+from fastmlp.many import fit_best
+from fastmlp.training import prepare
+
+
+def fit(
+    net,
+    X,
+    y,
+    *,
+    optimizer=None,
+    loss="auto",
+    batch_size="auto",
+    epochs=None,
+    l1=0.0,
+    l2=0.0,
+    sample_weight=None,
+    shuffle=True,
+    clip_norm=None,
+    validation_data=None,
+    callbacks=(),
+    time_limit=None,
+    target_loss=None,
+    progress=False,
+    n_threads=None,
+    seed=None,
+    restarts=None,
+    checkpoint=None,
+    standardize=False,
+):
+    """Train a network in place.
+
+    Parameters
+    ----------
+    net : MLP
+        Starts from its current parameters. If it has no `feature_names` and X is a data frame, it
+        takes the names of the columns.
+    X, y, loss, sample_weight, l1, l2
+        The data and the objective, see `fastmlp.Objective`.
+    optimizer : Optimizer, str, or a list of them; default Adam()
+        An object such as ``Adam(learning_rate=1e-3)`` or ``LBFGS()``, or its written form as
+        in "adam" or "sgd(learning_rate=0.1, momentum=0.9)". A list, or "adam(epochs=20)+lbfgs",
+        runs them in turn, each from where the last one stopped.
+    batch_size : int, None or "auto", default "auto"
+        Rows of a mini-batch, at most all; None is full batch, 1 is online, "auto" is 128. The
+        last mini-batch of an epoch may be smaller. For stochastic optimizers: solvers use all
+        rows, or have a `batch_size` of their own.
+    epochs : int or None, default None
+        Passes over the data of a stochastic optimizer, iterations of a solver, for each
+        optimizer of a list that has no number of its own. None is 20 epochs, or the solver's own
+        ``max_iterations``.
+    shuffle : True, False or "replacement", default True
+        True reshuffles the rows every epoch, False keeps their order, "replacement" draws each
+        row uniformly, with replacement. A full batch is not shuffled. For stochastic optimizers.
+    clip_norm : float or None, default None
+        Largest Euclidean norm of a mini-batch's gradient, penalties included; a larger one is
+        scaled down to it. For stochastic optimizers.
+    validation_data : (X, y), (X, y, sample_weight) or None, default None
+        Its loss, without penalties, goes into the trace.
+    callbacks : sequence of callable, default ()
+        Called with a `fastmlp.Progress` after each epoch or iteration, and at the start of a
+        solver; raising StopIteration ends the fit.
+    time_limit : float or None, default None
+        Seconds, without validation, callbacks and compiling or loading kernels. Heeded within an
+        epoch; theta stays as it is then.
+    target_loss : float or None, default None
+        End when a record's objective is at most this.
+    progress : bool, default False
+        Show a progress bar.
+    n_threads : int or None, default None
+        At most so many threads, and only one where a team is not faster. None is as many as
+        this process may use cores and the work is enough for. Theta comes out with the same bits
+        for every number.
+    seed : int or None, default None
+        Of the shuffling, and of all else that is drawn. None draws afresh.
+    restarts : int or None, default None
+        Fit from so many different starts, one network to a thread, and keep the one with the
+        least objective: the network's own parameters are the first start, the others are drawn
+        as `MLP` does. The outcome is that of the best. None is one start.
+    checkpoint : path or None, default None
+        File that keeps all that is needed to go on exactly: parameters, the optimizer's state,
+        random numbers and the trace. It is written about every second and at the end, in one
+        move. If it exists, the fit goes on from it, and `epochs` counts those done before: a fit
+        of n epochs, taken up again for 2n, ends with the bits of one of 2n.
+    standardize : bool, default False
+        Train on features scaled to mean 0 and variance 1, and on targets scaled so where the output
+        is the identity and the loss is a squared, absolute, Huber's or quantile one (Huber's of one
+        output). The scaling becomes a part of the first and the last layer, so that the network
+        takes and gives numbers as they are. See the notes.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ValueError, TypeError
+        For any argument that is not as above, before anything is changed; also for one that no
+        optimizer has a use for, such as `clip_norm` with `LBFGS` alone.
+
+    Warns
+    -----
+    UserWarning
+        Once in a process, where the processor has no fused multiply-add, which makes fits slow.
+        If `standardize` has to round a column to more than a hundredth of its spread.
+        If the fit ends no better than always predicting the mean of y, or the shares of the
+        classes, and numbers of X or y are far larger or smaller than 1, the likely cause.
+
+    Notes
+    -----
+    If the objective or theta turns non-finite, the fit stops at that step and theta goes back
+    to the best finite parameters: those of the epoch with the least objective, or the start.
+    A checkpoint of other data, another network, optimizer or objective, or a torn one, is refused
+    and left alone. A limit within an epoch leaves the checkpoint at the last finished epoch.
+
+    Ctrl-C ends the fit with theta as of the last finished epoch; the status tells of it even if
+    that was the last epoch of all.
+
+    With `standardize` the optimizer sees the network on scaled data: the objective, its penalties,
+    the trace, `target_loss`, bounds of an optimizer and validation losses are about that one. Only
+    theta, and the network that callbacks see, are for data as they are; what callbacks change in
+    them is lost. A network whose biases are all 0, as they are drawn, has weights that were drawn
+    for scaled data, and starts with them; any other starts as the function that it is. Means and
+    variances are measured anew in each fit, by the rows and weights that it trains on.
+
+    The scaling is put into the weights in float64 and rounded once. What that changes in float32 is
+    no more than if the numbers of X changed in their last digit or two. It shows where a column's
+    mean is far larger than its spread, so that float32 has few digits for its differences: subtract
+    a constant from such a column, or use float64. A warning tells of it. X is copied.
+    """
+    options = {
+        "optimizer": optimizer,
+        "loss": loss,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "l1": l1,
+        "l2": l2,
+        "sample_weight": sample_weight,
+        "shuffle": shuffle,
+        "clip_norm": clip_norm,
+        "validation_data": validation_data,
+        "callbacks": callbacks,
+        "time_limit": time_limit,
+        "target_loss": target_loss,
+        "standardize": standardize,
+    }
+    if restarts is not None:
+        if checkpoint is not None:
+            raise ValueError("checkpoint must be None where restarts are given")
+        return fit_best(
+            net, X, y, restarts, n_threads=n_threads, progress=progress, seed=seed, **options
+        )
+    run = prepare(
+        net,
+        X,
+        y,
+        progress=progress,
+        n_threads=n_threads,
+        seed=seed,
+        checkpoint=checkpoint,
+        **options,
+    )
+    result, text = run()
+    if text is not None:
+        warn(text)
+    return result

@@ -1,0 +1,152 @@
+"""MLP: a network that can also predict, evaluate, train, and be written to a file."""
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from fastmlp import files, network
+from fastmlp.kernels import codes
+from fastmlp.network import Network
+from fastmlp.objective import evaluate_once
+from fastmlp.pace import Pace
+from fastmlp.prediction import predict
+from fastmlp.sweep import SpareSweep
+
+if TYPE_CHECKING:
+    from fastmlp.result import FitResult
+
+# Bytes of workspace that a network keeps from one evaluation to the next: few, for there may be
+# many networks, yet all that is made faster by it, because larger ones take some 1 ms anyway.
+LARGEST_SPARE = 1 << 21
+
+
+class MLP(Network):
+    """A multilayer perceptron with all its parameters in one vector.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Number of inputs, units of each hidden layer, number of outputs: ``[784, 16, 16, 10]``.
+    activation : str or sequence of str, default "relu"
+        Of all hidden layers, or one for each: "identity", "relu", "leaky_relu" (slope 0.01, or
+        "leaky_relu(0.2)"), "sigmoid", "tanh", "elu", "selu", "gelu" (exact), "silu",
+        "softplus" or "exponential".
+    output : str, default "identity"
+        Of the output layer: one of the above or "softmax".
+    dtype : {"float32", "float64"}, default "float32"
+        Of the parameters and of all computation. float32 is twice as fast; float64 is for
+        second-order methods run to high accuracy.
+    init : str, default "auto"
+        Distribution of the starting weights: "glorot_uniform", "glorot_normal", "he_uniform",
+        "he_normal", "lecun_uniform", "lecun_normal" or "auto", which picks by each layer's
+        activation. Biases start at 0.
+    seed : int or None, default None
+        Of the starting weights. The same seed gives the same weights, up to rounding also for
+        the other dtype. None draws afresh.
+
+    Attributes
+    ----------
+    theta : ndarray, (n_params,)
+        All parameters: for each layer its weights, row by row, then its biases. Assigning
+        copies the values in; changing it in place changes the network.
+    weights : tuple of ndarray, (n_in, n_out) each
+        Views of theta.
+    biases : tuple of ndarray, (n_out,) each
+        Views of theta.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For sizes below 1, unknown names or another dtype.
+
+    Examples
+    --------
+    >>> from fastmlp import MLP
+    >>> net = MLP([784, 16, 16, 10], output="softmax", seed=0)
+    >>> net.n_params
+    13002
+    """
+
+    def _allocate(self):
+        super()._allocate()
+        self._pace = Pace([True, False])
+        self._spare = SpareSweep(LARGEST_SPARE)
+
+    def predict(self, X, *, n_threads=None) -> np.ndarray:
+        """Outputs of the network, after the output activation.
+
+        Parameters
+        ----------
+        X : array_like, (n, n_in)
+            Finite numbers. Used in place if C-contiguous and of the network's dtype. Columns of a
+            data frame are found by name, see `feature_names`.
+        n_threads : int or None, default None
+            At most so many threads, and only one where a team is not faster. None is as many
+            as this process may use cores and the work is enough for.
+
+        Returns
+        -------
+        ndarray, (n, n_out), of the network's dtype
+            NaN or infinite where numbers of X are so large that sums overflow.
+        """
+        return predict(self, self._pace, X, n_threads)
+
+    def loss(
+        self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
+    ) -> float:
+        """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
+        mode, spare = codes.EVALUATE, self._spare
+        return evaluate_once(self, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads)[0]
+
+    def loss_and_grad(
+        self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
+    ) -> tuple[float, np.ndarray]:
+        """The objective and its gradient (n_params,), of the network's dtype.
+
+        Parameters are those of `fastmlp.Objective`. The gradient is one backward pass over all
+        rows, in chunks, so that memory does not grow with n. The network keeps a small workspace,
+        so that the next call, for as many rows and the same loss, is sooner done.
+        """
+        mode, spare = codes.DIFFERENTIATE, self._spare
+        return evaluate_once(self, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads)
+
+    def fit(self, X, y, **options) -> "FitResult":
+        """Train the network in place; see `fastmlp.fit` for all parameters."""
+        # It loads the solvers: who builds a network and predicts does without them.
+        from fastmlp.fitting import fit
+
+        return fit(self, X, y, **options)
+
+    def save(self, path) -> None:
+        """Write the network to a safetensors file: tensors by layer, the rest as JSON.
+
+        The file is written beside its place and moved there, so that a crash leaves an old one
+        whole. A symbolic link stays: the file that it names is written. So is what cannot be
+        replaced, such as a pipe.
+
+        Raises
+        ------
+        TypeError
+            If `path` is no path.
+        OSError
+            If it cannot be written: it is a folder, read-only, or in no folder to write to.
+        """
+        files.save(self, path)
+
+    @classmethod
+    def load(cls, path) -> Self:
+        """Read a network that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is truncated, no safetensors file, not one of fastmlp's, or holds
+            parameters that are not finite.
+        """
+        return files.load(path, cls)
+
+
+# Where pickles look for it that were made when it was defined there.
+vars(network)["MLP"] = MLP

@@ -1,0 +1,49 @@
+"""How well a network predicts."""
+
+import numpy as np
+
+from fastmlp.losses import check_loss
+from fastmlp.validation import as_real
+
+
+@np.errstate(all="ignore")  # of a network that diverged, or of tiny errors
+def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
+    """How well a network predicts, in the usual measure for its loss.
+
+    Parameters
+    ----------
+    net : MLP
+    X, y, loss, sample_weight, n_threads
+        As of `fastmlp.Objective`.
+
+    Returns
+    -------
+    name : {"accuracy", "rms error"}
+        Accuracy for the losses of classification, cross_entropy, binary_cross_entropy (an output
+        above one half is a yes), logistic and hinge (an output's sign is its label); else the
+        root of the mean squared error. Outputs that are not finite are wrong.
+    value : float
+        Mean over rows, as weighted, and over outputs.
+    """
+    kind, _, _ = check_loss(loss, net.output)
+    outputs = net.predict(X, n_threads=n_threads)
+    finite = np.isfinite(outputs)
+    targets = as_real("y", y)
+    if sample_weight is not None:
+        sample_weight = as_real("sample_weight", sample_weight)
+    if kind == "cross_entropy":
+        classes = targets.argmax(axis=1) if targets.ndim == 2 else targets
+        by_row = (outputs.argmax(axis=1) == classes) & finite.all(axis=1)
+    else:
+        targets = targets.reshape(outputs.shape)
+        if kind == "binary_cross_entropy":
+            by_output = ((outputs > 0.5) == (targets > 0.5)) & finite
+        elif kind in ("logistic", "hinge"):
+            by_output = (np.sign(outputs) == targets) & finite
+        else:
+            by_output = np.square(outputs - targets, dtype=np.float64)
+        by_row = by_output.mean(axis=1)
+    mean = float(np.average(by_row, weights=sample_weight))
+    if kind in ("cross_entropy", "binary_cross_entropy", "logistic", "hinge"):
+        return "accuracy", mean
+    return "rms error", mean**0.5
