@@ -98,18 +98,17 @@ def check_gradient(
     _, gradient = objective.value_and_grad()
     theta = double.theta
     errors = {}
-    stop = 0
-    for layer, blocks in enumerate(zip(double.weights, double.biases, strict=True)):
-        for name, block in zip(("weights", "biases"), blocks, strict=True):
-            start, stop = stop, stop + block.size
-            indices = np.arange(start, stop)
-            if block.size > max_params:
-                indices = np.sort(rng.choice(indices, max_params, replace=False))
-            differences = [_central_difference(objective, theta, i, step) for i in indices]
-            exact = gradient[indices]
-            scale = max(np.linalg.norm(exact), np.linalg.norm(differences))
-            error = np.linalg.norm(exact - differences)
-            errors[f"{name}[{layer}]"] = float(error / scale) if scale > 0 else 0.0
+    start = 0
+    for name, block in double.parameters:
+        indices = np.arange(start, start + block.size)
+        start += block.size
+        if block.size > max_params:
+            indices = np.sort(rng.choice(indices, max_params, replace=False))
+        differences = [_central_difference(objective, theta, i, step) for i in indices]
+        exact = gradient[indices]
+        scale = max(np.linalg.norm(exact), np.linalg.norm(differences))
+        error = np.linalg.norm(exact - differences)
+        errors[name] = float(error / scale) if scale > 0 else 0.0
     return GradientCheck(errors, float(tolerance))
 
 

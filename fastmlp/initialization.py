@@ -1,5 +1,7 @@
 """Starting weights: random, scaled so that signals keep their size from layer to layer."""
 
+import math
+
 import numpy as np
 
 # Variance of a weight is scale / fan: Glorot & Bengio (2010) with the mean of both fans,
@@ -48,3 +50,29 @@ def draw_weights(rng, n_in, n_out, init, activation):
         return rng.normal(0.0, np.sqrt(variance), (n_in, n_out))
     limit = np.sqrt(3.0 * variance)
     return rng.uniform(-limit, limit, (n_in, n_out))
+
+
+def draw_parameter(rng, parameter, init):
+    """Draw the numbers of one of a program's parameters, float64, as its `start_rule` says.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    parameter : fastmlp.program.Parameter
+    init : str
+        One of `NAMES`, for the weights of layers.
+    """
+    rule, *numbers = parameter.start_rule
+    if rule == "layer":  # of some matrices, one after the other
+        *several, n_in, n_out = parameter.shape
+        drawn = [
+            draw_weights(rng, n_in, n_out, init, *numbers) for _ in range(math.prod(several))
+        ]
+        return np.reshape(drawn, parameter.shape)
+    if rule == "normal":
+        return rng.normal(0.0, numbers[0], parameter.shape)
+    if rule == "uniform":
+        return rng.uniform(-numbers[0], numbers[0], parameter.shape)
+    if rule == "sign":
+        return rng.choice([-1.0, 1.0], parameter.shape)
+    return np.full(parameter.shape, numbers[0])

@@ -9,7 +9,7 @@ from fastmlp.kernels import codes
 from fastmlp.network import Network
 from fastmlp.objective import evaluate_once
 from fastmlp.pace import Pace
-from fastmlp.prediction import predict
+from fastmlp.prediction import plan_program, predict
 from fastmlp.sweep import SpareSweep
 
 if TYPE_CHECKING:
@@ -71,6 +71,12 @@ class MLP(Network):
         super()._allocate()
         self._pace = Pace([True, False])
         self._spare = SpareSweep(LARGEST_SPARE)
+        self._planned = None
+
+    def _forward_plan(self):
+        if self._planned is None:
+            self._planned = plan_program(self)
+        return self._planned
 
     def predict(self, X, *, n_threads=None) -> np.ndarray:
         """Outputs of the network, after the output activation.

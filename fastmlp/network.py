@@ -1,5 +1,7 @@
 """The network itself: layer sizes, activations and one flat parameter vector."""
 
+import functools
+import math
 from itertools import pairwise
 from typing import Self
 
@@ -7,9 +9,12 @@ import numpy as np
 
 from fastmlp.feature_names import check_names
 from fastmlp.initialization import NAMES as INITIALIZATIONS
-from fastmlp.initialization import draw_weights
+from fastmlp.initialization import draw_parameter, draw_weights
 from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
+from fastmlp.pieces import NAMES as PIECES
+from fastmlp.pieces import check_pieces
+from fastmlp.program import Architecture, build, strided_view
 from fastmlp.validation import (
     as_generator,
     check_count,
@@ -59,6 +64,13 @@ class Network:
         dtype="float32",
         init="auto",
         seed=None,
+        norm=None,
+        dropout=0.0,
+        input_dropout=0.0,
+        residual=False,
+        tied=(),
+        input_scale=False,
+        members=1,
     ):
         self._layer_sizes = _check_layer_sizes(layer_sizes)
         self._dtype = _check_dtype(dtype)
@@ -66,38 +78,72 @@ class Network:
         self._activations, self._parameters = _check_activations(activation, output, n_hidden)
         check_known("init", init, INITIALIZATIONS)
         self._init = init
+        self._pieces = check_pieces(
+            self._layer_sizes,
+            norm=norm,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            residual=residual,
+            tied=tied,
+            input_scale=input_scale,
+            members=members,
+        )
         rng = as_generator(seed)
         self._allocate()
         self._draw(rng)
 
     def _draw(self, rng):
-        """Draw starting weights."""
+        """Draw starting parameters."""
+        if self._program is not None:
+            for parameter in self._program.parameters:
+                view = self._view(parameter.start, parameter.shape)
+                view[:] = draw_parameter(rng, parameter, self._init)
+            return
         for weights, name in zip(self.weights, self._activations, strict=True):
             n_in, n_out = weights.shape
             weights[:] = draw_weights(rng, n_in, n_out, self._init, name)
 
     def _allocate(self):
         """Lay theta out, as zeros, and make the views and the table that kernels read."""
-        sizes = self._layer_sizes
-        n_params = count_params(sizes)
+        self._activation_codes = tuple(ACTIVATIONS[name] for name in self._activations)
+        self._activation_parameters = np.array(self._parameters, self._dtype)
+        self._program = None
+        if not self._pieces.is_plain:
+            self._program = build(
+                Architecture(
+                    self._layer_sizes,
+                    self._activations,
+                    self._activation_codes,
+                    self._parameters,
+                    self._pieces,
+                )
+            )
+        n_params = count_params(self._layer_sizes)
+        if self._program is not None:
+            n_params = self._program.n_params
         self._theta = aligned_empty(n_params, self._dtype)
         self._theta[:] = 0
-        layout = new(LAYER, len(sizes) - 1)
-        weights, biases = [], []
-        start = width = 0
-        for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
-            code = ACTIVATIONS[self._activations[layer]]
-            layout[layer] = n_in, n_out, start, code, n_out, width
-            weights.append(self._theta[start : start + n_in * n_out].reshape(n_in, n_out))
-            start += n_in * n_out
-            biases.append(self._theta[start : start + n_out])
-            start += n_out
-            width += n_out
+        layout = self._chain() if self._program is None else self._program.layout()
         self._layout, self._layout_numbers = layout, numbers(layout)
-        self._activation_codes = tuple(layout.activation.tolist())
-        self._activation_parameters = np.array(self._parameters, self._dtype)
-        self._weights, self._biases = tuple(weights), tuple(biases)
+        self._statistics = None
+        if self._program is not None and self._program.n_statistics:
+            self._statistics = self._program.first_statistics(self._dtype)
         self._feature_names: tuple[str, ...] | None = None
+
+    def _chain(self):
+        """The table of a chain of layers; makes the views of their parameters."""
+        layout = new(LAYER, len(self._layer_sizes) - 1)
+        start = width = 0
+        for layer, (n_in, n_out) in enumerate(pairwise(self._layer_sizes)):
+            code = self._activation_codes[layer]
+            layout[layer] = n_in, n_out, start, code, n_out, width, 1, 0
+            start += (n_in + 1) * n_out
+            width += n_out
+        return layout
+
+    def _view(self, start, shape):
+        """View of a part of theta."""
+        return self._theta[start : start + math.prod(shape)].reshape(shape)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -159,15 +205,44 @@ class Network:
         check_finite("theta", array)
         self._theta[:] = array
 
-    @property
-    def weights(self) -> tuple[np.ndarray, ...]:
-        """Views of theta: the weights of each layer, (n_in, n_out)."""
-        return self._weights
+    @functools.cached_property
+    def parameters(self) -> tuple[tuple[str, np.ndarray], ...]:
+        """Names and views of all that theta holds, in its order."""
+        if self._program is not None:
+            return tuple(
+                (parameter.name, self._view(parameter.start, parameter.shape))
+                for parameter in self._program.parameters
+            )
+        found = []
+        for layer, (record, n_out) in enumerate(
+            zip(self._layout, self._layer_sizes[1:], strict=True)
+        ):
+            n_in, start = int(record.n_in), int(record.w_offset)
+            found.append((f"weights[{layer}]", self._view(start, (n_in, n_out))))
+            found.append((f"biases[{layer}]", self._view(start + n_in * n_out, (n_out,))))
+        return tuple(found)
 
-    @property
+    @functools.cached_property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """Views of theta: the weights of each layer, (n_in, n_out).
+
+        Of layers that are tied both are the same. With members the output layer has those of
+        each, (members, n_in, n_out).
+        """
+        return self._layers(0)
+
+    @functools.cached_property
     def biases(self) -> tuple[np.ndarray, ...]:
-        """Views of theta: the biases of each layer, (n_out,)."""
-        return self._biases
+        """Views of theta: the biases of each layer, (n_out,), or (members, n_out)."""
+        return self._layers(1)
+
+    def _layers(self, which):
+        """Views of the weights, or else the biases, of each layer."""
+        if self._program is None:
+            return tuple(view for _, view in self.parameters[which::2])
+        return tuple(
+            strided_view(self._theta, *layer[which]) for layer in self._program.layers
+        )
 
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
@@ -205,6 +280,7 @@ class Network:
             "output": self.output,
             "dtype": str(self._dtype),
             "init": self._init,
+            **self._pieces.described(),
         }
 
     @classmethod
@@ -222,6 +298,8 @@ class Network:
         )
         self._init = architecture.get("init", "auto")  # older files lack it
         check_known("init", self._init, INITIALIZATIONS)
+        pieces = {name: architecture[name] for name in PIECES if name in architecture}
+        self._pieces = check_pieces(self._layer_sizes, **pieces)
         self._allocate()
         self.theta = theta
 

@@ -1,17 +1,47 @@
 """The outputs of a network for given inputs, in as little time as one row deserves."""
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp.kernels import codes, program
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.predict import predict as predict_kernel
 from fastmlp.kernels.predict import predict_part_address
 from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
+from fastmlp.program_workspace import ProgramWorkspace
+from fastmlp.tables import packed
 from fastmlp.validation import as_matrix, check_count, check_finite, read_only
 
 
-def predict(net, pace, X, n_threads=None):
+# Rows that go through a program together: whole blocks are as many as memory has room for.
+PROGRAM_ROWS = 256
+
+
+class ProgramForward(NamedTuple):
+    """What prediction by a program needs that stays the same: tables, and what begins its memory.
+
+    Attributes
+    ----------
+    statistics : int
+        Where the network's statistics are in `fixed`.
+    """
+
+    tables: np.ndarray
+    fixed: np.ndarray
+    statistics: int
+
+
+def plan_program(net):
+    """Plan the prediction of a network that is a program; see `ProgramForward`."""
+    workspace = ProgramWorkspace(net._program, net.dtype, rows=PROGRAM_ROWS, goes_back=False)
+    tables, _ = packed({codes.PLAN: workspace.plans, codes.STEPS: workspace.steps})
+    fixed = workspace.buffer[: workspace.n_fixed].copy()
+    return ProgramForward(tables, fixed, int(workspace.plan.statistics))
+
+
+def predict(net, pace, X, n_threads=None, members=False):
     """Outputs of `net` for the rows of X, see `MLP.predict`; `pace` is what it learnt before."""
     if n_threads is not None:
         check_count("n_threads", n_threads)
@@ -19,11 +49,13 @@ def predict(net, pace, X, n_threads=None):
     X = read_only(as_matrix("X", X, theta.dtype, net.layer_sizes[0], net._feature_names))
     n_rows = len(X)
     n_parts = min(n_rows, choose_parts(n_rows * _row_flops(net), n_threads, REGION_SECONDS))
-    result = np.empty((n_rows, net.layer_sizes[-1]), theta.dtype)
+    averages = not members
+    n_outputs = net.layer_sizes[-1] * (1 if averages else net._program.factor)
+    result = np.empty((n_rows, n_outputs), theta.dtype)
     if n_parts == 1:
-        all_finite = _forward(net, X, result, n_parts)
+        all_finite = _forward(net, X, result, n_parts, averages)
     else:
-        all_finite = _forward_at_pace(net, pace, X, result, n_parts)
+        all_finite = _forward_at_pace(net, pace, X, result, n_parts, averages)
     if not all_finite:
         check_finite("theta", theta)
         check_finite("X", X)
@@ -46,11 +78,22 @@ def check_outputs(outputs, rows, first=0):
 
 def _row_flops(net):
     """Floating-point operations for one row, without those of activations."""
-    return 2 * net.theta.size
+    return 2 * net.theta.size if net._program is None else net._program.flops
 
 
-def _forward(net, X, result, n_parts):
-    """Overwrite `result` by the outputs; return whether all pre-activations are finite."""
+def _forward(net, X, result, n_parts, averages):
+    """Overwrite `result` by the outputs; return whether all pre-activations are finite.
+
+    Of a program, whether all outputs are.
+    """
+    if net._program is not None:
+        tables, fixed, statistics = net._forward_plan()
+        if net._statistics is not None:
+            fixed = fixed.copy()
+            fixed[statistics : statistics + net._statistics.size] = net._statistics
+        address = program.predict_address(net.dtype)
+        arguments = address, tables, fixed, net.theta, X, result, averages
+        return run(program.program_predict, n_parts, *arguments, n_parts)
     address = predict_part_address(net.dtype)
     rare_at, _ = rare_addresses(net._activation_codes, net.dtype)
     layout, parameters = net._layout_numbers, net._activation_parameters
@@ -58,7 +101,7 @@ def _forward(net, X, result, n_parts):
     return run(predict_kernel, n_parts, *arguments, n_parts)
 
 
-def _forward_at_pace(net, pace, X, result, n_parts):
+def _forward_at_pace(net, pace, X, result, n_parts, averages):
     """Do `_forward` in slices of rows, in parts or alone, as is faster on the machine now."""
     all_finite, start = True, 0
     while start < len(X):
@@ -66,9 +109,9 @@ def _forward_at_pace(net, pace, X, result, n_parts):
         parts = n_parts if as_team else 1
         stop = min(len(X), start + max(n_parts, int(flops / _row_flops(net))))
         if pace.is_new(as_team):
-            _forward(net, X[:0], result[:0], parts)  # compiles or loads the kernel, off the clock
+            _forward(net, X[:0], result[:0], parts, averages)  # compiles or loads the kernel, off the clock
         began = time.perf_counter()
-        all_finite &= _forward(net, X[start:stop], result[start:stop], parts)
+        all_finite &= _forward(net, X[start:stop], result[start:stop], parts, averages)
         seconds = time.perf_counter() - began
         pace.learn(as_team, (stop - start) * _row_flops(net), seconds)
         start = stop

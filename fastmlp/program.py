@@ -11,6 +11,7 @@ import numpy as np
 
 from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new
+from fastmlp.pieces import Pieces
 
 # Activations whose derivative is kept on the way forward, as it does not follow from the output.
 KEPT_SLOPES = (codes.GELU, codes.SILU)
@@ -24,13 +25,15 @@ BY_SIGN = (codes.RELU, codes.LEAKY_RELU)
 class Parameter(NamedTuple):
     """Some numbers of theta that go by one name.
 
-    `kind` is one of those that `factors` of an optimizer know.
+    `kind` is one of those that `factors` of an optimizer know; for `start_rule`, how the numbers
+    are drawn, see `initialization.draw_parameter`.
     """
 
     name: str
     kind: str
     start: int
     shape: tuple[int, ...]
+    start_rule: tuple = ("constant", 0.0)
 
 
 class Block(NamedTuple):
@@ -99,6 +102,8 @@ class Program:
         Elements that each slot of a block's memory has for a row.
     cuts : list of int
         Steps before which all rows of a mini-batch have to be through those before.
+    layers : list of pairs
+        Where the weights and the biases of each layer are: see `strided_view`.
     factor : int
         Outputs of a row.
     repeats_target : bool
@@ -117,6 +122,7 @@ class Program:
     blocks: list = field(default_factory=list)
     slots: list = field(default_factory=list)
     cuts: list = field(default_factory=list)
+    layers: list = field(default_factory=list)
     factor: int = 1
     repeats_target: bool = False
     n_params: int = 0
@@ -135,10 +141,10 @@ class Program:
         delta = self.slot(n_columns * factor) if with_delta else -1
         return Value(slot, delta, n_columns, factor)
 
-    def parameter(self, name, kind, *shape):
+    def parameter(self, name, kind, *shape, rule=("constant", 0.0)):
         """Take the next numbers of theta; return where they start."""
         start = self.n_params
-        self.parameters.append(Parameter(name, kind, start, shape))
+        self.parameters.append(Parameter(name, kind, start, shape, rule))
         self.n_params += int(np.prod(shape))
         return start
 
@@ -176,54 +182,99 @@ class Program:
         return table
 
 
-def build(pieces):
-    """The program of a network that `pieces` describe; see `fastmlp.pieces.Pieces`."""
-    sizes = pieces.layer_sizes
+class Architecture(NamedTuple):
+    """What a program is built from."""
+
+    sizes: tuple[int, ...]
+    names: tuple[str, ...]  # of each layer's activation
+    codes: tuple[int, ...]
+    numbers: tuple[float, ...]  # parameters of the activations
+    pieces: Pieces
+
+
+def build(architecture):
+    """The program of a network."""
+    sizes, pieces = architecture.sizes, architecture.pieces
     program = Program(n_inputs=sizes[0], n_outputs=sizes[-1])
     x = Value(program.slot(sizes[0]), -1, sizes[0], 1)
+    x = _input_scale(program, pieces, x)
+    x = _input_dropout(program, pieces, x)
+    x = _members(program, pieces, x)
     top = len(sizes) - 2
-    shared: dict[int, tuple[int, int]] = {}
-    for layer, n_out in enumerate(sizes[1:]):
+    for layer in range(top + 1):
         given = x
-        x = _dense(program, pieces, layer, given, n_out, shared)
+        x = _dense(program, architecture, layer, given)
         if layer < top:
             x = _norm(program, pieces, layer, x)
-        x = _activation(program, pieces, layer, x)
+        x = _activation(program, architecture, layer, x)
         if layer < top:
             x = _dropout(program, pieces, layer, x)
             x = _residual(program, pieces, layer, given, x)
     program.output_is_a_step = program.steps[-1].stage == "activation"
     program.factor = x.factor
+    program.repeats_target = pieces.members > 1
     return program
 
 
-def _dense(program, pieces, layer, given, n_out, shared):
-    """The product of a layer; one that is tied has the W of another."""
-    name = f"layer {layer + 1}"
+def strided_view(theta, start, shape, strides):
+    """View of some numbers of theta that need not lie side by side; strides count elements."""
+    strides = [stride * theta.itemsize for stride in strides]
+    return np.lib.stride_tricks.as_strided(theta[start:], shape, strides)
+
+
+def _dense(program, architecture, layer, given):
+    """The product of a layer. One that is tied to an earlier one has its W."""
+    n_in, n_out = given.n_columns, architecture.sizes[layer + 1]
+    rule = ("layer", architecture.names[layer])
     result = program.value(n_out, given.factor)
-    W = program.parameter(f"{name} weights", "weights", given.n_columns, n_out)
-    b = program.parameter(f"{name} biases", "bias", n_out)
-    program.block(W, n_out, given.n_columns, 1, ("weights", "bias"), penalized=True)
-    program.flops += 2.0 * given.factor * given.n_columns * n_out
+    tied = dict(architecture.pieces.tied).get(layer + 1)
+    if tied is None:
+        W = program.parameter(f"weights[{layer}]", "weights", n_in, n_out, rule=rule)
+        b = program.parameter(f"biases[{layer}]", "bias", n_out)
+        program.block(W, n_out, n_in, 1, ("weights", "bias"), penalized=True)
+    else:
+        W = program.layers[tied - 1][0][0]
+        b = program.parameter(f"biases[{layer}]", "bias", n_out)
+        program.block(b, n_out, 0, 1, ("weights", "bias"))
+    program.layers.append(((W, (n_in, n_out), (n_out, 1)), (b, (n_out,), (1,))))
+    program.flops += 2.0 * given.factor * n_in * n_out
     return program.add("dense", given, result, weights=W, bias=b)
 
 
-def _activation(program, pieces, layer, x):
+def _activation(program, architecture, layer, x):
     """The activation of a layer, in place."""
-    code, parameter = pieces.codes[layer], pieces.activation_parameters[layer]
+    code, number = architecture.codes[layer], architecture.numbers[layer]
     if code == codes.IDENTITY:
         return x
     saved = program.slot(x.n_columns * x.factor) if code in KEPT_SLOPES else x.delta
-    return program.add("activation", x, x, code=code, numbers=(parameter,), saved=saved)
+    return program.add("activation", x, x, code=code, numbers=(number,), saved=saved)
+
+
+def _input_scale(program, pieces, x):
+    """One factor for each input column."""
+    return x
+
+
+def _input_dropout(program, pieces, x):
+    """Dropout of the inputs."""
+    return x
+
+
+def _members(program, pieces, x):
+    """The inputs of all members."""
+    return x
 
 
 def _norm(program, pieces, layer, x):
+    """Batch or layer norm."""
     return x
 
 
 def _dropout(program, pieces, layer, x):
+    """Dropout of a hidden layer's outputs."""
     return x
 
 
 def _residual(program, pieces, layer, given, x):
+    """The layer's input is added to its output."""
     return x

@@ -56,18 +56,32 @@ class ProgramWorkspace:
         Columns of the target of one output.
     gather : bool
         Whether rows of X are taken in a given order.
-    is_fused : bool
+    is_fused : bool, default False
         Whether the loss stands for the output activation.
+    goes_back : bool, default True
+        False to predict only.
     """
 
     small = narrow = leaves_out = False
 
-    def __init__(self, description, dtype, *, rows, n_parts, n_target, gather, is_fused):
+    def __init__(
+        self,
+        description,
+        dtype,
+        *,
+        rows,
+        n_parts=1,
+        n_target=1,
+        gather=False,
+        is_fused=False,
+        goes_back=True,
+    ):
         dtype = np.dtype(dtype)
         self._memory = Memory(2 * VECTOR_BYTES // dtype.itemsize)
         self.rows, self.n_parts, self.dtype = rows, n_parts, dtype
         self.description = description
-        n_groups = group_count(rows)
+        self._goes_back = goes_back
+        n_groups = group_count(rows) if goes_back else 1
         group_rows = -(-rows // n_groups)
         block = self._block_rows(group_rows)
         self.plans = records.new(records.PLAN, 1)
@@ -78,7 +92,7 @@ class ProgramWorkspace:
         plan.n_inputs = description.n_inputs
         steps = description.steps
         self._steps = steps[:-1] if is_fused and description.output_is_a_step else steps
-        plan.n_steps, plan.n_cuts = len(self._steps), len(description.cuts)
+        plan.n_steps, plan.n_cuts = len(self._steps), len(description.cuts) if goes_back else 0
         self.team = task_table(description.blocks, n_parts)
         self.alone = task_table(description.blocks, 1)
         self._reserve_memory()
@@ -102,7 +116,7 @@ class ProgramWorkspace:
         self._constants = [reserve(max(1, len(step.numbers))) for step in self._steps]
         plan.statistics = reserve(description.n_statistics)
         plan.sample_loss = reserve(self.rows)
-        plan.group_gradient = reserve(plan.n_groups * description.n_params)
+        plan.group_gradient = reserve(plan.n_groups * description.n_params * self._goes_back)
         n_blocks = plan.n_groups * plan.n_blocks
         self._kept = [
             reserve(step.n_kept * self.rows + step.n_kept_of_block * n_blocks)
@@ -117,6 +131,8 @@ class ProgramWorkspace:
         reserve(page)
         plan.memory, plan.memory_size = before, self._memory.size - before
         own = n_blocks if plan.n_cuts else self.n_parts
+        # What begins the memory and stays: constants and statistics.
+        self.n_fixed = int(plan.sample_loss)
         reserve((own - 1) * plan.memory_size)
         plan.input = self._slots[0]
 

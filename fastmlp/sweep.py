@@ -18,9 +18,9 @@ from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
 from fastmlp.pace import SECONDS_ALONE, Deferred, Pace, first_flops
+from fastmlp.tables import packed
 from fastmlp.workspace import (
     Workspace,
-    aligned_empty,
     choose_slices,
     chunk_rows,
     chunk_table,
@@ -106,19 +106,7 @@ class Tables:
             codes.BLOCKS: workspace.blocks,
             codes.CUTS: workspace.cuts,
         }
-        head = [0] * (2 * codes.N_TABLES)
-        size = _whole_lines(len(head))
-        for which, part in parts.items():
-            head[2 * which : 2 * which + 2] = size, len(part)
-            size += _whole_lines(numbers(part).size)
-        tables = aligned_empty(size, np.int64)
-        tables[: len(head)] = head
-        views = {}
-        for which, part in parts.items():
-            start = head[2 * which]
-            of_part = tables[start : start + numbers(part).size]
-            of_part[:] = numbers(part)
-            views[which] = of_part.view(part.dtype).view(type(part))
+        tables, views = packed(parts)
         self.sync, self.plan = views[codes.SYNC], views[codes.PLAN][0]
         self.cursor, self.chunks = numbers(views[codes.CURSOR]), np.asarray(views[codes.CHUNKS])
         self.total = views[codes.REALS][:1]
@@ -141,11 +129,6 @@ class Tables:
             kernel = functools.partial(epoch.exact_sweep(dtype, False), address(dtype))
             self._alone[mode] = kernel
         return kernel
-
-
-def _whole_lines(size):
-    """Elements of int64 in whole pairs of cache lines, as what a team writes is to have its own."""
-    return -(-size // 16) * 16
 
 
 class Sweep:

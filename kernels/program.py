@@ -23,8 +23,9 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import call_worker, inline, loop, worker
+from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
 from fastmlp.kernels.dense import part_bounds
+from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.gather import copy_rows, rows_of
 from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.network import (
@@ -38,8 +39,10 @@ from fastmlp.kernels.records import BLOCK, CHUNK, LAYER, PLAN, STEP, TASK
 from fastmlp.kernels.stages.activation import activation
 from fastmlp.kernels.stages.dense import dense
 from fastmlp.kernels.team import barrier
-from fastmlp.kernels.view import View, matrix, vector
+from fastmlp.kernels.view import View, matrix, record, vector
 from fastmlp.kernels.views import column, constants_of, only, part_scratch, table
+
+N_BLOCK = len(BLOCK.names)
 
 # Ways through the blocks of a part's groups.
 FORWARD = 0
@@ -347,3 +350,100 @@ def stage_addresses(stage, dtype):
     step, gather = STAGES[stage]
     gather_at = 0 if gather is None else gather.address(*gather_types(dtype))
     return step.address(*stage_types(dtype)), gather_at
+
+
+@worker
+def program_predict_part(part, n_parts, tables, fixed, theta, samples, averages, finite):
+    """Overwrite a part's rows of the result by the outputs for those of X; see `program_predict`.
+
+    Overwrites ``finite[part]`` by whether these outputs are finite. Memory is made here, so that
+    any number of calls may run at once.
+    """
+    X, result = samples
+    plan, steps = only(tables, codes.PLAN, PLAN), table(tables, codes.STEPS, STEP)
+    work = np.empty(plan.scratch + plan.scratch_size, theta.dtype)
+    copy_values(fixed, vector(work, 0, fixed.size))
+    numbers = np.zeros(N_BLOCK, np.int64)
+    block = record(numbers, 0, BLOCK)
+    block.memory, block.scratch, block.scratch_size = plan.memory, plan.scratch, plan.loss_terms
+    r0, r1 = part_bounds(X.shape[0], part, n_parts)
+    top = steps[plan.n_steps - 1]
+    n_in, n_out, factor = X.shape[1], top.n_out, plan.factor
+    width = result.shape[1]
+    is_finite = True
+    for b0 in range(r0, r1, plan.block_rows):
+        block.first = block.start = b0
+        block.rows = min(plan.block_rows, r1 - b0)
+        rows = vector(X, b0 * n_in, block.rows * n_in)
+        copy_values(rows, vector(work, block.memory + plan.input, rows.size))
+        for s in range(plan.n_steps):
+            call_worker(steps[s].at, steps[s], block, vector(work, 0, work.size), theta, 0)
+        outputs = vector(work, block.memory + top.output, block.rows * factor * n_out)
+        is_finite = all_finite(outputs) and is_finite
+        found = matrix(result, b0 * width, block.rows, width)
+        if averages:
+            mean_of_outputs(outputs, factor, found)
+        else:
+            outputs_in_rows(outputs, n_out, found)
+    finite[part] = is_finite
+
+
+@loop
+def mean_of_outputs(outputs, factor, result):
+    """Overwrite `result` by the mean of `factor` matrices like it, one after the other."""
+    flat = vector(result, 0, result.size)
+    share = result.dtype.type(1.0) / result.dtype.type(factor)
+    for i in range(flat.size):
+        flat[i] = outputs[i] * share
+    for f in range(1, factor):
+        other = vector(outputs, f * flat.size, flat.size)
+        for i in range(flat.size):
+            flat[i] += other[i] * share
+
+
+@loop
+def outputs_in_rows(outputs, n_out, result):
+    """Overwrite the rows of `result` by those of matrices of `n_out` columns, side by side."""
+    rows, width = result.shape
+    for f in range(width // n_out):
+        for r in range(rows):
+            for j in range(n_out):
+                result[r, f * n_out + j] = outputs[(f * rows + r) * n_out + j]
+
+
+@functools.cache
+def predict_address(dtype):
+    """Address of `program_predict_part`, compiled or loaded on first use."""
+    number, index = from_dtype(np.dtype(dtype)), types.int64
+    numbers, rows = View(number, 1), types.Array(number, 2, "C")
+    samples = types.Tuple((types.Array(number, 2, "C", readonly=True), rows))
+    flags = types.Array(types.boolean, 1, "C")
+    return program_predict_part.address(
+        index, index, types.Array(index, 1, "C"), numbers, numbers, samples, types.boolean, flags
+    )
+
+
+@entry
+def program_predict(predict_part_at, tables, fixed, theta, X, result, averages, n_parts):
+    """Overwrite `result` by the outputs for X; return whether all outputs are finite.
+
+    Parameters
+    ----------
+    predict_part_at : int
+        See `predict_address`.
+    tables : int64
+        With the plan and the steps of a workspace for prediction.
+    fixed : (n,)
+        What begins its memory: constants and statistics. Read, as are theta and X (n, n_in).
+    result : (n, n_out) or (n, factor * n_out)
+        Overwritten: by the mean of a row's outputs if `averages`, else by all, side by side.
+    n_parts : int
+        Parts that the rows are shared out to.
+    """
+    finite = np.empty(n_parts, np.bool_)
+    for part in prange(n_parts):
+        samples = (X, result)
+        call_worker(
+            predict_part_at, part, n_parts, tables, fixed, theta, samples, averages, finite
+        )
+    return finite.all()

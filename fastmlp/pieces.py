@@ -1,0 +1,166 @@
+"""What a network may consist of besides dense layers and activations, checked.
+
+A network without any of these pieces is *plain*: a chain of layers, which has kernels of its own.
+"""
+
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any
+
+from fastmlp.validation import check_count, check_flag, check_known
+
+NORMS = ("batch", "layer")
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The pieces of one network; those of hidden layers have one entry for each.
+
+    Attributes are described in `fastmlp.MLP`.
+    """
+
+    norm: tuple[str | None, ...]
+    dropout: tuple[float, ...]
+    input_dropout: float
+    residual: tuple[bool, ...]
+    tied: tuple[tuple[int, int], ...]
+    input_scale: bool
+    members: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is none."""
+        return not (
+            any(self.norm)
+            or any(self.dropout)
+            or self.input_dropout
+            or any(self.residual)
+            or self.tied
+            or self.input_scale
+            or self.members > 1
+        )
+
+    def described(self) -> dict:
+        """What differs from a plain network, as plain values, fit for JSON."""
+        plain = check_pieces((1,) * (len(self.norm) + 2))
+        described = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value != getattr(plain, one.name):
+                described[one.name] = _as_lists(value)
+        return described
+
+
+# The arguments of a network that are pieces.
+NAMES = tuple(one.name for one in fields(Pieces))
+
+
+def _as_lists(value):
+    return [_as_lists(one) for one in value] if isinstance(value, tuple) else value
+
+
+def check_pieces(
+    layer_sizes,
+    *,
+    norm: Any = None,
+    dropout: Any = 0.0,
+    input_dropout: Any = 0.0,
+    residual: Any = False,
+    tied: Any = (),
+    input_scale: Any = False,
+    members: Any = 1,
+) -> Pieces:
+    """Check the pieces of a network with these layers."""
+    n_hidden = len(layer_sizes) - 2
+    norms = _for_each("norm", norm, n_hidden, "norm")
+    for i, one in enumerate(norms):
+        if one is not None:
+            check_known("norm" if norm is one else f"norm[{i}]", one, NORMS)
+    rates = _for_each("dropout", dropout, n_hidden, "probability")
+    for i, rate in enumerate(rates):
+        _check_probability("dropout" if dropout is rate else f"dropout[{i}]", rate)
+    _check_probability("input_dropout", input_dropout)
+    check_flag("input_scale", input_scale)
+    check_count("members", members)
+    return Pieces(
+        tuple(norms),
+        tuple(float(rate) for rate in rates),
+        float(input_dropout),
+        _check_residual(residual, layer_sizes),
+        _check_tied(tied, layer_sizes, int(members)),
+        bool(input_scale),
+        int(members),
+    )
+
+
+def _for_each(name, given, n_hidden, what):
+    """One value for each hidden layer, from one for all or a sequence."""
+    if given is None or isinstance(given, str | Real):
+        return [given] * n_hidden
+    if not hasattr(given, "__iter__"):
+        raise TypeError(f"{name} must be one {what} or a sequence of them, got {given!r}")
+    values = list(given)
+    if len(values) != n_hidden:
+        raise ValueError(
+            f"{name} must have one {what} for each of the {n_hidden} hidden layers, "
+            f"got {len(values)}"
+        )
+    return values
+
+
+def _check_probability(name, value):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (is_number and 0 <= value < 1):
+        raise ValueError(f"{name} must be a probability in [0, 1), got {value!r}")
+
+
+def _check_residual(residual, layer_sizes):
+    """Whether each hidden layer adds its input; for all means where widths agree."""
+    sizes = layer_sizes[:-1]
+    agree = [n_in == n_out for n_in, n_out in zip(sizes, sizes[1:], strict=False)]
+    if isinstance(residual, bool):
+        return tuple(residual and same for same in agree)
+    flags = _for_each("residual", residual, len(agree), "bool")
+    for i, (flag, same) in enumerate(zip(flags, agree, strict=True)):
+        check_flag(f"residual[{i}]", flag)
+        if flag and not same:
+            raise ValueError(
+                f"residual[{i}] must be False for a hidden layer of {sizes[i + 1]} units, as its "
+                f"input has {sizes[i]}"
+            )
+    return tuple(map(bool, flags))
+
+
+def _check_tied(tied, layer_sizes, members):
+    """Pairs of layers, counted from 1, the later one first."""
+    if isinstance(tied, str) or not hasattr(tied, "__iter__"):
+        raise TypeError(f"tied must be a sequence of pairs of layers, got {tied!r}")
+    n_layers = len(layer_sizes) - 1
+    pairs = []
+    for pair in tied:
+        if isinstance(pair, str) or not hasattr(pair, "__iter__") or len(list(pair)) != 2:
+            raise ValueError(f"tied must be a sequence of pairs of layers, such as (2, 1): {pair!r}")
+        numbers = list(pair)
+        for number in numbers:
+            is_count = isinstance(number, Integral) and not isinstance(number, bool)
+            if not (is_count and 1 <= number <= n_layers):
+                raise ValueError(
+                    f"tied must name layers from 1 to {n_layers}, got {number!r} in {pair!r}"
+                )
+        first, second = sorted(map(int, numbers))
+        shapes = [(layer_sizes[i - 1], layer_sizes[i]) for i in (second, first)]
+        if first == second:
+            raise ValueError(f"tied must name two different layers, got {pair!r}")
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"tied must name layers whose weights have one shape, got {pair!r} with the "
+                f"shapes {shapes[0]} and {shapes[1]}"
+            )
+        if members > 1 and n_layers in (first, second):
+            raise ValueError(
+                f"tied must not name the output layer of a network with members, got {pair!r}"
+            )
+        if any(second == later for later, _ in pairs):
+            raise ValueError(f"tied must name each later layer once, got layer {second} again")
+        pairs.append((second, first))
+    return tuple(pairs)
