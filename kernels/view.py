@@ -66,7 +66,7 @@ def view_type(kind):
     """What an argument of this type arrives as in a worker: an array as a view, also in a tuple."""
     if isinstance(kind, types.BaseTuple):
         named = getattr(kind, "instance_class", None)
-        return types.BaseTuple.from_types(map(view_type, kind), named)
+        return types.BaseTuple.from_types(tuple(map(view_type, kind)), named)
     return View(kind.dtype, kind.ndim) if isinstance(kind, types.Array) else kind
 
 
