@@ -12,6 +12,7 @@ import numpy as np
 from numba import types
 
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
+from fastmlp.kernels.blocks import block, transpose, whole
 from fastmlp.kernels.dense import new_scratch, part_bounds
 from fastmlp.kernels.elementwise import fma
 from fastmlp.kernels.gemm import multiply
@@ -140,7 +141,8 @@ def factor_part(part, n_parts, i, diagonal, negative, U, definite):
     if i > 0:
         scratch = new_scratch(U, rows)
         above = matrix(negative, 0, i, rows)
-        multiply(above, 0, 1, U, c0, 0, FROM_C, scratch, U, i, c0, rows, c1 - c0, i, scratch)
+        columns, result = block(U, 0, c0, i, c1 - c0), block(U, i, c0, rows, c1 - c0)
+        multiply(transpose(whole(above)), columns, FROM_C, scratch, result, scratch)
     if diagonal:
         definite[0] = factor_diagonal(U, i, rows)
     else:

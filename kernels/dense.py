@@ -19,92 +19,61 @@ from fastmlp.kernels.activations import (
     activation_forward_saving,
     softmax_rows,
 )
+from fastmlp.kernels.blocks import block, n_runs, run_of, some_columns, some_rows, transpose
 from fastmlp.kernels.gemm import DEPTH, multiply, scratch_size
 from fastmlp.kernels.simd import FROM_C, FROM_ROW, FROM_ZERO, column_sums, panel_width, sums_width
-from fastmlp.kernels.view import vector
 
 
 @inline
-def dense_forward_block(
-    A, a0, W, b, activation, output, slope, saving, i0, rows, j0, columns, scratch
-):
-    """Overwrite a block of `output`, from (i0, j0) on, by the activation of A W + b.
+def dense_forward_block(A, W, b, activation, output, slope, saving, scratch):
+    """Overwrite the block `output` by the activation of A W + b, for its columns of W.
 
-    Reads the `rows` rows of A from `a0` on. If `saving`, the same block of `slope` (a matrix like
-    `output`) is overwritten for gelu and silu. Softmax needs all columns. May destroy `scratch`.
+    A is a block of as many rows. If `saving`, the same block of `slope`, a matrix like that of
+    `output`, is overwritten for gelu and silu. Softmax needs all columns. May destroy `scratch`.
     """
-    depth = W.shape[0]
-    multiply(A, a0, 0, W, j0, 0, FROM_ROW, b, output, i0, j0, rows, columns, depth, scratch)
-    activate_block(activation, output, slope, saving, i0, rows, j0, columns)
+    columns = some_columns(W, output.column, output.columns)
+    multiply(A, columns, FROM_ROW, b, output, scratch)
+    activate_block(activation, output, slope, saving)
 
 
 @inline
-def activate_block(activation, output, slope, saving, i0, rows, j0, columns):
+def activate_block(activation, output, slope, saving):
     """Overwrite a block of pre-activations by their activation; see `dense_forward_block`."""
     code = activation[0]
     if code == codes.IDENTITY:
         return
     if code == codes.SOFTMAX:
-        softmax_rows(output, i0, rows)
+        softmax_rows(output.matrix, output.row, output.rows)
         return
-    for run in range(n_runs(output, rows, columns)):
-        z = block_run(output, i0, rows, j0, columns, run)
+    for run in range(n_runs(output)):
+        z = run_of(output.matrix, output, run)
         if saving:
-            slopes = block_run(slope, i0, rows, j0, columns, run)
-            activation_forward_saving(z, activation, slopes)
+            activation_forward_saving(z, activation, run_of(slope, output, run))
         else:
             activation_forward(z, activation)
 
 
 @inline
-def dense_backward_input_block(
-    delta, W, output, slope, activation, delta_below, i0, rows, k0, columns, scratch
-):
-    """Overwrite a block of `delta_below`, from (i0, k0) on, by (delta W^T) * activation'.
+def dense_backward_input_block(delta, W, output, slope, activation, delta_below, scratch):
+    """Overwrite the block `delta_below` by (delta W^T) * activation', for its rows and columns.
 
-    `output` and `activation` are those of the layer below, `slope` its gelu or silu derivatives,
-    and W (n_in, n_out) is the weights between. May destroy `scratch`.
+    `output`, `slope` and `activation` are those of the layer below: matrices like that of
+    `delta_below` with its outputs and its gelu or silu derivatives. W (n_in, n_out) is the weights
+    between. May destroy `scratch`.
     """
-    depth = W.shape[1]
-    multiply(
-        delta,
-        i0,
-        0,
-        W,
-        k0,
-        1,
-        FROM_ZERO,
-        scratch,
-        delta_below,
-        i0,
-        k0,
-        rows,
-        columns,
-        depth,
-        scratch,
-    )
+    place = delta_below
+    rows = block(delta, place.row, 0, place.rows, W.shape[1])
+    columns = transpose(some_rows(W, place.column, place.columns))
+    multiply(rows, columns, FROM_ZERO, scratch, delta_below, scratch)
     if activation[0] == codes.IDENTITY:
         return
-    for run in range(n_runs(output, rows, columns)):
+    for run in range(n_runs(place)):
         activation_backward(
-            block_run(delta_below, i0, rows, k0, columns, run),
-            block_run(output, i0, rows, k0, columns, run),
-            block_run(slope, i0, rows, k0, columns, run),
+            run_of(delta_below.matrix, place, run),
+            run_of(output, place, run),
+            run_of(slope, place, run),
             activation,
         )
-
-
-@inline
-def n_runs(matrix, rows, columns):
-    """Contiguous runs that a block of a matrix falls into: one if it has all columns."""
-    return 1 if columns == matrix.shape[1] else rows
-
-
-@inline
-def block_run(matrix, i0, rows, j0, columns, run):
-    """View of one of the `n_runs` runs of a block from (i0, j0) on, as a vector."""
-    size = rows * columns // n_runs(matrix, rows, columns)
-    return vector(matrix, (i0 + run) * matrix.shape[1] + j0, size)
 
 
 @inline
@@ -119,28 +88,14 @@ def dense_backward_params_rows(A, n_in, delta, k0, k1, accumulate, gradient, scr
     weight_rows = min(k1, n_in) - k0
     origin = FROM_C if accumulate else FROM_ZERO
     if weight_rows > 0:
-        multiply(
-            A,
-            k0,
-            1,
-            delta,
-            0,
-            0,
-            origin,
-            scratch,
-            gradient,
-            0,
-            0,
-            weight_rows,
-            n_out,
-            depth,
-            scratch,
-        )
+        columns = transpose(some_columns(A, k0, weight_rows))
+        to = some_rows(gradient, 0, weight_rows)
+        multiply(columns, some_columns(delta, 0, n_out), origin, scratch, to, scratch)
     if k1 > n_in:
         width = sums_width(delta)
         for j in range(0, n_out, width):
-            columns = min(n_out - j, width)
-            column_sums(delta, j, origin, gradient, n_in - k0, columns, depth)
+            n = min(n_out - j, width)
+            column_sums(delta, j, origin, gradient, n_in - k0, n, depth)
 
 
 @inline
@@ -171,8 +126,8 @@ def dense_forward(A, W, b, activation, output, slope, n_parts):
         i0, i1 = part_bounds(A.shape[0], part, n_parts)
         n = i1 - i0
         scratch = new_scratch(A, n)
-        n_out = output.shape[1]
-        dense_forward_block(A, i0, W, b, activation, output, slope, True, i0, n, 0, n_out, scratch)
+        rows, to = some_rows(A, i0, n), some_rows(output, i0, n)
+        dense_forward_block(rows, W, b, activation, to, slope, True, scratch)
 
 
 @entry
@@ -182,10 +137,8 @@ def dense_backward_input(delta, W, output, slope, activation, delta_below, n_par
         i0, i1 = part_bounds(delta.shape[0], part, n_parts)
         n = i1 - i0
         scratch = new_scratch(delta, n)
-        n_in = delta_below.shape[1]
-        dense_backward_input_block(
-            delta, W, output, slope, activation, delta_below, i0, n, 0, n_in, scratch
-        )
+        to = some_rows(delta_below, i0, n)
+        dense_backward_input_block(delta, W, output, slope, activation, to, scratch)
 
 
 @entry

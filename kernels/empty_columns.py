@@ -22,12 +22,13 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastmlp.kernels._jit import call_worker, inline, loop, part, worker
+from fastmlp.kernels.blocks import piece, whole
 from fastmlp.kernels.gather import ROWS_AHEAD, prefetch_row
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.simd import FROM_ROW, copy_run, panel_width
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import matrix, vector
-from fastmlp.kernels.views import part_scratch
+from fastmlp.kernels.views import part_scratch, product_scratch
 
 NOT_LOOKED_FOR = -1
 
@@ -256,18 +257,19 @@ def used_weights(W, runs, j, columns, plan, work, part):
 
 
 @part
-def multiply_used(A, i, W, b, runs, C, rows, j0, columns, plan, work, part, scratch):
-    """Overwrite ``rows`` rows of C, from row `i` on and columns from `j0` on, by A W + b.
+def multiply_used(A, W, b, runs, C, plan, work, part):
+    """Overwrite the block C by A W + b, of its columns of W.
 
-    A has the columns in runs alone, from its first on, and the same rows as C. May destroy
-    `scratch`, and what `used_weights` does.
+    The block A has the columns in runs alone, from its first on. May destroy the scratch of
+    products, and what `used_weights` does.
     """
     width = panel_width(W)
-    for j in range(j0, j0 + columns, width):
-        n = min(j0 + columns - j, width)
-        panel = used_weights(W, runs, j, n, plan, work, part)
-        depth = panel.shape[0]
-        multiply(A, i, 0, panel, 0, 0, FROM_ROW, b, C, i, j, rows, n, depth, scratch)
+    scratch = product_scratch(work, plan, part)
+    for c in range(0, C.columns, width):
+        n = min(C.columns - c, width)
+        panel = used_weights(W, runs, C.column + c, n, plan, work, part)
+        a, result = piece(A, 0, 0, A.rows, panel.shape[0]), piece(C, 0, c, C.rows, n)
+        multiply(a, whole(panel), FROM_ROW, b, result, scratch)
 
 
 @worker

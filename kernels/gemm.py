@@ -13,6 +13,16 @@ https://doi.org/10.1145/1356052.1356053.
 """
 
 from fastmlp.kernels._jit import inline, loop, part
+from fastmlp.kernels.blocks import (
+    Block,
+    as_row,
+    block,
+    piece,
+    row_of,
+    transpose,
+    viewed,
+    whole,
+)
 from fastmlp.kernels.elementwise import fma
 from fastmlp.kernels.simd import (
     FROM_C,
@@ -70,65 +80,43 @@ SWAP_COST = 400
 
 
 @part
-def multiply(
-    A, i, a_transposed, B, j, b_transposed, origin, row, C, ci, cj, rows, columns, depth, scratch
-):
-    """Overwrite a block of C: C[ci + r, cj + c] = start + sum over t of a(r, t) b(t, c).
+def multiply(A, B, origin, row, C, scratch):
+    """Overwrite C by start + A B, each a `Block`, of which C is not transposed.
 
-    ``a(r, t)`` is ``A[i + r, t]``, or ``A[t, i + r]`` if `a_transposed`; ``b(t, c)`` is
-    ``B[t, j + c]``, or ``B[j + c, t]`` if `b_transposed`; t runs up to `depth`. The start is 0,
-    ``row[cj + c]`` or C itself by `origin`. Sums run in ascending order of t, one chain an element.
+    The start of element (r, c) is 0, ``row[C.column + c]``, or what it holds, by `origin`; `row` is
+    a vector and not read by other origins. Sums run in ascending order of the summation index, one
+    chain an element.
 
-    `depth` is at least 1. May destroy `scratch`, a vector of at least `scratch_size` elements.
+    A has a column at least. May destroy `scratch`, a vector of at least `scratch_size` elements.
     """
-    # The transpose of a column is the same numbers, as a row.
-    is_row = b_transposed and B.shape[1] == 1
-    B = matrix(B, 0, 1 if is_row else B.shape[0], B.shape[0] if is_row else B.shape[1])
-    b_transposed = 0 if is_row else b_transposed
-    swappable = a_transposed and origin != FROM_ROW
-    if swappable and swap_pays(rows, columns, depth, panel_width(A) // 2):
+    A, B = viewed(A), as_row(B)
+    rows, columns, depth = C.rows, C.columns, A.columns
+    swappable = A.transposed and origin != FROM_ROW
+    if swappable and swap_pays(rows, columns, depth, panel_width(A.matrix) // 2):
         # Few columns would fill few lanes of a vector: form C's transpose, with A as B.
         result = matrix(scratch, 0, columns, rows)
-        if columns == C.shape[1] == 1:
-            result = matrix(C, ci, 1, rows)
+        if columns == C.matrix.shape[1] == 1:
+            result = matrix(C.matrix, C.row, 1, rows)
         elif origin == FROM_C:
-            transpose_matrix(C, ci, cj, rows, columns, result, 0, 0)
+            transpose_matrix(C.matrix, C.row, C.column, rows, columns, result, 0, 0)
         rest = vector(scratch, rows * columns, scratch.size - rows * columns)
-        b_down = 1 - b_transposed
-        _blocks(B, j, b_down, A, i, 0, origin, row, result, 0, 0, columns, rows, depth, rest)
-        if columns > 1 or C.shape[1] > 1:
-            transpose_matrix(result, 0, 0, columns, rows, C, ci, cj)
+        _blocks(transpose(B), transpose(A), origin, row, whole(result), rest)
+        if columns > 1 or C.matrix.shape[1] > 1:
+            transpose_matrix(result, 0, 0, columns, rows, C.matrix, C.row, C.column)
         return
-    if columns == C.shape[1] == 1 and not a_transposed and rows >= COLUMN_ROWS:
+    if columns == C.matrix.shape[1] == 1 and not A.transposed and rows >= COLUMN_ROWS:
         # A column would fill one lane of a vector: form it as a row, from A's transpose.
-        result = matrix(C, ci, 1, rows)
+        result = matrix(C.matrix, C.row, 1, rows)
         if origin == FROM_ROW:
             for r in range(rows):
-                result[0, r] = row[cj]
+                result[0, r] = row[C.column]
             origin = FROM_C
-        b_down = 1 - b_transposed
-        _blocks(B, j, b_down, A, i, 1, origin, row, result, 0, 0, 1, rows, depth, scratch)
+        _blocks(transpose(B), transpose(A), origin, row, whole(result), scratch)
         return
-    if not (a_transposed or b_transposed) and streaming_pays(rows, columns, B):
-        multiply_streaming(A, i, B, j, origin, row, C, ci, cj, rows, columns, depth)
+    if not (A.transposed or B.transposed) and streaming_pays(rows, columns, B.matrix):
+        multiply_streaming(A, B, origin, row, C)
         return
-    _blocks(
-        A,
-        i,
-        a_transposed,
-        B,
-        j,
-        b_transposed,
-        origin,
-        row,
-        C,
-        ci,
-        cj,
-        rows,
-        columns,
-        depth,
-        scratch,
-    )
+    _blocks(A, B, origin, row, C, scratch)
 
 
 def scratch_size(rows, depth, width):
@@ -157,18 +145,19 @@ def packs_a(A, columns):
 
 
 @inline
-def packs_b(a_transposed, B, j, transposed, rows, columns, depth):
-    """Whether a product copies panels of B, from column (row) j on."""
-    if transposed:
+def packs_b(a_transposed, B, rows):
+    """Whether a product with the block B copies panels of it, for so many rows of C."""
+    if B.transposed:
         return True
-    row_bytes = B.shape[1] * B.itemsize
+    row_bytes = B.matrix.shape[1] * B.matrix.itemsize
     if _are_pages(row_bytes):
         return rows >= PACK_ROWS
-    if rows * columns * depth < PACK_WORK:
+    if rows * B.columns * B.rows < PACK_WORK:
         return False
     if a_transposed:
-        return rows_across(B, depth) == 0
-    return row_bytes % VECTOR_BYTES != 0 or address(B, j) % VECTOR_BYTES != 0
+        return rows_across(B.matrix, B.rows) == 0
+    first = address(B.matrix, B.row * B.matrix.shape[1] + B.column)
+    return row_bytes % VECTOR_BYTES != 0 or first % VECTOR_BYTES != 0
 
 
 @inline
@@ -188,39 +177,37 @@ def streaming_pays(rows, columns, B):
 
 
 @loop
-def multiply_streaming(A, i, B, j, origin, row, C, ci, cj, rows, columns, depth):
+def multiply_streaming(A, B, origin, row, C):
     """Do `multiply` for few rows of C by reading B row by row, as it lies in memory.
 
     A panel of a B that is in no cache would fetch 128 bytes here and there. The sums wait in C,
-    four steps of the summation index at a time.
+    four steps of the summation index at a time. No block is transposed.
     """
+    rows, columns, depth = C.rows, C.columns, A.columns
     for r in range(rows):
-        result = vector(C, (ci + r) * C.shape[1] + cj, columns)
+        result = row_of(C, r)
         if origin == FROM_ZERO:
             for c in range(columns):
                 result[c] = 0.0
         elif origin == FROM_ROW:
-            start = vector(row, cj, columns)
+            start = vector(row, C.column, columns)
             for c in range(columns):
                 result[c] = start[c]
     for t in range(0, depth, 4):
-        b = B.shape[1] * t + j
-        b_0 = vector(B, b, columns)
+        b_0 = row_of(B, t)
         if depth - t < 4:
             for s in range(t, depth):
-                b_0 = vector(B, B.shape[1] * s + j, columns)
+                b_0 = row_of(B, s)
                 for r in range(rows):
-                    result = vector(C, (ci + r) * C.shape[1] + cj, columns)
-                    a_0 = A[i + r, s]
+                    a, result = row_of(A, r), row_of(C, r)
+                    a_0 = a[s]
                     for c in range(columns):
                         result[c] = fma(a_0, b_0[c], result[c])
             return
-        b_1 = vector(B, b + B.shape[1], columns)
-        b_2 = vector(B, b + 2 * B.shape[1], columns)
-        b_3 = vector(B, b + 3 * B.shape[1], columns)
+        b_1, b_2, b_3 = row_of(B, t + 1), row_of(B, t + 2), row_of(B, t + 3)
         for r in range(rows):
-            result = vector(C, (ci + r) * C.shape[1] + cj, columns)
-            a_0, a_1, a_2, a_3 = A[i + r, t], A[i + r, t + 1], A[i + r, t + 2], A[i + r, t + 3]
+            a, result = row_of(A, r), row_of(C, r)
+            a_0, a_1, a_2, a_3 = a[t], a[t + 1], a[t + 2], a[t + 3]
             for c in range(columns):
                 first = fma(a_1, b_1[c], fma(a_0, b_0[c], result[c]))
                 result[c] = fma(a_3, b_3[c], fma(a_2, b_2[c], first))
@@ -238,21 +225,20 @@ def swap_pays(rows, columns, depth, lanes):
 
 
 @inline
-def _blocks(
-    A, i, a_transposed, B, j, b_transposed, origin, row, C, ci, cj, rows, columns, depth, scratch
-):
-    """Do `multiply` block by block of `depth` and of rows, panel by panel, tile by tile of rows."""
-    width = panel_width(A)
-    pack_a = packs_a(A, columns)
-    pack_b = packs_b(a_transposed, B, j, b_transposed, rows, columns, depth)
+def _blocks(A, B, origin, row, C, scratch):
+    """Do `multiply` block by block of its depth and of rows, panel by panel, tile by tile."""
+    rows, columns, depth = C.rows, C.columns, A.columns
+    width = panel_width(A.matrix)
+    pack_a = packs_a(A.matrix, columns)
+    pack_b = packs_b(A.transposed, B, rows)
     step = depth
     if pack_a or pack_b:
         step = min(depth, PACKED_DEPTH if pack_a else DEPTH)
     most = 0
     if pack_a:
         most = BLOCK_ROWS
-    elif a_transposed and not pack_b:
-        most = rows_across(A, depth)
+    elif A.transposed and not pack_b:
+        most = rows_across(A.matrix, depth)
     if most == 0 or rows <= most:
         most = rows
     else:  # blocks of about the same size, of whole tiles
@@ -264,48 +250,52 @@ def _blocks(
     while t < depth:
         n = min(depth - t, step)
         start = origin if t == 0 else FROM_C
-        r0 = 0
-        while r0 < rows:
-            n_rows = min(rows - r0, most)
-            a, ai, ak = matrix(A, 0, A.shape[0], A.shape[1]), i + r0, t
-            if pack_a and a_transposed:
-                a, ai, ak = packed_matrix(packed, n, n_rows), 0, 0
-                pack_block(A, t, i + r0, n_rows, a)
-            elif pack_a:
-                a, ai, ak = packed_matrix(packed, n_rows, n), 0, 0
-                pack_block(A, i + r0, t, n, a)
-            to = ci + r0
+        r = 0
+        while r < rows:
+            n_rows = min(rows - r, most)
+            a = piece(A, r, t, n_rows, n)
+            if pack_a:
+                a = packed_block(a, packed)
             # Panels of columns outside, rows inside: the panel of B stays in cache for all rows.
             for c in range(0, columns, width):
                 m = min(columns - c, width)
-                panel, pj = panel_of(B, t, j + c, b_transposed, pack_b, n, m, scratch)
-                at = cj + c
-                tile_rows(a, ai, ak, a_transposed, panel, pj, start, row, C, to, at, n_rows, m, n)
-            r0 += n_rows
+                panel = panel_of(piece(B, t, c, n, m), pack_b, scratch)
+                tile_rows(a, panel, start, row, piece(C, r, c, n_rows, m))
+            r += n_rows
         t += n
 
 
 @inline
-def tile_rows(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth):
+def tile_rows(A, B, origin, row, C):
     """Do what `tile` does, for any number of rows."""
     r = 0
-    while r < rows:
-        h = tile_height(rows - r)
-        tile(A, i + r, k, transposed, B, j, origin, row, C, ci + r, cj, h, columns, depth)
-        r += h
+    while r < C.rows:
+        rows = tile_height(C.rows - r)
+        a, c = piece(A, r, 0, rows, A.columns), piece(C, r, 0, rows, C.columns)
+        tile(a, B, origin, row, c)
+        r += rows
 
 
 @inline
-def panel_of(B, t, j, transposed, packed, depth, columns, scratch):
-    """Matrix that has a panel of B, from step `t` on, and the first of its columns there."""
+def panel_of(B, packed, scratch):
+    """A panel of B, a block, or a copy of it in `scratch` if it is to be `packed`."""
     if not packed:
-        return matrix(B, t * B.shape[1], depth, B.shape[1]), j
-    panel = matrix(scratch, 0, depth, panel_width(B))
-    if transposed:
-        transpose_matrix(B, j, t, columns, depth, panel, 0, 0)
+        return B
+    panel = matrix(scratch, 0, B.rows, panel_width(B.matrix))
+    if B.transposed:
+        transpose_matrix(B.matrix, B.row, B.column, B.columns, B.rows, panel, 0, 0)
     else:
-        pack_block(B, t, j, columns, panel)
-    return panel, 0
+        pack_block(B.matrix, B.row, B.column, B.columns, panel)
+    return block(panel, 0, 0, B.rows, B.columns)
+
+
+@inline
+def packed_block(A, packed):
+    """Copy of a block in the vector `packed`, as a block."""
+    rows, columns = (A.columns, A.rows) if A.transposed else (A.rows, A.columns)
+    copy = packed_matrix(packed, rows, columns)
+    pack_block(A.matrix, A.row, A.column, columns, copy)
+    return Block(copy, 0, 0, A.rows, A.columns, A.transposed)
 
 
 @inline

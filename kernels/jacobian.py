@@ -15,6 +15,7 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastmlp.kernels._jit import call_worker, entry, loop, prange, worker
+from fastmlp.kernels.blocks import block, some_rows, transpose, whole
 from fastmlp.kernels.dense import (
     dense_backward_input_block,
     dense_forward_block,
@@ -155,9 +156,8 @@ def jacobian_part(
         output = matrix(outputs, n * layout[layer].width_offset, n, width)
         slope = matrix(slopes, n * layout[layer].width_offset, n, width)
         activation = (layout[layer].activation, *rare_at, parameters[layer])
-        dense_forward_block(
-            below, 0, W, b, activation, output, slope, True, 0, n, 0, width, scratch
-        )
+        a, to = whole(below), whole(output)
+        dense_forward_block(a, W, b, activation, to, slope, True, scratch)
         below = output
 
     squared_errors(
@@ -196,11 +196,7 @@ def jacobian_part(
                 below,
                 matrix(slopes, at, n, width),
                 (layout[layer - 1].activation, *rare_at, parameters[layer - 1]),
-                delta_below,
-                0,
-                n,
-                0,
-                width,
+                whole(delta_below),
                 scratch,
             )
             delta = delta_below
@@ -221,24 +217,10 @@ def products_part(part, n_parts, jacobian, residuals, depth, origin, gradient, h
     for i in range(part * TASK_ROWS, n_params, n_parts * TASK_ROWS):
         rows = min(n_params - i, TASK_ROWS)
         rest = n_params - i
-        multiply(
-            jacobian,
-            i,
-            1,
-            jacobian,
-            i,
-            0,
-            origin,
-            scratch,
-            hessian,
-            i,
-            i,
-            rows,
-            rest,
-            depth,
-            scratch,
-        )
-        multiply(jacobian, i, 1, errors, 0, 0, origin, scratch, sums, i, 0, rows, 1, depth, scratch)
+        a = transpose(block(jacobian, 0, i, depth, rows))
+        b, result = block(jacobian, 0, i, depth, rest), block(hessian, i, i, rows, rest)
+        multiply(a, b, origin, scratch, result, scratch)
+        multiply(a, whole(errors), origin, scratch, some_rows(sums, i, rows), scratch)
 
 
 @functools.cache

@@ -24,6 +24,7 @@ so the number of parts never changes a bit of the result.
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop
 from fastmlp.kernels.activations import activation_backward, softmax_backward_rows
+from fastmlp.kernels.blocks import block, some_columns
 from fastmlp.kernels.dense import (
     activate_block,
     dense_backward_input_block,
@@ -280,37 +281,20 @@ def block_pass(
         if fused and layer == top:
             activation = (codes.IDENTITY, 0, 0, activation[3])
         s0, s1, j0, j1 = layer_share(rows, columns, activation[0], lanes, member, n_members)
+        share = block(output, s0, j0, s1 - s0, j1 - j0)
         if n_slices and layer == bottom:
             products = slice_products(work, plan, columns, turn)
             add_terms(products, at * columns, False, vector(output, 0, rows * columns))
         else:
             W, b = layer_weights(upper, plan.upper_start, layout, layer)
-            n, n_columns = s1 - s0, j1 - j0
+            rows_below = block(below, s0, 0, s1 - s0, W.shape[0])
             if by_runs and layer == 0:
                 runs = part_scratch(work, plan, part, plan.column_runs, n_in)
-                multiply_used(
-                    below, s0, W, b, runs, output, n, j0, n_columns, plan, work, part, scratch
-                )
+                multiply_used(rows_below, W, b, runs, share, plan, work, part)
             else:
-                depth = W.shape[0]
-                multiply(
-                    below,
-                    s0,
-                    0,
-                    W,
-                    j0,
-                    0,
-                    FROM_ROW,
-                    b,
-                    output,
-                    s0,
-                    j0,
-                    n,
-                    n_columns,
-                    depth,
-                    scratch,
-                )
-        activate_block(activation, output, slope, backward, s0, s1 - s0, j0, j1 - j0)
+                columns_of_W = some_columns(W, share.column, share.columns)
+                multiply(rows_below, columns_of_W, FROM_ROW, b, share, scratch)
+        activate_block(activation, share, slope, backward)
         barrier(sync, n_members)
         below = output
 
@@ -363,11 +347,7 @@ def block_pass(
             output,
             slope,
             layer_activation(layout, plan, constants, layer - 1),
-            delta_below,
-            s0,
-            s1 - s0,
-            j0,
-            j1 - j0,
+            block(delta_below, s0, j0, s1 - s0, j1 - j0),
             scratch,
         )
         delta = delta_below

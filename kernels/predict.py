@@ -11,6 +11,7 @@ from numba import from_dtype, types
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, prange, worker
 from fastmlp.kernels.activations import activation_forward, softmax_rows
+from fastmlp.kernels.blocks import whole
 from fastmlp.kernels.dense import new_scratch, part_bounds
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.gemm import multiply
@@ -55,8 +56,7 @@ def predict_part(
             else:
                 output = matrix(buffers, layer % 2 * buffer_size, rows, n_out)
             # This is `dense_forward_block`, with a look at the pre-activations before they go.
-            n_in = below.shape[1]
-            multiply(below, 0, 0, W, 0, 0, FROM_ROW, b, output, 0, 0, rows, n_out, n_in, scratch)
+            multiply(whole(below), whole(W), FROM_ROW, b, whole(output), scratch)
             z = vector(output, 0, rows * n_out)
             is_finite = all_finite(z) and is_finite
             code = layout[layer].activation

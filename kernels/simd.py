@@ -9,6 +9,7 @@ everywhere.
 
 import llvmlite.binding
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -195,35 +196,35 @@ FROM_C = 2
 
 
 @intrinsic
-def tile(typingctx, A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth):
-    """Compute a small block of a matrix product in registers.
+def tile(typingctx, A, B, origin, row, C):
+    """Compute a small block of a matrix product in registers: C = start + A B.
 
-    ``C[ci + r, cj + c] = start + sum over t < depth of a(r, t) * B[t, j + c]`` with
-    ``a(r, t) = A[i + r, k + t]``, or ``A[k + t, i + r]`` if `transposed` is not 0. The start is
-    0, ``row[cj + c]`` or what C holds, as `origin` is `FROM_ZERO`, `FROM_ROW` or `FROM_C`.
+    The start of element (r, c) is 0, ``row[C.column + c]`` or what it holds, as `origin` is
+    `FROM_ZERO`, `FROM_ROW` or `FROM_C`.
 
-    A, B and C are C-contiguous matrices and `row` is a vector of one dtype; `rows` is one of
-    `TILE_ROWS` and ``0 < columns <= panel_width(A)``. Nothing outside of the blocks is read or
-    written.
+    A, B and C are each a `blocks.Block` of a C-contiguous matrix, and only A may be transposed;
+    `row` is a vector. All have one dtype. The rows of C are one of `TILE_ROWS` and its columns at
+    most ``panel_width(A.matrix)``. Nothing outside of the blocks is read or written.
     """
-    n = types.intp
-    signature = types.void(A, n, n, n, B, n, n, row, C, n, n, n, n, n)
+    signature = types.void(A, B, types.intp, row, C)
+    matrix_a, matrix_b, matrix_c = A.types[0], B.types[0], C.types[0]
 
     def codegen(context, builder, signature, args):
-        a, i, k, transposed, b, j, origin, row, c, ci, cj, rows, columns, depth = args
-        n_lanes = VECTOR_BYTES // (A.dtype.bitwidth // 8)
+        a, b, origin, row, c = args
+        a, a_row, a_column, rows, depth, transposed = cgutils.unpack_tuple(builder, a)
+        b, b_row, b_column, *_ = cgutils.unpack_tuple(builder, b)
+        c, c_row, c_column, rows, columns, _ = cgutils.unpack_tuple(builder, c)
+        n_lanes = VECTOR_BYTES // (matrix_a.dtype.bitwidth // 8)
 
         is_transposed = builder.icmp_signed("!=", transposed, _I64(0))
-        first = builder.select(is_transposed, k, i)
-        second = builder.select(is_transposed, i, k)
-        a, a_width = _block(context, builder, A, a, first, second)
-        b, b_width = _block(context, builder, B, b, _I64(0), j)
-        c, c_width = _block(context, builder, C, c, ci, cj)
+        a, a_width = _block(context, builder, matrix_a, a, a_row, a_column)
+        b, b_width = _block(context, builder, matrix_b, b, b_row, b_column)
+        c, c_width = _block(context, builder, matrix_c, c, c_row, c_column)
         row_step = builder.select(is_transposed, _I64(1), a_width)
         depth_step = builder.select(is_transposed, a_width, _I64(1))
-        row_data = data_of(context, builder, signature.args[7], row)
+        row_data = data_of(context, builder, signature.args[3], row)
         from_row = builder.icmp_signed("==", origin, _I64(FROM_ROW))
-        origin_at = builder.select(from_row, builder.gep(row_data, [cj]), c)
+        origin_at = builder.select(from_row, builder.gep(row_data, [c_column]), c)
         start_step = builder.select(from_row, _I64(0), c_width)
         from_zero = builder.icmp_signed("==", origin, _I64(FROM_ZERO))
         operands = [a, row_step, depth_step, b, b_width, origin_at, start_step, from_zero]
@@ -643,16 +644,24 @@ if numba.config.DISABLE_JIT:
     def panel_width(A):
         return 2 * VECTOR_BYTES // A.itemsize
 
-    def tile(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth):
-        a = A[k : k + depth, i : i + rows].T if transposed else A[i : i + rows, k : k + depth]
-        block = C[ci : ci + rows, cj : cj + columns]
+    def tile(A, B, origin, row, C):
+        a, b, c = _numbers(A), _numbers(B), _numbers(C)
         if origin == FROM_ZERO:
-            block[:] = 0
+            c[:] = 0
         elif origin == FROM_ROW:
-            block[:] = row[cj : cj + columns]
-        # Not a @ B: the order of BLAS's sums depends on the shape of the block.
-        for t in range(depth):
-            block += a[:, t, None] * B[t, j : j + columns]
+            c[:] = row[C.column : C.column + C.columns]
+        # Not a @ b: the order of BLAS's sums depends on the shape of the block.
+        for t in range(A.columns):
+            c += a[:, t, None] * b[t]
+
+    def _numbers(block):
+        """View of a `blocks.Block`."""
+        rows, columns = block.rows, block.columns
+        if block.transposed:
+            rows, columns = columns, rows
+        of_matrix = np.s_[block.row : block.row + rows, block.column : block.column + columns]
+        view = block.matrix[of_matrix]
+        return view.T if block.transposed else view
 
     def sums_width(A):
         return SUMS_VECTORS * VECTOR_BYTES // A.itemsize

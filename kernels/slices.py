@@ -10,6 +10,7 @@ their weights and hands them to all (`publish`).
 """
 
 from fastmlp.kernels._jit import inline
+from fastmlp.kernels.blocks import some_columns, whole
 from fastmlp.kernels.dense import activate_block, dense_backward_input_block, part_bounds
 from fastmlp.kernels.empty_columns import copy_used_columns, multiply_used, used_weights
 from fastmlp.kernels.gather import copy_rows, copy_slices
@@ -190,11 +191,10 @@ def slice_pass(
         slope = slice_matrix(own, plan.slope, plan, rows, k0, columns)
         if by_runs:
             runs = part_scratch(work, plan, part, plan.column_runs, n_columns)
-            multiply_used(x, 0, W, b, runs, output, rows, 0, columns, plan, work, part, scratch)
+            multiply_used(whole(x), W, b, runs, whole(output), plan, work, part)
         else:
-            depth = n_columns
-            multiply(x, 0, 0, W, 0, 0, FROM_ROW, b, output, 0, 0, rows, columns, depth, scratch)
-        activate_block(activation, output, slope, saving, 0, rows, 0, columns)
+            multiply(whole(x), whole(W), FROM_ROW, b, whole(output), scratch)
+        activate_block(activation, whole(output), slope, saving)
     W, b = layer_weights(theta, 0, layout, layer)
     products = slice_products(work, plan, n_out, turn)
     for s in range(first, stop):
@@ -210,8 +210,8 @@ def slice_pass(
         if by_runs and layer == 0:
             runs = part_scratch(work, plan, part, plan.column_runs + k, depth)
             B = used_weights(B, runs, 0, n_out, plan, work, part)
-            depth = B.shape[0]
-        multiply(A, 0, 0, B, 0, 0, origin, b, product, 0, 0, rows, n_out, depth, scratch)
+        a = some_columns(A, 0, B.shape[0])
+        multiply(a, whole(B), origin, b, whole(product), scratch)
 
 
 @inline
@@ -229,11 +229,7 @@ def slice_back(theta, layout, plan, constants, work, own, rows, part, n_parts):
         slice_matrix(own, plan.output, plan, rows, k0, columns),
         slice_matrix(own, plan.slope, plan, rows, k0, columns),
         layer_activation(layout, plan, constants, 0),
-        slice_matrix(own, plan.delta, plan, rows, k0, columns),
-        0,
-        rows,
-        0,
-        columns,
+        whole(slice_matrix(own, plan.delta, plan, rows, k0, columns)),
         product_scratch(work, plan, part),
     )
 

@@ -15,6 +15,7 @@ from numba import types
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline, worker
 from fastmlp.kernels.activations import activation_backward
+from fastmlp.kernels.blocks import block, some_columns, some_rows, transpose, whole
 from fastmlp.kernels.dense import activate_block
 from fastmlp.kernels.epoch import (
     argument_types,
@@ -184,7 +185,7 @@ def _evaluate(
         if not (fused and layer == top):
             slope = layer_rows(work, plan.slope, plan, layout, layer, 0, rows)
             activation = layer_activation(layout, plan, constants, layer)
-            activate_block(activation, output, slope, saving, 0, rows, 0, output.shape[1])
+            activate_block(activation, whole(output), slope, saving)
         below = output
     delta = layer_rows(work, plan.delta, plan, layout, top, 0, rows)
     terms = part_scratch(work, plan, 0, plan.loss_terms, delta.size)
@@ -230,12 +231,11 @@ def _differentiate(theta, x, layout, plan, constants, work, gradient, scratch):
 @inline
 def _forward(x, W, b, z, scratch):
     """Overwrite `z` by x W + b."""
-    rows = x.shape[0]
-    n_in, n_out = W.shape
+    rows, n_out = z.shape
     if n_out <= panel_width(W) and (n_out > 1 or rows <= FEW_ROWS):
-        tile_rows(x, 0, 0, 0, W, 0, FROM_ROW, b, z, 0, 0, rows, n_out, n_in)
+        tile_rows(whole(x), whole(W), FROM_ROW, b, whole(z))
     else:
-        multiply(x, 0, 0, W, 0, 0, FROM_ROW, b, z, 0, 0, rows, n_out, n_in, scratch)
+        multiply(whole(x), whole(W), FROM_ROW, b, whole(z), scratch)
 
 
 @inline
@@ -249,23 +249,24 @@ def _go_back(delta, W, delta_below, scratch):
     elif rows == 1 and W.size <= COLUMN_WEIGHTS:
         # As columns, W delta^T: one lane of each vector is in use, but nothing is transposed.
         column, result = matrix(delta, 0, n_out, 1), matrix(delta_below, 0, n_in, 1)
-        tile_rows(W, 0, 0, 0, column, 0, FROM_ZERO, scratch, result, 0, 0, n_in, 1, n_out)
+        tile_rows(whole(W), whole(column), FROM_ZERO, scratch, whole(result))
     else:
-        below = delta_below
-        multiply(delta, 0, 0, W, 0, 1, FROM_ZERO, scratch, below, 0, 0, rows, n_in, n_out, scratch)
+        a, b, result = whole(delta), transpose(whole(W)), whole(delta_below)
+        multiply(a, b, FROM_ZERO, scratch, result, scratch)
 
 
 @inline
 def _form_gradient(x, delta, gradient, scratch):
     """Overwrite `gradient` (n_in + 1, n_out) by x^T delta and, in its last row, delta's sums."""
     rows, n_in = x.shape
-    n_out, g = delta.shape[1], gradient
+    n_out = delta.shape[1]
     if rows > FEW_ROWS:
-        multiply(x, 0, 1, delta, 0, 0, FROM_ZERO, scratch, g, 0, 0, n_in, n_out, rows, scratch)
+        to = some_rows(gradient, 0, n_in)
+        multiply(transpose(whole(x)), whole(delta), FROM_ZERO, scratch, to, scratch)
     elif n_out == 1:  # a column, which is a row as well
-        _transposed_product(delta, x, matrix(g, 0, 1, n_in), scratch)
+        _transposed_product(delta, x, matrix(gradient, 0, 1, n_in), scratch)
     else:
-        _transposed_product(x, delta, g, scratch)
+        _transposed_product(x, delta, gradient, scratch)
     width = sums_width(delta)
     for j in range(0, n_out, width):
         column_sums(delta, j, FROM_ZERO, gradient, n_in, min(n_out - j, width), rows)
@@ -274,10 +275,11 @@ def _form_gradient(x, delta, gradient, scratch):
 @inline
 def _transposed_product(A, B, C, scratch):
     """Overwrite the first rows of C, as many as A has columns, by A^T B."""
-    columns, width = B.shape[1], panel_width(B)
+    rows, columns, width = A.shape[1], B.shape[1], panel_width(B)
     for j in range(0, columns, width):
-        m = min(columns - j, width)
-        tile_rows(A, 0, 0, 1, B, j, FROM_ZERO, scratch, C, 0, j, A.shape[1], m, A.shape[0])
+        n = min(columns - j, width)
+        panel, result = some_columns(B, j, n), block(C, 0, j, rows, n)
+        tile_rows(transpose(whole(A)), panel, FROM_ZERO, scratch, result)
 
 
 @functools.cache

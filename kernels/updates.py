@@ -1,7 +1,8 @@
 """Parameter updates of the stochastic optimizers, on any contiguous part of theta.
 
 Each reads `gradient`, accumulates into the state vectors and overwrites `theta`. All arguments
-are vectors of one length and dtype, or scalars of that dtype, so that the loops vectorize.
+are vectors of one length and dtype, or scalars of that dtype, so that the loops vectorize. Where
+there are many scalars, they are a tuple, `how`.
 
 What a loop stores and uses again has a name: for all the compiler knows, arrays may overlap, so
 that it would read an element anew, and waiting for a store across two cache lines to arrive takes
@@ -9,6 +10,7 @@ longer than the rest of an update.
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 from numba import from_dtype, types
@@ -16,6 +18,47 @@ from numba import from_dtype, types
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, worker
 from fastmlp.kernels.view import vector
+
+
+class RMSPropScalars(NamedTuple):
+    """What `rmsprop_update` multiplies by; `rest` is 1 - rho, rounded after the subtraction."""
+
+    learning_rate: float
+    rho: float
+    rest: float
+    epsilon: float
+    momentum: float
+
+
+class AdamScalars(NamedTuple):
+    """What `adam_update` and `amsgrad_update` multiply by.
+
+    At step t `step_size` is learning_rate / (1 - beta_1^t) and `root_correction` is
+    sqrt(1 - beta_2^t): Adam's bias corrections. `rest_1` and `rest_2` are 1 - beta_1 and
+    1 - beta_2, rounded after the subtraction.
+    """
+
+    step_size: float
+    beta_1: float
+    rest_1: float
+    beta_2: float
+    rest_2: float
+    epsilon: float
+    root_correction: float
+    decay: float  # what is left of a weight
+
+
+class NAdamScalars(NamedTuple):
+    """What `nadam_update` multiplies by: `AdamScalars` with two step sizes and no decay."""
+
+    gradient_size: float
+    mean_size: float
+    beta_1: float
+    rest_1: float
+    beta_2: float
+    rest_2: float
+    epsilon: float
+    root_correction: float
 
 
 @loop
@@ -51,13 +94,13 @@ def adagrad_update(theta, gradient, total, learning_rate, epsilon):
 
 
 @loop
-def rmsprop_update(theta, gradient, mean, velocity, learning_rate, rho, rest, epsilon, momentum):
+def rmsprop_update(theta, gradient, mean, velocity, how):
     """s <- rho s + rest g^2; step along g / (sqrt(s) + epsilon), with optional momentum.
 
-    `rest` is 1 - rho, rounded after the subtraction.
-
-    Without momentum `velocity` is neither read nor written and may be of any length.
+    `how` is `RMSPropScalars`. Without momentum `velocity` is neither read nor written and may be of
+    any length.
     """
+    learning_rate, rho, rest, epsilon, momentum = how
     if momentum == 0.0:
         for i in range(theta.size):
             g = gradient[i]
@@ -75,27 +118,14 @@ def rmsprop_update(theta, gradient, mean, velocity, learning_rate, rho, rest, ep
 
 
 @loop
-def adam_update(
-    theta,
-    gradient,
-    mean,
-    square,
-    step_size,
-    beta_1,
-    rest_1,
-    beta_2,
-    rest_2,
-    epsilon,
-    root_correction,
-    decay,
-):
+def adam_update(theta, gradient, mean, square, how):
     """Adam with its bias corrections folded into two scalars, and decoupled decay.
 
     m <- beta_1 m + rest_1 g; v <- beta_2 v + rest_2 g^2;
-    theta <- decay theta - step_size m / (sqrt(v) / root_correction + epsilon), where at step t
-    step_size = learning_rate / (1 - beta_1^t) and root_correction = sqrt(1 - beta_2^t);
-    rest_1 = 1 - beta_1 and rest_2 = 1 - beta_2, rounded after the subtraction.
+    theta <- decay theta - step_size m / (sqrt(v) / root_correction + epsilon), with the
+    `AdamScalars` in `how`.
     """
+    step_size, beta_1, rest_1, beta_2, rest_2, epsilon, root_correction, decay = how
     inverse = theta.dtype.type(1.0) / root_correction
     for i in range(theta.size):
         g = gradient[i]
@@ -108,22 +138,9 @@ def adam_update(
 
 
 @loop
-def amsgrad_update(
-    theta,
-    gradient,
-    mean,
-    square,
-    largest,
-    step_size,
-    beta_1,
-    rest_1,
-    beta_2,
-    rest_2,
-    epsilon,
-    root_correction,
-    decay,
-):
+def amsgrad_update(theta, gradient, mean, square, largest, how):
     """Do `adam_update` with the largest v so far in place of v, which `largest` keeps."""
+    step_size, beta_1, rest_1, beta_2, rest_2, epsilon, root_correction, decay = how
     inverse = theta.dtype.type(1.0) / root_correction
     for i in range(theta.size):
         g = gradient[i]
@@ -142,25 +159,14 @@ def amsgrad_update(
 
 
 @loop
-def nadam_update(
-    theta,
-    gradient,
-    mean,
-    square,
-    gradient_size,
-    mean_size,
-    beta_1,
-    rest_1,
-    beta_2,
-    rest_2,
-    epsilon,
-    root_correction,
-):
+def nadam_update(theta, gradient, mean, square, how):
     """Adam with Nesterov's look ahead, its bias corrections folded into three scalars.
 
     m <- beta_1 m + rest_1 g; v <- beta_2 v + rest_2 g^2;
-    theta <- theta - (gradient_size g + mean_size m) / (sqrt(v) / root_correction + epsilon).
+    theta <- theta - (gradient_size g + mean_size m) / (sqrt(v) / root_correction + epsilon), with
+    the `NAdamScalars` in `how`.
     """
+    gradient_size, mean_size, beta_1, rest_1, beta_2, rest_2, epsilon, root_correction = how
     inverse = theta.dtype.type(1.0) / root_correction
     for i in range(theta.size):
         g = gradient[i]
@@ -202,6 +208,8 @@ def complement(beta, t):
 @inline
 def update_coefficients(code, hyper, learning_rate, t, coefficients):
     """Overwrite `coefficients` by what update number `t` (from 1) of the optimizer needs.
+
+    They are in the order of the optimizer's scalars, see `AdamScalars`.
 
     `hyper` is in the order of `codes.HYPERPARAMETERS`; float64, like `learning_rate`, and rounded
     to the dtype of `coefficients`, theta's, at last. Powers are taken here, once a step.
@@ -263,29 +271,31 @@ def adagrad(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
 @worker
 def rmsprop(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
     """Do `rmsprop_update`."""
-    rmsprop_update(theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4])
+    how = RMSPropScalars(c[0], c[1], c[2], c[3], c[4])
+    rmsprop_update(theta, gradient, slot_1, slot_2, how)
 
 
 @worker
 def adam(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
     """Do `adam_update`."""
     decay = c[7] if is_weight else theta.dtype.type(1.0)
-    adam_update(theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay)
+    how = AdamScalars(c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay)
+    adam_update(theta, gradient, slot_1, slot_2, how)
 
 
 @worker
 def amsgrad(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
     """Do `amsgrad_update`."""
     decay = c[7] if is_weight else theta.dtype.type(1.0)
-    amsgrad_update(
-        theta, gradient, slot_1, slot_2, slot_3, c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay
-    )
+    how = AdamScalars(c[0], c[1], c[2], c[3], c[4], c[5], c[6], decay)
+    amsgrad_update(theta, gradient, slot_1, slot_2, slot_3, how)
 
 
 @worker
 def nadam(theta, gradient, slot_1, slot_2, slot_3, c, is_weight):
     """Do `nadam_update`."""
-    nadam_update(theta, gradient, slot_1, slot_2, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+    how = NAdamScalars(c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
+    nadam_update(theta, gradient, slot_1, slot_2, how)
 
 
 UPDATES = {

@@ -244,23 +244,21 @@ def sums_width(A, vector_bytes, n_vectors):
     return n_vectors * vector_bytes // A.itemsize
 
 
-def tile(A, i, k, transposed, B, j, start, rows, columns, depth):
-    """Start plus the product of a block of A, or of A^T, and a block of B.
-
-    `start` is 0, a row for all rows, or a block.
-    """
-    A, B = np.asarray(A, np.float64), np.asarray(B, np.float64)
-    block = A.T[i : i + rows, k : k + depth] if transposed else A[i : i + rows, k : k + depth]
-    return start + block @ B[:depth, j : j + columns]
-
-
-tile_rows = tile  # a tile of any number of rows
+def numbers(block):
+    """The numbers of a block of a matrix, or of the transpose of one."""
+    rows, columns = block.rows, block.columns
+    if block.transposed:
+        return numbers(block._replace(rows=columns, columns=rows, transposed=0)).T
+    i, j = block.row, block.column
+    return np.asarray(block.matrix)[i : i + rows, j : j + columns]
 
 
-def multiply(A, i, a_transposed, B, j, b_transposed, start, rows, columns, depth):
-    """Start plus the product of the first columns of A, or of A^T, and rows of B, or of B^T."""
-    B = B.T if b_transposed else B
-    return tile(A, i, 0, a_transposed, B, j, start, rows, columns, depth)
+def tile(A, B, start):
+    """Start plus the product of two blocks; the start is 0, a row for all rows, or a block."""
+    return start + numbers(A).astype(np.float64) @ numbers(B).astype(np.float64)
+
+
+multiply = multiply_streaming = tile_rows = tile  # by other ways, or with more rows
 
 
 def are_pages(row_bytes, limits):
@@ -274,20 +272,20 @@ def packs_a(row_bytes, columns, width, limits):
     return are_pages(row_bytes, limits) and columns / width >= limits.PACK_PANELS
 
 
-def packs_b(a_transposed, B, start, transposed, rows, columns, depth, limits, vector_bytes):
-    """Whether a product copies panels of B.
+def packs_b(a_transposed, B, start, rows, limits, vector_bytes):
+    """Whether a product copies panels of the block B, which begins at an address.
 
     Across its rows, of many rows of pages, or in a large product of rows across vectors' bounds, or
     with an A across whose rows it goes, unless pieces of that stay in the cache.
     """
-    row_bytes = B[0].nbytes
+    row_bytes = B.matrix[0].nbytes
     many = rows >= limits.PACK_ROWS
-    large = rows * columns * depth >= limits.PACK_WORK
+    large = rows * B.columns * B.rows >= limits.PACK_WORK
     straddles = row_bytes % vector_bytes > 0 or start % vector_bytes > 0
     if are_pages(row_bytes, limits):
-        return transposed or many
-    pays = rows_across(B, depth, limits) == 0 if a_transposed else straddles
-    return transposed or (large and pays)
+        return B.transposed or many
+    pays = rows_across(B.matrix, B.rows, limits) == 0 if a_transposed else straddles
+    return B.transposed or (large and pays)
 
 
 def rows_across(A, depth, limits):
@@ -302,11 +300,6 @@ def scratch_size(rows, depth, width, limits):
     a, b = min(depth, limits.PACKED_DEPTH), min(rows, limits.BLOCK_ROWS)
     copy = max((a + width // 2) * b, (b + width // 2) * a)
     return min(depth, limits.DEPTH) * width + copy + rows * width
-
-
-def multiply_streaming(A, i, B, j, start, rows, columns, depth):
-    """Start plus the product of rows of A and columns of B."""
-    return multiply(A, i, False, B, j, False, start, rows, columns, depth)
 
 
 def streaming_pays(rows, columns, B, width, limits):
@@ -339,9 +332,7 @@ def pack_block(A, i, j, rows, columns):
     return A[i : i + rows, j : j + columns]
 
 
-def panel_of(B, t, j, transposed, depth, columns):
-    """Columns of B, from step t on."""
-    return (B.T if transposed else B)[t : t + depth, j : j + columns]
+panel_of = packed_block = numbers  # wherever they are copied to
 
 
 def packed_matrix(packed, rows, columns, width):
@@ -366,14 +357,15 @@ def dense_forward(A, W, b, activation):
     return activation_forward(np.asarray(A, np.float64) @ W + b, activation)
 
 
-def dense_forward_block(A, a0, W, b, activation, rows, j0, columns):
-    """A block of the outputs of a layer: of the rows of A from `a0` on."""
-    return dense_forward(A[a0 : a0 + rows], W, b, activation)[:, j0 : j0 + columns]
+def dense_forward_block(A, W, b, activation, output):
+    """What goes to the block `output` of a layer's outputs, of as many rows of its input."""
+    first, stop = output.column, output.column + output.columns
+    return dense_forward(numbers(A), W, b, activation)[:, first:stop]
 
 
-def activate_block(z, activation, i0, rows, j0, columns):
+def activate_block(z, activation):
     """The activation of a block of pre-activations."""
-    return activation_forward(z[i0 : i0 + rows, j0 : j0 + columns], activation)
+    return activation_forward(numbers(z), activation)
 
 
 def dense_backward_input(delta, W, z_below, activation):
@@ -381,10 +373,10 @@ def dense_backward_input(delta, W, z_below, activation):
     return activation_backward(np.asarray(delta, np.float64) @ W.T, z_below, activation)
 
 
-def dense_backward_input_block(delta, W, z_below, activation, i0, rows, k0, columns):
-    """A block of the delta of the layer below."""
+def dense_backward_input_block(delta, W, z_below, activation, delta_below):
+    """What goes to the block `delta_below` of the delta of the layer below."""
     below = dense_backward_input(delta, W, z_below, activation)
-    return below[i0 : i0 + rows, k0 : k0 + columns]
+    return numbers(delta_below._replace(matrix=below))
 
 
 def dense_backward_params(A, delta):
@@ -396,17 +388,6 @@ def dense_backward_params(A, delta):
 def dense_backward_params_rows(A, delta, k0, k1):
     """Some rows of the gradient of [W; b]."""
     return dense_backward_params(A, delta)[k0:k1]
-
-
-def n_runs(matrix, rows, columns):
-    """How many contiguous pieces of memory some rows of the first columns of a matrix are."""
-    return 1 if matrix[:rows, :columns].flags.c_contiguous else rows
-
-
-def block_run(matrix, i0, rows, j0, columns, run):
-    """One of the `n_runs` pieces of a block."""
-    block = matrix[i0 : i0 + rows, j0 : j0 + columns]
-    return np.ravel(block if n_runs(matrix, rows, columns) == 1 else block[run])
 
 
 def part_bounds(n, part, n_parts):

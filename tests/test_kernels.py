@@ -32,6 +32,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastmlp import MLP
 from fastmlp.kernels import (
     activations,
+    blocks,
     codes,
     denormals,
     dense,
@@ -55,6 +56,7 @@ from fastmlp.kernels import (
     views,
 )
 from fastmlp.kernels._jit import call_worker, standalone
+from fastmlp.kernels.blocks import Block
 from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN, TASK
 from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.sweep import Tables, Update, run_sweep
@@ -117,6 +119,7 @@ squared_error = standalone(losses.squared_error)
 loss_elementwise = standalone(losses.loss_elementwise)
 loss_cross_entropy = standalone(losses.loss_cross_entropy)
 row_sums = standalone(losses.row_sums)
+piece = standalone(blocks.piece)
 multiply = standalone(gemm.multiply)
 swap_pays = standalone(gemm.swap_pays)
 streaming_pays = standalone(gemm.streaming_pays)
@@ -129,7 +132,6 @@ transpose_matrix = standalone(gemm.transpose_matrix)
 dense_forward_block = standalone(dense.dense_forward_block)
 dense_backward_input_block = standalone(dense.dense_backward_input_block)
 dense_backward_params_rows = standalone(dense.dense_backward_params_rows)
-n_runs = standalone(dense.n_runs)
 new_scratch = standalone(dense.new_scratch)
 part_bounds = standalone(dense.part_bounds)
 adam_update = standalone(updates.adam_update)
@@ -171,8 +173,8 @@ euclidean_norm = standalone(epoch.euclidean_norm)
 
 
 @standalone
-def tile(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth):
-    simd.tile(A, i, k, transposed, B, j, origin, row, C, ci, cj, rows, columns, depth)
+def tile(A, B, origin, row, C):
+    simd.tile(A, B, origin, row, C)
 
 
 @standalone
@@ -206,20 +208,21 @@ def packed_matrix(packed, rows, columns):
 
 
 @standalone
-def panel_of(B, t, j, transposed, packed, depth, columns, scratch):
-    panel, first = gemm.panel_of(B, t, j, transposed, packed, depth, columns, scratch)
-    return copied(panel), first
+def panel_of(B, packed, scratch):
+    panel = gemm.panel_of(blocks.viewed(B), packed, scratch)
+    return copied(panel.matrix), panel.column
+
+
+@standalone
+def packed_block(A, packed):
+    block = gemm.packed_block(A, packed)
+    return copied(block.matrix), block.row, block.column, block.rows, block.columns
 
 
 @standalone
 def rows_of(source, order, ordered, start, place):
     place = view.matrix(place, 0, place.shape[0], place.shape[1])
     return copied(gather.rows_of(source, order, ordered, start, place))
-
-
-@standalone
-def block_run(matrix, i0, rows, j0, columns, run):
-    return copied(dense.block_run(matrix, i0, rows, j0, columns, run))
 
 
 @standalone
@@ -758,15 +761,19 @@ class Product:
         self.buffer = np.full(n_rows * n_columns + 2 * self.GUARD, np.nan, dtype)
         self.C = self.buffer[self.GUARD : -self.GUARD].reshape(n_rows, n_columns)
         self.block = np.s_[ci : ci + rows, cj : cj + columns]
+        self.to = Block(self.C, ci, cj, rows, columns, 0)
         self.row = np.full(n_columns, np.nan, dtype)
         self.start = np.zeros((rows, columns), dtype)
         if origin == simd.FROM_ROW:
             self.start[:] = self.row[self.block[1]] = normal(rng, columns, dtype)
         elif origin == simd.FROM_C:
             self.start = self.C[self.block] = normal(rng, (rows, columns), dtype)
-        self.operands = (self.A, i, int(a_transposed), self.B, j, int(b_transposed))
-        self.origin, self.sizes = origin, (rows, columns, depth)
-        self.place = (ci, cj)
+        a_at, b_at = (0, i) if a_transposed else (i, 0), (j, 0) if b_transposed else (0, j)
+        self.operands = (
+            Block(self.A, *a_at, rows, depth, int(a_transposed)),
+            Block(self.B, *b_at, depth, columns, int(b_transposed)),
+        )
+        self.origin = origin
 
     @staticmethod
     def embed(block, first, along_columns, wider, unit):
@@ -780,13 +787,14 @@ class Product:
 
     def run(self):
         """The block of C, checked to be all that was written."""
-        rows, columns, depth = self.sizes
+        A = self.operands[0]
+        rows, columns, depth = self.to.rows, self.to.columns, A.columns
         width, row_bytes = panel_width(self.A), self.A.shape[1] * self.A.itemsize
-        copies_a = self.operands[2] or reference.packs_a(row_bytes, columns, width, gemm)
+        copies_a = A.transposed or reference.packs_a(row_bytes, columns, width, gemm)
         size = reference.scratch_size(rows if copies_a else 1, depth, width, gemm)
         memory = np.full(size + 2 * self.GUARD, np.nan, self.A.dtype)
         scratch = memory[self.GUARD : -self.GUARD]
-        multiply(*self.operands, self.origin, self.row, self.C, *self.place, *self.sizes, scratch)
+        multiply(*self.operands, self.origin, self.row, self.to, scratch)
         result = self.C[self.block].copy()
         self.C[self.block] = np.nan
         assert np.isnan(self.buffer).all()
@@ -796,11 +804,7 @@ class Product:
 
     def check(self):
         """Compare with the twin, and the bits with those of one chain an element."""
-        A, i, a_transposed, B, j, b_transposed = self.operands
-        A, B = np.nan_to_num(A), np.nan_to_num(B)
-        expected = reference.multiply(
-            A, i, a_transposed, B, j, b_transposed, widen(self.start), *self.sizes
-        )
+        expected = reference.multiply(*self.operands, widen(self.start))
         result = self.run()
         assert (np.abs(result - expected) <= chain_bound(self.a, self.b, self.start)).all()
         # Interpreted products round twice for each addend.
@@ -923,12 +927,13 @@ def test_tiles_of_every_shape_equal_their_twin(transposed, dtype):
     for rows in simd.TILE_ROWS:
         for columns, origin in product(range(1, width + 1), ORIGINS):
             depth = columns % 8
-            place = (rows, columns, depth)
+            a_at = (2, 1) if transposed else (1, 2)
+            a, b = Block(A, *a_at, rows, depth, transposed), Block(B, 1, 3, depth, columns, 0)
             result = C.copy()
-            tile(A, 1, 2, transposed, B, 3, origin, row, result, 1, 4, *place)
+            tile(a, b, origin, row, Block(result, 1, 4, rows, columns, 0))
             block = np.s_[1 : 1 + rows, 4 : 4 + columns]
             starts = {simd.FROM_ZERO: 0, simd.FROM_ROW: row[block[1]], simd.FROM_C: C[block]}
-            expected = reference.tile(A, 1, 2, transposed, B, 3, starts[origin], *place)
+            expected = reference.tile(a, b, starts[origin])
             # Sums of at most 8 numbers below 25.
             assert_allclose(result[block], expected, rtol=0, atol=8 * np.finfo(dtype).eps * 8 * 25)
             result[block] = C[block]
@@ -964,17 +969,16 @@ def test_each_element_of_a_product_is_one_chain_of_its_own(columns, transposed, 
     """The bits of C depend neither on the block that it is formed in nor on a cut in the depth."""
     rows, depth = simd.TALL + 5, 50
     case = Product(rows, columns, depth, dtype, **transposed)
-    C, (A, _, a_transposed, B, _, b_transposed) = case.start, case.operands
+    C, (A, B) = case.start, case.operands
     whole = case.run()
     scratch = np.empty(10_000, dtype)
 
     def add(i, j, first, stop, result):
         """Add a piece of the sums to a block of C from (i, j) on."""
-        a = A[first:] if a_transposed else np.ascontiguousarray(A[:, first:])
-        b = B if not b_transposed else np.ascontiguousarray(B[:, first:])
-        b = b[first:] if not b_transposed else b
-        from_c, sizes = (simd.FROM_C, scratch), (*result.shape, stop - first)
-        multiply(a, i, a_transposed, b, j, b_transposed, *from_c, result, 0, 0, *sizes, scratch)
+        rows, columns = result.shape
+        a = piece(A, i, first, rows, stop - first)
+        b = piece(B, first, j, stop - first, columns)
+        multiply(a, b, simd.FROM_C, scratch, Block(result, 0, 0, rows, columns, 0), scratch)
 
     in_two = C.copy()
     add(0, 0, 0, 17, in_two)
@@ -994,7 +998,8 @@ def test_products_round_once_for_each_addend(dtype):
     e = np.finfo(dtype).eps
     A, B, C = np.full((1, 1), 1 + e), np.full((1, 1), 1 - e), np.full((1, 1), dtype(-1))
     scratch = np.empty(panel_width(A), dtype)
-    multiply(A, 0, 0, B, 0, 0, simd.FROM_C, scratch, C, 0, 0, 1, 1, 1, scratch)
+    a, b, c = (Block(matrix, 0, 0, 1, 1, 0) for matrix in (A, B, C))
+    multiply(a, b, simd.FROM_C, scratch, c, scratch)
     assert -e * e == C
 
 
@@ -1117,11 +1122,11 @@ def test_rows_of_pages_are_copied_where_they_are_used_often(dtype):
         assert packs_a(A, columns) == expected
         rows = gemm.PACK_ROWS - 1 + often
         for transposed, a_transposed in product([False, True], repeat=2):
-            sizes = rows, columns, 10
+            B = Block(A, 0, 0, 10, columns, int(transposed))
             expected = reference.packs_b(
-                a_transposed, A, address(A, 0), transposed, *sizes, gemm, simd.VECTOR_BYTES
+                a_transposed, B, address(A, 0), rows, gemm, simd.VECTOR_BYTES
             )
-            assert packs_b(a_transposed, A, 0, transposed, *sizes) == expected
+            assert packs_b(a_transposed, B, rows) == expected
 
 
 @both_precisions
@@ -1132,12 +1137,13 @@ def test_panels_across_cache_lines_are_copied_in_large_products(dtype):
         B = whole[: 2 * length].reshape(2, length)
         assert address(B, j) == reference.address(B, j)
         for depth in (1 << 7, 1 << 11):
-            sizes = 1 << 10, gemm.PACK_WORK // (depth << 10) - 1 + enough, depth
+            rows, columns = 1 << 10, gemm.PACK_WORK // (depth << 10) - 1 + enough
+            panels = Block(B, 0, j, depth, columns, 0)
             for a_transposed in (False, True):
                 expected = reference.packs_b(
-                    a_transposed, B, address(B, j), False, *sizes, gemm, simd.VECTOR_BYTES
+                    a_transposed, panels, address(B, j), rows, gemm, simd.VECTOR_BYTES
                 )
-                assert packs_b(a_transposed, B, j, False, *sizes) == expected
+                assert packs_b(a_transposed, panels, rows) == expected
                 straddles = length % lanes > 0 or j % lanes > 0
                 assert expected == (enough and (depth > 1 << 10 if a_transposed else straddles))
 
@@ -1179,10 +1185,21 @@ def test_large_products_across_cache_lines_equal_their_twin(transposed, dtype):
 def test_panels_of_b_equal_their_twin(packed, transposed, dtype):
     width = panel_width(np.empty((1, 1), dtype))
     shape = (9, width + 3) if not transposed else (width + 3, 9)
-    B, scratch = numbered(*shape, dtype), np.zeros(7 * width, dtype)
-    panel, j = panel_of(B, 2, 1, transposed, packed or transposed, 7, width, scratch)
-    expected = reference.panel_of(B, 2, 1, transposed, 7, width)
-    assert_array_equal(panel[:, j : j + width], expected)
+    place = (1, 2) if transposed else (2, 1)
+    B = Block(numbered(*shape, dtype), *place, 7, width, int(transposed))
+    scratch = np.zeros(7 * width, dtype)
+    panel, j = panel_of(B, packed or transposed, scratch)
+    first = 0 if packed or transposed else 2
+    expected = reference.panel_of(B)
+    assert_array_equal(panel[first : first + 7, j : j + width], expected)
+
+
+@both_precisions
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_packed_blocks_of_a_are_the_same_numbers(transposed, dtype):
+    A = Block(numbered(20, 30, dtype), 3, 4, 5, 6, transposed)
+    copy = packed_block(A, np.zeros(9 * (9 + panel_width(A.matrix)), dtype))
+    assert_array_equal(reference.numbers(Block(*copy, transposed)), reference.packed_block(A))
 
 
 @both_precisions
@@ -1328,15 +1345,21 @@ def inside(block, matrix):
     return where
 
 
+def in_matrix(matrix, block):
+    """One of the `BLOCKS` of a matrix."""
+    i0, rows, j0, columns = block
+    return Block(matrix, i0, j0, rows, columns, 0)
+
+
 @every_block
 @pytest.mark.parametrize("activation", ["identity", "tanh"])
 def test_activations_go_to_their_block_only(block, activation):
     z = normal(np.random.default_rng(0), (N_ROWS, N_OUT), np.float64)
     output, slope = z.copy(), np.full_like(z, np.nan)
-    activate_block(activation_of(activation, np.float64), output, slope, False, *block)
+    activate_block(activation_of(activation, np.float64), in_matrix(output, block), slope, False)
     expected = z.copy()
-    i0, rows, j0, columns = block
-    expected[i0 : i0 + rows, j0 : j0 + columns] = reference.activate_block(z, activation, *block)
+    before = in_matrix(z, block)
+    reference.numbers(in_matrix(expected, block))[:] = reference.activate_block(before, activation)
     assert_allclose(output, expected, rtol=FEW * np.finfo(np.float64).eps)
 
 
@@ -1351,9 +1374,10 @@ def test_dense_forward_block_writes_its_block_only(block, saving):
     output, slope = np.full((2, N_ROWS, N_OUT), np.nan, dtype)
     how = activation_of("gelu", dtype)
     scratch = new_scratch(A, rows)
-    dense_forward_block(A, a0, W, b, how, output, slope, saving, *block, scratch)
+    a, to = Block(A, a0, 0, rows, N_IN, 0), in_matrix(output, block)
+    dense_forward_block(a, W, b, how, to, slope, saving, scratch)
     where = inside(block, output)
-    expected = reference.dense_forward_block(A, a0, W, b, "gelu", rows, j0, columns)
+    expected = reference.dense_forward_block(a, W, b, "gelu", to)
     eps, start = np.finfo(dtype).eps, np.broadcast_to(b, (rows, N_OUT))
     bound = 2 * chain_bound(A[a0:], W, start)[:, j0 : j0 + columns] + FEW * eps
     assert (np.abs(output[where] - expected) <= bound).all()
@@ -1371,16 +1395,14 @@ def test_dense_backward_input_block_writes_its_block_only(block):
     A, W, b, _ = layer_data(dtype)
     # Back through the matrix W^T, so that the layer below has N_OUT columns.
     W, delta, z_below = np.ascontiguousarray(W.T), A, widen(A) @ W + b
-    i0, rows, j0, columns = block
     output = np.tanh(z_below).astype(dtype)
     delta_below = np.full((N_ROWS, N_OUT), np.nan, dtype)
-    scratch = new_scratch(A, rows)
-    how = activation_of("tanh", dtype)
-    dense_backward_input_block(delta, W, output, output, how, delta_below, *block, scratch)
+    scratch = new_scratch(A, N_ROWS)
+    how, to = activation_of("tanh", dtype), in_matrix(delta_below, block)
+    dense_backward_input_block(delta, W, output, output, how, to, scratch)
     where = inside(block, delta_below)
-    expected = reference.dense_backward_input_block(
-        delta, W, np.arctanh(widen(output)), "tanh", i0, rows, j0, columns
-    )
+    z_below = np.arctanh(widen(output))
+    expected = reference.dense_backward_input_block(delta, W, z_below, "tanh", to)
     bound = chain_bound(delta, W.T, np.zeros((N_ROWS, N_OUT)))[where]
     # The slope 1 - tanh^2 is good to a few eps of 1.
     rounding = FEW * np.finfo(dtype).eps * np.abs(widen(delta) @ widen(W).T)[where]
@@ -1403,16 +1425,6 @@ def test_dense_backward_params_rows_overwrites_or_adds_to_its_rows(k0, k1, accum
     with_ones = np.hstack([A, np.ones((N_ROWS, 1), dtype)])
     bound = chain_bound(with_ones.T[k0:k1], delta, start)
     assert (np.abs(gradient - expected) <= bound).all()
-
-
-@pytest.mark.parametrize("block", [(0, 5, 0, 9), (2, 3, 0, 9), (1, 4, 2, 5), (0, 1, 3, 1)], ids=str)
-def test_the_runs_of_a_block_are_its_contiguous_pieces(block):
-    _, rows, _, columns = block
-    A = numbered(6, 9, np.float64)
-    runs = range(n_runs(A, rows, columns))
-    assert len(runs) == reference.n_runs(A, rows, columns)
-    for run in runs:
-        assert_array_equal(block_run(A, *block, run), reference.block_run(A, *block, run))
 
 
 @both_precisions
@@ -1773,7 +1785,8 @@ def test_columns_left_out_are_left_out_of_the_product(some_runs):
     plan = records.new(records.PLAN, 1)[0]
     plan.pack_at = empty_columns.addresses(np.float64)[1]
     C, work = np.full((5, 70), np.nan), np.empty(40 * 70)
-    multiply_used(A, 1, W, b, runs, C, 3, 2, 66, plan, work, 0, new_scratch(A, 5))
+    to = Block(C, 1, 2, 3, 66, 0)
+    multiply_used(Block(A, 1, 0, 3, 40, 0), W, b, runs, to, plan, work, 0)
     twin = reference.multiply_used(A, W, b, expected)
     assert_allclose(C[1:4, 2:68], twin[1:4, 2:68], rtol=0, atol=1e-13)
     C[1:4, 2:68] = np.nan
@@ -2932,7 +2945,7 @@ DOUBLE_ARITHMETIC = re.compile(
 def calls(dtype):
     """Example arguments of the kernels whose loops must keep to `dtype`."""
     x, matrix, number = np.ones(12, dtype), np.ones((3, 4), dtype), dtype(0.5)
-    order, scratch, from_row = np.arange(12), np.empty(10_000, dtype), (simd.FROM_ROW, x)
+    order, scratch, one = np.arange(12), np.empty(10_000, dtype), Block(matrix, 0, 0, 1, 1, 0)
     runs = np.array([1, 3, 0, 0, 3], dtype)
     return {
         activations.activation_forward: (x, activation_of("tanh", dtype)),
@@ -2950,15 +2963,15 @@ def calls(dtype):
         reductions.total: (x,),
         reductions.inner: (x, x),
         reductions.maximum: (x,),
-        gemm.multiply: (matrix, 0, 0, matrix, 0, 0, *from_row, matrix, 0, 0, 1, 1, 1, scratch),
+        gemm.multiply: (one, one, simd.FROM_ROW, x, one, scratch),
         gemm.pack_block: (matrix, 0, 0, 4, matrix),
         gemm.transpose_matrix: (matrix, 0, 0, 3, 3, matrix.copy(), 0, 0),
         updates.sgd_update: (x, x, x, *[number] * 3),
         updates.adagrad_update: (x, x, x, *[number] * 2),
-        updates.rmsprop_update: (x, x, x, x, *[number] * 5),
-        updates.adam_update: (x, x, x, x, *[number] * 8),
-        updates.amsgrad_update: (x, x, x, x, x, *[number] * 8),
-        updates.nadam_update: (x, x, x, x, *[number] * 8),
+        updates.rmsprop_update: (x, x, x, x, updates.RMSPropScalars(*[number] * 5)),
+        updates.adam_update: (x, x, x, x, updates.AdamScalars(*[number] * 8)),
+        updates.amsgrad_update: (x, x, x, x, x, updates.AdamScalars(*[number] * 8)),
+        updates.nadam_update: (x, x, x, x, updates.NAdamScalars(*[number] * 8)),
         dense.dense_backward_params_rows: (
             matrix,
             4,
