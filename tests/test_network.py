@@ -10,8 +10,9 @@ import reference
 from marks import both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastmlp import MLP, pace
+from fastmlp import MLP, fit, pace
 from fastmlp.kernels import threads
+from fastmlp.network import Network
 
 ELEMENTWISE = (
     "identity",
@@ -283,6 +284,19 @@ def test_an_older_pickle_is_read():
     assert_array_equal(net.theta, theta)
     X = np.array([[2, 0], [0, 4]])  # factors that round nothing
     assert_array_equal(net.predict(X)[:, 0], [2 * theta[0], 4 * theta[1]])
+
+
+def test_all_that_knows_networks_is_content_with_one_that_can_do_nothing_itself():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    trained = []
+    for kind in (Network, MLP):
+        net = kind([3, 4, 2], seed=1)
+        fit(
+            net, X, X[:, :2], optimizer="adam(epochs=2)+lbfgs(max_iterations=2)", seed=0, restarts=2
+        )
+        trained.append(net.theta)
+    assert_array_equal(*trained)
+    assert not hasattr(Network, "fit")
 
 
 # Prediction
