@@ -23,6 +23,7 @@ _BY_ACTIVATION = {
     "elu": "he_uniform",
     "gelu": "he_uniform",
     "silu": "he_uniform",
+    "mish": "he_uniform",
     "softplus": "he_uniform",
     "selu": "lecun_normal",
 }

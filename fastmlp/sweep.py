@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels import codes, empty_columns, epoch, records, small
-from fastmlp.kernels.activations import rare_addresses
+from fastmlp.kernels.activations import KEPT_SLOPES, rare_addresses
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.records import numbers
 from fastmlp.kernels.team import SYNC_SIZE
@@ -25,9 +25,6 @@ from fastmlp.workspace import (
     count_weights,
     is_small,
 )
-
-# Activations whose derivatives the forward pass keeps for the backward pass.
-KEPT_SLOPES = (codes.GELU, codes.SILU)
 
 # What takes 0.5 and 0.9 s to compile and makes a fit up to twice, or a quarter, as fast: early
 # enough for fits of some seconds, which are worth it, late enough to spare short ones.

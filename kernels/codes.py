@@ -40,6 +40,7 @@ SILU = 8
 SOFTPLUS = 9
 EXPONENTIAL = 10
 SOFTMAX = 11
+MISH = 12
 
 # Losses. The FUSED_ ones take logits and stand for the output activation as well.
 SQUARED_ERROR = 0

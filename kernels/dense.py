@@ -31,7 +31,8 @@ def dense_forward_block(
     """Overwrite a block of `output`, from (i0, j0) on, by the activation of A W + b.
 
     Reads the `rows` rows of A from `a0` on. If `saving`, the same block of `slope` (a matrix like
-    `output`) is overwritten for gelu and silu. Softmax needs all columns. May destroy `scratch`.
+    `output`) is overwritten for gelu, silu and mish. Softmax needs all columns. May destroy
+    `scratch`.
     """
     depth = W.shape[0]
     multiply(A, a0, 0, W, j0, 0, FROM_ROW, b, output, i0, j0, rows, columns, depth, scratch)
@@ -62,7 +63,7 @@ def dense_backward_input_block(
 ):
     """Overwrite a block of `delta_below`, from (i0, k0) on, by (delta W^T) * activation'.
 
-    `output` and `activation` are those of the layer below, `slope` its gelu or silu derivatives,
+    `output` and `activation` are those of the layer below, `slope` its kept derivatives,
     and W (n_in, n_out) is the weights between. May destroy `scratch`.
     """
     depth = W.shape[1]
@@ -165,7 +166,7 @@ def dense_forward(A, W, b, activation, output, slope, n_parts):
     """Overwrite `output` (rows, n_out) by the activation of A W + b.
 
     A (rows, n_in), W (n_in, n_out) and b (n_out,) are read. `slope`, a matrix like `output`, is
-    overwritten for gelu and silu only. Rows are shared out to `n_parts` parts.
+    overwritten for gelu, silu and mish only. Rows are shared out to `n_parts` parts.
     """
     for part in prange(n_parts):
         i0, i1 = part_bounds(A.shape[0], part, n_parts)

@@ -52,6 +52,17 @@ def softplus(x):
     return np.logaddexp(0, x)
 
 
+def mish(x):
+    """x tanh(softplus(x)): Misra, "Mish: a self regularized non-monotonic activation function"."""
+    return x * np.tanh(softplus(x))
+
+
+def mish_slope(x):
+    """Derivative of x tanh(softplus(x))."""
+    t = np.tanh(softplus(x))
+    return t + x * (1 - t) * (1 + t) * sigmoid(x)
+
+
 def normal_pdf(x):
     """Density of the standard normal distribution."""
     return np.exp(-np.square(x) / 2) / math.sqrt(2 * math.pi)
@@ -89,6 +100,7 @@ ACTIVATIONS = {
         lambda z, p: z * sigmoid(z),
         lambda z, p: sigmoid(z) + z * sigmoid(z) * sigmoid(-z),
     ),
+    "mish": (lambda z, p: mish(z), lambda z, p: mish_slope(z)),
     "softplus": (lambda z, p: softplus(z), lambda z, p: sigmoid(z)),
     "exponential": (lambda z, p: np.exp(z), lambda z, p: np.exp(z)),
 }

@@ -324,6 +324,7 @@ ACTIVATIONS = (
     "selu",
     "gelu",
     "silu",
+    "mish",
     "softplus",
     "exponential",
 )
@@ -413,14 +414,14 @@ def test_activation_forward_equals_its_twin(activation, dtype):
 
 @every_activation
 @both_precisions
-def test_saving_keeps_derivatives_for_gelu_and_silu_only(activation, dtype):
+def test_saving_keeps_derivatives_for_gelu_silu_and_mish_only(activation, dtype):
     z = points(dtype)
     derivative = np.full_like(z, 7)
     expected = reference.activation_forward_saving(z, activation)
     activation_forward_saving(z, activation_of(activation, dtype), derivative)
     eps = FEW * np.finfo(dtype).eps
     assert_allclose(z, expected[0], rtol=eps, atol=eps)
-    if activation in ("gelu", "silu"):
+    if activation in ("gelu", "silu", "mish"):
         assert_allclose(derivative, expected[1], rtol=eps, atol=eps)
     else:
         assert (derivative == 7).all()
@@ -1263,7 +1264,7 @@ def test_dense_forward_equals_its_twin(activation, dtype):
     eps = np.finfo(dtype).eps
     bound = 2 * chain_bound(A, W, np.broadcast_to(b, expected.shape)) + (N_OUT + FEW) * eps
     assert (np.abs(output - expected) <= bound * (1 + np.abs(expected))).all()
-    if activation in ("gelu", "silu"):
+    if activation in ("gelu", "silu", "mish"):
         slopes = reference.activation_forward_saving(widen(A) @ W + b, activation)[1]
         assert (np.abs(derivative - slopes) <= bound).all()
     else:

@@ -28,12 +28,13 @@ HIDDEN = (
     "selu",
     "gelu",
     "silu",
+    "mish",
     "softplus",
     "exponential",
 )
 
 # Loss -> the outputs it makes sense with; the first is its natural one.
-SIGNED = ("identity", "tanh", "leaky_relu(0.25)", "elu", "selu", "gelu", "silu")
+SIGNED = ("identity", "tanh", "leaky_relu(0.25)", "elu", "selu", "gelu", "silu", "mish")
 POSITIVE = ("exponential", "softplus", "sigmoid", "softmax")
 ANY = (*SIGNED, "relu", *POSITIVE)
 OUTPUTS = {
@@ -171,6 +172,31 @@ def test_weights_and_penalties(weighted, penalties, dtype):
     weights = rng.random(23) if weighted else None
     y = targets(rng, 23, "cross_entropy")
     assert_value_and_gradient(net, X, y, loss="cross_entropy", weights=weights, **penalties)
+
+
+@both_precisions
+def test_mish_is_that_of_torch(dtype):
+    """Value and gradient, to a few dozen roundings, as the sums are this long."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    net = MLP([4, 9, 6, 2], activation="mish", dtype=dtype, seed=6)
+    X, Y = 3 * rng.standard_normal((40, 4)).astype(dtype), rng.standard_normal((40, 2))
+    layers = [
+        [torch.tensor(part.astype(float), requires_grad=True) for part in layer]
+        for layer in zip(net.weights, net.biases, strict=True)
+    ]
+    signal = torch.tensor(X.astype(float))
+    for number, (W, b) in enumerate(layers, start=1):
+        signal = signal @ W + b
+        if number < len(layers):
+            signal = torch.nn.functional.mish(signal)
+    loss = ((signal - torch.tensor(Y)) ** 2).sum() / 2 / len(X)
+    loss.backward()
+    value, gradient = net.loss_and_grad(X, Y)
+    expected = np.concatenate([part.grad.numpy().ravel() for layer in layers for part in layer])
+    eps = 50 * np.finfo(dtype).eps
+    assert_allclose(value, loss.item(), rtol=eps)
+    assert_allclose(gradient, expected, rtol=eps, atol=eps * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ OPTIMIZERS = [
     NAdam(),
     LBFGS(),
 ]
-ACTIVATIONS = ["identity", "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "softplus"]
+ACTIVATIONS = ["identity", "relu", "tanh", "sigmoid", "gelu", "silu", "mish", "elu", "softplus"]
 HEADS = [
     ("identity", "squared_error"),
     ("tanh", "huber(0.5)"),
