@@ -191,7 +191,7 @@ class Sweep:
         )
         plan = workspace.plan
         plan.loss = problem.loss_code
-        plan.rare_loss_at = rare_address(problem.loss_code, dtype)
+        plan.rare_loss_at = rare_address(problem.loss_code, problem.loss_parameter, dtype)
         # A fused loss stands for the output activation as well.
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
         used = net._activation_codes[: -1 if fused else None]

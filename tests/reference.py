@@ -7,7 +7,8 @@ where it takes codes, and pre-activations where it gets by with outputs. Nothing
 imported, so that no mistake can be shared.
 
 Activations and losses go by name, with their parameter where they have one: "leaky_relu(0.2)",
-"huber(1.5)", "quantile(0.9)". A bare name means the parameter in `PARAMETERS`.
+"huber(1.5)", "quantile(0.9)", "cross_entropy(0.1)". A bare name means the parameter in
+`PARAMETERS`.
 
 `forward`, `objective`, `gradient` and `train` put the twins together for tests of whole
 networks. They share their keywords, which describe the problem: `activations` (one for each
@@ -20,7 +21,7 @@ from itertools import pairwise
 
 import numpy as np
 
-PARAMETERS = {"leaky_relu": 0.01, "huber": 1.0, "quantile": 0.5}
+PARAMETERS = {"leaky_relu": 0.01, "huber": 1.0, "quantile": 0.5, "cross_entropy": 0.0}
 
 
 def name_and_parameter(text):
@@ -214,6 +215,19 @@ def loss_cross_entropy(logits, target):
     return -row_sums(target * log_p), mass * np.exp(log_p) - target
 
 
+def smooth_cross_entropy(logits, target, smoothing):
+    """Do `loss_cross_entropy` with label smoothing: targets (1 - smoothing) t + smoothing / n.
+
+    Of a row of probabilities that do not sum to 1, the second term is times their sum.
+    """
+    n_classes = np.shape(logits)[1]
+    if target.shape != np.shape(logits) or target.dtype.kind in "iu":
+        target = np.eye(n_classes)[target.ravel().astype(int)]
+    target = np.asarray(target, np.float64)
+    mass = row_sums(target)[:, None]
+    return loss_cross_entropy(logits, (1 - smoothing) * target + smoothing * mass / n_classes)
+
+
 def row_sums(terms):
     """Sum of each row."""
     return np.sum(terms, axis=1)
@@ -221,8 +235,9 @@ def row_sums(terms):
 
 def block_losses(loss, output, target):
     """Loss of every sample and its gradient with respect to the outputs, or logits if `FUSED`."""
-    if loss == "cross_entropy":
-        return loss_cross_entropy(output, target)
+    name, smoothing = name_and_parameter(loss)
+    if name == "cross_entropy":
+        return smooth_cross_entropy(output, target, smoothing)
     terms, gradient = loss_elementwise(loss, output, np.reshape(target, output.shape))
     return row_sums(terms), gradient
 

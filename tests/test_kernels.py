@@ -116,6 +116,7 @@ softmax_backward_rows = standalone(activations.softmax_backward_rows)
 squared_error = standalone(losses.squared_error)
 loss_elementwise = standalone(losses.loss_elementwise)
 loss_cross_entropy = standalone(losses.loss_cross_entropy)
+smooth_cross_entropy = standalone(losses.smooth_cross_entropy)
 row_sums = standalone(losses.row_sums)
 multiply = standalone(gemm.multiply)
 swap_pays = standalone(gemm.swap_pays)
@@ -671,6 +672,36 @@ def test_cross_entropy_equals_its_twin(n_classes, targets, dtype):
     expected = reference.loss_cross_entropy(logits, target)
     # Two sums over the classes, of logits up to the largest.
     eps = (2 * n_classes + FEW) * np.finfo(dtype).eps
+    assert_allclose(sample_losses, expected[0], rtol=eps, atol=eps * np.abs(logits).max())
+    assert_allclose(gradient, expected[1], rtol=eps, atol=eps)
+
+
+@both_precisions
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("n_classes", [1, 2, 10, 37])
+@pytest.mark.parametrize("targets", ["indices", "probabilities"])
+def test_label_smoothing_equals_its_twin(n_classes, targets, smoothing, dtype):
+    rng = np.random.default_rng(n_classes)
+    logits = normal(rng, (20, n_classes), dtype, 3)
+    target = rng.integers(n_classes, size=20)
+    if targets == "probabilities":
+        target = rng.dirichlet(np.ones(n_classes), 20).astype(dtype)
+        target[3] /= 2
+        target[4] = 0
+    sample_losses, gradient = run_cross_entropy(logits, target)
+    columns = target.astype(dtype).ravel()
+    smooth_cross_entropy(
+        dtype(smoothing),
+        logits.ravel(),
+        columns,
+        targets == "indices",
+        gradient.ravel(),
+        np.full(logits.size, np.nan, dtype),
+        sample_losses,
+    )
+    expected = reference.smooth_cross_entropy(logits, target, float(dtype(smoothing)))
+    # As without smoothing, and a sum over the classes.
+    eps = (3 * n_classes + FEW) * np.finfo(dtype).eps
     assert_allclose(sample_losses, expected[0], rtol=eps, atol=eps * np.abs(logits).max())
     assert_allclose(gradient, expected[1], rtol=eps, atol=eps)
 
@@ -2381,14 +2412,14 @@ class Case:
         self.Y = rng.dirichlet(np.ones(sizes[-1]), n_rows).astype(dtype)
         if by_index:
             self.Y = rng.integers(sizes[-1], size=n_rows)
-        self.loss_code, parameter = code_and_parameter(loss, dtype)
+        self.loss_code, self.loss_parameter = code_and_parameter(loss, dtype)
         if by_index:
             self.loss_code = codes.FUSED_CROSS_ENTROPY_INDICES
 
         layers = list(pairwise(sizes))
         self.layout = records.new(LAYER, len(layers))
         self.constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(layers), dtype)
-        self.constants[codes.LOSS_PARAMETER] = parameter
+        self.constants[codes.LOSS_PARAMETER] = self.loss_parameter
         self.constants[codes.L1] = l1_l2.get("l1", 0)
         self.constants[codes.L2] = l1_l2.get("l2", 0)
         for layer, activation in enumerate([*activations, output]):
@@ -2434,7 +2465,8 @@ class Case:
         # Nothing may depend on what the workspace held before.
         workspace.buffer[:] = np.nan
         workspace.plan.loss = self.loss_code
-        workspace.plan.rare_loss_at = losses.rare_address(self.loss_code, dtype)
+        rare_at = losses.rare_address(self.loss_code, float(self.loss_parameter), dtype)
+        workspace.plan.rare_loss_at = rare_at
         if workspace.leaves_out:
             plan_empty_columns(workspace.plan, dtype)
         plan_rare_activations(workspace.plan, dtype)
@@ -2480,6 +2512,7 @@ NETWORKS = [
     (("tanh", "elu"), "softplus", "poisson"),
     (("tanh", "elu"), "sigmoid", "binary_cross_entropy"),
     (("tanh", "elu"), "softmax", "cross_entropy"),
+    (("tanh", "elu"), "softmax", "cross_entropy(0.25)"),
 ]
 # A network adds a few roundings at each of its sums, of up to 29 terms, through three layers
 # and back.
@@ -2773,6 +2806,7 @@ SHARED_NETWORKS = [
     (("gelu", "tanh", "silu"), "identity", "huber(1.5)"),
     (("relu", "silu"), "gelu", "squared_error"),
     (("elu", "sigmoid"), "softmax", "cross_entropy"),
+    (("mish", "tanh"), "softmax", "cross_entropy(0.25)"),
     (("silu", "leaky_relu(0.25)"), "softmax", "squared_error"),
 ]
 
@@ -2947,6 +2981,7 @@ def calls(dtype):
         losses.squared_error: (x, x, x, x),
         losses.loss_elementwise: (codes.HUBER, number, x, x, x, x),
         losses.loss_cross_entropy: (matrix, matrix, False, matrix, x, x),
+        losses.smooth_cross_entropy: (number, x, x, False, x, x, x[:3]),
         losses.row_sums: (matrix, x),
         reductions.total: (x,),
         reductions.inner: (x, x),
