@@ -9,7 +9,7 @@ import ast
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,6 +79,12 @@ class Stochastic(Optimizer, ABC):
     def n_slots(self) -> int:
         """Number of state vectors of the size of theta that the update keeps."""
 
+    @property
+    def goes_by_fit(self) -> bool:
+        """Whether a schedule of it goes by the fraction of all updates that are done."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return any(isinstance(value, Schedule) and value.per == "fit" for value in values)
+
     def hyperparameters(self) -> np.ndarray:
         """What the update kernel needs to know.
 
@@ -92,14 +98,18 @@ class Stochastic(Optimizer, ABC):
         )
 
     def learning_rates(
-        self, first_update: int, n_updates: int, updates_per_epoch: int
+        self,
+        first_update: int,
+        n_updates: int,
+        updates_per_epoch: int,
+        all_updates: int | None = None,
     ) -> np.ndarray:
         """Learning rates of consecutive updates, float64 (n_updates,).
 
         The arguments are those of `fastmlp.schedules.learning_rates`.
         """
         return schedules.learning_rates(
-            self.learning_rate, first_update, n_updates, updates_per_epoch
+            self.learning_rate, first_update, n_updates, updates_per_epoch, all_updates
         )
 
 

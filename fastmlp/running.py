@@ -120,7 +120,10 @@ def run_on_function(
         Budget of evaluations of each stage, whether of the value alone or of the gradient too.
     """
     function = CallableFunction(value_and_grad, x0.size, monitor, rng, l1)
-    solvers = [stage if isinstance(stage, Solver) else Updates(stage) for stage in stages]
+    solvers = [
+        stage if isinstance(stage, Solver) else Updates(stage, amount)
+        for stage, amount in zip(stages, budgets, strict=True)
+    ]
     check_solvers(solvers, function)
     x = x0
     for i, (solver, amount) in enumerate(zip(solvers, budgets, strict=True)):
@@ -234,6 +237,9 @@ def run_stochastic(
         state[:] = saved["state"]
         theta[:], best, best_objective = saved["theta"], saved["best"], saved["best_objective"]
         n_updates, finished = saved["n_updates"], theta.copy()
+    all_updates = n_epochs * sweep.n_updates
+    if math.isfinite(monitor.evaluations_left()):
+        all_updates = min(all_updates, n_updates + max(1, int(monitor.evaluations_left())))
     try:
         if from_start and saved is None:
             if exact:
@@ -250,7 +256,9 @@ def run_stochastic(
                 else:
                     order = random_order(rng, n_rows)
             if update is None or changes_rate:
-                rates = optimizer.learning_rates(n_updates, sweep.n_updates, sweep.n_updates)
+                rates = optimizer.learning_rates(
+                    n_updates, sweep.n_updates, sweep.n_updates, all_updates
+                )
                 update = Update(state, rates, largest_norm)
             left = monitor.evaluations_left()
             if left <= 0:

@@ -282,7 +282,7 @@ def test_parse_looks_names_up_in_the_table_it_is_given():
         (
             "sgd(learning_rate=stairs(initial=1))",
             "schedule must be one of step, exponential, cosine, linear, inverse_time, warmup, "
-            "got 'stairs'",
+            "cosine_log, flat_cosine, got 'stairs'",
         ),
         (
             "sgd(learning_rate=step(initial=0.1))",

@@ -1066,6 +1066,27 @@ def test_a_schedule_is_followed_by_any_stochastic_solver():
     assert by_estimator.learning_rate_ == pytest.approx(0.01 * np.exp(-0.3 * 8))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_schedule_by_the_fraction_of_a_fit(kind):
+    """Calls of partial_fit are one fit of max_iter epochs; a warm start begins a fit of its own."""
+    X, y = data(kind)
+    params = {"learning_rate": fastmlp.CosineLog(0.05), "batch_size": 16, "max_iter": 5}
+    params |= {"n_iter_no_change": np.inf, "shuffle": False}
+    whole = small(kind, **params).fit(X, y)
+    assert whole.learning_rate_ == pytest.approx(0, abs=1e-15)
+    given = {"classes": np.unique(y)} if kind is MLPClassifier else {}
+    parts = small(kind, **params)
+    for _ in range(5):
+        parts.partial_fit(X, y, **given)
+    np.testing.assert_array_equal(theta(parts), theta(whole))
+    before = theta(parts)
+    parts.partial_fit(X, y)  # after its end, where the rate is 0
+    np.testing.assert_allclose(theta(parts), before, rtol=1e-13)
+    again = small(kind, **params, warm_start=True).fit(X, y)
+    before = theta(again)
+    assert np.abs(theta(again.fit(X, y)) - before).max() > 1e-3
+
+
 def test_clipping():
     """One step of gradient descent is as long as its rate times the largest norm."""
     X, y = numbers()
