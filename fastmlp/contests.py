@@ -433,7 +433,11 @@ def _shares(name, stages, budget, contest):
                 f"passes or gradient_evaluations must be given for the members of {name!r} to "
                 "share, got None for both"
             )
-        if own[-1] is None and isinstance(stages[-1], Stochastic) and stages[-1].goes_by_fit:
+        if (
+            own[-1] is None
+            and isinstance(stages[-1], Stochastic)
+            and any(schedule.per == "fit" for schedule in stages[-1].own_schedules.values())
+        ):
             raise ValueError(
                 f"passes or gradient_evaluations must be given for {name!r}, whose schedule goes "
                 "by the fraction of all updates, got None for both"

@@ -10,7 +10,6 @@ from fastmlp.kernels import codes, vectors
 from fastmlp.monitor import Stop
 from fastmlp.order import random_order
 from fastmlp.result import FitResult, Status
-from fastmlp.schedules import Schedule
 from fastmlp.solvers import Solver, Updates, check_solvers
 from fastmlp.sweep import Update
 
@@ -231,7 +230,7 @@ def run_stochastic(
     start = theta.copy()
     finished, best, best_objective = start, start, np.inf
     n_updates, update = 0, None
-    changes_rate = isinstance(optimizer.learning_rate, Schedule)
+    changes_rates = bool(optimizer.own_schedules)
     saved = keeper.saved
     if saved is not None:
         state[:] = saved["state"]
@@ -255,10 +254,8 @@ def run_stochastic(
                     order = rng.integers(0, n_rows, n_rows)
                 else:
                     order = random_order(rng, n_rows)
-            if update is None or changes_rate:
-                rates = optimizer.learning_rates(
-                    n_updates, sweep.n_updates, sweep.n_updates, all_updates
-                )
+            if update is None or changes_rates:
+                rates = optimizer.rates(n_updates, sweep.n_updates, sweep.n_updates, all_updates)
                 update = Update(state, rates, largest_norm)
             left = monitor.evaluations_left()
             if left <= 0:

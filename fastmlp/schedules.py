@@ -1,7 +1,8 @@
 """Learning-rate schedules: a function of the epoch, of the update, or of how much of a fit is done.
 
 Wherever a learning rate is asked for, a positive number (constant) or a `Schedule` is accepted.
-A schedule is a frozen dataclass, so it can be compared, hashed, printed and shared.
+So is one for AdamW's weight decay. A schedule is a frozen dataclass, so it can be compared, hashed,
+printed and shared.
 """
 
 import math
@@ -451,32 +452,47 @@ def learning_rates(
         shape than it was given or values that are negative or not finite.
     """
     check_learning_rate("learning_rate", learning_rate)
+    return over_updates(
+        "learning_rate", learning_rate, first_update, n_updates, updates_per_epoch, all_updates
+    )
+
+
+def over_updates(
+    name: str,
+    value: float | Schedule,
+    first_update: int,
+    n_updates: int,
+    updates_per_epoch: int,
+    all_updates: int | None = None,
+) -> np.ndarray:
+    """What `value`, called `name` in messages, is in consecutive updates, float64 (n_updates,).
+
+    The other arguments are those of `learning_rates`.
+    """
     check_count("first_update", first_update, smallest=0)
     check_count("n_updates", n_updates, smallest=0)
     check_count("updates_per_epoch", updates_per_epoch)
     t = np.arange(first_update, first_update + n_updates)
-    if not isinstance(learning_rate, Schedule) or learning_rate.per == "update":
-        return np.ascontiguousarray(_evaluate(learning_rate, t.astype(np.float64)))
-    if learning_rate.per == "fit":
+    if not isinstance(value, Schedule) or value.per == "update":
+        return np.ascontiguousarray(_evaluate(value, t.astype(np.float64)))
+    if value.per == "fit":
         if all_updates is None:
-            raise ValueError(
-                f"learning_rate must not go by the fraction of a fit here, got {learning_rate!r}"
-            )
+            raise ValueError(f"{name} must not go by the fraction of a fit here, got {value!r}")
         check_count("all_updates", all_updates)
-        return np.ascontiguousarray(_evaluate(learning_rate, np.minimum(t / all_updates, 1.0)))
+        return np.ascontiguousarray(_evaluate(value, np.minimum(t / all_updates, 1.0)))
     # Once for each epoch, however many updates it has.
     first = first_update // updates_per_epoch
     last = (first_update + n_updates - 1) // updates_per_epoch
     epochs = np.arange(first, last + 1, dtype=np.float64)
-    return _evaluate(learning_rate, epochs)[t // updates_per_epoch - first]
+    return _evaluate(value, epochs)[t // updates_per_epoch - first]
 
 
-def _evaluate(learning_rate: float | Schedule, t: np.ndarray) -> np.ndarray:
-    """Learning rates at the times t, checked because anyone may write a Schedule."""
-    if not isinstance(learning_rate, Schedule):
-        return np.full(t.shape, learning_rate, dtype=np.float64)
-    values = np.asarray(learning_rate.values(t), dtype=np.float64)
-    name = type(learning_rate).__name__
+def _evaluate(value: float | Schedule, t: np.ndarray) -> np.ndarray:
+    """Values at the times t, checked because anyone may write a Schedule."""
+    if not isinstance(value, Schedule):
+        return np.full(t.shape, value, dtype=np.float64)
+    values = np.asarray(value.values(t), dtype=np.float64)
+    name = type(value).__name__
     if values.shape != t.shape:
         raise ValueError(
             f"{name}.values must return an array of the shape {t.shape} it was given, "
@@ -485,7 +501,7 @@ def _evaluate(learning_rate: float | Schedule, t: np.ndarray) -> np.ndarray:
     wrong = ~(np.isfinite(values) & (values >= 0.0))
     if wrong.any():
         raise ValueError(
-            f"{name}.values must return finite learning rates of at least 0, "
+            f"{name}.values must return finite numbers of at least 0, "
             f"got {values[wrong][0]} at t = {t[wrong][0]:g}"
         )
     return values

@@ -55,7 +55,7 @@ class Update(NamedTuple):
     """What only the modes that update theta use; see `epoch.sweep_part`."""
 
     state: np.ndarray
-    learning_rates: np.ndarray
+    rates: np.ndarray
     clip_norm: float
 
 
@@ -202,8 +202,7 @@ class Sweep:
             plan.update_at = update_address(optimizer.code, dtype)
             plan.n_slots = optimizer.n_slots
             hyper = optimizer.hyperparameters()
-            decay = hyper[codes.HYPERPARAMETERS.index("weight_decay")]
-            plan.decays = decay > 0
+            plan.decays = optimizer.decays
         constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(sizes) - 1, dtype)
         constants[codes.LOSS_PARAMETER] = problem.loss_parameter
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
@@ -212,7 +211,7 @@ class Sweep:
         self._cursor = self._tables.cursor
         self._n_chunks = self._end = len(chunks)
         self._chunk_flops = 6.0 * rows * n_weights
-        self._no_update = Update(np.empty(0, dtype), np.empty(0), np.inf)
+        self._no_update = Update(np.empty(0, dtype), np.empty((0, codes.N_RATES)), np.inf)
         self._order = _AS_THEY_LIE
         self._at_once = {}
         self.total, self.all_finite = 0.0, True

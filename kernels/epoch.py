@@ -44,7 +44,7 @@ def sweep_part(
     stop,
     order,
     state,
-    learning_rates,
+    rates,
     clip_norm,
     tables,
     work,
@@ -69,8 +69,8 @@ def sweep_part(
         The epoch's rows of X, read if the plan says gather; chunks count along it.
     state : (n_slots * n_params,)
         The optimizer's state, read and overwritten by the updates.
-    learning_rates : (n_updates,) float64
-        One for each mini-batch of the table.
+    rates : (n_updates, N_RATES) float64
+        One row for each mini-batch of the table; columns as in `codes.RATE`.
     clip_norm : float
         Largest norm of a gradient that is applied, with ``UPDATE_CLIPPED``.
     tables : int64
@@ -151,8 +151,8 @@ def sweep_part(
             break
         if mode >= codes.UPDATE and last:
             coefficients = part_scratch(work, plan, part, plan.coefficients, codes.N_COEFFICIENTS)
-            rate = learning_rates[batch]
-            update_coefficients(plan.optimizer, hyper, rate, t + 1, coefficients)
+            rate, decay = rates[batch, codes.RATE], rates[batch, codes.DECAY]
+            update_coefficients(plan.optimizer, hyper, rate, decay, t + 1, coefficients)
         if mode != codes.EVALUATE:
             for i in range(bounds[part], bounds[part + 1]):
                 params_pass(
@@ -267,7 +267,7 @@ def argument_types(dtype):
         index,  # stop
         indices,  # order
         numbers,  # state
-        types.Array(real, 1, "C"),  # learning_rates
+        types.Array(real, 2, "C"),  # rates
         real,  # clip_norm
         indices,  # tables
         numbers,  # work
@@ -288,7 +288,7 @@ def sweep(
     stop,
     order,
     state,
-    learning_rates,
+    rates,
     clip_norm,
     tables,
     work,
@@ -329,7 +329,7 @@ def sweep(
             stop,
             order,
             state,
-            learning_rates,
+            rates,
             clip_norm,
             tables,
             work,

@@ -1167,7 +1167,7 @@ def train(
     optimizer, hyper
         See `apply_update`.
     learning_rate : float or sequence
-        One for all updates, or one for each.
+        One for all updates, or one for each; so may be the weight decay in `hyper`.
     clip_norm : float
         Gradients of a larger norm are scaled down to it.
 
@@ -1183,6 +1183,7 @@ def train(
     layer_sizes = [len(layers[0][0]), *(len(b) for _, b in layers)]
     states = [[[np.zeros_like(part)] * 3 for part in layer] for layer in layers]
     rates = np.broadcast_to(learning_rate, len(batches))
+    decays = np.broadcast_to(hyper.get("weight_decay", 0.0), len(batches))
     trajectory, losses = [], []
     for t, (rows, rate) in enumerate(zip(batches, rates, strict=True), start=1):
         gradients, loss = batch_gradient(layers, X[rows], Y[rows], weights[rows], **problem)
@@ -1190,6 +1191,8 @@ def train(
         norm = euclidean_norm(flat)
         if norm > clip_norm:
             gradients = unpack(scale(flat, clip_norm / norm), layer_sizes)
+        if "weight_decay" in hyper:
+            hyper = {**hyper, "weight_decay": decays[t - 1]}
         updated = [
             update_task(optimizer, layer, parts, slots, hyper, rate, t)
             for layer, parts, slots in zip(layers, gradients, states, strict=True)

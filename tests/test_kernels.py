@@ -1490,6 +1490,14 @@ def hyper_vector(hyper):
     return np.array([hyper.get(name, 0.0) for name in codes.HYPERPARAMETERS], np.float64)
 
 
+def rates_table(n_updates, rate, hyper):
+    """What may change from update to update, as kernels take it; without dropout."""
+    table = np.full((n_updates, codes.N_RATES), np.nan)
+    table[:, codes.RATE] = rate
+    table[:, codes.DECAY] = hyper.get("weight_decay", 0.0)
+    return table
+
+
 def n_slots(optimizer, hyper):
     """How many of the slots are read: plain SGD has no state, RMSProp's momentum has its own."""
     with_momentum = int(hyper.get("momentum", 0) > 0)
@@ -1504,7 +1512,8 @@ def run_updates(optimizer, hyper, theta, gradients, is_weight, learning_rate):
     slots = [np.zeros(theta.size if slot < used else 0, theta.dtype) for slot in range(3)]
     code, coefficients = code_of(optimizer), np.full(codes.N_COEFFICIENTS, np.nan, theta.dtype)
     for t, gradient in enumerate(gradients, start=1):
-        update_coefficients(code, hyper_vector(hyper), learning_rate, t, coefficients)
+        decay = hyper.get("weight_decay", 0.0)
+        update_coefficients(code, hyper_vector(hyper), learning_rate, decay, t, coefficients)
         at = updates.update_address(code, theta.dtype)
         apply_update(at, theta, gradient, *slots, coefficients, is_weight)
     return theta
@@ -1515,7 +1524,8 @@ def run_updates(optimizer, hyper, theta, gradients, is_weight, learning_rate):
 @pytest.mark.parametrize("t", [1, 2, 1000, 10**9])
 def test_coefficients_of_updates_equal_their_twin(optimizer, hyper, t, dtype):
     coefficients = np.full(codes.N_COEFFICIENTS, np.nan, dtype)
-    update_coefficients(code_of(optimizer), hyper_vector(hyper), 0.01, t, coefficients)
+    code, decay = code_of(optimizer), hyper.get("weight_decay", 0.0)
+    update_coefficients(code, hyper_vector(hyper), 0.01, decay, t, coefficients)
     expected = list(reference.update_coefficients(optimizer, hyper, 0.01, t).values())
     # 1 - 0.999 has lost three digits before anything is computed from it; the product of NAdam's
     # mu is one of up to thousands of factors.
@@ -1571,7 +1581,8 @@ def test_update_vector_equals_its_twin(optimizer, hyper):
         )
         code, numbers = code_of(optimizer), hyper_vector(hyper)
         at = updates.update_address(code, theta.dtype)
-        updates.update_vector.serial(at, code, theta, gradient, state, numbers, 0.01, t)
+        rates = rates_table(1, 0.01, hyper)[0]
+        updates.update_vector.serial(at, code, theta, gradient, state, numbers, rates, t)
     assert_allclose(theta, expected, rtol=0, atol=1e-14)
     # Momentum and squares alike: some ten roundings of numbers of a few units.
     assert_allclose(state, np.concatenate(slots)[: state.size], rtol=0, atol=1e-13)
@@ -2473,7 +2484,7 @@ class Case:
         workspace.plan.optimizer = code_of(optimizer)
         workspace.plan.update_at = updates.update_address(code_of(optimizer), dtype)
         workspace.plan.n_slots = n_slots(optimizer, hyper)
-        workspace.plan.decays = hyper.get("weight_decay", 0) > 0
+        workspace.plan.decays = np.any(np.greater(hyper.get("weight_decay", 0), 0))
         chunks = chunk_table(n_rows, batch_rows, chunk_rows)
         weights = np.empty(0)
         if self.weights is not None:
@@ -2482,7 +2493,8 @@ class Case:
         theta = reference.pack(self.layers).astype(dtype)
         result = np.full_like(theta, np.nan)
         tables = Tables(workspace, chunks, self.layout, self.constants, hyper_vector(hyper))
-        update = Update(np.zeros(3 * theta.size, dtype), np.full(len(chunks), rate), clip_norm)
+        rates = rates_table(int(chunks.last.sum()), rate, hyper)
+        update = Update(np.zeros(3 * theta.size, dtype), rates, clip_norm)
         order = order if gather else np.empty(0, np.int64)
         total, _ = run_sweep(
             tables, n_parts > 1, len(chunks), mode, theta, samples, result, order, update

@@ -383,9 +383,9 @@ def test_a_schedule_of_ones_own_needs_only_values():
     ("rates", "message"),
     [
         ((0.1, 0.1, 0.1), r"Listed.values must return an array of the shape \(2,\) .* \(3,\)"),
-        ((0.1, -0.1), "finite learning rates of at least 0, got -0.1 at t = 1"),
-        ((math.nan, 0.1), "finite learning rates of at least 0, got nan at t = 0"),
-        ((0.1, math.inf), "finite learning rates of at least 0, got inf at t = 1"),
+        ((0.1, -0.1), "finite numbers of at least 0, got -0.1 at t = 1"),
+        ((math.nan, 0.1), "finite numbers of at least 0, got nan at t = 0"),
+        ((0.1, math.inf), "finite numbers of at least 0, got inf at t = 1"),
     ],
 )
 def test_what_a_schedule_of_ones_own_returns_is_checked(rates, message):

@@ -1071,6 +1071,7 @@ def test_a_schedule_by_the_fraction_of_a_fit(kind):
     """Calls of partial_fit are one fit of max_iter epochs; a warm start begins a fit of its own."""
     X, y = data(kind)
     params = {"learning_rate": fastmlp.CosineLog(0.05), "batch_size": 16, "max_iter": 5}
+    params["solver"] = fastmlp.AdamW(weight_decay=fastmlp.FlatCosine(0.5))
     params |= {"n_iter_no_change": np.inf, "shuffle": False}
     whole = small(kind, **params).fit(X, y)
     assert whole.learning_rate_ == pytest.approx(0, abs=1e-15)
@@ -1079,6 +1080,8 @@ def test_a_schedule_by_the_fraction_of_a_fit(kind):
     for _ in range(5):
         parts.partial_fit(X, y, **given)
     np.testing.assert_array_equal(theta(parts), theta(whole))
+    constant = small(kind, **{**params, "solver": fastmlp.AdamW(weight_decay=0.5)}).fit(X, y)
+    assert np.abs(theta(constant) - theta(whole)).max() > 1e-4
     before = theta(parts)
     parts.partial_fit(X, y)  # after its end, where the rate is 0
     np.testing.assert_allclose(theta(parts), before, rtol=1e-13)

@@ -149,7 +149,7 @@ def name_of(stage):
 
 
 def with_schedule(stage, estimator, resumed):
-    """The optimizer with the learning rates of what comes next.
+    """The optimizer with its schedules, or the estimator's, as of what comes next.
 
     Parameters
     ----------
@@ -168,14 +168,13 @@ def with_schedule(stage, estimator, resumed):
             float(estimator.power_t),
             resumed["samples_before"] - resumed["epochs_before"] * resumed["n_samples"],
         )
-    if isinstance(rate, Schedule):
-        rate = _resume(rate, resumed)
-    return replace(stage, learning_rate=rate)
-
-
-def _resume(schedule, resumed):
-    names = [f.name for f in fields(Resumed) if f.name in resumed]
-    return Resumed(schedule, *(resumed[name] for name in names), per="update")
+    stage = replace(stage, learning_rate=rate)
+    counts = [resumed[f.name] for f in fields(Resumed) if f.name in resumed]
+    taken_up = {
+        name: Resumed(schedule, *counts, per="update")
+        for name, schedule in stage.own_schedules.items()
+    }
+    return replace(stage, **taken_up)
 
 
 def check_number_rate(stage):

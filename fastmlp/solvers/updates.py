@@ -29,7 +29,7 @@ class Updates(Solver):
 
     def step(self, function, state):
         optimizer, t = self.optimizer, state["t"]
-        rate = optimizer.learning_rates(t, 1, 1, self.all_updates)[0]
+        rates = optimizer.rates(t, 1, 1, self.all_updates)[0]
         x = state["x"].copy()
         threads.run(
             updates.update_vector,
@@ -40,7 +40,7 @@ class Updates(Solver):
             state["gradient"],
             state["slots"],
             optimizer.hyperparameters(),
-            rate,
+            rates,
             t + 1,
         )
         value, gradient = function.value_and_grad(x.copy())
