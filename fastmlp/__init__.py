@@ -19,7 +19,9 @@ from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, NAdam, RMSProp
 from fastmlp.result import FitResult, Record, Status, Trace
 from fastmlp.schedules import (
     CosineAnnealing,
+    CosineLog,
     ExponentialDecay,
+    FlatCosine,
     InverseTime,
     LinearDecay,
     Schedule,
@@ -78,8 +80,10 @@ __all__ = [
     "Comparisons",
     "ConjugateGradient",
     "CosineAnnealing",
+    "CosineLog",
     "ExponentialDecay",
     "FitResult",
+    "FlatCosine",
     "FunctionProblem",
     "GaussianProcessNewton",
     "GradientCheck",

@@ -87,7 +87,8 @@ def loss_of_mean(problem, Y, weights, n_outputs):
     else:
         mean = _mean(Y, weights)
     if loss == "cross_entropy":
-        return _entropy(mean)
+        smoothing = problem.loss_parameter
+        return _entropy((1 - smoothing) * mean + smoothing / n_outputs)
     if loss == "binary_cross_entropy":
         return _entropy(mean) + _entropy(1 - mean)
     if loss == "logistic":

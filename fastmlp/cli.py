@@ -298,8 +298,9 @@ it is.""",
         "--loss",
         default="auto",
         metavar="NAME",
-        help="auto is cross_entropy for classification, squared_error for regression, which "
-        "could also have absolute_error, 'huber(1.0)' or 'quantile(0.9)' (default: %(default)s)",
+        help="auto is cross_entropy for classification, which could also have label smoothing, "
+        "'cross_entropy(0.1)', and squared_error for regression, which could also have "
+        "absolute_error, 'huber(1.0)' or 'quantile(0.9)' (default: %(default)s)",
     )
     parser.add_argument(
         "--standardize",

@@ -433,6 +433,15 @@ def _shares(name, stages, budget, contest):
                 f"passes or gradient_evaluations must be given for the members of {name!r} to "
                 "share, got None for both"
             )
+        if (
+            own[-1] is None
+            and isinstance(stages[-1], Stochastic)
+            and any(schedule.per == "fit" for schedule in stages[-1].own_schedules.values())
+        ):
+            raise ValueError(
+                f"passes or gradient_evaluations must be given for {name!r}, whose schedule goes "
+                "by the fraction of all updates, got None for both"
+            )
         return [*own[:-1], _UNLIMITED], None
     named = "gradient_evaluations" if budget.passes is None else "passes"
     shared_passes = _share(named, name, min(passes, _UNLIMITED), own)

@@ -83,7 +83,8 @@ def fit(
         File that keeps all that is needed to go on exactly: parameters, the optimizer's state,
         random numbers and the trace. It is written about every second and at the end, in one
         move. If it exists, the fit goes on from it, and `epochs` counts those done before: a fit
-        of n epochs, taken up again for 2n, ends with the bits of one of 2n.
+        of n epochs, taken up again for 2n, ends with the bits of one of 2n, unless a schedule goes
+        by the fraction of the fit that is done.
     standardize : bool, default False
         Train on features scaled to mean 0 and variance 1, and on targets scaled so where the output
         is the identity and the loss is a squared, absolute, Huber's or quantile one (Huber's of one

@@ -25,6 +25,7 @@ _BY_ACTIVATION = {
     "elu": "he_uniform",
     "gelu": "he_uniform",
     "silu": "he_uniform",
+    "mish": "he_uniform",
     "softplus": "he_uniform",
     "selu": "lecun_normal",
 }
@@ -65,9 +66,7 @@ def draw_parameter(rng, parameter, init):
     rule, *numbers = parameter.start_rule
     if rule == "layer":  # of some matrices, one after the other
         *several, n_in, n_out = parameter.shape
-        drawn = [
-            draw_weights(rng, n_in, n_out, init, *numbers) for _ in range(math.prod(several))
-        ]
+        drawn = [draw_weights(rng, n_in, n_out, init, *numbers) for _ in range(math.prod(several))]
         return np.reshape(drawn, parameter.shape)
     if rule == "normal":
         return rng.normal(0.0, numbers[0], parameter.shape)

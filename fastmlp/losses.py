@@ -21,8 +21,12 @@ LOSSES = {
 }
 
 # Losses with a parameter, and its default: Huber's transition in units of the target; the
-# quantile, where one half is half the absolute error.
-LOSS_PARAMETERS = {"huber": ("delta", 1.0), "quantile": ("q", 0.5)}
+# quantile, where one half is half the absolute error; the label smoothing of cross-entropy.
+LOSS_PARAMETERS = {
+    "huber": ("delta", 1.0),
+    "quantile": ("q", 0.5),
+    "cross_entropy": ("smoothing", 0.0),
+}
 
 _NAMES = ("auto", *LOSSES)
 _AUTO_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
@@ -53,6 +57,8 @@ def check_loss(loss, output):
         check_number("delta of huber", parameter, "a positive number", lambda x: x > 0)
     if name == "quantile":
         check_number("q of quantile", parameter, "in [0, 1]", lambda x: 0 <= x <= 1)
+    if name == "cross_entropy":
+        check_number("smoothing of cross_entropy", parameter, "in [0, 1)", lambda x: 0 <= x < 1)
     for fits, reason in (
         (name != "cross_entropy" or output == "softmax", "a softmax output"),
         (name != "binary_cross_entropy" or output == "sigmoid", "a sigmoid output"),

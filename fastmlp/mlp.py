@@ -30,7 +30,7 @@ class MLP(Network):
     activation : str or sequence of str, default "relu"
         Of all hidden layers, or one for each: "identity", "relu", "leaky_relu" (slope 0.01, or
         "leaky_relu(0.2)"), "sigmoid", "tanh", "elu", "selu", "gelu" (exact), "silu",
-        "softplus" or "exponential".
+        "mish", "softplus" or "exponential".
     output : str, default "identity"
         Of the output layer: one of the above or "softmax".
     dtype : {"float32", "float64"}, default "float32"

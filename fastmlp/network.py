@@ -37,6 +37,7 @@ ACTIVATIONS = {
     "selu": codes.SELU,
     "gelu": codes.GELU,
     "silu": codes.SILU,
+    "mish": codes.MISH,
     "softplus": codes.SOFTPLUS,
     "exponential": codes.EXPONENTIAL,
     "softmax": codes.SOFTMAX,
@@ -240,9 +241,7 @@ class Network:
         """Views of the weights, or else the biases, of each layer."""
         if self._program is None:
             return tuple(view for _, view in self.parameters[which::2])
-        return tuple(
-            strided_view(self._theta, *layer[which]) for layer in self._program.layers
-        )
+        return tuple(strided_view(self._theta, *layer[which]) for layer in self._program.layers)
 
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]

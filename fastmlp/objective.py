@@ -63,7 +63,10 @@ class Objective:
         - "logistic": log(1 + exp(-y yhat))
         - "hinge": max(0, 1 - y yhat)
         - "binary_cross_entropy": -y log yhat - (1 - y) log(1 - yhat), sigmoid output only
-        - "cross_entropy": -log yhat of the class, or -sum y log yhat, softmax output only
+        - "cross_entropy", "cross_entropy(smoothing)": -log yhat of the class, or
+          -sum y log yhat, softmax output only. With label smoothing s, the target of the loss is
+          (1 - s) y + s / n_out (Szegedy et al., "Rethinking the Inception architecture for
+          computer vision", CVPR 2016, section 7; torch does the same); in [0, 1), 0 if not given
         - "poisson": yhat - y log yhat, positive outputs only
         - "quantile", "quantile(q)": max(q e, (q - 1) e) with e = y - yhat; q 0.5 if not
           given, 0 and 1 included

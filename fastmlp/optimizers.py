@@ -9,7 +9,7 @@ import ast
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,6 +79,18 @@ class Stochastic(Optimizer, ABC):
     def n_slots(self) -> int:
         """Number of state vectors of the size of theta that the update keeps."""
 
+    @property
+    def own_schedules(self) -> dict[str, Schedule]:
+        """Those of its hyperparameters that are schedules."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in given.items() if isinstance(value, Schedule)}
+
+    @property
+    def decays(self) -> bool:
+        """Whether weights decay, but not biases, in some update."""
+        decay = getattr(self, "weight_decay", 0.0)
+        return isinstance(decay, Schedule) or decay > 0
+
     def hyperparameters(self) -> np.ndarray:
         """What the update kernel needs to know.
 
@@ -92,15 +104,40 @@ class Stochastic(Optimizer, ABC):
         )
 
     def learning_rates(
-        self, first_update: int, n_updates: int, updates_per_epoch: int
+        self,
+        first_update: int,
+        n_updates: int,
+        updates_per_epoch: int,
+        all_updates: int | None = None,
     ) -> np.ndarray:
         """Learning rates of consecutive updates, float64 (n_updates,).
 
         The arguments are those of `fastmlp.schedules.learning_rates`.
         """
         return schedules.learning_rates(
-            self.learning_rate, first_update, n_updates, updates_per_epoch
+            self.learning_rate, first_update, n_updates, updates_per_epoch, all_updates
         )
+
+    def rates(
+        self,
+        first_update: int,
+        n_updates: int,
+        updates_per_epoch: int,
+        all_updates: int | None = None,
+        dropout: float | Schedule = 1.0,
+    ) -> np.ndarray:
+        """What may be another in each of consecutive updates, float64 (n_updates, N_RATES).
+
+        The columns are `codes.RATE` and so on; that of dropout is the factor of every probability.
+        The first arguments are those of `fastmlp.schedules.learning_rates`.
+        """
+        times = first_update, n_updates, updates_per_epoch, all_updates
+        table = np.empty((n_updates, codes.N_RATES))
+        table[:, codes.RATE] = self.learning_rates(*times)
+        decay = getattr(self, "weight_decay", 0.0)
+        table[:, codes.DECAY] = schedules.over_updates("weight_decay", decay, *times)
+        table[:, codes.DROPOUT] = schedules.over_updates("dropout", dropout, *times)
+        return table
 
 
 @dataclass(frozen=True)
@@ -306,16 +343,23 @@ class AdamW(Adam):
         As for `Adam`.
     amsgrad : bool, default False
         As for `Adam`.
-    weight_decay : float, default 0.01
-        At least 0. The default is torch's.
+    weight_decay : float or Schedule, default 0.01
+        At least 0, or a schedule of it, such as ``FlatCosine(0.02)``, whose values are multiplied
+        by the lr of the same update. The default is torch's.
     """
 
     _: KW_ONLY
-    weight_decay: float = 0.01
+    weight_decay: float | Schedule = 0.01
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("weight_decay", self.weight_decay, "a number of at least 0", lambda x: x >= 0)
+        if not isinstance(self.weight_decay, Schedule):
+            check_number(
+                "weight_decay",
+                self.weight_decay,
+                "a number of at least 0 or a Schedule",
+                lambda x: x >= 0,
+            )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A network without any of these pieces is *plain*: a chain of layers, which has k
 """
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
@@ -117,7 +118,7 @@ def _check_probability(name, value):
 def _check_residual(residual, layer_sizes):
     """Whether each hidden layer adds its input; for all means where widths agree."""
     sizes = layer_sizes[:-1]
-    agree = [n_in == n_out for n_in, n_out in zip(sizes, sizes[1:], strict=False)]
+    agree = [n_in == n_out for n_in, n_out in pairwise(sizes)]
     if isinstance(residual, bool):
         return tuple(residual and same for same in agree)
     flags = _for_each("residual", residual, len(agree), "bool")
@@ -139,7 +140,9 @@ def _check_tied(tied, layer_sizes, members):
     pairs = []
     for pair in tied:
         if isinstance(pair, str) or not hasattr(pair, "__iter__") or len(list(pair)) != 2:
-            raise ValueError(f"tied must be a sequence of pairs of layers, such as (2, 1): {pair!r}")
+            raise ValueError(
+                f"tied must be a sequence of pairs of layers, such as (2, 1), got {pair!r}"
+            )
         numbers = list(pair)
         for number in numbers:
             is_count = isinstance(number, Integral) and not isinstance(number, bool)

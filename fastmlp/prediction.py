@@ -14,7 +14,6 @@ from fastmlp.program_workspace import ProgramWorkspace
 from fastmlp.tables import packed
 from fastmlp.validation import as_matrix, check_count, check_finite, read_only
 
-
 # Rows that go through a program together: whole blocks are as many as memory has room for.
 PROGRAM_ROWS = 256
 
@@ -109,7 +108,8 @@ def _forward_at_pace(net, pace, X, result, n_parts, averages):
         parts = n_parts if as_team else 1
         stop = min(len(X), start + max(n_parts, int(flops / _row_flops(net))))
         if pace.is_new(as_team):
-            _forward(net, X[:0], result[:0], parts, averages)  # compiles or loads the kernel, off the clock
+            # Compiles or loads the kernel, off the clock.
+            _forward(net, X[:0], result[:0], parts, averages)
         began = time.perf_counter()
         all_finite &= _forward(net, X[start:stop], result[start:stop], parts, averages)
         seconds = time.perf_counter() - began

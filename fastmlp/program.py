@@ -10,11 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels import codes
+from fastmlp.kernels.activations import KEPT_SLOPES
 from fastmlp.kernels.records import LAYER, new
 from fastmlp.pieces import Pieces
-
-# Activations whose derivative is kept on the way forward, as it does not follow from the output.
-KEPT_SLOPES = (codes.GELU, codes.SILU)
 
 # Activations whose way back does not read their output: it may be changed in place; and those that
 # read its sign alone.

@@ -123,9 +123,7 @@ class ProgramWorkspace:
             for step in self._steps
         ]
         before = self._memory.size
-        self._slots = [
-            reserve(width * plan.block_rows) - before for width in description.slots
-        ]
+        self._slots = [reserve(width * plan.block_rows) - before for width in description.slots]
         # A page apart, so that no two parts share a cache line or its prefetched neighbour.
         page = 4096 // self.dtype.itemsize
         reserve(page)
@@ -199,9 +197,7 @@ def task_table(blocks, n_parts):
     for number, block in enumerate(blocks):
         n_rows = block.n_weight_rows + block.n_bias_rows
         step = max(1, TASK_ELEMENTS // block.columns)
-        tasks += [
-            (number, row, min(row + step, n_rows), 0, 0) for row in range(0, n_rows, step)
-        ]
+        tasks += [(number, row, min(row + step, n_rows), 0, 0) for row in range(0, n_rows, step)]
     work = np.cumsum([(stop - row) * blocks[number].columns for number, row, stop, *_ in tasks])
     quotas = work[-1] * np.arange(1, n_parts) / n_parts
     bounds = np.array([0, *np.searchsorted(work, quotas, side="right"), len(tasks)], np.int64)

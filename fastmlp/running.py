@@ -10,7 +10,6 @@ from fastmlp.kernels import codes, vectors
 from fastmlp.monitor import Stop
 from fastmlp.order import random_order
 from fastmlp.result import FitResult, Status
-from fastmlp.schedules import Schedule
 from fastmlp.solvers import Solver, Updates, check_solvers
 from fastmlp.sweep import Update
 
@@ -120,7 +119,10 @@ def run_on_function(
         Budget of evaluations of each stage, whether of the value alone or of the gradient too.
     """
     function = CallableFunction(value_and_grad, x0.size, monitor, rng, l1)
-    solvers = [stage if isinstance(stage, Solver) else Updates(stage) for stage in stages]
+    solvers = [
+        stage if isinstance(stage, Solver) else Updates(stage, amount)
+        for stage, amount in zip(stages, budgets, strict=True)
+    ]
     check_solvers(solvers, function)
     x = x0
     for i, (solver, amount) in enumerate(zip(solvers, budgets, strict=True)):
@@ -215,7 +217,7 @@ def run_stochastic(
     the clock, instead of the mean over the epoch. If `from_start`, the first record is of the
     start, its objective evaluated off the clock as well.
     """
-    epochs = _Epochs(objective, optimizer, monitor, batch_size, shuffle, clip_norm, rng)
+    epochs = _Epochs(objective, optimizer, n_epochs, monitor, batch_size, shuffle, clip_norm, rng)
     theta, saved = objective.net.theta, keeper.saved
     if saved is not None:
         epochs.restore(saved)
@@ -250,12 +252,16 @@ class _Epochs:
     ----------
     objective : Objective
     optimizer : Stochastic
+    n_epochs : int
+        Of the whole fit, which some schedules go by.
     monitor : Monitor
     batch_size, shuffle, clip_norm, rng
         What `training.check_batches` returns.
     """
 
-    def __init__(self, objective, optimizer, monitor, batch_size, shuffle, clip_norm, rng):
+    def __init__(
+        self, objective, optimizer, n_epochs, monitor, batch_size, shuffle, clip_norm, rng
+    ):
         n_rows, theta = objective.n_rows, objective.net.theta
         batch_rows = n_rows if batch_size is None else min(int(batch_size), n_rows)
         self._objective, self._optimizer, self._monitor = objective, optimizer, monitor
@@ -267,6 +273,7 @@ class _Epochs:
         whole_gradient = clip_norm is not None or not self._sweep.one_chunk
         self._gradient = np.empty(theta.size if whole_gradient else 0, theta.dtype)
         self._state = np.zeros(optimizer.n_slots * theta.size, theta.dtype)
+        self._n_epochs, self._all_updates = n_epochs, 0
         self._n_updates, self._update = 0, None
         self._start = self._finished = self._best = theta.copy()
         self._best_mean = np.inf
@@ -329,8 +336,13 @@ class _Epochs:
     def _next_update(self):
         """What the updates of the next epoch take besides the gradient."""
         optimizer, n_updates = self._optimizer, self._sweep.n_updates
-        if self._update is None or isinstance(optimizer.learning_rate, Schedule):
-            rates = optimizer.learning_rates(self._n_updates, n_updates, n_updates)
+        if self._update is None:
+            self._all_updates = self._n_epochs * n_updates
+            left = self._monitor.evaluations_left()
+            if math.isfinite(left):
+                self._all_updates = min(self._all_updates, self._n_updates + max(1, int(left)))
+        if self._update is None or optimizer.own_schedules:
+            rates = optimizer.rates(self._n_updates, n_updates, n_updates, self._all_updates)
             self._update = Update(self._state, rates, self._largest_norm)
         return self._update
 

@@ -1,7 +1,8 @@
-"""Learning-rate schedules: the learning rate as a function of the epoch or of the update.
+"""Learning-rate schedules: a function of the epoch, of the update, or of how much of a fit is done.
 
 Wherever a learning rate is asked for, a positive number (constant) or a `Schedule` is accepted.
-A schedule is a frozen dataclass, so it can be compared, hashed, printed and shared.
+So is one for AdamW's weight decay. A schedule is a frozen dataclass, so it can be compared, hashed,
+printed and shared.
 """
 
 import math
@@ -30,6 +31,14 @@ def check_learning_rate(name: str, value: Any) -> None:
         check_number(name, value, "a positive number or a Schedule", lambda x: x > 0)
 
 
+def check_not_of_fit(name: str, value: Any) -> None:
+    """Refuse a schedule that goes by the fraction of a fit, where nobody knows its end."""
+    if isinstance(value, Schedule) and value.per == "fit":
+        raise ValueError(
+            f'{name} must be a number or a Schedule per "epoch" or "update", got {value!r}'
+        )
+
+
 @dataclass(frozen=True)
 class Schedule(ABC):
     """A learning rate that depends on time: the base class of all schedules.
@@ -38,11 +47,20 @@ class Schedule(ABC):
 
     Parameters
     ----------
-    per : {"epoch", "update"}, default "epoch"
+    per : {"epoch", "update", "fit"}, default "epoch"
         The unit of time t. "epoch": t is the epoch index 0, 1, 2, ... and the learning rate is
         constant within an epoch. "update": t is the index 0, 1, 2, ... of the parameter update,
-        counted from the start of training. The default keeps a schedule's meaning when the batch
-        size changes.
+        counted from the start of training. "fit": t is the fraction of all updates that are done,
+        from 0 to 1. The default keeps a schedule's meaning when the batch size changes.
+
+    Notes
+    -----
+    For "fit", all updates are those of the optimizer's number of epochs; of `fastmlp.minimize` its
+    iterations. A fit that ends early, by a time limit, a target, patience or Ctrl-C, simply does
+    not reach t = 1. A fit that goes on from a checkpoint with another number of epochs goes on at
+    the fraction of these that it has done. Of an estimator, each `fit` has its t from 0 to 1, with
+    ``warm_start``, too; the calls of `partial_fit` together are a fit of ``max_iter`` epochs as
+    long as the last one's, and t stays 1 after these.
 
     Raises
     ------
@@ -53,8 +71,8 @@ class Schedule(ABC):
     per: str = field(default="epoch", kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.per not in ("epoch", "update"):
-            raise ValueError(f'per must be "epoch" or "update", got {self.per!r}')
+        if self.per not in ("epoch", "update", "fit"):
+            raise ValueError(f'per must be "epoch", "update" or "fit", got {self.per!r}')
 
     @abstractmethod
     def values(self, t: np.ndarray) -> np.ndarray:
@@ -63,13 +81,24 @@ class Schedule(ABC):
         Parameters
         ----------
         t : ndarray of float64
-            Times, 0 or later, in the unit `per`.
+            Times, 0 or later, in the unit `per`; of a fit at most 1.
 
         Returns
         -------
         ndarray of float64, the shape of t
             Finite and not negative.
         """
+
+
+@dataclass(frozen=True)
+class _OfFit(Schedule):
+    """A schedule whose time is the fraction of all updates of a fit that are done, 0 to 1."""
+
+    per: str = field(default="fit", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.per != "fit":
+            raise ValueError(f'per of {type(self).__name__} must be "fit", got {self.per!r}')
 
 
 @dataclass(frozen=True)
@@ -270,6 +299,70 @@ class InverseTime(Schedule):
 
 
 @dataclass(frozen=True)
+class CosineLog(_OfFit):
+    """The learning rate rises from 0 and falls again in cycles, each twice as long as the last one.
+
+    maximum * (1 - cos(2 pi log2(1 + (2^cycles - 1) t))) / 2, with t the fraction of all updates of
+    the fit that are done: 0 at both ends, and at the end of each cycle.
+
+    The schedule of RealMLP: Holzmüller, Grinsztajn & Steinwart, "Better by default: strong
+    pre-tuned MLPs and boosted trees on tabular data", arXiv:2407.04491, who write the cosine as
+    that of a logarithm.
+
+    Parameters
+    ----------
+    maximum : float
+        Learning rate in the middle of each cycle, positive.
+    cycles : int, default 4
+        At least 1. The default is the paper's.
+    per : {"fit"}
+        See `Schedule` for what t is in a fit that goes on from another.
+    """
+
+    maximum: float
+    _: KW_ONLY
+    cycles: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("maximum", self.maximum)
+        check_count("cycles", self.cycles)
+
+    def values(self, t: np.ndarray) -> np.ndarray:
+        growth = 2.0**self.cycles - 1.0
+        return self.maximum * elementwise(
+            lambda x: 0.5 * (1.0 - math.cos(2.0 * math.pi * math.log2(1.0 + growth * x))), t
+        )
+
+
+@dataclass(frozen=True)
+class FlatCosine(_OfFit):
+    """Constant for half of a fit, then half a cosine wave down to 0.
+
+    initial for t <= 1/2, then initial * (1 + cos(pi (2 t - 1))) / 2, with t the fraction of all
+    updates of the fit that are done: RealMLP's schedule of dropout and weight decay, see
+    `CosineLog`.
+
+    Parameters
+    ----------
+    initial : float
+        Value in the first half, positive.
+    per : {"fit"}
+        See `Schedule` for what t is in a fit that goes on from another.
+    """
+
+    initial: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("initial", self.initial)
+
+    def values(self, t: np.ndarray) -> np.ndarray:
+        falling = np.maximum(2.0 * t - 1.0, 0.0)
+        return self.initial * elementwise(lambda x: 0.5 * (1.0 + math.cos(math.pi * x)), falling)
+
+
+@dataclass(frozen=True)
 class WarmUp(Schedule):
     """A linear rise of the learning rate in front of another schedule or a constant.
 
@@ -287,7 +380,7 @@ class WarmUp(Schedule):
     then : float or Schedule
         Learning rate after the rise. A schedule has to have the same `per`.
     per : {"epoch", "update"}, default "epoch"
-        Unit of time, see `Schedule`.
+        Unit of time, see `Schedule`; a rise has a length, and so is not "fit".
     """
 
     length: int
@@ -295,6 +388,8 @@ class WarmUp(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.per == "fit":
+            raise ValueError('per of WarmUp must be "epoch" or "update", got \'fit\'')
         check_count("length", self.length)
         check_learning_rate("then", self.then)
         if isinstance(self.then, Schedule) and self.then.per != self.per:
@@ -317,11 +412,17 @@ BY_NAME: dict[str, type[Schedule]] = {
     "linear": LinearDecay,
     "inverse_time": InverseTime,
     "warmup": WarmUp,
+    "cosine_log": CosineLog,
+    "flat_cosine": FlatCosine,
 }
 
 
 def learning_rates(
-    learning_rate: float | Schedule, first_update: int, n_updates: int, updates_per_epoch: int
+    learning_rate: float | Schedule,
+    first_update: int,
+    n_updates: int,
+    updates_per_epoch: int,
+    all_updates: int | None = None,
 ) -> np.ndarray:
     """The learning rates of consecutive updates.
 
@@ -335,6 +436,9 @@ def learning_rates(
         Number of updates wanted.
     updates_per_epoch : int
         Updates in an epoch: update k belongs to epoch k // updates_per_epoch.
+    all_updates : int or None, default None
+        Updates of the whole fit, which a schedule per "fit" goes by; it stays at its end after
+        these. None where there is no such schedule.
 
     Returns
     -------
@@ -348,25 +452,47 @@ def learning_rates(
         shape than it was given or values that are negative or not finite.
     """
     check_learning_rate("learning_rate", learning_rate)
+    return over_updates(
+        "learning_rate", learning_rate, first_update, n_updates, updates_per_epoch, all_updates
+    )
+
+
+def over_updates(
+    name: str,
+    value: float | Schedule,
+    first_update: int,
+    n_updates: int,
+    updates_per_epoch: int,
+    all_updates: int | None = None,
+) -> np.ndarray:
+    """What `value`, called `name` in messages, is in consecutive updates, float64 (n_updates,).
+
+    The other arguments are those of `learning_rates`.
+    """
     check_count("first_update", first_update, smallest=0)
     check_count("n_updates", n_updates, smallest=0)
     check_count("updates_per_epoch", updates_per_epoch)
     t = np.arange(first_update, first_update + n_updates)
-    if not (isinstance(learning_rate, Schedule) and learning_rate.per == "epoch"):
-        return np.ascontiguousarray(_evaluate(learning_rate, t.astype(np.float64)))
+    if not isinstance(value, Schedule) or value.per == "update":
+        return np.ascontiguousarray(_evaluate(value, t.astype(np.float64)))
+    if value.per == "fit":
+        if all_updates is None:
+            raise ValueError(f"{name} must not go by the fraction of a fit here, got {value!r}")
+        check_count("all_updates", all_updates)
+        return np.ascontiguousarray(_evaluate(value, np.minimum(t / all_updates, 1.0)))
     # Once for each epoch, however many updates it has.
     first = first_update // updates_per_epoch
     last = (first_update + n_updates - 1) // updates_per_epoch
     epochs = np.arange(first, last + 1, dtype=np.float64)
-    return _evaluate(learning_rate, epochs)[t // updates_per_epoch - first]
+    return _evaluate(value, epochs)[t // updates_per_epoch - first]
 
 
-def _evaluate(learning_rate: float | Schedule, t: np.ndarray) -> np.ndarray:
-    """Learning rates at the times t, checked because anyone may write a Schedule."""
-    if not isinstance(learning_rate, Schedule):
-        return np.full(t.shape, learning_rate, dtype=np.float64)
-    values = np.asarray(learning_rate.values(t), dtype=np.float64)
-    name = type(learning_rate).__name__
+def _evaluate(value: float | Schedule, t: np.ndarray) -> np.ndarray:
+    """Values at the times t, checked because anyone may write a Schedule."""
+    if not isinstance(value, Schedule):
+        return np.full(t.shape, value, dtype=np.float64)
+    values = np.asarray(value.values(t), dtype=np.float64)
+    name = type(value).__name__
     if values.shape != t.shape:
         raise ValueError(
             f"{name}.values must return an array of the shape {t.shape} it was given, "
@@ -375,7 +501,7 @@ def _evaluate(learning_rate: float | Schedule, t: np.ndarray) -> np.ndarray:
     wrong = ~(np.isfinite(values) & (values >= 0.0))
     if wrong.any():
         raise ValueError(
-            f"{name}.values must return finite learning rates of at least 0, "
+            f"{name}.values must return finite numbers of at least 0, "
             f"got {values[wrong][0]} at t = {t[wrong][0]:g}"
         )
     return values

@@ -11,7 +11,7 @@ import numpy as np
 from fastmlp import program_workspace
 from fastmlp.kernels import codes, empty_columns, epoch, records, small
 from fastmlp.kernels import program as program_kernels
-from fastmlp.kernels.activations import rare_addresses
+from fastmlp.kernels.activations import KEPT_SLOPES, rare_addresses
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.records import numbers
 from fastmlp.kernels.team import SYNC_SIZE
@@ -27,9 +27,6 @@ from fastmlp.workspace import (
     count_weights,
     is_small,
 )
-
-# Activations whose derivatives the forward pass keeps for the backward pass.
-KEPT_SLOPES = (codes.GELU, codes.SILU)
 
 # What takes 0.5 and 0.9 s to compile and makes a fit up to twice, or a quarter, as fast: early
 # enough for fits of some seconds, which are worth it, late enough to spare short ones.
@@ -60,7 +57,7 @@ class Update(NamedTuple):
     """What only the modes that update theta use; see `epoch.sweep_part`."""
 
     state: np.ndarray
-    learning_rates: np.ndarray
+    rates: np.ndarray
     clip_norm: float
 
 
@@ -165,7 +162,7 @@ class Sweep:
         n_parts, rows = workspace.n_parts, workspace.rows
         plan = workspace.plan
         plan.loss = problem.loss_code
-        plan.rare_loss_at = rare_address(problem.loss_code, dtype)
+        plan.rare_loss_at = rare_address(problem.loss_code, problem.loss_parameter, dtype)
         # A fused loss stands for the output activation as well.
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
         used = net._activation_codes[: -1 if fused else None]
@@ -176,8 +173,7 @@ class Sweep:
             plan.update_at = update_address(optimizer.code, dtype)
             plan.n_slots = optimizer.n_slots
             hyper = optimizer.hyperparameters()
-            decay = hyper[codes.HYPERPARAMETERS.index("weight_decay")]
-            plan.decays = decay > 0
+            plan.decays = optimizer.decays
         parameters = net._activation_parameters if net._program is None else ()
         constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(parameters), dtype)
         constants[codes.LOSS_PARAMETER] = problem.loss_parameter
@@ -187,7 +183,7 @@ class Sweep:
         self._cursor = self._tables.cursor
         self._n_chunks = self._end = len(chunks)
         self._chunk_flops = 3.0 * rows * row_flops
-        self._no_update = Update(np.empty(0, dtype), np.empty(0), np.inf)
+        self._no_update = Update(np.empty(0, dtype), np.empty((0, codes.N_RATES)), np.inf)
         self._order = _AS_THEY_LIE
         self._at_once = {}
         self.total, self.all_finite = 0.0, True
@@ -334,7 +330,7 @@ class Sweep:
 
 
 def _chain(net, problem, batch_rows, gather, optimizer):
-    """Workspace of a chain of layers, its chunks, and the products' operations for a row, forward."""
+    """Workspace of a chain of layers, its chunks, and the operations for a row, forward."""
     sizes, dtype = net.layer_sizes, net.dtype
     rows = chunk_rows(sizes, dtype.itemsize, batch_rows)
     row_flops = 2.0 * count_weights(sizes)

@@ -1,7 +1,7 @@
 """Activations over contiguous vectors: forward in place, backward from the outputs.
 
-Most derivatives follow from the output alone. Those of gelu and silu do not; their forward pass
-keeps the derivative for the backward pass.
+Most derivatives follow from the output alone. Those of gelu, silu and mish do not; their forward
+pass keeps the derivative for the backward pass.
 
 A kernel takes an activation as a tuple (code, forward_at, backward_at, parameter): `codes`' number,
 the two `rare_addresses`, and the slope of leaky_relu in the arrays' dtype, which others ignore.
@@ -18,6 +18,8 @@ from fastmlp.kernels._jit import call_worker, loop, worker
 from fastmlp.kernels.elementwise import (
     exp,
     expm1,
+    mish,
+    mish_slope,
     normal_cdf,
     normal_pdf,
     sigmoid,
@@ -33,6 +35,9 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 
 # Activations that are compiled with the passes; softmax has functions of its own.
 COMMON = (codes.IDENTITY, codes.RELU, codes.LEAKY_RELU, codes.TANH, codes.SOFTMAX)
+
+# Activations whose derivative the forward pass keeps for the backward pass.
+KEPT_SLOPES = (codes.GELU, codes.SILU, codes.MISH)
 
 
 @loop
@@ -56,12 +61,12 @@ def activation_forward(z, activation):
 
 @loop
 def activation_forward_saving(z, activation, slope):
-    """Do `activation_forward`, and for gelu and silu overwrite `slope` by their derivatives.
+    """Do `activation_forward`, and overwrite `slope` by the derivatives of `KEPT_SLOPES`.
 
     `z` and `slope` are vectors of one length; other activations leave `slope` alone.
     """
     code, forward_at, _, _ = activation
-    if code == codes.GELU or code == codes.SILU:
+    if code == codes.GELU or code == codes.SILU or code == codes.MISH:
         call_worker(forward_at, code, z, slope, 1)
     else:
         activation_forward(z, activation)
@@ -72,7 +77,7 @@ def activation_backward(delta, output, slope, activation):
     """Multiply `delta` by the derivative of the activation, in place.
 
     On entry `delta` is the gradient with respect to the activation's `output`. `slope` holds the
-    derivative for gelu and silu (`activation_forward_saving`), others do not read it. All are
+    derivative for `KEPT_SLOPES` (`activation_forward_saving`), others do not read it. All are
     vectors of one length.
     """
     code, _, backward_at, parameter = activation
@@ -115,6 +120,9 @@ def rare_forward(code, z):
     elif code == codes.SILU:
         for i in range(z.size):
             z[i] = z[i] * sigmoid(z[i])
+    elif code == codes.MISH:
+        for i in range(z.size):
+            z[i] = mish(z[i])
     elif code == codes.SOFTPLUS:
         for i in range(z.size):
             z[i] = softplus(z[i])
@@ -125,7 +133,7 @@ def rare_forward(code, z):
 
 @loop
 def rare_forward_saving(code, z, slope):
-    """Do `activation_forward_saving` for gelu and silu."""
+    """Do `activation_forward_saving` for `KEPT_SLOPES`."""
     one = z.dtype.type(1.0)
     if code == codes.GELU:
         for i in range(z.size):
@@ -139,6 +147,11 @@ def rare_forward_saving(code, z, slope):
             s = sigmoid(x)
             slope[i] = s * (one + x * (one - s))
             z[i] = x * s
+    elif code == codes.MISH:
+        for i in range(z.size):
+            x = z[i]
+            slope[i] = mish_slope(x)
+            z[i] = mish(x)
 
 
 @loop
@@ -157,7 +170,7 @@ def rare_backward(code, delta, output, slope):
             alpha = output.dtype.type(SELU_SCALE * SELU_ALPHA)
         for i in range(delta.size):
             delta[i] *= output[i] + alpha if output[i] <= zero else scale
-    elif code == codes.GELU or code == codes.SILU:
+    elif code == codes.GELU or code == codes.SILU or code == codes.MISH:
         for i in range(delta.size):
             delta[i] *= slope[i]
     elif code == codes.SOFTPLUS:

@@ -12,7 +12,7 @@ ADAM = 3
 AMSGRAD = 4
 NADAM = 5
 
-# Order of an update's hyperparameters; the learning rate comes apart, one for each update.
+# Order of an update's hyperparameters; what may be another in each update comes apart, see RATE.
 HYPERPARAMETERS = (
     "momentum",
     "nesterov",
@@ -20,9 +20,14 @@ HYPERPARAMETERS = (
     "beta_1",
     "beta_2",
     "epsilon",
-    "weight_decay",
     "momentum_decay",
 )
+
+# Columns of the table of what may be another in each update.
+RATE = 0  # learning rate
+DECAY = 1  # weight decay
+DROPOUT = 2  # factor of every probability of dropout
+N_RATES = 3
 
 # What an update computes from them once a step; the most that any optimizer has.
 N_COEFFICIENTS = 8
@@ -40,6 +45,7 @@ SILU = 8
 SOFTPLUS = 9
 EXPONENTIAL = 10
 SOFTMAX = 11
+MISH = 12
 
 # Losses. The FUSED_ ones take logits and stand for the output activation as well.
 SQUARED_ERROR = 0

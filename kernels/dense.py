@@ -29,7 +29,8 @@ def dense_forward_block(A, W, b, activation, output, slope, saving, scratch):
     """Overwrite the block `output` by the activation of A W + b, for its columns of W.
 
     A is a block of as many rows. If `saving`, the same block of `slope`, a matrix like that of
-    `output`, is overwritten for gelu and silu. Softmax needs all columns. May destroy `scratch`.
+    `output`, is overwritten for gelu, silu and mish. Softmax needs all columns. May destroy
+    `scratch`.
     """
     columns = some_columns(W, output.column, output.columns)
     multiply(A, columns, FROM_ROW, b, output, scratch)
@@ -58,7 +59,7 @@ def dense_backward_input_block(delta, W, output, slope, activation, delta_below,
     """Overwrite the block `delta_below` by (delta W^T) * activation', for its rows and columns.
 
     `output`, `slope` and `activation` are those of the layer below: matrices like that of
-    `delta_below` with its outputs and its gelu or silu derivatives. W (n_in, n_out) is the weights
+    `delta_below` with its outputs and its kept derivatives. W (n_in, n_out) is the weights
     between. May destroy `scratch`.
     """
     place = delta_below
@@ -120,7 +121,7 @@ def dense_forward(A, W, b, activation, output, slope, n_parts):
     """Overwrite `output` (rows, n_out) by the activation of A W + b.
 
     A (rows, n_in), W (n_in, n_out) and b (n_out,) are read. `slope`, a matrix like `output`, is
-    overwritten for gelu and silu only. Rows are shared out to `n_parts` parts.
+    overwritten for gelu, silu and mish only. Rows are shared out to `n_parts` parts.
     """
     for part in prange(n_parts):
         i0, i1 = part_bounds(A.shape[0], part, n_parts)

@@ -45,7 +45,7 @@ def sweep_part(
     stop,
     order,
     state,
-    learning_rates,
+    rates,
     clip_norm,
     tables,
     work,
@@ -70,8 +70,8 @@ def sweep_part(
         The epoch's rows of X, read if the plan says gather; chunks count along it.
     state : (n_slots * n_params,)
         The optimizer's state, read and overwritten by the updates.
-    learning_rates : (n_updates,) float64
-        One for each mini-batch of the table.
+    rates : (n_updates, N_RATES) float64
+        One row for each mini-batch of the table; columns as in `codes.RATE`.
     clip_norm : float
         Largest norm of a gradient that is applied, with ``UPDATE_CLIPPED``.
     tables : int64
@@ -122,32 +122,32 @@ def sweep_part(
         start = chunks[c].start
         rows = chunks[c].stop - start
         last = chunks[c].last != 0
-        turn = Turn(part, n_parts, c, t, mode, 1.0)
+        turn = Turn(part, n_parts, c, t, mode, rates[batch, codes.DROPOUT] if rates.size else 1.0)
         if plan.program_at:
             data = Data(X, vector(Y, 0, Y.size), vector(weights, 0, weights.size), order)
             call_worker(plan.program_at, turn, tables, work, theta, data)
         else:
             chunk_pass(
-            theta,
-            X,
-            Y,
-            weights,
-            order,
-            layout,
-            plan,
-            constants,
-            work,
-            own,
-            c % 2 if n_parts > 1 else 0,
-            t,
-            start,
-            chunks[c].batch,
-            rows,
-            part,
-            n_parts,
-            sync,
-            mode != codes.EVALUATE,
-        )
+                theta,
+                X,
+                Y,
+                weights,
+                order,
+                layout,
+                plan,
+                constants,
+                work,
+                own,
+                c % 2 if n_parts > 1 else 0,
+                t,
+                start,
+                chunks[c].batch,
+                rows,
+                part,
+                n_parts,
+                sync,
+                mode != codes.EVALUATE,
+            )
         if not sliced:
             barrier(sync, n_parts)
         # Every part sums all losses, so that all come to the same end without a word.
@@ -157,8 +157,8 @@ def sweep_part(
             break
         if mode >= codes.UPDATE and last:
             coefficients = part_scratch(work, plan, part, plan.coefficients, codes.N_COEFFICIENTS)
-            rate = learning_rates[batch]
-            update_coefficients(plan.optimizer, hyper, rate, t + 1, coefficients)
+            rate, decay = rates[batch, codes.RATE], rates[batch, codes.DECAY]
+            update_coefficients(plan.optimizer, hyper, rate, decay, t + 1, coefficients)
         if plan.program_at:
             if mode != codes.EVALUATE:
                 trained = Trained(theta, state, result)
@@ -277,7 +277,7 @@ def argument_types(dtype):
         index,  # stop
         indices,  # order
         numbers,  # state
-        types.Array(real, 1, "C"),  # learning_rates
+        types.Array(real, 2, "C"),  # rates
         real,  # clip_norm
         indices,  # tables
         numbers,  # work
@@ -298,7 +298,7 @@ def sweep(
     stop,
     order,
     state,
-    learning_rates,
+    rates,
     clip_norm,
     tables,
     work,
@@ -339,7 +339,7 @@ def sweep(
             stop,
             order,
             state,
-            learning_rates,
+            rates,
             clip_norm,
             tables,
             work,

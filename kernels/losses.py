@@ -16,7 +16,7 @@ from fastmlp.kernels.elementwise import exp, log, sigmoid, softplus
 from fastmlp.kernels.reductions import inner, maximum, total
 from fastmlp.kernels.view import matrix, vector
 
-# Losses that are compiled with the passes; the rest is a worker, called by address.
+# Losses that are compiled with the passes; the rest are workers, called by address.
 COMMON = (codes.SQUARED_ERROR, codes.FUSED_CROSS_ENTROPY_INDICES, codes.FUSED_CROSS_ENTROPY)
 
 
@@ -122,6 +122,40 @@ def loss_cross_entropy(logits, target, by_index, gradient, totals, losses):
 
 
 @loop
+def smooth_cross_entropy(smoothing, logits, target, by_index, gradient, shifted, losses):
+    """Turn what `loss_cross_entropy` has left into what it is with label smoothing.
+
+    The target t of a sample becomes (1 - smoothing) t + smoothing / n_classes, times the sum of t,
+    which is 1 for probabilities. Accumulates into `gradient` and the vector `losses` the difference
+    that this makes: no logarithm of a probability is needed for it, as the one of the sum of
+    exponentials cancels. All but `losses` are flat; `shifted` is as large as `logits` or larger,
+    and may be destroyed.
+    """
+    rows = losses.size
+    n_classes = logits.size // rows
+    share = smoothing / logits.dtype.type(n_classes)
+    for i in range(rows):
+        start = i * n_classes
+        z, g = vector(logits, start, n_classes), vector(gradient, start, n_classes)
+        s = vector(shifted, start, n_classes)
+        top = maximum(z)
+        for j in range(n_classes):
+            s[j] = z[j] - top
+        if by_index:
+            k = int(target[i])
+            losses[i] += smoothing * s[k] - share * total(s)
+            for j in range(n_classes):
+                g[j] -= share
+            g[k] += smoothing
+        else:
+            t = vector(target, start, n_classes)
+            of_each = share * total(t)
+            losses[i] += smoothing * inner(t, s) - of_each * total(s)
+            for j in range(n_classes):
+                g[j] += smoothing * t[j] - of_each
+
+
+@loop
 def row_sums(terms, sums):
     """Overwrite `sums` by the sums of the rows of the matrix `terms`."""
     rows, n = terms.shape
@@ -134,12 +168,16 @@ def block_losses(code, rare_at, parameter, output, target, gradient, terms, loss
     """Overwrite `losses` by the samples' losses, and `gradient` by the loss's gradient.
 
     `output`, `target` and `gradient` are matrices. May destroy `terms`, a vector of output's size.
-    `rare_at` is the `rare_address` of `code`.
+    `rare_at` is the `rare_address` of `code` and `parameter`.
     """
     rows, n_out = output.shape
     if code == codes.FUSED_CROSS_ENTROPY_INDICES or code == codes.FUSED_CROSS_ENTROPY:
         by_index = code == codes.FUSED_CROSS_ENTROPY_INDICES
         loss_cross_entropy(output, target, by_index, gradient, terms, losses)
+        if parameter > 0.0:
+            z, t = vector(output, 0, output.size), vector(target, 0, target.size)
+            g = vector(gradient, 0, output.size)
+            call_worker(rare_at, parameter, z, t, by_index, g, terms, losses)
         return
     size = rows * n_out
     y, t, g = vector(output, 0, size), vector(target, 0, size), vector(gradient, 0, size)
@@ -156,10 +194,22 @@ def rare_loss(code, parameter, output, target, gradient, terms):
     loss_elementwise(code, parameter, output, target, gradient, terms)
 
 
+@worker
+def smoothing_part(smoothing, logits, target, by_index, gradient, shifted, losses):
+    """Do `smooth_cross_entropy`: a worker, so that fits without it need not compile it."""
+    smooth_cross_entropy(smoothing, logits, target, by_index, gradient, shifted, losses)
+
+
 @functools.cache
-def rare_address(code, dtype):
-    """Address of the loss `code`, compiled or loaded on first use; 0 if all fits have it."""
-    if code in COMMON:
-        return 0
+def rare_address(code, parameter, dtype):
+    """Address of what the loss `code` has that not all fits have, compiled or loaded on first use.
+
+    That is the loss, or the label smoothing of cross-entropy; 0 if it is neither.
+    """
     number = from_dtype(np.dtype(dtype))
-    return rare_loss.address(types.int64, number, *[types.Array(number, 1, "C")] * 4)
+    column = types.Array(number, 1, "C")
+    if code in COMMON:
+        if code == codes.SQUARED_ERROR or parameter == 0:
+            return 0
+        return smoothing_part.address(number, column, column, types.boolean, *[column] * 3)
+    return rare_loss.address(types.int64, number, *[column] * 4)

@@ -443,7 +443,5 @@ def program_predict(predict_part_at, tables, fixed, theta, X, result, averages, 
     finite = np.empty(n_parts, np.bool_)
     for part in prange(n_parts):
         samples = (X, result)
-        call_worker(
-            predict_part_at, part, n_parts, tables, fixed, theta, samples, averages, finite
-        )
+        call_worker(predict_part_at, part, n_parts, tables, fixed, theta, samples, averages, finite)
     return finite.all()

@@ -125,7 +125,7 @@ PLAN = _record(
     "input",  # (buffer, n_in + gap) copied rows of X, or slice by slice (buffer, its columns)
     "output",  # (buffer, stride) for each layer, below a sliced one slice by slice
     "delta",  # like `output`
-    "slope",  # like `output`: derivatives of gelu and silu; nobody else's
+    "slope",  # like `output`: derivatives of gelu, silu and mish; nobody else's
     "sample_loss",  # (chunk,) weighted losses
     "own_columns",  # see `slices.own_columns`, where the second layer is sliced
     "slice_product",  # (buffer, n_out) of the sliced layer, for each slice, twice

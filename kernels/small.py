@@ -65,7 +65,7 @@ def small_part(
     stop,
     order,
     state,
-    learning_rates,
+    rates,
     clip_norm,
     tables,
     work,
@@ -138,8 +138,8 @@ def small_part(
                 break
             scale(gradient, clip_norm / norm if norm > clip_norm else 1.0)
         if mode >= codes.UPDATE:
-            rate = learning_rates[batch]
-            update_coefficients(plan.optimizer, hyper, rate, t + 1, coefficients)
+            rate, decay = rates[batch, codes.RATE], rates[batch, codes.DECAY]
+            update_coefficients(plan.optimizer, hyper, rate, decay, t + 1, coefficients)
             if plan.decays:
                 for layer in range(top + 1):
                     W, b = layer_weights(theta, 0, layout, layer)

@@ -206,13 +206,14 @@ def complement(beta, t):
 
 
 @inline
-def update_coefficients(code, hyper, learning_rate, t, coefficients):
+def update_coefficients(code, hyper, learning_rate, weight_decay, t, coefficients):
     """Overwrite `coefficients` by what update number `t` (from 1) of the optimizer needs.
 
     They are in the order of the optimizer's scalars, see `AdamScalars`.
 
-    `hyper` is in the order of `codes.HYPERPARAMETERS`; float64, like `learning_rate`, and rounded
-    to the dtype of `coefficients`, theta's, at last. Powers are taken here, once a step.
+    `hyper` is in the order of `codes.HYPERPARAMETERS`; float64, like `learning_rate` and
+    `weight_decay`, and rounded to the dtype of `coefficients`, theta's, at last. Powers are taken
+    here, once a step.
     """
     if code == codes.SGD:
         coefficients[0] = learning_rate
@@ -235,11 +236,11 @@ def update_coefficients(code, hyper, learning_rate, t, coefficients):
         coefficients[4] = 1.0 - hyper[4]
         coefficients[5] = hyper[5]
         coefficients[6] = np.sqrt(complement(hyper[4], t))
-        coefficients[7] = 1.0 - learning_rate * hyper[6]
+        coefficients[7] = 1.0 - learning_rate * weight_decay
     elif code == codes.NADAM:
-        mu = hyper[3] * (1.0 - 0.5 * 0.96 ** (t * hyper[7]))
-        mu_next = hyper[3] * (1.0 - 0.5 * 0.96 ** ((t + 1) * hyper[7]))
-        product = momentum_product(hyper[3], hyper[7], t)
+        mu = hyper[3] * (1.0 - 0.5 * 0.96 ** (t * hyper[6]))
+        mu_next = hyper[3] * (1.0 - 0.5 * 0.96 ** ((t + 1) * hyper[6]))
+        product = momentum_product(hyper[3], hyper[6], t)
         coefficients[0] = learning_rate * (1.0 - mu) / (1.0 - product)
         coefficients[1] = learning_rate * mu_next / (1.0 - product * mu_next)
         coefficients[2] = hyper[3]
@@ -317,15 +318,17 @@ def update_address(code, dtype):
 
 
 @entry
-def update_vector(update_at, code, theta, gradient, state, hyper, learning_rate, t):
+def update_vector(update_at, code, theta, gradient, state, hyper, rates, t):
     """Do update number `t` on a whole vector of weights; `state` holds its slots, one by one.
 
-    `update_at` is the `update_address` of the optimizer `code`.
+    `update_at` is the `update_address` of the optimizer `code`, and `rates` a row of the table that
+    `epoch.sweep_part` takes.
     """
     n = theta.size
     slot_1 = vector(state, 0, n)
     slot_2 = vector(state, n if state.size > n else 0, n)
     slot_3 = vector(state, 2 * n if state.size > 2 * n else 0, n)
     coefficients = np.empty(codes.N_COEFFICIENTS, theta.dtype)
-    update_coefficients(code, hyper, learning_rate, t, coefficients)
+    rate, decay = rates[codes.RATE], rates[codes.DECAY]
+    update_coefficients(code, hyper, rate, decay, t, coefficients)
     call_worker(update_at, theta, vector(gradient, 0, n), slot_1, slot_2, slot_3, coefficients, 1)

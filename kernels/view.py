@@ -74,9 +74,7 @@ def as_view(context, builder, kind, value):
     """View of a C-contiguous array, or any other value as it is; of a tuple the same of each."""
     if isinstance(kind, types.BaseTuple):
         values = cgutils.unpack_tuple(builder, value, len(kind))
-        views = [
-            as_view(context, builder, *pair) for pair in zip(kind, values, strict=True)
-        ]
+        views = [as_view(context, builder, *pair) for pair in zip(kind, values, strict=True)]
         return context.make_tuple(builder, view_type(kind), views)
     if not isinstance(kind, types.Array):
         return value

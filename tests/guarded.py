@@ -61,7 +61,7 @@ def guarded_sweep(guard):
     run = sweep.run_sweep
 
     def run_guarded(tables, as_team, stop, mode, theta, samples, result, order, update):
-        state, rates = guard.copy(update.state), guard.copy(update.learning_rates)
+        state, rates = guard.copy(update.state), guard.copy(update.rates)
         gradient = guard.copy(result)
         outcome = run(
             tables,
@@ -72,7 +72,7 @@ def guarded_sweep(guard):
             tuple(map(guard.copy, samples)),
             gradient,
             guard.copy(order),
-            update._replace(state=state, learning_rates=rates),
+            update._replace(state=state, rates=rates),
         )
         update.state[:], result[:] = state, gradient
         return outcome

@@ -7,7 +7,8 @@ where it takes codes, and pre-activations where it gets by with outputs. Nothing
 imported, so that no mistake can be shared.
 
 Activations and losses go by name, with their parameter where they have one: "leaky_relu(0.2)",
-"huber(1.5)", "quantile(0.9)". A bare name means the parameter in `PARAMETERS`.
+"huber(1.5)", "quantile(0.9)", "cross_entropy(0.1)". A bare name means the parameter in
+`PARAMETERS`.
 
 `forward`, `objective`, `gradient` and `train` put the twins together for tests of whole
 networks. They share their keywords, which describe the problem: `activations` (one for each
@@ -20,7 +21,7 @@ from itertools import pairwise
 
 import numpy as np
 
-PARAMETERS = {"leaky_relu": 0.01, "huber": 1.0, "quantile": 0.5}
+PARAMETERS = {"leaky_relu": 0.01, "huber": 1.0, "quantile": 0.5, "cross_entropy": 0.0}
 
 
 def name_and_parameter(text):
@@ -50,6 +51,17 @@ def sigmoid(x):
 def softplus(x):
     """log(1 + e^x)."""
     return np.logaddexp(0, x)
+
+
+def mish(x):
+    """x tanh(softplus(x)): Misra, "Mish: a self regularized non-monotonic activation function"."""
+    return x * np.tanh(softplus(x))
+
+
+def mish_slope(x):
+    """Derivative of x tanh(softplus(x))."""
+    t = np.tanh(softplus(x))
+    return t + x * (1 - t) * (1 + t) * sigmoid(x)
 
 
 def normal_pdf(x):
@@ -89,6 +101,7 @@ ACTIVATIONS = {
         lambda z, p: z * sigmoid(z),
         lambda z, p: sigmoid(z) + z * sigmoid(z) * sigmoid(-z),
     ),
+    "mish": (lambda z, p: mish(z), lambda z, p: mish_slope(z)),
     "softplus": (lambda z, p: softplus(z), lambda z, p: sigmoid(z)),
     "exponential": (lambda z, p: np.exp(z), lambda z, p: np.exp(z)),
 }
@@ -202,6 +215,19 @@ def loss_cross_entropy(logits, target):
     return -row_sums(target * log_p), mass * np.exp(log_p) - target
 
 
+def smooth_cross_entropy(logits, target, smoothing):
+    """Do `loss_cross_entropy` with label smoothing: targets (1 - smoothing) t + smoothing / n.
+
+    Of a row of probabilities that do not sum to 1, the second term is times their sum.
+    """
+    n_classes = np.shape(logits)[1]
+    if target.shape != np.shape(logits) or target.dtype.kind in "iu":
+        target = np.eye(n_classes)[target.ravel().astype(int)]
+    target = np.asarray(target, np.float64)
+    mass = row_sums(target)[:, None]
+    return loss_cross_entropy(logits, (1 - smoothing) * target + smoothing * mass / n_classes)
+
+
 def row_sums(terms):
     """Sum of each row."""
     return np.sum(terms, axis=1)
@@ -209,8 +235,9 @@ def row_sums(terms):
 
 def block_losses(loss, output, target):
     """Loss of every sample and its gradient with respect to the outputs, or logits if `FUSED`."""
-    if loss == "cross_entropy":
-        return loss_cross_entropy(output, target)
+    name, smoothing = name_and_parameter(loss)
+    if name == "cross_entropy":
+        return smooth_cross_entropy(output, target, smoothing)
     terms, gradient = loss_elementwise(loss, output, np.reshape(target, output.shape))
     return row_sums(terms), gradient
 
@@ -1121,7 +1148,7 @@ def train(
     optimizer, hyper
         See `apply_update`.
     learning_rate : float or sequence
-        One for all updates, or one for each.
+        One for all updates, or one for each; so may be the weight decay in `hyper`.
     clip_norm : float
         Gradients of a larger norm are scaled down to it.
 
@@ -1137,6 +1164,7 @@ def train(
     layer_sizes = [len(layers[0][0]), *(len(b) for _, b in layers)]
     states = [[[np.zeros_like(part)] * 3 for part in layer] for layer in layers]
     rates = np.broadcast_to(learning_rate, len(batches))
+    decays = np.broadcast_to(hyper.get("weight_decay", 0.0), len(batches))
     trajectory, losses = [], []
     for t, (rows, rate) in enumerate(zip(batches, rates, strict=True), start=1):
         gradients, loss = batch_gradient(layers, X[rows], Y[rows], weights[rows], **problem)
@@ -1144,6 +1172,8 @@ def train(
         norm = euclidean_norm(flat)
         if norm > clip_norm:
             gradients = unpack(scale(flat, clip_norm / norm), layer_sizes)
+        if "weight_decay" in hyper:
+            hyper = {**hyper, "weight_decay": decays[t - 1]}
         updated = [
             update_task(optimizer, layer, parts, slots, hyper, rate, t)
             for layer, parts, slots in zip(layers, gradients, states, strict=True)

@@ -42,6 +42,8 @@ def links(loss, mean):
         ("huber(0.5)", lambda rng: rng.normal(3, 1, (50, 2))),
         ("quantile(0.9)", lambda rng: rng.normal(3, 1, (50, 2))),
         ("cross_entropy", lambda rng: rng.dirichlet([1, 2, 3], 50)),
+        ("cross_entropy(0.3)", lambda rng: rng.dirichlet([1, 2, 3], 50)),
+        ("cross_entropy(0.3)", lambda rng: rng.choice(3, 50, p=[0.6, 0.3, 0.1])),
         ("cross_entropy", lambda rng: rng.choice(3, 50, p=[0.6, 0.3, 0.1])),
         ("binary_cross_entropy", lambda rng: rng.uniform(0, 0.7, (50, 2))),
         ("logistic", lambda rng: rng.choice([-1, 1], (50, 2), p=[0.7, 0.3])),
@@ -54,6 +56,8 @@ def test_the_loss_of_the_mean_is_that_of_a_network_without_weights(loss, draw, w
     y = draw(rng)
     weights = rng.uniform(size=len(y)) if weighted else None
     rows = np.eye(3)[y] if y.ndim == 1 else y
+    if loss == "cross_entropy(0.3)":
+        rows = 0.7 * rows + 0.1
     output, biases = links(loss.partition("(")[0], np.average(rows, axis=0, weights=weights))
     net = MLP([1, rows.shape[1]], output=output, dtype="float64", seed=0)
     net.weights[0][:], net.biases[0][:] = 0, biases

@@ -15,7 +15,7 @@ from numpy.testing import assert_array_equal
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from fastmlp import LBFGS, MLP, SGD, Adam, CosineAnnealing, Scipy, Status
+from fastmlp import LBFGS, MLP, SGD, Adam, CosineAnnealing, CosineLog, FlatCosine, Scipy, Status
 from fastmlp.training import OPTIMIZERS
 
 N_ROWS = 24 if INTERPRETED else 90
@@ -93,6 +93,21 @@ def test_the_start_comes_from_the_checkpoint_and_nothing_is_done_twice(path):
     assert_array_equal(other.theta, first.theta)
     assert again.n_grad_evals == first.n_grad_evals
     assert again.status == Status.COMPLETED
+
+
+@pytest.mark.parametrize("schedule", [CosineLog(0.1), FlatCosine(0.1)], ids=repr)
+def test_a_fit_cut_short_goes_on_at_the_fraction_of_the_whole_that_it_has_done(schedule, path):
+    def stop(progress):
+        if progress.record.epoch == 2:
+            raise StopIteration
+
+    whole, parts = small_net(), small_net()
+    optimizer = SGD(schedule, momentum=0.5)
+    fit(whole, optimizer, 5)
+    cut = fit(parts, optimizer, 5, checkpoint=path, callbacks=[stop])
+    assert cut.status == Status.STOPPED
+    fit(parts, optimizer, 5, checkpoint=path)
+    assert_array_equal(parts.theta, whole.theta)
 
 
 def test_a_callback_that_stops_leaves_a_checkpoint_of_that_epoch(path):

@@ -30,6 +30,7 @@ BOUNDS = {
     "tanh": 2,
     "sigmoid": 2,
     "softplus": 2,
+    "mish": 5,
     "log": 2,
     "normal_pdf": 2,
     "normal_cdf": 3,
@@ -66,6 +67,8 @@ ORACLES = {
     "tanh": np.tanh,
     "sigmoid": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
     "softplus": lambda x: np.logaddexp(x, 0),
+    # tanh(softplus(x)) by expm1, whose argument 2 softplus(x) loses no small number.
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(np.minimum(x, 50)))),
     "log": np.log,
     "normal_pdf": lambda x: np.exp(-x * x / 2) / np.sqrt(2 * np.pi),
     "normal_cdf": special.ndtr,
@@ -82,6 +85,8 @@ SPANS = {
     ("sigmoid", np.float64): (-747, 40),
     ("softplus", np.float32): (-105, 105),
     ("softplus", np.float64): (-747, 747),
+    ("mish", np.float32): (-85, 85),
+    ("mish", np.float64): (-700, 700),
     ("log", np.float32): (1, 2.0**126),
     ("log", np.float64): (1, 2.0**126),
     ("normal_pdf", np.float32): (-15, 15),
@@ -249,6 +254,31 @@ def test_rounding_never_leaves_the_range(name, low, dtype):
     result = evaluate(name, arguments(name, dtype, 50 if INTERPRETED else 100_000))
     assert result.min() >= low
     assert result.max() <= 1
+
+
+@both_dtypes
+def test_mish_is_the_identity_from_twenty_on_and_zero_at_zero(dtype):
+    x = np.array([0, 20, 20.5, 1e6, np.finfo(dtype).max, INF], dtype)
+    np.testing.assert_array_equal(evaluate("mish", x), x)
+
+
+@both_dtypes
+def test_the_slope_of_mish_is_its_derivative(dtype):
+    """Misra (2019), equation 4: f' = e^x w / d^2 with w = 4 (x + 1) + 4 e^2x + e^3x + e^x (4 x + 6)
+    and d = 2 e^x + e^2x + 2."""
+    x = arguments("mish", dtype, 400 if INTERPRETED else 100_000)
+    slope = np.empty_like(x)
+    loop_over(elementwise.mish_slope)(x, slope)
+    wide = np.longdouble if dtype == np.float64 else np.float64
+    y = np.minimum(x.astype(wide), 100)  # so that e^3x is finite
+    w = np.exp(y)
+    numerator = 4 * (y + 1) + 4 * w**2 + w**3 + w * (4 * y + 6)
+    exact = w * numerator / (2 * w + w**2 + 2) ** 2
+    assert np.abs(slope - exact).max() <= 3 * np.finfo(dtype).eps
+    beyond = np.array([1e6, np.finfo(dtype).max, INF], dtype)
+    slope = np.empty_like(beyond)
+    loop_over(elementwise.mish_slope)(beyond, slope)
+    assert (slope == 1).all()
 
 
 # --- Building blocks ---

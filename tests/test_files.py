@@ -23,6 +23,7 @@ ELEMENTWISE = (
     "selu",
     "gelu",
     "silu",
+    "mish",
     "softplus",
     "exponential",
 )

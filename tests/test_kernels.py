@@ -118,6 +118,7 @@ softmax_backward_rows = standalone(activations.softmax_backward_rows)
 squared_error = standalone(losses.squared_error)
 loss_elementwise = standalone(losses.loss_elementwise)
 loss_cross_entropy = standalone(losses.loss_cross_entropy)
+smooth_cross_entropy = standalone(losses.smooth_cross_entropy)
 row_sums = standalone(losses.row_sums)
 piece = standalone(blocks.piece)
 multiply = standalone(gemm.multiply)
@@ -327,6 +328,7 @@ ACTIVATIONS = (
     "selu",
     "gelu",
     "silu",
+    "mish",
     "softplus",
     "exponential",
 )
@@ -416,14 +418,14 @@ def test_activation_forward_equals_its_twin(activation, dtype):
 
 @every_activation
 @both_precisions
-def test_saving_keeps_derivatives_for_gelu_and_silu_only(activation, dtype):
+def test_saving_keeps_derivatives_for_gelu_silu_and_mish_only(activation, dtype):
     z = points(dtype)
     derivative = np.full_like(z, 7)
     expected = reference.activation_forward_saving(z, activation)
     activation_forward_saving(z, activation_of(activation, dtype), derivative)
     eps = FEW * np.finfo(dtype).eps
     assert_allclose(z, expected[0], rtol=eps, atol=eps)
-    if activation in ("gelu", "silu"):
+    if activation in ("gelu", "silu", "mish"):
         assert_allclose(derivative, expected[1], rtol=eps, atol=eps)
     else:
         assert (derivative == 7).all()
@@ -673,6 +675,36 @@ def test_cross_entropy_equals_its_twin(n_classes, targets, dtype):
     expected = reference.loss_cross_entropy(logits, target)
     # Two sums over the classes, of logits up to the largest.
     eps = (2 * n_classes + FEW) * np.finfo(dtype).eps
+    assert_allclose(sample_losses, expected[0], rtol=eps, atol=eps * np.abs(logits).max())
+    assert_allclose(gradient, expected[1], rtol=eps, atol=eps)
+
+
+@both_precisions
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("n_classes", [1, 2, 10, 37])
+@pytest.mark.parametrize("targets", ["indices", "probabilities"])
+def test_label_smoothing_equals_its_twin(n_classes, targets, smoothing, dtype):
+    rng = np.random.default_rng(n_classes)
+    logits = normal(rng, (20, n_classes), dtype, 3)
+    target = rng.integers(n_classes, size=20)
+    if targets == "probabilities":
+        target = rng.dirichlet(np.ones(n_classes), 20).astype(dtype)
+        target[3] /= 2
+        target[4] = 0
+    sample_losses, gradient = run_cross_entropy(logits, target)
+    columns = target.astype(dtype).ravel()
+    smooth_cross_entropy(
+        dtype(smoothing),
+        logits.ravel(),
+        columns,
+        targets == "indices",
+        gradient.ravel(),
+        np.full(logits.size, np.nan, dtype),
+        sample_losses,
+    )
+    expected = reference.smooth_cross_entropy(logits, target, float(dtype(smoothing)))
+    # As without smoothing, and a sum over the classes.
+    eps = (3 * n_classes + FEW) * np.finfo(dtype).eps
     assert_allclose(sample_losses, expected[0], rtol=eps, atol=eps * np.abs(logits).max())
     assert_allclose(gradient, expected[1], rtol=eps, atol=eps)
 
@@ -1280,7 +1312,7 @@ def test_dense_forward_equals_its_twin(activation, dtype):
     eps = np.finfo(dtype).eps
     bound = 2 * chain_bound(A, W, np.broadcast_to(b, expected.shape)) + (N_OUT + FEW) * eps
     assert (np.abs(output - expected) <= bound * (1 + np.abs(expected))).all()
-    if activation in ("gelu", "silu"):
+    if activation in ("gelu", "silu", "mish"):
         slopes = reference.activation_forward_saving(widen(A) @ W + b, activation)[1]
         assert (np.abs(derivative - slopes) <= bound).all()
     else:
@@ -1470,6 +1502,14 @@ def hyper_vector(hyper):
     return np.array([hyper.get(name, 0.0) for name in codes.HYPERPARAMETERS], np.float64)
 
 
+def rates_table(n_updates, rate, hyper):
+    """What may change from update to update, as kernels take it; without dropout."""
+    table = np.full((n_updates, codes.N_RATES), np.nan)
+    table[:, codes.RATE] = rate
+    table[:, codes.DECAY] = hyper.get("weight_decay", 0.0)
+    return table
+
+
 def n_slots(optimizer, hyper):
     """How many of the slots are read: plain SGD has no state, RMSProp's momentum has its own."""
     with_momentum = int(hyper.get("momentum", 0) > 0)
@@ -1484,7 +1524,8 @@ def run_updates(optimizer, hyper, theta, gradients, is_weight, learning_rate):
     slots = [np.zeros(theta.size if slot < used else 0, theta.dtype) for slot in range(3)]
     code, coefficients = code_of(optimizer), np.full(codes.N_COEFFICIENTS, np.nan, theta.dtype)
     for t, gradient in enumerate(gradients, start=1):
-        update_coefficients(code, hyper_vector(hyper), learning_rate, t, coefficients)
+        decay = hyper.get("weight_decay", 0.0)
+        update_coefficients(code, hyper_vector(hyper), learning_rate, decay, t, coefficients)
         at = updates.update_address(code, theta.dtype)
         apply_update(at, theta, gradient, *slots, coefficients, is_weight)
     return theta
@@ -1495,7 +1536,8 @@ def run_updates(optimizer, hyper, theta, gradients, is_weight, learning_rate):
 @pytest.mark.parametrize("t", [1, 2, 1000, 10**9])
 def test_coefficients_of_updates_equal_their_twin(optimizer, hyper, t, dtype):
     coefficients = np.full(codes.N_COEFFICIENTS, np.nan, dtype)
-    update_coefficients(code_of(optimizer), hyper_vector(hyper), 0.01, t, coefficients)
+    code, decay = code_of(optimizer), hyper.get("weight_decay", 0.0)
+    update_coefficients(code, hyper_vector(hyper), 0.01, decay, t, coefficients)
     expected = list(reference.update_coefficients(optimizer, hyper, 0.01, t).values())
     # 1 - 0.999 has lost three digits before anything is computed from it; the product of NAdam's
     # mu is one of up to thousands of factors.
@@ -1551,7 +1593,8 @@ def test_update_vector_equals_its_twin(optimizer, hyper):
         )
         code, numbers = code_of(optimizer), hyper_vector(hyper)
         at = updates.update_address(code, theta.dtype)
-        updates.update_vector.serial(at, code, theta, gradient, state, numbers, 0.01, t)
+        rates = rates_table(1, 0.01, hyper)[0]
+        updates.update_vector.serial(at, code, theta, gradient, state, numbers, rates, t)
     assert_allclose(theta, expected, rtol=0, atol=1e-14)
     # Momentum and squares alike: some ten roundings of numbers of a few units.
     assert_allclose(state, np.concatenate(slots)[: state.size], rtol=0, atol=1e-13)
@@ -2393,14 +2436,14 @@ class Case:
         self.Y = rng.dirichlet(np.ones(sizes[-1]), n_rows).astype(dtype)
         if by_index:
             self.Y = rng.integers(sizes[-1], size=n_rows)
-        self.loss_code, parameter = code_and_parameter(loss, dtype)
+        self.loss_code, self.loss_parameter = code_and_parameter(loss, dtype)
         if by_index:
             self.loss_code = codes.FUSED_CROSS_ENTROPY_INDICES
 
         layers = list(pairwise(sizes))
         self.layout = records.new(LAYER, len(layers))
         self.constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(layers), dtype)
-        self.constants[codes.LOSS_PARAMETER] = parameter
+        self.constants[codes.LOSS_PARAMETER] = self.loss_parameter
         self.constants[codes.L1] = l1_l2.get("l1", 0)
         self.constants[codes.L2] = l1_l2.get("l2", 0)
         for layer, activation in enumerate([*activations, output]):
@@ -2446,14 +2489,15 @@ class Case:
         # Nothing may depend on what the workspace held before.
         workspace.buffer[:] = np.nan
         workspace.plan.loss = self.loss_code
-        workspace.plan.rare_loss_at = losses.rare_address(self.loss_code, dtype)
+        rare_at = losses.rare_address(self.loss_code, float(self.loss_parameter), dtype)
+        workspace.plan.rare_loss_at = rare_at
         if workspace.leaves_out:
             plan_empty_columns(workspace.plan, dtype)
         plan_rare_activations(workspace.plan, dtype)
         workspace.plan.optimizer = code_of(optimizer)
         workspace.plan.update_at = updates.update_address(code_of(optimizer), dtype)
         workspace.plan.n_slots = n_slots(optimizer, hyper)
-        workspace.plan.decays = hyper.get("weight_decay", 0) > 0
+        workspace.plan.decays = np.any(np.greater(hyper.get("weight_decay", 0), 0))
         chunks = chunk_table(n_rows, batch_rows, chunk_rows)
         weights = np.empty(0)
         if self.weights is not None:
@@ -2462,7 +2506,8 @@ class Case:
         theta = reference.pack(self.layers).astype(dtype)
         result = np.full_like(theta, np.nan)
         tables = Tables(workspace, chunks, self.layout, self.constants, hyper_vector(hyper))
-        update = Update(np.zeros(3 * theta.size, dtype), np.full(len(chunks), rate), clip_norm)
+        rates = rates_table(int(chunks.last.sum()), rate, hyper)
+        update = Update(np.zeros(3 * theta.size, dtype), rates, clip_norm)
         order = order if gather else np.empty(0, np.int64)
         total, _ = run_sweep(
             tables, n_parts > 1, len(chunks), mode, theta, samples, result, order, update
@@ -2492,6 +2537,7 @@ NETWORKS = [
     (("tanh", "elu"), "softplus", "poisson"),
     (("tanh", "elu"), "sigmoid", "binary_cross_entropy"),
     (("tanh", "elu"), "softmax", "cross_entropy"),
+    (("tanh", "elu"), "softmax", "cross_entropy(0.25)"),
 ]
 # A network adds a few roundings at each of its sums, of up to 29 terms, through three layers
 # and back.
@@ -2785,6 +2831,7 @@ SHARED_NETWORKS = [
     (("gelu", "tanh", "silu"), "identity", "huber(1.5)"),
     (("relu", "silu"), "gelu", "squared_error"),
     (("elu", "sigmoid"), "softmax", "cross_entropy"),
+    (("mish", "tanh"), "softmax", "cross_entropy(0.25)"),
     (("silu", "leaky_relu(0.25)"), "softmax", "squared_error"),
 ]
 
@@ -2959,6 +3006,7 @@ def calls(dtype):
         losses.squared_error: (x, x, x, x),
         losses.loss_elementwise: (codes.HUBER, number, x, x, x, x),
         losses.loss_cross_entropy: (matrix, matrix, False, matrix, x, x),
+        losses.smooth_cross_entropy: (number, x, x, False, x, x, x[:3]),
         losses.row_sums: (matrix, x),
         reductions.total: (x,),
         reductions.inner: (x, x),

@@ -28,7 +28,7 @@ eliminate_rows = standalone(cholesky.eliminate_rows)
 solve_factored = standalone(cholesky.solve_factored)
 
 ACTIVATIONS = ["identity", "relu", "leaky_relu(0.2)", "sigmoid", "tanh", "elu"]
-ACTIVATIONS += ["selu", "gelu", "silu", "softplus", "exponential"]
+ACTIVATIONS += ["selu", "gelu", "silu", "mish", "softplus", "exponential"]
 
 
 def network(dtype="float64", sizes=(3, 5, 4, 2), activation="tanh", output="identity"):

@@ -24,6 +24,7 @@ ELEMENTWISE = (
     "selu",
     "gelu",
     "silu",
+    "mish",
     "softplus",
     "exponential",
 )

@@ -28,12 +28,13 @@ HIDDEN = (
     "selu",
     "gelu",
     "silu",
+    "mish",
     "softplus",
     "exponential",
 )
 
 # Loss -> the outputs it makes sense with; the first is its natural one.
-SIGNED = ("identity", "tanh", "leaky_relu(0.25)", "elu", "selu", "gelu", "silu")
+SIGNED = ("identity", "tanh", "leaky_relu(0.25)", "elu", "selu", "gelu", "silu", "mish")
 POSITIVE = ("exponential", "softplus", "sigmoid", "softmax")
 ANY = (*SIGNED, "relu", *POSITIVE)
 OUTPUTS = {
@@ -46,6 +47,7 @@ OUTPUTS = {
     "poisson": POSITIVE,
     "binary_cross_entropy": ("sigmoid",),
     "cross_entropy": ("softmax",),
+    "cross_entropy(0.2)": ("softmax",),
 }
 PAIRS = [(loss, output) for loss, outputs in OUTPUTS.items() for output in outputs]
 
@@ -60,7 +62,7 @@ def targets(rng, n, loss, n_out=N_OUT):
         return rng.poisson(1.0, (n, n_out))
     if loss == "binary_cross_entropy":
         return rng.random((n, n_out))
-    if loss == "cross_entropy":
+    if loss.startswith("cross_entropy"):
         return rng.integers(n_out, size=n)
     return rng.normal(size=(n, n_out))
 
@@ -171,6 +173,77 @@ def test_weights_and_penalties(weighted, penalties, dtype):
     weights = rng.random(23) if weighted else None
     y = targets(rng, 23, "cross_entropy")
     assert_value_and_gradient(net, X, y, loss="cross_entropy", weights=weights, **penalties)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.75])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["indices", "probabilities"])
+@both_precisions
+def test_label_smoothing_is_that_of_torch(kind, weighted, smoothing, dtype):
+    """Value and gradient with respect to the logits, to a few dozen roundings."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(7)
+    n, n_classes = 30, 5
+    net = MLP([n_classes, n_classes], output="softmax", dtype=dtype)
+    # Of the identity matrix the gradient of b is the sum of those of the logits.
+    net.weights[0][:] = np.eye(n_classes)
+    X = 4 * rng.standard_normal((n, n_classes)).astype(dtype)
+    y = rng.integers(n_classes, size=n)
+    if kind == "probabilities":
+        y = rng.dirichlet(np.ones(n_classes), n)
+    weights = rng.uniform(size=n) if weighted else None
+    logits = torch.tensor(X.astype(float), requires_grad=True)
+    losses = torch.nn.CrossEntropyLoss(label_smoothing=smoothing, reduction="none")(
+        logits, torch.tensor(y)
+    )
+    relative = np.ones(n) if weights is None else weights / weights.mean()
+    expected = (losses * torch.tensor(relative)).mean()
+    expected.backward()
+    loss = f"cross_entropy({smoothing})"
+    value, gradient = net.loss_and_grad(X, y, loss=loss, sample_weight=weights)
+    eps = 50 * np.finfo(dtype).eps
+    assert_allclose(value, expected.item(), rtol=eps)
+    of_logits = logits.grad.numpy()
+    assert_allclose(gradient[-n_classes:], of_logits.sum(axis=0), rtol=eps, atol=eps)
+    of_weights = X.astype(float).T @ of_logits
+    assert_allclose(gradient[:-n_classes].reshape(of_weights.shape), of_weights, atol=30 * eps)
+
+
+@both_precisions
+def test_cross_entropy_without_smoothing_has_the_same_bits(dtype):
+    rng = np.random.default_rng(8)
+    net = network("tanh", "softmax", dtype)
+    X, y = rng.normal(size=(50, N_IN)), rng.integers(N_OUT, size=50)
+    value, gradient = net.loss_and_grad(X, y, loss="cross_entropy")
+    for loss in ("auto", "cross_entropy(0)", "cross_entropy(smoothing=0.0)"):
+        again, as_well = net.loss_and_grad(X, y, loss=loss)
+        assert again == value
+        assert_array_equal(as_well, gradient)
+
+
+@both_precisions
+def test_mish_is_that_of_torch(dtype):
+    """Value and gradient, to a few dozen roundings, as the sums are this long."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    net = MLP([4, 9, 6, 2], activation="mish", dtype=dtype, seed=6)
+    X, Y = 3 * rng.standard_normal((40, 4)).astype(dtype), rng.standard_normal((40, 2))
+    layers = [
+        [torch.tensor(part.astype(float), requires_grad=True) for part in layer]
+        for layer in zip(net.weights, net.biases, strict=True)
+    ]
+    signal = torch.tensor(X.astype(float))
+    for number, (W, b) in enumerate(layers, start=1):
+        signal = signal @ W + b
+        if number < len(layers):
+            signal = torch.nn.functional.mish(signal)
+    loss = ((signal - torch.tensor(Y)) ** 2).sum() / 2 / len(X)
+    loss.backward()
+    value, gradient = net.loss_and_grad(X, Y)
+    expected = np.concatenate([part.grad.numpy().ravel() for layer in layers for part in layer])
+    eps = 50 * np.finfo(dtype).eps
+    assert_allclose(value, loss.item(), rtol=eps)
+    assert_allclose(gradient, expected, rtol=eps, atol=eps * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(
@@ -526,6 +599,13 @@ def test_senseless_pairs_are_refused(loss, output, reason):
         ("huber(inf)", ValueError, "delta of huber must be a positive number, got inf"),
         ("huber(q=1)", ValueError, r"loss must be like 'huber\(delta=0.5\)', got 'huber\(q=1\)'"),
         ("quantile(1.5)", ValueError, r"q of quantile must be in \[0, 1\], got 1.5"),
+        ("cross_entropy(1)", ValueError, r"smoothing of cross_entropy must be in \[0, 1\), got 1"),
+        ("cross_entropy(-0.1)", ValueError, r"smoothing .* must be in \[0, 1\), got -0.1"),
+        (
+            "cross_entropy(0.1)",
+            ValueError,
+            "loss 'cross_entropy' needs a softmax output, got the output 'identity'",
+        ),
         ("hinge(1)", ValueError, "loss 'hinge' takes no parameter"),
     ],
 )

@@ -25,6 +25,7 @@ from fastmlp.optimizers import (
 from fastmlp.schedules import (
     CosineAnnealing,
     ExponentialDecay,
+    FlatCosine,
     InverseTime,
     LinearDecay,
     StepDecay,
@@ -40,20 +41,20 @@ OPTIMIZERS = [SGD, AdaGrad, RMSProp, Adam, AdamW, NAdam]
 @pytest.mark.parametrize(
     ("optimizer", "code", "n_slots", "hyperparameters"),
     [
-        # momentum, nesterov, rho, beta_1, beta_2, epsilon, weight_decay, momentum_decay
-        (SGD(), codes.SGD, 0, [0, 0, 0, 0, 0, 0, 0, 0]),
-        (SGD(momentum=0.9), codes.SGD, 1, [0.9, 0, 0, 0, 0, 0, 0, 0]),
-        (SGD(momentum=0.8, nesterov=True), codes.SGD, 1, [0.8, 1, 0, 0, 0, 0, 0, 0]),
-        (AdaGrad(), codes.ADAGRAD, 1, [0, 0, 0, 0, 0, 1e-10, 0, 0]),
-        (RMSProp(), codes.RMSPROP, 1, [0, 0, 0.99, 0, 0, 1e-8, 0, 0]),
-        (RMSProp(rho=0.9, momentum=0.5), codes.RMSPROP, 2, [0.5, 0, 0.9, 0, 0, 1e-8, 0, 0]),
-        (Adam(), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0, 0]),
-        (Adam(beta_1=0, epsilon=1e-3), codes.ADAM, 2, [0, 0, 0, 0, 0.999, 1e-3, 0, 0]),
-        (AdamW(), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0.01, 0]),
-        (AdamW(weight_decay=0), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0, 0]),
-        (Adam(amsgrad=True), codes.AMSGRAD, 3, [0, 0, 0, 0.9, 0.999, 1e-8, 0, 0]),
-        (AdamW(amsgrad=True), codes.AMSGRAD, 3, [0, 0, 0, 0.9, 0.999, 1e-8, 0.01, 0]),
-        (NAdam(), codes.NADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0, 4e-3]),
+        # momentum, nesterov, rho, beta_1, beta_2, epsilon, momentum_decay
+        (SGD(), codes.SGD, 0, [0, 0, 0, 0, 0, 0, 0]),
+        (SGD(momentum=0.9), codes.SGD, 1, [0.9, 0, 0, 0, 0, 0, 0]),
+        (SGD(momentum=0.8, nesterov=True), codes.SGD, 1, [0.8, 1, 0, 0, 0, 0, 0]),
+        (AdaGrad(), codes.ADAGRAD, 1, [0, 0, 0, 0, 0, 1e-10, 0]),
+        (RMSProp(), codes.RMSPROP, 1, [0, 0, 0.99, 0, 0, 1e-8, 0]),
+        (RMSProp(rho=0.9, momentum=0.5), codes.RMSPROP, 2, [0.5, 0, 0.9, 0, 0, 1e-8, 0]),
+        (Adam(), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0]),
+        (Adam(beta_1=0, epsilon=1e-3), codes.ADAM, 2, [0, 0, 0, 0, 0.999, 1e-3, 0]),
+        (AdamW(), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0]),
+        (AdamW(weight_decay=0), codes.ADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 0]),
+        (Adam(amsgrad=True), codes.AMSGRAD, 3, [0, 0, 0, 0.9, 0.999, 1e-8, 0]),
+        (AdamW(amsgrad=True), codes.AMSGRAD, 3, [0, 0, 0, 0.9, 0.999, 1e-8, 0]),
+        (NAdam(), codes.NADAM, 2, [0, 0, 0, 0.9, 0.999, 1e-8, 4e-3]),
     ],
     ids=repr,
 )
@@ -68,6 +69,25 @@ def test_learning_rates_follow_the_schedule():
     optimizer = Adam(learning_rate=StepDecay(0.8, factor=0.5, every=1))
     assert_array_equal(optimizer.learning_rates(1, 4, 2), [0.8, 0.4, 0.4, 0.2])
     assert_array_equal(SGD(0.3).learning_rates(5, 2, 2), [0.3, 0.3])
+
+
+def test_rates_hold_all_that_may_change_from_update_to_update():
+    constant = SGD(0.3).rates(5, 2, 2)
+    assert constant.dtype == np.float64
+    assert constant.flags.c_contiguous
+    assert_array_equal(constant, [[0.3, 0, 1]] * 2)
+    decay = FlatCosine(0.02)
+    optimizer = AdamW(StepDecay(0.8, factor=0.5, every=1), weight_decay=decay)
+    rates = optimizer.rates(0, 8, 2, 8, dropout=LinearDecay(1, final=0, until=8, per="update"))
+    assert_array_equal(rates[:, codes.RATE], optimizer.learning_rates(0, 8, 2))
+    assert_array_equal(rates[:, codes.DECAY], decay.values(np.arange(8) / 8))
+    assert_array_equal(rates[:, codes.DROPOUT], 1 - np.arange(8) / 8)
+    assert list(optimizer.own_schedules) == ["learning_rate", "weight_decay"]
+    assert optimizer.decays
+    assert AdamW().decays
+    assert not AdamW(weight_decay=0).decays
+    assert not Adam().decays
+    assert SGD().own_schedules == {}
 
 
 def test_defaults_are_those_of_torch_except_for_documented_learning_rates():
@@ -193,7 +213,7 @@ def test_epsilon_is_positive(optimizer):
 
 def test_weight_decay_is_not_negative():
     with pytest.raises(
-        ValueError, match=r"weight_decay must be a number of at least 0, got -0\.01"
+        ValueError, match=r"weight_decay must be a number of at least 0 or a Schedule, got -0\.01"
     ):
         AdamW(weight_decay=-0.01)
 
@@ -233,6 +253,10 @@ def test_a_changed_copy_is_checked_like_a_new_optimizer():
         ("  rmsprop\n", RMSProp()),
         ("adam(learning_rate=3e-3, beta_1=0.8)", Adam(3e-3, beta_1=0.8)),
         ("adamw(weight_decay=0)", AdamW(weight_decay=0)),
+        (
+            "adamw(weight_decay=flat_cosine(initial=0.02))",
+            AdamW(weight_decay=FlatCosine(0.02)),
+        ),
         ("adam(amsgrad=True)", Adam(amsgrad=True)),
         ("nadam(momentum_decay=1e-2)", NAdam(momentum_decay=1e-2)),
         ("sgd(momentum=0.9,nesterov=True)", SGD(momentum=0.9, nesterov=True)),
@@ -282,7 +306,7 @@ def test_parse_looks_names_up_in_the_table_it_is_given():
         (
             "sgd(learning_rate=stairs(initial=1))",
             "schedule must be one of step, exponential, cosine, linear, inverse_time, warmup, "
-            "got 'stairs'",
+            "cosine_log, flat_cosine, got 'stairs'",
         ),
         (
             "sgd(learning_rate=step(initial=0.1))",

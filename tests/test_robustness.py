@@ -1059,7 +1059,7 @@ def fit_everything():
         net.fit(X, y, optimizer=optimizer, epochs=20, l2=1e-3, seed=0, **options)
         hashes[label] = hashed(net.theta)
     for schedule in ONE_OF_EACH:
-        hashes[repr(schedule)] = hashed(learning_rates(schedule, 0, 100_000, 1))
+        hashes[repr(schedule)] = hashed(learning_rates(schedule, 0, 100_000, 1, 100_000))
     rng = np.random.default_rng(0)
     X, weights = rng.normal(5.0, 3.0, (301, 7)), rng.uniform(1, 2, 301)
     for y, estimator in ((X.sum(axis=1), MLPRegressor), (X[:, 0] > 5, MLPClassifier)):

@@ -29,11 +29,12 @@ OPTIMIZERS = [
     NAdam(),
     LBFGS(),
 ]
-ACTIVATIONS = ["identity", "relu", "tanh", "sigmoid", "gelu", "silu", "elu", "softplus"]
+ACTIVATIONS = ["identity", "relu", "tanh", "sigmoid", "gelu", "silu", "mish", "elu", "softplus"]
 HEADS = [
     ("identity", "squared_error"),
     ("tanh", "huber(0.5)"),
     ("softmax", "cross_entropy"),
+    ("softmax", "cross_entropy(0.1)"),
     ("identity", "quantile(0.3)"),
 ]
 # Of so many columns, or more, those in use can be listed in as many numbers.
@@ -110,7 +111,7 @@ class Case:
         if rng.random() < 0.5:
             self.X[:, rng.random(self.sizes[0]) < 0.6] = 0.0
         self.y = rng.standard_normal((n, n_out))
-        if self.loss == "cross_entropy":
+        if self.loss.startswith("cross_entropy"):
             self.y = rng.integers(n_out, size=n)
         self.options = {
             "loss": self.loss,

@@ -3,15 +3,19 @@
 import itertools
 import math
 from dataclasses import FrozenInstanceError, dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from fastmlp import MLP, SGD, GradientDescent, StochasticLBFGS, compare, minimize
 from fastmlp.schedules import (
     BY_NAME,
     CosineAnnealing,
+    CosineLog,
     ExponentialDecay,
+    FlatCosine,
     InverseTime,
     LinearDecay,
     Schedule,
@@ -32,8 +36,15 @@ ONE_OF_EACH = [
     InverseTime(0.1, t0=4.0, power=0.75),
     WarmUp(4, 0.1),
     WarmUp(4, LinearDecay(0.1, final=0.001, until=9)),
+    CosineLog(0.1),
+    CosineLog(0.1, cycles=2),
+    FlatCosine(0.1),
 ]
-DECAYING = [s for s in ONE_OF_EACH if not isinstance(s, WarmUp) and "restarts=True" not in repr(s)]
+DECAYING = [
+    s
+    for s in ONE_OF_EACH
+    if not isinstance(s, WarmUp | CosineLog) and "restarts=True" not in repr(s)
+]
 
 
 def first_values(schedule, n):
@@ -105,12 +116,39 @@ def test_inverse_time_decays_by_two_to_the_power_at_t0():
     assert_allclose(lr, [0.8, 0.2, 0.05], rtol=4 * EPS)
 
 
+def test_cosine_log_is_zero_between_cycles_that_double_in_length():
+    schedule = CosineLog(0.04)
+    ends = (2.0 ** np.arange(5) - 1) / 15
+    assert_allclose(schedule.values(ends), 0, atol=0.04 * 50 * EPS)
+    # In the middle of the logarithm.
+    middles = (2.0 ** (np.arange(4) + 0.5) - 1) / 15
+    assert_allclose(schedule.values(middles), 0.04, rtol=50 * EPS)
+    # A quarter of a cycle on either side the cosine is 0.
+    quarters = (2.0 ** (np.arange(8) / 2 + 0.25) - 1) / 15
+    assert_allclose(schedule.values(quarters), 0.02, rtol=50 * EPS)
+
+
+def test_cosine_log_is_the_formula_of_realmlp():
+    t = np.linspace(0, 1, 1001)
+    for cycles in (1, 3, 4):
+        expected = 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + (2**cycles - 1) * t)))
+        assert_allclose(CosineLog(1.0, cycles=cycles).values(t), expected, atol=100 * EPS)
+
+
+def test_flat_cosine_is_flat_up_to_one_half_and_then_half_a_wave():
+    t = np.array([0, 0.3, 0.5, 2 / 3, 0.75, 5 / 6, 1])
+    expected = [0.2, 0.2, 0.2, 0.15, 0.1, 0.05, 0]
+    assert_allclose(FlatCosine(0.2).values(t), expected, rtol=20 * EPS, atol=EPS)
+
+
 def test_warm_up_rises_in_equal_steps_from_above_zero():
     lr = first_values(WarmUp(4, 0.2), 7)
     assert_allclose(lr, [0.05, 0.1, 0.15, 0.2, 0.2, 0.2, 0.2], rtol=4 * EPS)
 
 
-@pytest.mark.parametrize("then", [s for s in ONE_OF_EACH if not isinstance(s, WarmUp)], ids=repr)
+@pytest.mark.parametrize(
+    "then", [s for s in ONE_OF_EACH if not isinstance(s, WarmUp) and s.per != "fit"], ids=repr
+)
 def test_warm_up_joins_on_to_the_schedule_behind_it(then):
     lr = first_values(WarmUp(5, then), 25)
     following = first_values(then, 20)
@@ -224,6 +262,86 @@ def test_an_epoch_may_be_cut_into_pieces(per):
     assert_array_equal(np.concatenate(pieces), whole)
 
 
+def test_per_fit_time_is_the_fraction_of_all_updates():
+    schedule = LinearDecay(0.8, final=0.0, until=1, per="fit")
+    expected = 0.8 * (1 - np.arange(8) / 8)
+    assert_allclose(learning_rates(schedule, 0, 8, 2, 8), expected, rtol=4 * EPS)
+    pieces = [learning_rates(schedule, first, 2, 2, 8) for first in range(0, 8, 2)]
+    assert_array_equal(np.concatenate(pieces), learning_rates(schedule, 0, 8, 2, 8))
+    assert_array_equal(learning_rates(schedule, 8, 3, 2, 8), 0)
+    with pytest.raises(ValueError, match="must not go by the fraction of a fit here, got Linear"):
+        learning_rates(schedule, 0, 8, 2)
+    with pytest.raises(ValueError, match="all_updates must be an integer of at least 1, got 0"):
+        learning_rates(schedule, 0, 8, 2, 0)
+
+
+@pytest.mark.parametrize("schedule", [CosineLog(0.3, cycles=2), FlatCosine(0.3)], ids=repr)
+def test_a_fit_goes_by_its_own_number_of_updates(schedule):
+    """Plain gradient descent on a linear unit: the steps tell the rates."""
+    X, y = np.ones((10, 1)), np.zeros(10)
+    net = MLP([1, 1], dtype="float64", seed=0)
+    net.biases[0][:] = 1
+    seen = [net.theta.copy()]
+    net.fit(
+        X,
+        y,
+        optimizer=SGD(schedule),
+        epochs=3,
+        batch_size=2,
+        callbacks=[lambda progress: seen.append(net.theta.copy())],
+    )
+    rates = schedule.values(np.arange(15) / 15)
+    # Each update takes the error by the factor 1 - 2 rate.
+    errors = np.prod(1 - 2 * rates.reshape(3, 5), axis=1).cumprod()
+    first = seen[0].sum()
+    assert_allclose([theta.sum() / first for theta in seen[-3:]], errors, rtol=1e-12)
+
+
+def test_minimize_goes_by_its_iterations():
+    seen = []
+    schedule = CosineLog(0.5, cycles=1)
+    minimize(
+        lambda x: (x @ x / 2, x.copy()),
+        [1.0],
+        optimizer=SGD(schedule),
+        max_iterations=6,
+        callbacks=[lambda progress: seen.append(progress.theta[0])],
+    )
+    rates = schedule.values(np.arange(6) / 6)
+    assert_allclose(seen, [1, *np.cumprod(1 - rates)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("budget", [{"passes": 4}, {"gradient_evaluations": 12}])
+def test_compare_goes_by_its_budget(budget):
+    """Of 12 updates the last one has (11 / 12) of the way done."""
+    seen = []
+
+    @dataclass(frozen=True)
+    class Noting(Schedule):
+        def values(self, t):
+            seen.extend(t.tolist())
+            return 0.01 + 0 * t
+
+    X, y = np.random.default_rng(0).normal(size=(6, 2)), np.zeros(6)
+    optimizers = {"noting": SGD(Noting(per="fit"))}
+    compare(MLP([2, 1], seed=0), X, y, optimizers, batch_size=2, **budget)
+    start = max(i for i, t in enumerate(seen) if t == 0)  # after the run that warms up
+    assert_allclose(seen[start : start + 12], np.arange(12) / 12, rtol=4 * EPS)
+
+
+def test_compare_refuses_a_fraction_of_an_unknown_number():
+    X, y = np.ones((6, 2)), np.zeros(6)
+    optimizers = {"slow": SGD(CosineLog(0.1))}
+    with pytest.raises(ValueError, match="passes or gradient_evaluations must be given for 'slow'"):
+        compare(MLP([2, 1], seed=0), X, y, optimizers, time_limit=1)
+
+
+@pytest.mark.parametrize("solver", [StochasticLBFGS, partial(GradientDescent, line_search="fixed")])
+def test_solvers_that_know_no_end_refuse_a_fraction(solver):
+    with pytest.raises(ValueError, match=r'learning_rate must be .* per "epoch" or "update"'):
+        solver(learning_rate=CosineLog(0.1))
+
+
 def test_warm_up_per_epoch_rises_from_epoch_to_epoch():
     assert_array_equal(learning_rates(WarmUp(2, 0.4), 0, 6, 2), [0.2, 0.2, 0.4, 0.4, 0.4, 0.4])
 
@@ -265,9 +383,9 @@ def test_a_schedule_of_ones_own_needs_only_values():
     ("rates", "message"),
     [
         ((0.1, 0.1, 0.1), r"Listed.values must return an array of the shape \(2,\) .* \(3,\)"),
-        ((0.1, -0.1), "finite learning rates of at least 0, got -0.1 at t = 1"),
-        ((math.nan, 0.1), "finite learning rates of at least 0, got nan at t = 0"),
-        ((0.1, math.inf), "finite learning rates of at least 0, got inf at t = 1"),
+        ((0.1, -0.1), "finite numbers of at least 0, got -0.1 at t = 1"),
+        ((math.nan, 0.1), "finite numbers of at least 0, got nan at t = 0"),
+        ((0.1, math.inf), "finite numbers of at least 0, got inf at t = 1"),
     ],
 )
 def test_what_a_schedule_of_ones_own_returns_is_checked(rates, message):
@@ -302,6 +420,8 @@ VALID = {
     LinearDecay: {"initial": 0.1, "final": 0.001, "until": 9},
     InverseTime: {"initial": 0.1},
     WarmUp: {"length": 4, "then": 0.1},
+    CosineLog: {"maximum": 0.1},
+    FlatCosine: {"initial": 0.1},
 }
 
 
@@ -324,6 +444,12 @@ VALID = {
         (InverseTime, "initial", 0.0, f"initial {POSITIVE} 0.0"),
         (InverseTime, "t0", 0.0, f"t0 {POSITIVE} 0.0"),
         (InverseTime, "power", -1.0, f"power {POSITIVE} -1.0"),
+        (CosineLog, "maximum", 0.0, f"maximum {POSITIVE} 0.0"),
+        (CosineLog, "cycles", 0, "cycles must be an integer of at least 1, got 0"),
+        (CosineLog, "per", "epoch", "per of CosineLog must be \"fit\", got 'epoch'"),
+        (FlatCosine, "initial", -1, f"initial {POSITIVE} -1"),
+        (FlatCosine, "per", "update", "per of FlatCosine must be \"fit\", got 'update'"),
+        (WarmUp, "per", "fit", 'per of WarmUp must be "epoch" or "update", got \'fit\''),
         (WarmUp, "length", 0, "length must be an integer of at least 1, got 0"),
         (WarmUp, "then", -1.0, "then must be a positive number or a Schedule, got -1.0"),
         (
@@ -356,11 +482,11 @@ def test_values_of_the_wrong_type_are_rejected(schedule, name, value, message):
         schedule(**{**VALID[schedule], name: value})
 
 
-@pytest.mark.parametrize("schedule", VALID)
+@pytest.mark.parametrize("schedule", [s for s in VALID if s not in (CosineLog, FlatCosine)])
 def test_the_unit_of_time_is_epoch_or_update(schedule):
     assert schedule(**VALID[schedule]).per == "epoch"
     assert schedule(**VALID[schedule], per="update").per == "update"
-    with pytest.raises(ValueError, match='per must be "epoch" or "update", got \'step\''):
+    with pytest.raises(ValueError, match='per must be "epoch", "update" or "fit", got \'step\''):
         schedule(**VALID[schedule], per="step")
 
 

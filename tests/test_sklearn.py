@@ -873,6 +873,7 @@ def test_solvers_without_mini_batches_have_no_partial_fit():
         "absolute_error",
         "huber(0.5)",
         "cross_entropy",
+        "cross_entropy(0.1)",
         "binary_cross_entropy",
         "logistic",
         "hinge",
@@ -886,7 +887,7 @@ def test_any_loss_classifies(loss, problem):
     classifier = small(
         MLPClassifier, loss=loss, solver="lbfgs", hidden_layer_sizes=(8,), max_iter=80
     )
-    if loss == "cross_entropy" and problem == "multilabel":
+    if loss.startswith("cross_entropy") and problem == "multilabel":
         with pytest.raises(ValueError, match="multilabel"):
             classifier.fit(X, y)
         return
@@ -1063,6 +1064,30 @@ def test_a_schedule_is_followed_by_any_stochastic_solver():
     by_solver = small(MLPRegressor, solver=fastmlp.Adam(rate), batch_size=16).fit(X, y)
     assert np.array_equal(theta(by_estimator), theta(by_solver))
     assert by_estimator.learning_rate_ == pytest.approx(0.01 * np.exp(-0.3 * 8))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_schedule_by_the_fraction_of_a_fit(kind):
+    """Calls of partial_fit are one fit of max_iter epochs; a warm start begins a fit of its own."""
+    X, y = data(kind)
+    params = {"learning_rate": fastmlp.CosineLog(0.05), "batch_size": 16, "max_iter": 5}
+    params["solver"] = fastmlp.AdamW(weight_decay=fastmlp.FlatCosine(0.5))
+    params |= {"n_iter_no_change": np.inf, "shuffle": False}
+    whole = small(kind, **params).fit(X, y)
+    assert whole.learning_rate_ == pytest.approx(0, abs=1e-15)
+    given = {"classes": np.unique(y)} if kind is MLPClassifier else {}
+    parts = small(kind, **params)
+    for _ in range(5):
+        parts.partial_fit(X, y, **given)
+    np.testing.assert_array_equal(theta(parts), theta(whole))
+    constant = small(kind, **{**params, "solver": fastmlp.AdamW(weight_decay=0.5)}).fit(X, y)
+    assert np.abs(theta(constant) - theta(whole)).max() > 1e-4
+    before = theta(parts)
+    parts.partial_fit(X, y)  # after its end, where the rate is 0
+    np.testing.assert_allclose(theta(parts), before, rtol=1e-13)
+    again = small(kind, **params, warm_start=True).fit(X, y)
+    before = theta(again)
+    assert np.abs(theta(again.fit(X, y)) - before).max() > 1e-3
 
 
 def test_clipping():

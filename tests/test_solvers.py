@@ -19,6 +19,7 @@ from fastmlp import (
     Adam,
     AdamW,
     InverseTime,
+    LinearDecay,
     RMSProp,
     Scipy,
     Status,
@@ -461,6 +462,15 @@ def test_steps_of_sgd_by_hand():
         (Adam(0.25), [1, 0.75]),
         (Adam(0.25, beta_1=0, beta_2=0), [1, 0.75, 0.5, 0.25]),
         (AdamW(0.25, beta_1=0, beta_2=0, weight_decay=0.4), [1, 0.65, 0.335]),
+        (
+            AdamW(
+                0.25,
+                beta_1=0,
+                beta_2=0,
+                weight_decay=LinearDecay(0.4, final=0.2, until=1, per="update"),
+            ),
+            [1, 0.65, 0.3675],
+        ),
         (SGD(InverseTime(0.5, per="update")), [1, 0.5, 0.375, 0.3125]),
         (SGD(InverseTime(0.5)), [1, 0.5, 0.375, 0.3125]),
     ],

@@ -28,6 +28,7 @@ from fastmlp import (
     Adam,
     AdamW,
     InverseTime,
+    LinearDecay,
     Record,
     RMSProp,
     Schedule,
@@ -67,6 +68,15 @@ STOCHASTIC = {
     ),
     "Adam": (Adam(0.01), "adam", ADAM),
     "AdamW": (AdamW(0.01, weight_decay=0.1), "adam", {**ADAM, "weight_decay": 0.1}),
+    # Of ten steps, as all here are.
+    "AdamW with schedules": (
+        AdamW(
+            LinearDecay(0.02, final=0.01, until=8, per="update"),
+            weight_decay=LinearDecay(0.5, final=0.0, until=0.8, per="fit"),
+        ),
+        "adam",
+        {**ADAM, "weight_decay": [0.5 * max(0, 1 - k / 8) for k in range(10)]},
+    ),
 }
 every_stochastic = pytest.mark.parametrize("name", STOCHASTIC)
 
@@ -106,7 +116,7 @@ def twin_of(net, X, y, batches, name, *, l1=0.0, l2=0.0, weights=None, clip_norm
         batches,
         update,
         hyper,
-        STOCHASTIC[name][0].learning_rate,
+        STOCHASTIC[name][0].learning_rates(0, len(batches), 1),
         weights=weights,
         clip_norm=clip_norm,
         l1=l1,
@@ -218,7 +228,7 @@ def torch_optimizer(torch, name, weights, biases):
     }[name]()
 
 
-@every_stochastic
+@pytest.mark.parametrize("name", [name for name in STOCHASTIC if "schedules" not in name])
 def test_ten_steps_equal_torch(name):
     torch = pytest.importorskip("torch")
     X, y = classes(68)

@@ -55,6 +55,7 @@ _ACTIVATION_NAMES = {
     "selu",
     "gelu",
     "silu",
+    "mish",
     "softplus",
     "exponential",
 }

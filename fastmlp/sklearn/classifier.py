@@ -76,8 +76,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Units of each hidden layer.
     activation : str or list of str, default="relu"
         Of all hidden layers or one for each: "identity", "logistic" (or "sigmoid"), "tanh",
-        "relu", "leaky_relu", "leaky_relu(0.2)", "elu", "selu", "gelu", "silu", "softplus",
-        "exponential".
+        "relu", "leaky_relu", "leaky_relu(0.2)", "elu", "selu", "gelu", "silu", "mish",
+        "softplus", "exponential".
     solver : str, Optimizer or list of them, default="adam"
         A name such as "adam", "sgd", "lbfgs", "adamw", "rmsprop", "bfgs", which takes its
         numbers from the parameters below; or an object of fastmlp, or a written call such as
@@ -127,7 +127,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Gradient evaluations of a solver that is not stochastic.
     loss : str, default="log_loss"
         "log_loss" is cross-entropy of softmax outputs, or of one sigmoid for two classes and
-        for each label. "cross_entropy" and "binary_cross_entropy" ask for one of these;
+        for each label. "cross_entropy" and "binary_cross_entropy" ask for one of these, and
+        "cross_entropy(0.1)" for label smoothing: 0.1 of a target spread evenly over all classes;
         "logistic" and "hinge" train an identity output for each class on 1 and -1; others, such
         as "squared_error", compare probabilities with 0 and 1.
     class_weight : dict, list of dict, "balanced" or None, default=None
@@ -375,7 +376,8 @@ feature_names_in_
         binary = not multilabel and n_classes == 2
         indices: Any = None if multilabel else np.searchsorted(self.classes_, y)
         if name == "cross_entropy" or (name == "log_loss" and not binary and not multilabel):
-            return Outputs(n_classes, "softmax", "cross_entropy", indices, _no_offset)
+            loss = self.loss if name == "cross_entropy" else "cross_entropy"
+            return Outputs(n_classes, "softmax", loss, indices, _no_offset)
         if multilabel:
             dense = y.toarray() if sparse.issparse(y) else np.asarray(y)
             targets = (dense > 0).astype(np.float64)

@@ -33,7 +33,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Any loss of `fastmlp.MLP`, summed over outputs: "squared_error" (half of it), "poisson"
         (half the deviance, with exponential outputs), "absolute_error", "huber", "huber(2.5)",
         "quantile(0.9)"; "logistic" and "hinge" for targets 1 and -1, "binary_cross_entropy" for
-        targets in [0, 1], "cross_entropy" for distributions.
+        targets in [0, 1], "cross_entropy" or, with label smoothing,
+        "cross_entropy(0.1)" for distributions.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, \
 learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
 nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \

@@ -321,6 +321,11 @@ class Run:
             "updates_per_epoch": -(-self.n_samples // self._batch_size),
             "n_samples": self.n_samples,
         }
+        # All calls of `partial_fit` are one fit, each call of `fit` is one of its own.
+        is_part = self.incremental
+        resumed["first_of_fit"] = 0 if is_part else resumed["updates_before"]
+        epochs = estimator.max_iter if is_part else n_epochs
+        resumed["all_of_fit"] = epochs * resumed["updates_per_epoch"]
         stage = with_schedule(stage, estimator, resumed)
         keeper = Keeper(watch, self._resume(state and state["optimizer"]), wanted=True)
         last_epoch = monitor.epoch + n_epochs

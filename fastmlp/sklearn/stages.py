@@ -59,14 +59,21 @@ class Resumed(Schedule):
         Updates and epochs done.
     updates_per_epoch : int
         Of the epochs to come.
+    first_of_fit, all_of_fit : int
+        Which update is the first of the fit that a schedule per "fit" goes by, and how many
+        updates that has.
     """
 
     schedule: Schedule
     updates_before: int
     epochs_before: int
     updates_per_epoch: int
+    first_of_fit: int
+    all_of_fit: int
 
     def values(self, t):
+        if self.schedule.per == "fit":
+            return self.schedule.values(np.minimum((t - self.first_of_fit) / self.all_of_fit, 1.0))
         if self.schedule.per == "update":
             return self.schedule.values(t)
         epochs = np.floor((t - self.updates_before) / self.updates_per_epoch)
@@ -142,7 +149,7 @@ def name_of(stage):
 
 
 def with_schedule(stage, estimator, resumed):
-    """The optimizer with the learning rates of what comes next.
+    """The optimizer with its schedules, or the estimator's, as of what comes next.
 
     Parameters
     ----------
@@ -150,7 +157,8 @@ def with_schedule(stage, estimator, resumed):
     estimator : estimator
         Its `learning_rate` and `power_t`.
     resumed : dict
-        updates_before, epochs_before, updates_per_epoch, samples_before, n_samples.
+        updates_before, epochs_before, updates_per_epoch, first_of_fit, all_of_fit, samples_before,
+        n_samples.
     """
     rate = stage.learning_rate
     if estimator.learning_rate == "invscaling":
@@ -160,12 +168,13 @@ def with_schedule(stage, estimator, resumed):
             float(estimator.power_t),
             resumed["samples_before"] - resumed["epochs_before"] * resumed["n_samples"],
         )
-    if isinstance(rate, Schedule):
-        counts = (
-            resumed[name] for name in ("updates_before", "epochs_before", "updates_per_epoch")
-        )
-        rate = Resumed(rate, *counts, per="update")
-    return replace(stage, learning_rate=rate)
+    stage = replace(stage, learning_rate=rate)
+    counts = [resumed[f.name] for f in fields(Resumed) if f.name in resumed]
+    taken_up = {
+        name: Resumed(schedule, *counts, per="update")
+        for name, schedule in stage.own_schedules.items()
+    }
+    return replace(stage, **taken_up)
 
 
 def check_number_rate(stage):

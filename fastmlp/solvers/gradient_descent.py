@@ -6,7 +6,12 @@ import numpy as np
 
 from fastmlp.kernels import vectors
 from fastmlp.result import Status
-from fastmlp.schedules import Schedule, check_learning_rate, learning_rates
+from fastmlp.schedules import (
+    Schedule,
+    check_learning_rate,
+    check_not_of_fit,
+    learning_rates,
+)
 from fastmlp.solvers.line_descent import LineDescent, next_step
 from fastmlp.solvers.line_search import Search, armijo
 from fastmlp.solvers.solver import Outcome
@@ -26,7 +31,8 @@ class GradientDescent(LineDescent):
     learning_rate : float or Schedule, default 0.1
         Positive: the step t if it is fixed, else the first of all that are tried. Later searches
         begin at the step that would lower the objective as much as the one before. A schedule is
-        for fixed steps; its time is the iteration. No value suits every problem.
+        for fixed steps; its time is the iteration, never the fraction of a fit. No value suits
+        every problem.
     line_search : {"armijo", "strong_wolfe", "fixed"}, default "armijo"
         "armijo" halves t until the decrease is 1e-4 of what the slope promises; mostly the first
         t will do. "strong_wolfe" also wants the slope to fall to 0.9 of what it was, for which t
@@ -48,6 +54,7 @@ class GradientDescent(LineDescent):
         check_known("line_search", self.line_search, _LINE_SEARCHES)
         if self.line_search == "fixed":
             check_learning_rate("learning_rate", self.learning_rate)
+            check_not_of_fit("learning_rate", self.learning_rate)
         elif isinstance(self.learning_rate, Schedule):
             raise ValueError(
                 'learning_rate must be a number unless line_search is "fixed", '

@@ -15,7 +15,7 @@ import numpy as np
 from fastmlp import schedules
 from fastmlp.kernels import vectors
 from fastmlp.result import Status
-from fastmlp.schedules import Schedule, check_learning_rate
+from fastmlp.schedules import Schedule, check_learning_rate, check_not_of_fit
 from fastmlp.solvers.function import Function
 from fastmlp.solvers.solver import Outcome, Solver, State
 from fastmlp.validation import check_positive
@@ -131,7 +131,8 @@ class StochasticNewton(Solver):
     batch_size : int or None, default 512
         Rows of a mini-batch, None for all. Smaller ones make differences of gradients noisy.
     learning_rate : float, Schedule or None, default None
-        Length of the steps, where 1 is that of the quasi-Newton method. None searches it by
+        Length of the steps, where 1 is that of the quasi-Newton method; a schedule goes by
+        epochs or updates. None searches it by
         `regularized_search` on the batch.
     largest_step : float, default 0.9
         Of the search.
@@ -154,6 +155,7 @@ class StochasticNewton(Solver):
         super().__post_init__()
         if self.learning_rate is not None:
             check_learning_rate("learning_rate", self.learning_rate)
+            check_not_of_fit("learning_rate", self.learning_rate)
         check_positive("largest_step", self.largest_step)
         check_positive("decay", self.decay)
 

@@ -12,12 +12,15 @@ class Updates(Solver):
     Parameters
     ----------
     optimizer : Stochastic
+    all_updates : int
+        As many as there will be, for schedules that go by the fraction done.
     """
 
     stochastic = True
 
-    def __init__(self, optimizer):
+    def __init__(self, optimizer, all_updates):
         self.optimizer = optimizer
+        self.all_updates = all_updates
 
     def start(self, function, x0):
         value, gradient = function.value_and_grad(x0.copy())
@@ -26,7 +29,7 @@ class Updates(Solver):
 
     def step(self, function, state):
         optimizer, t = self.optimizer, state["t"]
-        rate = optimizer.learning_rates(t, 1, 1)[0]
+        rates = optimizer.rates(t, 1, 1, self.all_updates)[0]
         x = state["x"].copy()
         threads.run(
             updates.update_vector,
@@ -37,7 +40,7 @@ class Updates(Solver):
             state["gradient"],
             state["slots"],
             optimizer.hyperparameters(),
-            rate,
+            rates,
             t + 1,
         )
         value, gradient = function.value_and_grad(x.copy())

@@ -2,9 +2,9 @@
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline, worker
-from fastmlp.kernels.dense import dense_backward_params_rows
+from fastmlp.kernels.blocks import some_rows, transpose, whole
 from fastmlp.kernels.gemm import multiply
-from fastmlp.kernels.simd import FROM_C, FROM_ROW, FROM_ZERO
+from fastmlp.kernels.simd import FROM_C, FROM_ROW, FROM_ZERO, column_sums, sums_width
 from fastmlp.kernels.stages.place import (
     gradient,
     input_deltas,
@@ -22,12 +22,12 @@ def dense_step_forward(step, block, work, theta, f, rows):
     """Overwrite the output's matrix `f`, of `rows` rows, by A W + b, or A W without a bias."""
     n_in, n_out = step.n_in, step.n_out
     at = f * (n_in * n_out + n_out) * step.separate
-    W = matrix(theta, step.weights + at, n_in, n_out)
-    A, Z = inputs(step, block, work), outputs(step, block, work)
-    origin = FROM_ROW if step.bias >= 0 else FROM_ZERO
-    b = vector(theta, step.bias + at if step.bias >= 0 else 0, n_out)
-    s0 = f * rows
-    multiply(A, s0, 0, W, 0, 0, origin, b, Z, s0, 0, rows, n_out, n_in, scratch(block, work))
+    A = some_rows(inputs(step, block, work), f * rows, rows)
+    Z = some_rows(outputs(step, block, work), f * rows, rows)
+    W = whole(matrix(theta, step.weights + at, n_in, n_out))
+    has_bias = step.bias >= 0
+    b = vector(theta, step.bias + at if has_bias else 0, n_out)
+    multiply(A, W, FROM_ROW if has_bias else FROM_ZERO, b, Z, scratch(block, work))
 
 
 @inline
@@ -35,23 +35,33 @@ def dense_step_back(step, block, work, theta, f, rows):
     """Add the gradients of W and b, and overwrite or add to the input's delta."""
     n_in, n_out = step.n_in, step.n_out
     at = f * (n_in * n_out + n_out) * step.separate
-    A, delta = inputs(step, block, work), output_deltas(step, block, work)
-    A = matrix(A, f * rows * n_in, rows, n_in)
-    delta = matrix(delta, f * rows * n_out, rows, n_out)
+    A = matrix(inputs(step, block, work), f * rows * n_in, rows, n_in)
+    delta = matrix(output_deltas(step, block, work), f * rows * n_out, rows, n_out)
     free = scratch(block, work)
-    n_rows = n_in + 1 if step.bias >= 0 else n_in
-    g = matrix(gradient(block, work, step.weights + at, n_rows * n_out), 0, n_rows, n_out)
-    dense_backward_params_rows(A, n_in, delta, 0, n_rows, True, g, free)
+    g = whole(matrix(gradient(block, work, step.weights + at, n_in * n_out), 0, n_in, n_out))
+    multiply(transpose(whole(A)), whole(delta), FROM_C, free, g, free)
+    if step.bias >= 0:
+        g_bias = matrix(gradient(block, work, step.bias + at, n_out), 0, 1, n_out)
+        add_column_sums(delta, g_bias)
     if wants_delta(step):
-        W = matrix(theta, step.weights + at, n_in, n_out)
-        below = input_deltas(step, block, work)
+        W = whole(matrix(theta, step.weights + at, n_in, n_out))
+        below = some_rows(input_deltas(step, block, work), f * rows, rows)
         origin = FROM_C if step.goes_back == codes.ADDS else FROM_ZERO
-        multiply(delta, 0, 0, W, 0, 1, origin, free, below, f * rows, 0, rows, n_in, n_out, free)
+        multiply(whole(delta), transpose(W), origin, free, below, free)
+
+
+@inline
+def add_column_sums(delta, sums):
+    """Add the sums of the columns of `delta` to `sums` (1, n_out)."""
+    width = sums_width(delta)
+    rows, n_out = delta.shape
+    for j in range(0, n_out, width):
+        column_sums(delta, j, FROM_C, sums, 0, min(n_out - j, width), rows)
 
 
 @worker
 def dense(step, block, work, theta, is_back):
-    """Do the step of a dense layer; the bias follows W in theta, if there is one."""
+    """Do the step of a dense layer, whose bias need not follow W in theta, if it has one."""
     times = step.factor if step.separate else 1
     rows = block.rows if step.separate else block.rows * step.factor
     for f in range(times):
