@@ -12,6 +12,7 @@ if not (_folder / "kernels").is_dir():
     __path__.append(str(_folder.parent))
 
 from fastmlp.compare import compare, compare_problems
+from fastmlp.inputs import Categorical, Numeric, quantile_edges
 from fastmlp.mlp import MLP
 from fastmlp.monitor import Progress
 from fastmlp.objective import Objective
@@ -79,6 +80,7 @@ __all__ = [
     "Comparison",
     "Comparisons",
     "ConjugateGradient",
+    "Categorical",
     "CosineAnnealing",
     "CosineLog",
     "ExponentialDecay",
@@ -97,6 +99,7 @@ __all__ = [
     "NAdam",
     "NetworkProblem",
     "NoiseTolerantBFGS",
+    "Numeric",
     "Objective",
     "Profile",
     "Progress",
@@ -119,6 +122,7 @@ __all__ = [
     "load_problem",
     "minimize",
     "performance_profile",
+    "quantile_edges",
     "warmup",
 ]
 

@@ -48,6 +48,7 @@ def advice(objective, loss):
         return None
     faults = []
     sizes = _sizes(X)
+    sizes[list(net.categorical_columns)] = 1.0  # codes have no unit
     widest = int(np.argmax(sizes))
     if not _is_good(sizes[widest]):
         names = net.feature_names

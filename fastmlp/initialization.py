@@ -31,7 +31,7 @@ _BY_ACTIVATION = {
 }
 
 
-def draw_weights(rng, n_in, n_out, init, activation):
+def draw_weights(rng, n_in, n_out, init, activation, fan_in=None):
     """Draw one layer's weights, float64 (n_in, n_out).
 
     Parameters
@@ -42,11 +42,14 @@ def draw_weights(rng, n_in, n_out, init, activation):
         One of `NAMES`.
     activation : str
         Name of the layer's activation, for "auto".
+    fan_in : int or None
+        Inputs that are not 0 at a time, where these are fewer: of a one-hot code only one is.
     """
     if init == "auto":
         init = _BY_ACTIVATION.get(activation, "glorot_uniform")
     scale, fan, distribution = _SCHEMES[init]
-    variance = scale / (n_in if fan == "in" else (n_in + n_out) / 2)
+    fan_in = n_in if fan_in is None else fan_in
+    variance = scale / (fan_in if fan == "in" else (fan_in + n_out) / 2)
     if distribution == "normal":
         return rng.normal(0.0, np.sqrt(variance), (n_in, n_out))
     limit = np.sqrt(3.0 * variance)
@@ -66,7 +69,11 @@ def draw_parameter(rng, parameter, init):
     rule, *numbers = parameter.start_rule
     if rule == "layer":  # of some matrices, one after the other
         *several, n_in, n_out = parameter.shape
-        drawn = [draw_weights(rng, n_in, n_out, init, *numbers) for _ in range(math.prod(several))]
+        activation, fan_in = numbers
+        drawn = [
+            draw_weights(rng, n_in, n_out, init, activation, fan_in)
+            for _ in range(math.prod(several))
+        ]
         return np.reshape(drawn, parameter.shape)
     if rule == "normal":
         return rng.normal(0.0, numbers[0], parameter.shape)

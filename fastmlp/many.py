@@ -21,7 +21,7 @@ from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
 from fastmlp.rounding import warn_of_merged
 from fastmlp.training import prepare
-from fastmlp.validation import as_generator, as_real, as_rows, as_weights, check_count, check_flag
+from fastmlp.validation import as_generator, as_matrix, as_real, as_weights, check_count, check_flag
 
 # What `fit_many` takes as `fit` does: all options but those that it has in its own way.
 _OWN = ("n_threads", "progress", "seed", "checkpoint", "feature_names")
@@ -300,7 +300,7 @@ def _spread_seeds(seeds, n_nets):
 
 def _columns(net):
     """What decides how X becomes an array."""
-    return net.dtype, net.feature_names
+    return net.dtype, net.feature_names, net._pieces.inputs
 
 
 def _as_arrays(nets, X):
@@ -309,7 +309,9 @@ def _as_arrays(nets, X):
     for net in nets:
         if _columns(net) not in data:
             chosen = take_columns("X", X, net.feature_names)
-            data[_columns(net)] = as_rows("X", chosen, net.dtype, net.layer_sizes[0])
+            rows = as_matrix("X", chosen, net.dtype, net.layer_sizes[0])
+            net.check_rows(rows)
+            data[_columns(net)] = rows
     return data
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp.feature_names import check_names
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.initialization import draw_parameter, draw_weights
+from fastmlp.inputs import Categorical, check_columns
 from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
 from fastmlp.pieces import NAMES as PIECES
@@ -71,6 +72,7 @@ class Network:
         residual=False,
         tied=(),
         input_scale=False,
+        inputs=None,
         members=1,
     ):
         self._layer_sizes = _check_layer_sizes(layer_sizes)
@@ -87,6 +89,7 @@ class Network:
             residual=residual,
             tied=tied,
             input_scale=input_scale,
+            inputs=inputs,
             members=members,
         )
         rng = as_generator(seed)
@@ -141,6 +144,19 @@ class Network:
             start += (n_in + 1) * n_out
             width += n_out
         return layout
+
+    @property
+    def categorical_columns(self) -> tuple[int, ...]:
+        """Columns of X that hold codes of categories."""
+        entries = self._pieces.inputs
+        return tuple(entry.column for entry in entries if isinstance(entry, Categorical))
+
+    def check_rows(self, X):
+        """Refuse rows of X with numbers that are not finite, or bad codes of categories."""
+        if self._pieces.inputs:
+            check_columns(X, self._pieces.inputs)
+        else:
+            check_finite("X", X)
 
     def _view(self, start, shape):
         """View of a part of theta."""

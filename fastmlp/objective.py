@@ -214,11 +214,13 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads, scan=True, 
     if code in CHECKED:
         given = as_real("y", y)
         scan = scan or needs_finite(given, code)
+    if net._pieces.inputs:  # codes of categories have to be looked at: kernels go by them
+        net.check_rows(X)
     if scan and not (by_kernel and serial_finite(dtype)(theta, X, Y_vector)):
         # NumPy can tell where the bad element is.
-        targets = Y if problem.n_target > 1 else Y_vector
-        for name, array in (("theta", theta), ("X", X), ("y", targets)):
-            check_finite(name, array)
+        check_finite("theta", theta)
+        net.check_rows(X)
+        check_finite("y", Y if problem.n_target > 1 else Y_vector)
     if code in CHECKED:
         check_values(given, Y, code, net._layer_sizes[-1])
     weights = as_weights(sample_weight, problem.n_rows, dtype)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
+from fastmlp.inputs import Categorical, Numeric, check_inputs, described
 from fastmlp.validation import check_count, check_flag, check_known
 
 NORMS = ("batch", "layer")
@@ -26,6 +27,7 @@ class Pieces:
     residual: tuple[bool, ...]
     tied: tuple[tuple[int, int], ...]
     input_scale: bool
+    inputs: tuple[Numeric | Categorical, ...]
     members: int
 
     @property
@@ -38,18 +40,19 @@ class Pieces:
             or any(self.residual)
             or self.tied
             or self.input_scale
+            or self.inputs
             or self.members > 1
         )
 
     def described(self) -> dict:
         """What differs from a plain network, as plain values, fit for JSON."""
         plain = check_pieces((1,) * (len(self.norm) + 2))
-        described = {}
+        found = {}
         for one in fields(self):
             value = getattr(self, one.name)
             if value != getattr(plain, one.name):
-                described[one.name] = _as_lists(value)
-        return described
+                found[one.name] = _as_lists(value)
+        return found
 
 
 # The arguments of a network that are pieces.
@@ -57,6 +60,8 @@ NAMES = tuple(one.name for one in fields(Pieces))
 
 
 def _as_lists(value):
+    if isinstance(value, Numeric | Categorical):
+        return described(value)
     return [_as_lists(one) for one in value] if isinstance(value, tuple) else value
 
 
@@ -69,6 +74,7 @@ def check_pieces(
     residual: Any = False,
     tied: Any = (),
     input_scale: Any = False,
+    inputs: Any = None,
     members: Any = 1,
 ) -> Pieces:
     """Check the pieces of a network with these layers."""
@@ -90,6 +96,7 @@ def check_pieces(
         _check_residual(residual, layer_sizes),
         _check_tied(tied, layer_sizes, int(members)),
         bool(input_scale),
+        check_inputs(inputs, layer_sizes[0]),
         int(members),
     )
 

@@ -46,6 +46,8 @@ def predict(net, pace, X, n_threads=None, members=False):
         check_count("n_threads", n_threads)
     theta = net.theta
     X = read_only(as_matrix("X", X, theta.dtype, net.layer_sizes[0], net._feature_names))
+    if net._pieces.inputs:
+        net.check_rows(X)
     n_rows = len(X)
     n_parts = min(n_rows, choose_parts(n_rows * _row_flops(net), n_threads, REGION_SECONDS))
     averages = not members
@@ -57,7 +59,7 @@ def predict(net, pace, X, n_threads=None, members=False):
         all_finite = _forward_at_pace(net, pace, X, result, n_parts, averages)
     if not all_finite:
         check_finite("theta", theta)
-        check_finite("X", X)
+        net.check_rows(X)
     return result
 
 

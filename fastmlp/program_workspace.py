@@ -145,7 +145,8 @@ class ProgramWorkspace:
         def place(n):
             return reserve(n) - plan.scratch
 
-        reserve(scratch_size(most_rows, max(widest, most_rows), self._memory.unit))
+        of_products = scratch_size(most_rows, max(widest, most_rows), self._memory.unit)
+        reserve(max(of_products, *(step.n_scratch for step in self._steps)))
         plan.loss_terms = place(rows * description.n_outputs)
         plan.target = place(rows * n_target * description.factor)
         plan.own_target = place(rows * n_target)

@@ -37,7 +37,16 @@ from fastmlp.kernels.network import (
 )
 from fastmlp.kernels.records import BLOCK, CHUNK, LAYER, PLAN, STEP, TASK
 from fastmlp.kernels.stages.activation import activation
+from fastmlp.kernels.stages.categories import (
+    bias_rows,
+    embedding,
+    embedding_gradient,
+    one_hot,
+    one_hot_gradient,
+)
+from fastmlp.kernels.stages.columns import columns, periodic
 from fastmlp.kernels.stages.dense import dense
+from fastmlp.kernels.stages.piecewise import piecewise
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import View, matrix, record, vector
 from fastmlp.kernels.views import column, constants_of, only, part_scratch, table
@@ -335,6 +344,12 @@ def addresses(dtype):
 STAGES = {
     "dense": (dense, None),
     "activation": (activation, None),
+    "columns": (columns, None),
+    "periodic": (periodic, None),
+    "piecewise": (piecewise, None),
+    "embedding": (embedding, embedding_gradient),
+    "one_hot": (one_hot, one_hot_gradient),
+    "bias_rows": (bias_rows, None),
 }
 
 
