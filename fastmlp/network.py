@@ -246,7 +246,7 @@ class Network:
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
         rows = [
-            (str(layer), f"{w.shape[0]} -> {w.shape[1]}", name, f"{w.size + b.size:,}")
+            (str(layer), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{w.size + b.size:,}")
             for layer, (w, b, name) in enumerate(
                 zip(self.weights, self.biases, self.activations, strict=True), start=1
             )

@@ -19,6 +19,11 @@ from fastmlp.pieces import Pieces
 FREE_OUTPUT = (codes.IDENTITY, *KEPT_SLOPES)
 BY_SIGN = (codes.RELU, codes.LEAKY_RELU)
 
+# Activations that are the same line to either side of 0, or another.
+RECTIFIERS = (codes.IDENTITY, codes.RELU, codes.LEAKY_RELU)
+
+ONE = ("constant", 1.0)
+
 
 class Parameter(NamedTuple):
     """Some numbers of theta that go by one name.
@@ -221,28 +226,90 @@ def strided_view(theta, start, shape, strides):
 
 
 def _dense(program, architecture, layer, given):
-    """The product of a layer. One that is tied to an earlier one has its W."""
+    """The product of a layer. One that is tied to an earlier one has its W.
+
+    With members a hidden layer's factors and biases are each one's own, and so is all of the
+    output layer.
+    """
     n_in, n_out = given.n_columns, architecture.sizes[layer + 1]
-    rule = ("layer", architecture.names[layer])
-    result = program.value(n_out, given.factor)
+    k = architecture.pieces.members
+    if k > 1 and layer == len(architecture.sizes) - 2:
+        return _member_outputs(program, architecture, layer, given)
+    if k > 1 and layer > 0:
+        given = _scale_members(program, layer, given)
     tied = dict(architecture.pieces.tied).get(layer + 1)
     if tied is None:
+        rule = ("layer", architecture.names[layer])
         W = program.parameter(f"weights[{layer}]", "weights", n_in, n_out, rule=rule)
-        b = program.parameter(f"biases[{layer}]", "bias", n_out)
-        program.block(W, n_out, n_in, 1, ("weights", "bias"), penalized=True)
     else:
         W = program.layers[tied - 1][0][0]
+    if k > 1:
+        if tied is None:
+            program.block(W, n_out, n_in, 0, ("weights", "bias"), penalized=True)
+        S = program.parameter(f"member_outputs[{layer}]", "member", k, n_out, rule=ONE)
+        b = program.parameter(f"biases[{layer}]", "bias", k, n_out)
+        program.block(S, n_out, k, k, ("member", "bias"))
+        at_bias = (b, (k, n_out), (n_out, 1))
+    else:
         b = program.parameter(f"biases[{layer}]", "bias", n_out)
-        program.block(b, n_out, 0, 1, ("weights", "bias"))
-    program.layers.append(((W, (n_in, n_out), (n_out, 1)), (b, (n_out,), (1,))))
+        if tied is None:
+            program.block(W, n_out, n_in, 1, ("weights", "bias"), penalized=True)
+        else:
+            program.block(b, n_out, 0, 1, ("weights", "bias"))
+        at_bias = (b, (n_out,), (1,))
+    program.layers.append(((W, (n_in, n_out), (n_out, 1)), at_bias))
     program.flops += 2.0 * given.factor * n_in * n_out
-    return program.add("dense", given, result, weights=W, bias=b)
+    result = program.value(n_out, given.factor)
+    program.add("dense", given, result, weights=W, bias=-1 if k > 1 else b)
+    if k == 1:
+        return result
+    # The way back needs what goes in.
+    scaled = program.value(n_out, k, with_delta=False)._replace(delta=result.delta)
+    code, number = architecture.codes[layer], architecture.numbers[layer]
+    slope = 1.0
+    if _is_in_members(architecture, layer):
+        slope = {codes.IDENTITY: 1.0, codes.RELU: 0.0}.get(code, number)
+    return program.add("member_out", result, scaled, weights=S, bias=b, numbers=(slope,))
+
+
+def _scale_members(program, layer, given):
+    """The inputs of a layer, times each member's factors."""
+    k, n_in = given.factor, given.n_columns
+    R = program.parameter(f"member_inputs[{layer}]", "member", k, n_in, rule=ONE)
+    program.block(R, n_in, k, 0, ("member", "bias"))
+    result = program.value(n_in, k)
+    return program.add("member_in", given, result, weights=R)
+
+
+def _member_outputs(program, architecture, layer, given):
+    """The output layers of all members: for each its W, then its biases."""
+    k, n_in, n_out = given.factor, given.n_columns, architecture.sizes[layer + 1]
+    rule = ("layer", architecture.names[layer])
+    first = program.n_params
+    for m in range(k):
+        W = program.parameter(f"weights[{layer}][{m}]", "weights", n_in, n_out, rule=rule)
+        program.parameter(f"biases[{layer}][{m}]", "bias", n_out)
+        program.block(W, n_out, n_in, 1, ("weights", "bias"), penalized=True)
+    size, b = (n_in + 1) * n_out, first + n_in * n_out
+    at_weights = (first, (k, n_in, n_out), (size, n_out, 1))
+    program.layers.append((at_weights, (b, (k, n_out), (size, 1))))
+    program.flops += 2.0 * k * n_in * n_out
+    result = program.value(n_out, k)
+    return program.add("dense", given, result, weights=first, bias=b, separate=1)
+
+
+def _is_in_members(architecture, layer):
+    """Whether a layer's activation is part of the step that adds the members' biases."""
+    pieces = architecture.pieces
+    is_hidden = layer < len(architecture.sizes) - 2
+    one_pass = is_hidden and pieces.norm[layer] is None
+    return pieces.members > 1 and one_pass and architecture.codes[layer] in RECTIFIERS
 
 
 def _activation(program, architecture, layer, x):
     """The activation of a layer, in place."""
     code, number = architecture.codes[layer], architecture.numbers[layer]
-    if code == codes.IDENTITY:
+    if code == codes.IDENTITY or _is_in_members(architecture, layer):
         return x
     saved = program.slot(x.n_columns * x.factor) if code in KEPT_SLOPES else x.delta
     return program.add("activation", x, x, code=code, numbers=(number,), saved=saved)
@@ -259,8 +326,13 @@ def _input_dropout(program, pieces, x):
 
 
 def _members(program, pieces, x):
-    """The inputs of all members."""
-    return x
+    """The inputs of all members: the same, times factors of their own."""
+    k, n_in = pieces.members, x.n_columns
+    if k == 1:
+        return x
+    R = program.parameter("member_inputs[0]", "member", k, n_in, rule=("sign",))
+    program.block(R, n_in, k, 0, ("member", "bias"))
+    return program.add("expand", x, program.value(n_in, k), weights=R, factor=k)
 
 
 def _norm(program, pieces, layer, x):
