@@ -78,7 +78,7 @@ class MLP(Network):
             self._planned = plan_program(self)
         return self._planned
 
-    def predict(self, X, *, n_threads=None) -> np.ndarray:
+    def predict(self, X, *, n_threads=None, members=False) -> np.ndarray:
         """Outputs of the network, after the output activation.
 
         Parameters
@@ -89,13 +89,15 @@ class MLP(Network):
         n_threads : int or None, default None
             At most so many threads, and only one where a team is not faster. None is as many
             as this process may use cores and the work is enough for.
+        members : bool, default False
+            Whether to return the outputs of each member, and not their mean.
 
         Returns
         -------
-        ndarray, (n, n_out), of the network's dtype
+        ndarray, (n, n_out) or, of members, (n, members, n_out), of the network's dtype
             NaN or infinite where numbers of X are so large that sums overflow.
         """
-        return predict(self, self._pace, X, n_threads)
+        return predict(self, self._pace, X, n_threads, members)
 
     def loss(
         self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from fastmlp.building import Architecture, build
 from fastmlp.feature_names import check_names
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.initialization import draw_parameter, draw_weights
@@ -15,7 +16,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
-from fastmlp.program import Architecture, build, strided_view
+from fastmlp.program import strided_view
 from fastmlp.validation import (
     as_generator,
     check_count,
@@ -262,7 +263,7 @@ class Network:
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
         rows = [
-            (str(layer), f"{w.shape[0]} -> {w.shape[1]}", name, f"{w.size + b.size:,}")
+            (str(layer), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{w.size + b.size:,}")
             for layer, (w, b, name) in enumerate(
                 zip(self.weights, self.biases, self.activations, strict=True), start=1
             )

@@ -89,6 +89,8 @@ def check_pieces(
     _check_probability("input_dropout", input_dropout)
     check_flag("input_scale", input_scale)
     check_count("members", members)
+    if members > 1 and not n_hidden:
+        raise ValueError(f"members must be 1 without hidden layers, got {members}")
     return Pieces(
         tuple(norms),
         tuple(float(rate) for rate in rates),

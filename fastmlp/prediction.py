@@ -12,7 +12,7 @@ from fastmlp.kernels.predict import predict_part_address
 from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
 from fastmlp.program_workspace import ProgramWorkspace
 from fastmlp.tables import packed
-from fastmlp.validation import as_matrix, check_count, check_finite, read_only
+from fastmlp.validation import as_matrix, check_count, check_finite, check_flag, read_only
 
 # Rows that go through a program together: whole blocks are as many as memory has room for.
 PROGRAM_ROWS = 256
@@ -42,6 +42,7 @@ def plan_program(net):
 
 def predict(net, pace, X, n_threads=None, members=False):
     """Outputs of `net` for the rows of X, see `MLP.predict`; `pace` is what it learnt before."""
+    check_flag("members", members)
     if n_threads is not None:
         check_count("n_threads", n_threads)
     theta = net.theta
@@ -51,8 +52,8 @@ def predict(net, pace, X, n_threads=None, members=False):
     n_rows = len(X)
     n_parts = min(n_rows, choose_parts(n_rows * _row_flops(net), n_threads, REGION_SECONDS))
     averages = not members
-    n_outputs = net.layer_sizes[-1] * (1 if averages else net._program.factor)
-    result = np.empty((n_rows, n_outputs), theta.dtype)
+    n_members = net._pieces.members if members else 1
+    result = np.empty((n_rows, n_members * net.layer_sizes[-1]), theta.dtype)
     if n_parts == 1:
         all_finite = _forward(net, X, result, n_parts, averages)
     else:
@@ -60,7 +61,7 @@ def predict(net, pace, X, n_threads=None, members=False):
     if not all_finite:
         check_finite("theta", theta)
         net.check_rows(X)
-    return result
+    return result.reshape(n_rows, n_members, -1) if members else result
 
 
 def check_outputs(outputs, rows, first=0):

@@ -46,6 +46,7 @@ from fastmlp.kernels.stages.categories import (
 )
 from fastmlp.kernels.stages.columns import columns, periodic
 from fastmlp.kernels.stages.dense import dense
+from fastmlp.kernels.stages.members import expand, member_in, member_out
 from fastmlp.kernels.stages.piecewise import piecewise
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import View, matrix, record, vector
@@ -350,6 +351,9 @@ STAGES = {
     "embedding": (embedding, embedding_gradient),
     "one_hot": (one_hot, one_hot_gradient),
     "bias_rows": (bias_rows, None),
+    "expand": (expand, None),
+    "member_in": (member_in, None),
+    "member_out": (member_out, None),
 }
 
 

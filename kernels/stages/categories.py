@@ -173,12 +173,19 @@ def one_hot_gradient(step, task, rows, is_first, work, g):
 
 @worker
 def bias_rows(step, block, work, theta, is_back):
-    """Overwrite all rows by a bias: the product of a layer that has no numeric input."""
+    """Overwrite all rows by a bias, if there is one: a layer's product without numeric inputs."""
     n_out = step.n_out
+    if is_back and step.bias < 0:
+        return
     if is_back:
         g = matrix(gradient(block, work, step.bias, n_out), 0, 1, n_out)
         add_column_sums(output_deltas(step, block, work), g)
         return
     Z = outputs(step, block, work)
     for r in range(Z.shape[0]):
-        copy_vector(vector(theta, step.bias, n_out), vector(Z, r * n_out, n_out))
+        row = vector(Z, r * n_out, n_out)
+        if step.bias >= 0:
+            copy_vector(vector(theta, step.bias, n_out), row)
+        else:
+            for j in range(n_out):
+                row[j] = 0.0
