@@ -123,13 +123,13 @@ print(json.dumps([results, numba.threading_layer()]))
 
 def test_threads_that_ask_for_a_worker_at_once(monkeypatch):
     """All get the same machine code: another's could be freed while they run it."""
-    cached = kept.cached
+    keep = kept.keep
 
     def slowly(*arguments):
         time.sleep(0.05)  # all threads come by while the first is still busy
-        return cached(*arguments)
+        return keep(*arguments)
 
-    monkeypatch.setattr(kept, "cached", slowly)
+    monkeypatch.setattr(kept, "keep", slowly)
     worker = _jit.Worker(doubled)
     with ThreadPoolExecutor(4) as pool:
         addresses = list(pool.map(worker.address, [np.ones(2)] * 4))
@@ -486,7 +486,7 @@ def new_entry():
 def new_worker():
     worker = _jit.Worker(doubled)
     assert worker.address(np.ones(2)) != 0
-    return sum(worker._dispatcher.stats.cache_hits.values()) == 1
+    return sum(worker._code.stats.cache_hits.values()) == 1
 
 
 both_kinds = pytest.mark.parametrize("new_kernel", [new_entry, new_worker])
@@ -515,18 +515,18 @@ def test_code_in_the_cache_is_known_before_it_is_loaded(new_kernel, kind, cache)
 
 
 def test_threads_that_ask_at_once_share_a_worker_s_dispatcher(monkeypatch):
-    made, cached, together = [], kept.cached, threading.Barrier(4)
+    made, keep, together = [], kept.keep, threading.Barrier(4)
 
-    def slowly(dispatcher, name):
-        made.append(dispatcher)
+    def slowly(*arguments):
+        made.append(arguments)
         time.sleep(0.05)
-        return cached(dispatcher, name)
+        return keep(*arguments)
 
     def ask(_):
         together.wait()
         return worker.is_kept(numba.int32[::1])
 
-    monkeypatch.setattr(kept, "cached", slowly)
+    monkeypatch.setattr(kept, "keep", slowly)
     worker = _jit.Worker(doubled)
     with ThreadPoolExecutor(4) as pool:
         assert not any(pool.map(ask, range(4)))

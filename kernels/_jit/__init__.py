@@ -11,6 +11,7 @@ machine code, and the large part of a network's code is compiled once instead of
 `cache` and `cache_folder` where entries and workers are kept for other processes.
 """
 
+from fastmlp.kernels._jit import ways
 from fastmlp.kernels._jit.cache_folder import cache_directory
 from fastmlp.kernels._jit.callables import (
     Twin,
@@ -26,6 +27,8 @@ from fastmlp.kernels._jit.callables import (
 )
 from fastmlp.kernels._jit.compiling import clock
 from fastmlp.kernels._jit.flags import FLAGS, prange
+
+ways.choose()
 
 __all__ = [
     "FLAGS",

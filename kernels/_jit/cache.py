@@ -17,11 +17,10 @@ from numba.core.serialize import dumps
 from fastmlp.kernels._jit.cache_folder import cache_directory, make
 
 
-def cached(dispatcher, name):
-    """Give a dispatcher fastmlp's cache."""
-    # The cache hangs on a private attribute: without it kernels still compile, uncached.
-    if hasattr(dispatcher, "_cache"):
-        dispatcher._cache = KernelCache(dispatcher.py_func, name)
+def keep(compiler, func, name):
+    """Dispatcher that a compiler makes of a function, with fastmlp's cache."""
+    dispatcher = compiler()(func)
+    dispatcher._cache = KernelCache(dispatcher.py_func, name)
     return dispatcher
 
 

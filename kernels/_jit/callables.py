@@ -4,14 +4,12 @@ import functools
 
 import numba
 from numba.core import cgutils
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.types import Integer, StarArgTuple, Type, int64, none, unliteral, void
+from numba.core.types import Integer, StarArgTuple, Type, int64, void
 from numba.extending import intrinsic
 
-from fastmlp.kernels._jit import cache
-from fastmlp.kernels._jit.compiling import undisturbed
-from fastmlp.kernels._jit.flags import FLAGS, PARALLEL
-from fastmlp.kernels._jit.pipeline import EntryCompiler, PartCompiler, WorkerCompiler, loops
+from fastmlp.kernels._jit import ways
+from fastmlp.kernels._jit.compiling import lock, undisturbed
+from fastmlp.kernels._jit.flags import FLAGS
 from fastmlp.kernels.view import as_view, view_type
 
 
@@ -27,8 +25,7 @@ def part(func):
 
 def loop(func):
     """Do what `inline` does for a function whose loops over arrays are to be vectorized."""
-    loops.add(func)
-    return _part(func)
+    return _part(func, is_loop=True)
 
 
 def scalar(func):
@@ -36,17 +33,8 @@ def scalar(func):
     return _part(func, forceinline=True)
 
 
-def _part(func, forceinline=False):
-    if numba.config.DISABLE_JIT:
-        return func
-    # Said either way, because Numba passes the option on to callees.
-    dispatcher = numba.njit(**FLAGS, forceinline=forceinline, pipeline_class=PartCompiler)(func)
-    # Numba would compile one more copy for each literal number among the arguments.
-    resolve = dispatcher.get_call_template
-    dispatcher.get_call_template = lambda args, kws: resolve(
-        tuple(map(unliteral, args)), {name: unliteral(arg) for name, arg in kws.items()}
-    )
-    return dispatcher
+def _part(func, forceinline=False, is_loop=False):
+    return func if numba.config.DISABLE_JIT else ways.way.part(func, forceinline, is_loop)
 
 
 def standalone(part):
@@ -77,7 +65,7 @@ class Worker:
         self.py_func = func
         self.__doc__ = func.__doc__
         self.__name__ = func.__name__
-        self._dispatcher = None
+        self._code = None
         self._addresses = {}
 
     def has(self, *types):
@@ -88,16 +76,15 @@ class Worker:
         """Whether that machine code need not be compiled, as a process has done so before."""
         if numba.config.DISABLE_JIT or self.has(*types):
             return True
-        return cache.is_kept(self._dispatch(), _worker_types(types))
+        return ways.way.is_kept(self._made(), _worker_types(types))
 
-    def _dispatch(self):
+    def _made(self):
         # One for all threads: the code of another could be freed while it is in use.
-        if self._dispatcher is None:
-            with global_compiler_lock:
-                if self._dispatcher is None:
-                    compiler = numba.njit(**FLAGS, pipeline_class=WorkerCompiler)
-                    self._dispatcher = cache.cached(compiler(self.py_func), "worker")
-        return self._dispatcher
+        if self._code is None:
+            with lock:
+                if self._code is None:
+                    self._code = ways.way.worker(self.py_func)
+        return self._code
 
     def address(self, *arguments):
         """Address of the machine code for arguments of these types.
@@ -113,11 +100,7 @@ class Worker:
         return self._addresses[types]
 
     def _compile(self, types):
-        dispatcher = self._dispatch()
-        dispatcher.compile(types)
-        compiled = dispatcher.overloads[types]
-        name = compiled.fndesc.llvm_func_name
-        self._addresses[types] = compiled.library.get_pointer_to_function(name)
+        self._addresses[types] = ways.way.worker_address(self._made(), types)
 
 
 _workers = {}
@@ -147,11 +130,7 @@ def call_worker(typingctx, address, *arguments):
                 given_types, cgutils.unpack_tuple(builder, values[1], len(types)), strict=True
             )
         ]
-        function_type = context.call_conv.get_function_type(none, types)
-        function = builder.inttoptr(values[0], function_type.as_pointer())
-        status, _ = context.call_conv.call_function(builder, function, none, types, given)
-        with cgutils.if_unlikely(builder, status.is_error):
-            context.call_conv.return_status_propagate(builder, status)
+        ways.way.emit_call(context, builder, values[0], types, given)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -190,8 +169,8 @@ class Twin:
         # Made when first asked for, and then an attribute, as fast as any.
         if name not in ("serial", "parallel"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        with global_compiler_lock:
-            kernel = self._get(name, {"parallel": PARALLEL} if name == "parallel" else {})
+        with lock:
+            kernel = self._get(name)
         setattr(self, name, kernel)
         return kernel
 
@@ -202,30 +181,27 @@ class Twin:
         """
         if numba.config.DISABLE_JIT:
             return self.py_func
-        kernel = self.parallel if is_parallel else self.serial
-        compiled = kernel.overloads.get(types)
-        return kernel.compile(types) if compiled is None else compiled.entry_point
+        return ways.way.exactly(self.parallel if is_parallel else self.serial, types)
 
     def is_kept(self, *types, is_parallel=False):
         """Whether a kernel for these types need not be compiled; see `Worker.is_kept`."""
+        if numba.config.DISABLE_JIT:
+            return True
         kernel = self.parallel if is_parallel else self.serial
-        return numba.config.DISABLE_JIT or types in kernel.overloads or cache.is_kept(kernel, types)
+        return types in kernel.signatures or ways.way.is_kept(kernel, types)
 
     def n_compiled(self):
         """Number of specializations compiled or loaded so far, over both kernels."""
         return sum(len(d.signatures) for d in self._compiled.values() if hasattr(d, "signatures"))
 
-    def _get(self, name, options):
-        dispatcher = self._compiled.get(name)
-        if dispatcher is None:
-            # Numba empties the dictionary of parallel options it is given.
-            options = {key: dict(value) for key, value in options.items()}
-            if not options and not numba.config.DISABLE_JIT:
-                options = {"pipeline_class": EntryCompiler}
-            dispatcher = numba.njit(**FLAGS, **options)(self.py_func)
-            if not numba.config.DISABLE_JIT:
-                dispatcher = cache.cached(dispatcher, name)
+    def _get(self, name):
+        kernel = self._compiled.get(name)
+        if kernel is None:
+            if numba.config.DISABLE_JIT:
+                kernel = self.py_func
+            else:
+                kernel = ways.way.entry(self.py_func, name)
                 # Which Numba calls where it meets new types.
-                dispatcher.compile = functools.partial(undisturbed, dispatcher.compile)
-            self._compiled[name] = dispatcher
-        return dispatcher
+                kernel.compile = functools.partial(undisturbed, kernel.compile)
+            self._compiled[name] = kernel
+        return kernel

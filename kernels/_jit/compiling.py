@@ -11,7 +11,42 @@ import sys
 import threading
 import time
 
-from numba.core.compiler_lock import global_compiler_lock
+
+class _Lock:
+    """Stands in for Numba's lock, which is not documented: ours wait for each other all the same.
+
+    Only a fork no longer waits for what others compile.
+    """
+
+    def __init__(self):
+        self._lock = threading.RLock()
+
+    def acquire(self):
+        self._lock.acquire()
+
+    def release(self):
+        self._lock.release()
+
+    def is_locked(self):
+        return self._lock._is_owned()
+
+    def __enter__(self):
+        self.acquire()
+
+    def __exit__(self, *error):
+        self.release()
+
+
+def _compiler_lock():
+    try:
+        from numba.core.compiler_lock import global_compiler_lock
+    except ImportError:
+        return _Lock()
+    is_known = all(hasattr(global_compiler_lock, name) for name in vars(_Lock()) | vars(_Lock))
+    return global_compiler_lock if is_known else _Lock()
+
+
+lock = _compiler_lock()
 
 
 class _Spent(threading.local):
@@ -78,7 +113,7 @@ def _by_another_thread(function, arguments):
 
 
 def _compile(function, arguments):
-    with global_compiler_lock:
+    with lock:
         # The collector finds little in what the compiler builds up, and looks often.
         was_enabled = gc.isenabled()
         gc.disable()
@@ -97,16 +132,16 @@ def _before_fork():
 
     Python drops what is raised here and forks all the same. So it is held back.
     """
-    while not global_compiler_lock.is_locked():
+    while not lock.is_locked():
         try:
-            global_compiler_lock.acquire()
+            lock.acquire()
         except BaseException as error:
             _held_back.append(error)
 
 
 def _after_fork_in_parent():
-    if global_compiler_lock.is_locked():
-        global_compiler_lock.release()
+    if lock.is_locked():
+        lock.release()
     if _held_back:
         arguments = (threading.get_ident(), _held_back[-1])
         _held_back.clear()
@@ -130,7 +165,7 @@ def _raise_in(thread, error):
 
 
 def _after_fork_in_child():
-    global_compiler_lock._lock = threading.RLock()
+    lock._lock = threading.RLock()
     _held_back.clear()
 
 
