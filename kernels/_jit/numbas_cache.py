@@ -1,7 +1,7 @@
 """Kernels in Numba's own cache, by what Numba documents: ``cache=True`` and ``NUMBA_CACHE_DIR``.
 
 Numba keys a function by its own file alone, and knows nothing of the flags it is compiled with. So
-its files lie where those of this build lie, apart for each kind of kernel.
+its files lie where those of this build lie, apart for each kind of kernel in each of the two ways.
 """
 
 import contextlib

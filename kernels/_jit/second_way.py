@@ -1,6 +1,7 @@
 """The second way to compile kernels: by what Numba documents alone.
 
-It takes longer.
+It takes longer. Its entries call workers by another convention than those of the first way, so that
+not even in Numba's cache may one be taken for the other.
 """
 
 import functools
@@ -24,7 +25,9 @@ def entry(func, name):
     """Dispatcher of the serial or the parallel kernel of a driver."""
     # Numba empties the dictionary of parallel options it is given.
     options = {"parallel": dict(PARALLEL)} if name == "parallel" else {}
-    return numbas_cache.keep(functools.partial(numba.njit, **FLAGS, **options), func, name)
+    return numbas_cache.keep(
+        functools.partial(numba.njit, **FLAGS, **options), func, f"second-{name}"
+    )
 
 
 def exactly(dispatcher, types):
@@ -40,7 +43,7 @@ def worker(func):
 def worker_address(func, types):
     """Compile a worker; return the address of its code."""
     compiler = functools.partial(numba.cfunc, void(*types), **FLAGS)
-    callback = numbas_cache.keep(compiler, func, "worker")
+    callback = numbas_cache.keep(compiler, func, "second-worker")
     _callbacks.append(callback)
     return callback.address
 

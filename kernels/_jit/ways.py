@@ -40,15 +40,16 @@ def choose():
     if numba.config.DISABLE_JIT or (error := _error_of("first_way", "cache")) is None:
         return
     for *names, cost in _OTHERS:
-        if _error_of(*names) is None:
+        if (other_error := _error_of(*names)) is None:
             warnings.warn(
-                f"fastmlp was tested with Numba {' and '.join(TESTED)}, from which the installed "
-                f"{numba.__version__} differs inside; so it {cost} "
+                f"fastmlp was tested with Numba {' and '.join(TESTED)} and the installed "
+                f"{numba.__version__} differs inside, so it {cost} "
                 f"({type(error).__name__}: {error})",
                 RuntimeWarning,
                 stacklevel=2,
             )
             return
+        error = other_error
 
 
 def _error_of(way_name, cache_name):
