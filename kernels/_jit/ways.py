@@ -52,6 +52,10 @@ def choose():
         error = other_error
 
 
+def _release(version):
+    return tuple(int(number) for number in version.split(".")[:2])
+
+
 def _error_of(way_name, cache_name):
     """Set the way and the cache; return what was raised meanwhile or in the trial."""
     global way, cache
@@ -59,6 +63,9 @@ def _error_of(way_name, cache_name):
     try:
         way, cache = (import_module(f"{room}.{name}") for name in (way_name, cache_name))
         if numba.__version__ not in TESTED and way is not second_way:
+            if _release(numba.__version__) < _release(TESTED[0]):
+                # Not even tried: LLVM may end a process that hands it what it does not know.
+                raise ImportError(f"Numba {numba.__version__} is too old")
             sys.modules.pop(f"{room}.trial", None)
             import_module(f"{room}.trial").run()
     except Exception as error:  # the inside of another version may raise whatever it likes
