@@ -45,7 +45,8 @@ from fastmlp import (
     sweep,
     workspace,
 )
-from fastmlp.kernels import _jit, codes, empty_columns, epoch, predict, simd, small
+from fastmlp.kernels import codes, empty_columns, epoch, predict, simd, small
+from fastmlp.kernels._jit import compiling
 from fastmlp.pace import Deferred
 from fastmlp.training import warn_without_fma
 
@@ -975,11 +976,11 @@ def test_kernels_are_compiled_and_loaded_off_the_clock(n_threads, monkeypatch):
         now[0] += 3600
 
     def with_a_new_kernel(self, *arguments):
-        _jit._undisturbed(compile_slowly)
+        compiling.undisturbed(compile_slowly)
         now[0] += 1
         return advance(self, *arguments)
 
-    monkeypatch.setattr(_jit, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(compiling, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     monkeypatch.setattr(sweep.Sweep, "advance", with_a_new_kernel)
     X, y = classes(40)
     options = {"epochs": 3, "batch_size": None, "time_limit": 10.0}
