@@ -147,7 +147,7 @@ class MLP:
         start = width = 0
         for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
             code = ACTIVATIONS[self._activations[layer]]
-            layout[layer] = n_in, n_out, start, code, n_out, width
+            layout[layer] = n_in, n_out, start, code, n_out, width, 0, 0
             weights.append(self._theta[start : start + n_in * n_out].reshape(n_in, n_out))
             start += n_in * n_out
             biases.append(self._theta[start : start + n_out])

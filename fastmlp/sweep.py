@@ -196,18 +196,22 @@ class Sweep:
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
         used = net._activation_codes[: -1 if fused else None]
         plan.rare_forward_at, plan.rare_backward_at = rare_addresses(used, dtype)
-        hyper = np.zeros(len(codes.HYPERPARAMETERS))
+        hyper, layout = np.zeros(len(codes.HYPERPARAMETERS)), net._layout
         if optimizer is not None:
             plan.optimizer = optimizer.code
             plan.update_at = update_address(optimizer.code, dtype)
             plan.n_slots = optimizer.n_slots
-            hyper = optimizer.hyperparameters()
+            factors, row_of = optimizer.kinds()
+            plan.n_kinds = len(factors)
+            hyper = np.concatenate([optimizer.hyperparameters(), factors])
+            layout = layout.copy()
+            layout.weight_kind, layout.bias_kind = row_of["weights"], row_of["bias"]
             plan.decays = optimizer.decays
         constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(sizes) - 1, dtype)
         constants[codes.LOSS_PARAMETER] = problem.loss_parameter
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
         constants[codes.ACTIVATION_PARAMETERS :] = net._activation_parameters
-        self._tables = Tables(workspace, chunks, net._layout, constants, hyper)
+        self._tables = Tables(workspace, chunks, layout, constants, hyper)
         self._cursor = self._tables.cursor
         self._n_chunks = self._end = len(chunks)
         self._chunk_flops = 6.0 * rows * n_weights

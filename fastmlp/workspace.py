@@ -459,7 +459,7 @@ class Workspace:
         plan.task = size - plan.scratch
         reserve(largest_task)
         plan.coefficients = size - plan.scratch
-        reserve(codes.N_COEFFICIENTS)
+        reserve((1 + len(codes.KINDS)) * codes.N_COEFFICIENTS)
         plan.used_columns = size - plan.scratch
         reserve(layer_sizes[0] if self.leaves_out else 0)
         plan.column_runs = size - plan.scratch
