@@ -145,12 +145,10 @@ def identify(net, problem, samples, stages, batches):
 def _describe(value):
     """Hyperparameters as JSON, without the budgets."""
     if is_dataclass(value):
-        given = {
-            f.name: _describe(getattr(value, f.name))
-            for f in fields(value)
-            if f.name not in _BUDGETS
-        }
-        return {"name": type(value).__name__, **given}
+        given = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in _BUDGETS}
+        if not given.get("factors"):
+            given.pop("factors", None)  # older files know of none
+        return {"name": type(value).__name__, **_describe(given)}
     if isinstance(value, Mapping):
         return {str(key): _describe(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

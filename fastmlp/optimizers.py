@@ -30,6 +30,18 @@ def _check_fraction(name: str, value: Any) -> None:
     check_number(name, value, "a number in [0, 1)", lambda x: 0 <= x < 1)
 
 
+def _check_factors(factors: Any) -> None:
+    if not isinstance(factors, Mapping):
+        raise TypeError(
+            "factors must be a mapping of kinds of parameters to numbers, such as "
+            f"{{'bias': 0.1}}, got {factors!r}"
+        )
+    for kind, value in factors.items():
+        if kind not in codes.KINDS:
+            raise ValueError(f"factors must be of {', '.join(codes.KINDS)}, got {kind!r}")
+        check_number(f"factor of {kind}", value, "a number of at least 0", lambda x: x >= 0)
+
+
 class Optimizer:
     """Anything that `MLP.fit` accepts as its optimizer: the base class of all of them."""
 
@@ -50,6 +62,13 @@ class Stochastic(Optimizer, ABC):
     epochs : int or None, default None
         Epochs of this optimizer, such as in the list ``[Adam(epochs=20), LBFGS()]``. None is as
         many as the caller says.
+    factors : mapping of str to float, or None, default None
+        Factors of the learning rate by kind of parameters, such as ``{"bias": 0.1}``: finite and at
+        least 0, which leaves parameters as they are. The kinds are "weights", "bias", "norm",
+        "scale", "activation", "embedding" and "member"; those without a factor have 1, and those
+        that a network has not are without effect. A weight decay is multiplied by lr, and so by the
+        factor as well: weights shrink by 1 - lr factor weight_decay in each update, while biases,
+        norms and the scales of norms never decay. Not for `minimize`.
 
     Raises
     ------
@@ -59,11 +78,16 @@ class Stochastic(Optimizer, ABC):
 
     learning_rate: float | Schedule
     epochs: int | None = field(default=None, kw_only=True)
+    # A dict cannot be hashed; equal optimizers have the same hash without it.
+    factors: Mapping[str, float] | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self) -> None:
         check_learning_rate("learning_rate", self.learning_rate)
         if self.epochs is not None:
             check_count("epochs", self.epochs)
+        if self.factors is not None:
+            _check_factors(self.factors)
+            object.__setattr__(self, "factors", dict(self.factors))  # the caller's may change
 
     @property
     def budget(self) -> int | None:
@@ -90,6 +114,13 @@ class Stochastic(Optimizer, ABC):
         """Whether weights decay, but not biases, in some update."""
         decay = getattr(self, "weight_decay", 0.0)
         return isinstance(decay, Schedule) or decay > 0
+
+    def kinds(self) -> tuple[np.ndarray, dict[str, int]]:
+        """Factors of the learning rate, float64 with 1 first, and which of them each kind has."""
+        given = self.factors or {}
+        rows = {name: number for number, name in enumerate(given, start=1)}
+        factors = np.array([1.0, *given.values()])
+        return factors, {name: rows.get(name, 0) for name in codes.KINDS}
 
     def hyperparameters(self) -> np.ndarray:
         """What the update kernel needs to know.

@@ -6,7 +6,7 @@ from fastmlp.kernels import codes, program, records
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.gemm import scratch_size
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
-from fastmlp.workspace import Memory, aligned_empty
+from fastmlp.workspace import N_KINDS, Memory, aligned_empty
 
 # Bytes of a block's values and deltas that stay in the second level of a core's cache, and the
 # fewest rows of a product that use the tiles well.
@@ -153,7 +153,7 @@ class ProgramWorkspace:
         largest_task = max((t.row_1 - t.row_0) * self._columns(t.layer) for t in self.alone[0])
         largest_team_task = max((t.row_1 - t.row_0) * self._columns(t.layer) for t in self.team[0])
         plan.task = place(max(largest_task, largest_team_task, rows))
-        plan.coefficients = place(codes.N_COEFFICIENTS)
+        plan.coefficients = place(N_KINDS * codes.N_COEFFICIENTS)
         page = 4096 // self.dtype.itemsize
         plan.scratch_size = self._memory.size - plan.scratch + page
 

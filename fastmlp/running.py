@@ -123,7 +123,7 @@ def run_on_function(
         stage if isinstance(stage, Solver) else Updates(stage, amount)
         for stage, amount in zip(stages, budgets, strict=True)
     ]
-    check_solvers(solvers, function)
+    check_solvers(stages, function)
     x = x0
     for i, (solver, amount) in enumerate(zip(solvers, budgets, strict=True)):
         monitor.limit(

@@ -167,19 +167,22 @@ class Sweep:
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
         used = net._activation_codes[: -1 if fused else None]
         plan.rare_forward_at, plan.rare_backward_at = rare_addresses(used, dtype)
-        hyper = np.zeros(len(codes.HYPERPARAMETERS))
+        hyper, layout = np.zeros(len(codes.HYPERPARAMETERS)), net._layout
         if optimizer is not None:
             plan.optimizer = optimizer.code
             plan.update_at = update_address(optimizer.code, dtype)
             plan.n_slots = optimizer.n_slots
-            hyper = optimizer.hyperparameters()
+            factors, row_of = optimizer.kinds()
+            plan.n_kinds = len(factors)
+            hyper = np.concatenate([optimizer.hyperparameters(), factors])
+            layout = _with_kinds(net, row_of)
             plan.decays = optimizer.decays
         parameters = net._activation_parameters if net._program is None else ()
         constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(parameters), dtype)
         constants[codes.LOSS_PARAMETER] = problem.loss_parameter
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
         constants[codes.ACTIVATION_PARAMETERS :] = parameters
-        self._tables = Tables(workspace, chunks, net._layout, constants, hyper)
+        self._tables = Tables(workspace, chunks, layout, constants, hyper)
         self._cursor = self._tables.cursor
         self._n_chunks = self._end = len(chunks)
         self._chunk_flops = 3.0 * rows * row_flops
@@ -327,6 +330,17 @@ class Sweep:
         if done:
             self._pace.learn(as_team, done * self._chunk_flops, seconds)
             self._calls_without_clock = self._n_without_clock()
+
+
+def _with_kinds(net, row_of):
+    """The network's layout, with the rows of coefficients that its parameters have."""
+    layout = net._layout.copy()
+    if net._program is None:
+        layout.weight_kind, layout.bias_kind = row_of["weights"], row_of["bias"]
+        return layout
+    for record, block in zip(layout, net._program.blocks, strict=True):
+        record.weight_kind, record.bias_kind = row_of[block.weight_kind], row_of[block.bias_kind]
+    return layout
 
 
 def _chain(net, problem, batch_rows, gather, optimizer):

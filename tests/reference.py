@@ -555,6 +555,11 @@ def update_coefficients(optimizer, hyper, learning_rate, t):
     }
 
 
+def kinds_coefficients(optimizer, hyper, factors, learning_rate, t):
+    """What `update_coefficients` returns, for each factor of the learning rate."""
+    return [update_coefficients(optimizer, hyper, learning_rate * f, t) for f in factors]
+
+
 def apply_update(optimizer, theta, gradient, slots, hyper, learning_rate, t, is_weight):
     """Return theta and the optimizer's three slots of state after update t (from 1).
 
@@ -1116,11 +1121,16 @@ def task_place(layers, layer, row, own, sliced):
     return pack(layers), before + row * columns, columns
 
 
-def update_task(optimizer, layer, gradient, slots, hyper, learning_rate, t):
-    """(W, b) of one layer and the slots of both, after update t."""
+def update_task(optimizer, layer, gradient, slots, hyper, learning_rate, t, factors=(1, 1)):
+    """(W, b) of one layer and the slots of both, after update t.
+
+    The learning rate is multiplied by the factor of the weights, and of the biases.
+    """
     updated = [
-        apply_update(optimizer, *parts, hyper, learning_rate, t, is_weight)
-        for is_weight, *parts in zip((True, False), layer, gradient, slots, strict=True)
+        apply_update(optimizer, *parts, hyper, learning_rate * factor, t, is_weight)
+        for is_weight, factor, *parts in zip(
+            (True, False), factors, layer, gradient, slots, strict=True
+        )
     ]
     return tuple(theta for theta, _ in updated), [slots for _, slots in updated]
 
@@ -1135,6 +1145,7 @@ def train(
     learning_rate,
     weights=None,
     clip_norm=math.inf,
+    factors=(1, 1),
     **problem,
 ):
     """Train on explicit mini-batches.
@@ -1151,6 +1162,8 @@ def train(
         One for all updates, or one for each; so may be the weight decay in `hyper`.
     clip_norm : float
         Gradients of a larger norm are scaled down to it.
+    factors : pair of float
+        Of the learning rate of weights and of biases.
 
     Returns
     -------
@@ -1175,7 +1188,7 @@ def train(
         if "weight_decay" in hyper:
             hyper = {**hyper, "weight_decay": decays[t - 1]}
         updated = [
-            update_task(optimizer, layer, parts, slots, hyper, rate, t)
+            update_task(optimizer, layer, parts, slots, hyper, rate, t, factors)
             for layer, parts, slots in zip(layers, gradients, states, strict=True)
         ]
         layers = [layer for layer, _ in updated]

@@ -23,6 +23,8 @@ class Function(ABC):
         How many mini-batches `batch` makes of the data before it begins anew; 1 without data.
     resumable : bool
         Whether the state is to be saved: then a solver keeps all that takes to go on from it.
+    has_kinds : bool
+        Whether its variables are parameters of a network, of the kinds `codes.KINDS`.
     l1 : ndarray of float64 (n,), or None
         Factors of \\|x\\| that are part of the value. The gradient of such a term takes 0 at 0.
     """
@@ -32,6 +34,7 @@ class Function(ABC):
     rng: np.random.Generator
     n_batches: int = 1
     resumable: bool = False
+    has_kinds: bool = False
     l1: np.ndarray | None = None
 
     @abstractmethod
