@@ -38,6 +38,7 @@ from fastmlp.kernels.network import (
 from fastmlp.kernels.records import BLOCK, CHUNK, LAYER, PLAN, STEP, TASK
 from fastmlp.kernels.stages.activation import activation
 from fastmlp.kernels.stages.dense import dense
+from fastmlp.kernels.stages.dropout import dropout
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import View, matrix, record, vector
 from fastmlp.kernels.views import column, constants_of, only, part_scratch, table
@@ -335,6 +336,7 @@ def addresses(dtype):
 STAGES = {
     "dense": (dense, None),
     "activation": (activation, None),
+    "dropout": (dropout, None),
 }
 
 
