@@ -5,8 +5,10 @@ from typing import NamedTuple
 from fastmlp.building_inputs import add_one_hot, bring_in
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import KEPT_SLOPES
+from fastmlp.kernels.stages.dropout import LEVELS, UNITS
 from fastmlp.pieces import Pieces
 from fastmlp.program import Program, Value
+from fastmlp.schedules import Schedule
 
 # Activations whose way back does not read their output: it may be changed in place; and those that
 # read its sign alone.
@@ -175,7 +177,7 @@ def _input_scale(program, pieces, x, one_hot):
 
 def _input_dropout(program, pieces, x):
     """Dropout of the inputs."""
-    return x
+    return _drop(program, x, pieces.input_dropout, key=0)
 
 
 def _members(program, pieces, x, one_hot):
@@ -203,7 +205,29 @@ def _norm(program, pieces, layer, x):
 
 def _dropout(program, pieces, layer, x):
     """Dropout of a hidden layer's outputs."""
-    return x
+    return _drop(program, x, pieces.dropout[layer], key=layer + 1)
+
+
+def _drop(program, x, probability, key):
+    """Dropout of what the last step gives, in place where the way back of that allows it."""
+    if not probability:
+        return x
+    is_scheduled = isinstance(probability, Schedule)
+    # Of a product nobody reads the output again. The sign of what is dropped does not matter: its
+    # delta is 0.
+    last = program.steps[-1] if program.steps else None
+    is_free = last is None or last.stage != "activation" or last.code in FREE_OUTPUT + BY_SIGN
+    result = x if is_free else x._replace(slot=program.slot(x.n_columns * x.factor))
+    return program.add(
+        "dropout",
+        x,
+        result,
+        key=key,
+        option=int(is_scheduled),
+        numbers=(LEVELS if is_scheduled else round(probability * LEVELS),),
+        # 16 bits a unit, in numbers of 32 bits or more; rows begin and end within a counter.
+        saved=program.slot(x.factor * (x.n_columns + 2 * (UNITS - 1) + 1) // 2),
+    )
 
 
 def _residual(program, pieces, layer, given, x):

@@ -6,7 +6,6 @@ quotients and roots of vectors are taken element by element, and all state start
 """
 
 import ast
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
@@ -24,6 +23,7 @@ from fastmlp.validation import (
     check_number,
     check_positive,
 )
+from fastmlp.written import construct, expression
 
 
 def _check_fraction(name: str, value: Any) -> None:
@@ -475,7 +475,7 @@ def parse(text: str, table: Mapping[str, Callable[..., Optimizer]]) -> Optimizer
         If the text has another form, names an optimizer, schedule or parameter that does not
         exist, lacks a required parameter, or gives one a value that it does not allow.
     """
-    return _construct(_expression(text), "optimizer", table)
+    return construct(expression(text, "optimizer"), "optimizer", table)
 
 
 def parse_stages(text: str, table: Mapping[str, Callable[..., Optimizer]]) -> list[Optimizer]:
@@ -484,63 +484,8 @@ def parse_stages(text: str, table: Mapping[str, Callable[..., Optimizer]]) -> li
     Each is written, and refused, as by `parse`.
     """
     stages = []
-    rest = _expression(text)
+    rest = expression(text, "optimizer")
     while isinstance(rest, ast.BinOp) and isinstance(rest.op, ast.Add):
         stages.append(rest.right)
         rest = rest.left
-    return [_construct(node, "optimizer", table) for node in [rest, *reversed(stages)]]
-
-
-def _expression(text: str) -> ast.expr:
-    if not isinstance(text, str):
-        raise TypeError(f"an optimizer's written form must be a string, got {text!r}")
-    try:
-        return ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError):  # ValueError: a null character
-        raise ValueError(_malformed("optimizer", text)) from None
-
-
-def _construct(node: ast.expr, kind: str, table: Mapping[str, Callable[..., Any]]) -> Any:
-    """The object written as `name` or `name(parameter=value, ...)`, its name looked up in table."""
-    text = ast.unparse(node)
-    call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
-    given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
-    unpacks = any(keyword.arg is None for keyword in call.keywords)
-    if not isinstance(call.func, ast.Name) or call.args or unpacks:
-        raise ValueError(_malformed(kind, text))
-    name = call.func.id
-    if name not in table:
-        raise ValueError(f"{kind} must be one of {', '.join(table)}, got {name!r}")
-    if len(given) < len(call.keywords):
-        raise ValueError(f"{name} must be given each parameter only once, got {text}")
-    parameters = inspect.signature(table[name]).parameters
-    for parameter in given:
-        if parameter not in parameters:
-            raise ValueError(
-                f"{name} has the parameters {', '.join(parameters)}, got {parameter!r}"
-            )
-    missing = [
-        parameter.name
-        for parameter in parameters.values()
-        if parameter.default is parameter.empty and parameter.name not in given
-    ]
-    if missing:
-        raise ValueError(f"{name} needs a value for {', '.join(missing)}, got {text}")
-    values = {parameter: _value(parameter, value) for parameter, value in given.items()}
-    return table[name](**values)
-
-
-def _value(parameter: str, node: ast.expr) -> Any:
-    if isinstance(node, ast.Call):
-        return _construct(node, "schedule", schedules.BY_NAME)
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):  # TypeError: a set or dictionary of unhashable things
-        raise ValueError(
-            f"{parameter} must be a Python literal or a schedule with its parameters, "
-            f"got {ast.unparse(node)}"
-        ) from None
-
-
-def _malformed(kind: str, text: str) -> str:
-    return f"{kind} must be written as name or name(parameter=value, ...), got {text!r}"
+    return [construct(node, "optimizer", table) for node in [rest, *reversed(stages)]]

@@ -225,6 +225,10 @@ class Sweep:
         """Updates since `begin`."""
         return int(self._cursor[MINI_BATCH])
 
+    def seed_masks(self, seed):
+        """Set the seed of the random masks, an int64 of at least 0."""
+        self._tables.plan.mask_seed = seed
+
     def begin(self, order=None, updates_before=0, most_updates=np.inf):
         """Start over, with rows in the given order (int64) if the sweep gathers.
 

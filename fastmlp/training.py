@@ -15,6 +15,7 @@ from fastmlp.kernels import simd
 from fastmlp.monitor import Monitor, Progress
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
+from fastmlp.pieces import check_takes_solvers
 from fastmlp.result import Status
 from fastmlp.rounding import warn_of_merged
 from fastmlp.running import run_on_function, run_stages
@@ -129,6 +130,7 @@ def prepare(
         options["callbacks"] = standardized.translated(options["callbacks"])
     function = NetworkFunction(objective, None, batches["rng"])
     check_solvers(stages, function)
+    check_pieces_of(net, stages)
     warn_of_merged(net.dtype, X, y, stacklevel=5)  # of what calls MLP.fit
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
@@ -330,6 +332,13 @@ def check_optimizers(optimizer, n_params):
         if isinstance(stage, Solver) and stage.bounds is not None:
             check_bounds(stage.bounds, n_params)
     return stages
+
+
+def check_pieces_of(net, stages):
+    """Refuse solvers for a network whose objective is not one function of its parameters."""
+    solvers = sorted({type(stage).__name__ for stage in stages if isinstance(stage, Solver)})
+    others = sorted({kind.__name__ for kind in stochastic.BY_NAME.values()})
+    check_takes_solvers(net._pieces, solvers, others)
 
 
 def check_batch_options_are_used(stages, batch_size, shuffle, clip_norm):

@@ -46,6 +46,7 @@ from fastmlp.kernels.stages.categories import (
 )
 from fastmlp.kernels.stages.columns import columns, periodic
 from fastmlp.kernels.stages.dense import dense
+from fastmlp.kernels.stages.dropout import dropout
 from fastmlp.kernels.stages.members import expand, member_in, member_out
 from fastmlp.kernels.stages.piecewise import piecewise
 from fastmlp.kernels.team import barrier
@@ -354,6 +355,7 @@ STAGES = {
     "expand": (expand, None),
     "member_in": (member_in, None),
     "member_out": (member_out, None),
+    "dropout": (dropout, None),
 }
 
 

@@ -1376,3 +1376,59 @@ def solve_factored(U, x):
 def solve_damped(A, damping, x):
     """(A + damping I)^-1 x."""
     return np.linalg.solve(add_to_diagonal(A, damping), x)
+
+
+# --- dropout ---
+
+
+def philox(counters, key):
+    """Philox4x32-10 of Salmon et al. (2011): counters (n, 4) and a key (2,) to 32-bit (n, 4)."""
+    x = np.array(counters, np.uint64).reshape(-1, 4)
+    k = np.array(key, np.uint64)
+    for _ in range(10):
+        first, second = x[:, 0] * np.uint64(0xD2511F53), x[:, 2] * np.uint64(0xCD9E8D57)
+        high, low = np.array([second, first]) >> 32, np.array([second, first]) & 0xFFFFFFFF
+        x = np.stack([high[0] ^ x[:, 1] ^ k[0], low[0], high[1] ^ x[:, 3] ^ k[1], low[1]], axis=1)
+        k = (k + np.array([0x9E3779B9, 0xBB67AE85], np.uint64)) & 0xFFFFFFFF
+    return x.astype(np.uint32)
+
+
+def drop_limit(number, factor):
+    """How many of 2^16 numbers drop a unit."""
+    return min(math.floor(number * factor + 0.5), 2**16 - 1)
+
+
+def mask_stream(update, key, f):
+    """The upper two numbers of a mask's counters, as one."""
+    return update % 2**32 + 2**32 * (key + 2**16 * f)
+
+
+def saved_size(n_rows, n_units, itemsize):
+    """Numbers of `itemsize` bytes that hold 16 bits a unit, wherever in 16 bytes they begin."""
+    return (2 * (n_rows * n_units + 14) // 16 * 16) // itemsize
+
+
+def copy(source):
+    """The same numbers."""
+    return source
+
+
+def drop(values, numbers, limit):
+    """Zeros where numbers of 16 bits are below `limit`, the values over the others' share else."""
+    return values * np.where(numbers < limit, 0.0, 2**16 / (2**16 - limit))
+
+
+def dropout_mask(seed, update, key, rows, units, p, f=0):
+    """What dropout multiplies a layer's outputs by, (rows, units), by 0 or 2^16 / (2^16 - limit).
+
+    `rows` are the places of the rows in their epoch. The unit of a row takes 16 bits: those with
+    the number place * units + unit, of the stream that counters 0, 1, 2, ... make.
+    """
+    places = np.asarray(rows)[:, None] * units + np.arange(units)
+    counters, which = np.divmod(places.ravel(), 8)
+    stream = mask_stream(update, key, f)
+    upper = np.broadcast_to([[stream % 2**32, stream // 2**32]], (counters.size, 2))
+    lower = np.stack([counters % 2**32, counters // 2**32], axis=1)
+    bits = philox(np.hstack([lower, upper]), (seed % 2**32, seed // 2**32))
+    numbers = bits.astype("<u4").view("<u2")[np.arange(counters.size), which]
+    return drop(np.ones(places.shape), numbers.reshape(places.shape), drop_limit(2**16 * p, 1.0))

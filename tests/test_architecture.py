@@ -17,12 +17,12 @@ REFERENCE = ROOT / "tests" / "reference.py"
 # Rooms of fastmlp and which others each may import, besides kernels and tools. A tool is a room
 # not listed that itself imports only those. Others not listed (the top: __init__, cli, compare,
 # ...) may import any, and no listed room may import them. Imports inside functions are imports.
-PARAMETERS = {"network", "optimizers", "schedules", "result"}
+PARAMETERS = {"network", "optimizers", "result"}
 ROOMS = {
     **{room: PARAMETERS for room in PARAMETERS},
     "monitor": {"result"},
     "objective": PARAMETERS,
-    "solvers": {"optimizers", "schedules", "result", "solvers"},
+    "solvers": {"optimizers", "result", "solvers"},
     "functions": {*PARAMETERS, "objective", "solvers"},
     "running": {*PARAMETERS, "functions", "monitor", "objective", "solvers"},
     "training": {
