@@ -16,6 +16,7 @@ from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
 from fastmlp.program import Architecture, build, strided_view
 from fastmlp.validation import (
+    as_array,
     as_generator,
     check_count,
     check_finite,
@@ -108,17 +109,7 @@ class Network:
         """Lay theta out, as zeros, and make the views and the table that kernels read."""
         self._activation_codes = tuple(ACTIVATIONS[name] for name in self._activations)
         self._activation_parameters = np.array(self._parameters, self._dtype)
-        self._program = None
-        if not self._pieces.is_plain:
-            self._program = build(
-                Architecture(
-                    self._layer_sizes,
-                    self._activations,
-                    self._activation_codes,
-                    self._parameters,
-                    self._pieces,
-                )
-            )
+        self._program = self._describe()
         n_params = count_params(self._layer_sizes)
         if self._program is not None:
             n_params = self._program.n_params
@@ -130,6 +121,36 @@ class Network:
         if self._program is not None and self._program.n_statistics:
             self._statistics = self._program.first_statistics(self._dtype)
         self._feature_names: tuple[str, ...] | None = None
+
+    def _describe(self):
+        """The network's program, None if it is plain."""
+        return None if self._pieces.is_plain else build(self._architecture())
+
+    def _architecture(self):
+        """What its program is built from."""
+        return Architecture(
+            self._layer_sizes,
+            self._activations,
+            self._activation_codes,
+            self._parameters,
+            self._pieces,
+        )
+
+    def _program_for(self, sequences):
+        """The program for rows of X that are such `program.Sequences`, or None if they are none."""
+        return self._program
+
+    def _as_rows(self, X, lengths):
+        """Make X the rows that kernels take; return them, and what `_program_for` is to know.
+
+        Neither their columns nor their numbers are checked.
+        """
+        if lengths is not None:
+            raise ValueError(
+                "lengths must be None for a network whose rows are no sequences, such as one of "
+                f"{type(self).__name__}, got {type(lengths).__name__}"
+            )
+        return as_array("X", X, self._dtype, self._feature_names), None
 
     def _chain(self):
         """The table of a chain of layers; makes the views of their parameters."""
@@ -246,10 +267,8 @@ class Network:
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
         rows = [
-            (str(layer), f"{w.shape[0]} -> {w.shape[1]}", name, f"{w.size + b.size:,}")
-            for layer, (w, b, name) in enumerate(
-                zip(self.weights, self.biases, self.activations, strict=True), start=1
-            )
+            (str(layer + 1), f"{w.shape[0]} -> {w.shape[1]}", name, f"{self._size(layer):,}")
+            for layer, (w, name) in enumerate(zip(self.weights, self.activations, strict=True))
         ]
         header = ("layer", "units", "activation", "parameters")
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
@@ -258,6 +277,10 @@ class Network:
             lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
         lines.append(f"  {self.n_params:,} parameters")
         return "\n".join(lines)
+
+    def _size(self, layer):
+        """Number of a layer's parameters."""
+        return sum(view.size for name, view in self.parameters if name.endswith(f"[{layer}]"))
 
     def __getstate__(self):
         return {

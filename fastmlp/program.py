@@ -4,6 +4,7 @@ Built from the pieces that a network is described by, without a number of rows: 
 memory is planned in `program_workspace`. Each step names a kernel of `kernels.stages`.
 """
 
+import functools
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -74,6 +75,7 @@ class Step:
     input_delta: int = -1
     output_delta: int = -1
     saved: int = -1
+    lengths: int = -1
     weights: int = -1
     bias: int = -1
     extra: int = -1
@@ -84,6 +86,7 @@ class Step:
     gathers: bool = False  # the gradient of `weights` is formed by tasks
     n_kept: int = 0  # elements for each row of a chunk that the tasks read
     n_kept_of_block: int = 0  # elements for each block of a chunk
+    n_scratch: int = 0  # elements at the end of a part's scratch, that no product destroys
 
 
 @dataclass
@@ -107,7 +110,13 @@ class Program:
     repeats_target : bool
         Whether they all have the same target.
     n_inputs, n_outputs : int
-        Columns of X, and of one output.
+        Columns of X, or of one step of time, and of one output.
+    n_times : int
+        Steps of time that a row of X consists of, 0 where it is none.
+    lengths : int
+        Slot of the number of them that each row has, which is X's last column, or -1.
+    by_length : bool
+        Whether a row's outputs count up to its length.
     n_statistics : int
     flops : float
         Of a row's products, forward.
@@ -123,6 +132,9 @@ class Program:
     layers: list = field(default_factory=list)
     factor: int = 1
     repeats_target: bool = False
+    n_times: int = 0
+    lengths: int = -1
+    by_length: bool = False
     n_params: int = 0
     n_statistics: int = 0
     flops: float = 0.0
@@ -214,6 +226,39 @@ def build(architecture):
     return program
 
 
+class Sequences(NamedTuple):
+    """What the rows of X are, where they are sequences in time."""
+
+    n_steps: int
+    has_lengths: bool  # whether each row's length follows its steps
+    by_step: bool  # whether each step has a target, else the last one alone
+
+
+@functools.lru_cache(maxsize=32)
+def build_recurrent(architecture, truncate, sequences):
+    """The program of a recurrent network, unrolled for such sequences.
+
+    Where its parameters lie does not depend on these. `truncate` is as of `fastmlp.RNN`.
+    """
+    sizes, n_steps = architecture.sizes, sequences.n_steps
+    program = Program(n_inputs=sizes[0], n_outputs=sizes[-1], n_times=n_steps)
+    x = Value(program.slot(n_steps * sizes[0]), -1, sizes[0], n_steps)
+    if sequences.has_lengths:
+        program.lengths = program.slot(1)
+    top = len(sizes) - 2
+    for layer in range(top):
+        x = _recurrent(program, architecture, layer, x, truncate)
+    if not sequences.by_step:
+        last = program.value(x.n_columns)
+        x = program.add("last_step", x, last, lengths=program.lengths)
+    x = _dense(program, architecture, top, x)
+    x = _activation(program, architecture, top, x)
+    program.output_is_a_step = program.steps[-1].stage == "activation"
+    program.factor = x.factor
+    program.by_length = sequences.has_lengths and sequences.by_step
+    return program
+
+
 def strided_view(theta, start, shape, strides):
     """View of some numbers of theta that need not lie side by side; strides count elements."""
     strides = [stride * theta.itemsize for stride in strides]
@@ -237,6 +282,32 @@ def _dense(program, architecture, layer, given):
     program.layers.append(((W, (n_in, n_out), (n_out, 1)), (b, (n_out,), (1,))))
     program.flops += 2.0 * given.factor * n_in * n_out
     return program.add("dense", given, result, weights=W, bias=b)
+
+
+def _recurrent(program, architecture, layer, given, truncate):
+    """A layer whose units also see what all of them gave one step of time before."""
+    n_in, n_out, name = given.n_columns, architecture.sizes[layer + 1], architecture.names[layer]
+    result = program.value(n_out, given.factor)
+    W = program.parameter(f"weights[{layer}]", "weights", n_in, n_out, rule=("layer", name))
+    program.parameter(f"recurrent[{layer}]", "weights", n_out, n_out, rule=("recurrent", name))
+    b = program.parameter(f"biases[{layer}]", "bias", n_out)
+    program.block(W, n_out, n_in + n_out, 1, ("weights", "bias"), penalized=True)
+    program.layers.append(((W, (n_in, n_out), (n_out, 1)), (b, (n_out,), (1,))))
+    program.flops += 2.0 * given.factor * (n_in + n_out) * n_out
+    code, number = architecture.codes[layer], architecture.numbers[layer]
+    return program.add(
+        "recurrent",
+        given,
+        result,
+        weights=W,
+        bias=b,
+        code=code,
+        numbers=(number,),
+        saved=program.slot(n_out * given.factor) if code in KEPT_SLOPES else result.delta,
+        lengths=program.lengths,
+        option=truncate or 0,
+        n_scratch=n_out * n_out,
+    )
 
 
 def _activation(program, architecture, layer, x):
