@@ -73,6 +73,11 @@ class MLP(Network):
         self._spare = SpareSweep(LARGEST_SPARE)
         self._planned = None, None
 
+    def _read(self, architecture):
+        if "sequence" in architecture and not hasattr(self, "_sequence"):
+            raise ValueError("it is of a recurrent network: load it with RNN")
+        super()._read(architecture)
+
     def _forward_plan(self, program):
         """The plan to predict by a program, kept for the next time."""
         planned, plan = self._planned

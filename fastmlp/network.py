@@ -18,6 +18,7 @@ from fastmlp.program import Architecture, build, strided_view
 from fastmlp.validation import (
     as_array,
     as_generator,
+    as_rows,
     check_count,
     check_finite,
     check_known,
@@ -107,7 +108,6 @@ class Network:
 
     def _allocate(self):
         """Lay theta out, as zeros, and make the views and the table that kernels read."""
-        self._activation_codes = tuple(ACTIVATIONS[name] for name in self._activations)
         self._activation_parameters = np.array(self._parameters, self._dtype)
         self._program = self._describe()
         n_params = count_params(self._layer_sizes)
@@ -152,6 +152,10 @@ class Network:
             )
         return as_array("X", X, self._dtype, self._feature_names), None
 
+    def _as_inputs(self, X):
+        """X as an array, all of whose columns and numbers are checked, without a needless copy."""
+        return as_rows("X", X, self._dtype, self._layer_sizes[0])
+
     def _chain(self):
         """The table of a chain of layers; makes the views of their parameters."""
         layout = new(LAYER, len(self._layer_sizes) - 1)
@@ -166,6 +170,11 @@ class Network:
     def _view(self, start, shape):
         """View of a part of theta."""
         return self._theta[start : start + math.prod(shape)].reshape(shape)
+
+    @functools.cached_property
+    def _activation_codes(self):
+        """The activations as kernels know them."""
+        return tuple(ACTIVATIONS[name] for name in self._activations)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -312,7 +321,27 @@ class Network:
         net._restore(architecture, theta)
         return net
 
+    @classmethod
+    def parameter_shapes(cls, architecture: dict) -> dict[str, tuple[int, ...]]:
+        """Shapes of the `parameters` that such a network has, by name; takes no memory for them."""
+        net = cls.__new__(cls)
+        net._read(architecture)
+        program = net._describe()
+        if program is not None:
+            return {parameter.name: parameter.shape for parameter in program.parameters}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer, shape in enumerate(pairwise(net._layer_sizes)):
+            shapes[f"weights[{layer}]"] = shape
+            shapes[f"biases[{layer}]"] = shape[1:]
+        return shapes
+
     def _restore(self, architecture, theta):
+        self._read(architecture)
+        self._allocate()
+        self.theta = theta
+
+    def _read(self, architecture):
+        """Take over what `architecture` says, checked."""
         self._layer_sizes = _check_layer_sizes(architecture["layer_sizes"])
         self._dtype = _check_dtype(architecture["dtype"])
         self._activations, self._parameters = _check_activations(
@@ -322,8 +351,6 @@ class Network:
         check_known("init", self._init, INITIALIZATIONS)
         pieces = {name: architecture[name] for name in PIECES if name in architecture}
         self._pieces = check_pieces(self._layer_sizes, **pieces)
-        self._allocate()
-        self.theta = theta
 
     def copy(self) -> Self:
         """An independent network with the same architecture, parameters and feature names."""

@@ -7,8 +7,8 @@ from fastmlp.mlp import MLP
 from fastmlp.objective import evaluate_once
 from fastmlp.prediction import predict
 from fastmlp.program import Sequences, build_recurrent
-from fastmlp.sequences import as_sequences, is_beyond
-from fastmlp.validation import check_count, check_known
+from fastmlp.sequences import as_sequences, check_sequences, is_beyond
+from fastmlp.validation import check_count, check_finite, check_known
 
 # Which steps of a sequence have an output.
 SEQUENCES = ("last", "all")
@@ -106,15 +106,12 @@ class RNN(MLP):
             check_count("truncate", truncate)
         self._sequence, self._truncate = sequence, None if truncate is None else int(truncate)
 
-    def _allocate(self):
+    def _describe(self):
         if len(self._layer_sizes) < 3:
             raise ValueError(
                 "layer_sizes must name at least one hidden layer, which is what recurs, got "
                 f"{list(self._layer_sizes)}"
             )
-        super()._allocate()
-
-    def _describe(self):
         return self._program_for(Sequences(1, False, True))
 
     def _program_for(self, sequences):
@@ -123,6 +120,11 @@ class RNN(MLP):
     def _as_rows(self, X, lengths):
         by_step = self._sequence == "all"
         return as_sequences(X, lengths, self._dtype, self._layer_sizes[0], by_step)
+
+    def _as_inputs(self, X):
+        X = check_sequences(X, self._dtype, self._layer_sizes[0])
+        check_finite("X", X)
+        return X
 
     @property
     def sequence(self) -> str:
@@ -157,9 +159,11 @@ class RNN(MLP):
         own = {"sequence": self._sequence, "truncate": self._truncate}
         return {**super().architecture(), **own}
 
-    def _restore(self, architecture, theta):
+    def _read(self, architecture):
+        if "sequence" not in architecture:
+            raise ValueError("it is of a network whose rows are no sequences: load it with MLP")
         self._keep_own(architecture["sequence"], architecture["truncate"])
-        super()._restore(architecture, theta)
+        super()._read(architecture)
 
     def predict(self, X, *, lengths=None, n_threads=None) -> np.ndarray:
         """Outputs of the network, after the output activation.

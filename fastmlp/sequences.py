@@ -20,15 +20,8 @@ def as_sequences(
         which what lies beyond them is 0.
     sequences : Sequences
     """
-    X = as_array("X", X, dtype)
-    if X.ndim != 3 or X.shape[2] != n_inputs:
-        raise ValueError(
-            f"X must have the shape (n, T, {n_inputs}), sequences of T steps with one column for "
-            f"each input, got {X.shape}"
-        )
+    X = check_sequences(X, dtype, n_inputs)
     n_rows, n_steps = X.shape[:2]
-    if not (n_rows and n_steps):
-        raise ValueError(f"X must have at least one row, and one step in each, got {X.shape}")
     rows = X.reshape(n_rows, n_steps * n_inputs)
     if lengths is None:
         return rows, Sequences(n_steps, False, by_step)
@@ -37,6 +30,19 @@ def as_sequences(
     copied[:, :-1] = np.where(is_beyond(lengths, n_steps)[..., np.newaxis], 0, X).reshape(rows.shape)
     copied[:, -1] = lengths
     return copied, Sequences(n_steps, True, by_step)
+
+
+def check_sequences(X: Any, dtype: np.dtype, n_inputs: int) -> np.ndarray:
+    """Check the shape of X (n, T, n_inputs); return it C-contiguous and of `dtype`."""
+    X = as_array("X", X, dtype)
+    if X.ndim != 3 or X.shape[2] != n_inputs:
+        raise ValueError(
+            f"X must have the shape (n, T, {n_inputs}), sequences of T steps with one column for "
+            f"each input, got {X.shape}"
+        )
+    if 0 in X.shape:
+        raise ValueError(f"X must have at least one row, and one step in each, got {X.shape}")
+    return X
 
 
 def check_lengths(lengths: Any, n_rows: int, n_steps: int) -> np.ndarray:
