@@ -18,6 +18,7 @@ from fastmlp.monitor import Progress
 from fastmlp.objective import Objective
 from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, NAdam, RMSProp
 from fastmlp.result import FitResult, Record, Status, Trace
+from fastmlp.rnn import RNN
 from fastmlp.schedules import (
     CosineAnnealing,
     CosineLog,
@@ -69,6 +70,7 @@ __all__ = [
     "LBFGS",
     "MLP",
     "OWLQN",
+    "RNN",
     "SGD",
     "SPSA",
     "SR1",

@@ -37,8 +37,11 @@ def advice(objective, loss):
     Returns
     -------
     str or None
+        None of sequences, whose X has no columns.
     """
     net, problem = objective.net, objective.problem
+    if problem.sequences is not None:
+        return None
     X, Y, weights = objective.samples
     Y = Y.reshape(problem.n_rows, -1)
     loss = loss - objective.penalty(net.theta)

@@ -42,11 +42,11 @@ def build(architecture):
     x, one_hot = _members(program, pieces, x, one_hot)
     top = len(sizes) - 2
     for layer in range(top + 1):
-        given = x
-        x = _dense(program, architecture, layer, given, one_hot if layer == 0 else None)
+        program.layer, given = layer, x
+        x = dense(program, architecture, layer, given, one_hot if layer == 0 else None)
         if layer < top:
             x = _norm(program, pieces, layer, x)
-        x = _activation(program, architecture, layer, x)
+        x = activation(program, architecture, layer, x)
         if layer < top:
             x = _dropout(program, pieces, layer, x)
             x = _residual(program, pieces, layer, given, x)
@@ -56,13 +56,13 @@ def build(architecture):
     return program
 
 
-def _dense(program, architecture, layer, given, one_hot):
+def dense(program, architecture, layer, given, one_hot):
     """The product of a layer. One that is tied to an earlier one has its W.
 
     With members a hidden layer's factors and biases are each one's own, and so is all of the
     output layer.
     """
-    k, n_in, n_out = given.factor, given.n_columns, architecture.sizes[layer + 1]
+    k, n_in, n_out = architecture.pieces.members, given.n_columns, architecture.sizes[layer + 1]
     if k > 1 and layer == len(architecture.sizes) - 2:
         return _member_outputs(program, architecture, layer, given)
     if k > 1 and layer > 0:
@@ -77,8 +77,8 @@ def _dense(program, architecture, layer, given, one_hot):
             program.block(W, n_out, n_in, 0, ("weights", "bias"), penalized=True)
     else:
         W = program.layers[tied - 1][0][0]
-    program.flops += 2.0 * k * n_in * n_out
-    result = program.value(n_out, k)
+    program.flops += 2.0 * given.factor * n_in * n_out
+    result = program.value(n_out, given.factor)
     bias = program.n_params if k == 1 else -1  # of members: added with their factors
     if one_hot is not None:
         table = W + n_in * n_out
@@ -150,7 +150,7 @@ def _is_in_members(architecture, layer):
     return pieces.members > 1 and one_pass and architecture.codes[layer] in RECTIFIERS
 
 
-def _activation(program, architecture, layer, x):
+def activation(program, architecture, layer, x):
     """The activation of a layer, in place."""
     code, number = architecture.codes[layer], architecture.numbers[layer]
     if code == codes.IDENTITY or _is_in_members(architecture, layer):

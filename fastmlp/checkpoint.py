@@ -136,7 +136,8 @@ def identify(net, problem, samples, stages, batches):
     return {
         "architecture": net.architecture(),
         "data": [zlib.crc32(np.ascontiguousarray(array).data) for array in samples],
-        "objective": [*problem[:-1]],  # but for the number of threads
+        # But for the number of threads, and for the lengths of sequences, which the data tell.
+        "objective": [*problem[: problem._fields.index("n_threads")]],
         "optimizer": [_describe(stage) for stage in stages],
         "mini-batches": [batches[name] for name in ("batch_size", "shuffle", "clip_norm")],
     }

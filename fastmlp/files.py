@@ -1,7 +1,6 @@
 """Model files: safetensors, with the architecture as JSON in the metadata. Never pickle."""
 
 import json
-from itertools import pairwise
 
 import numpy as np
 
@@ -19,10 +18,7 @@ def save(net, path, described=None):
     `described` are further texts by name, for the file's metadata.
     """
     check_writable("path", path)
-    tensors = {}
-    for layer, (weights, biases) in enumerate(zip(net.weights, net.biases, strict=True)):
-        tensors[f"weights.{layer}"] = weights
-        tensors[f"biases.{layer}"] = biases
+    tensors = {_tensor_name(name): view for name, view in net.parameters}
     metadata = {"format": FORMAT, "architecture": json.dumps(net.architecture())}
     if net.feature_names is not None:
         metadata["feature_names"] = json.dumps(net.feature_names)
@@ -63,11 +59,8 @@ def load_described(path, kind):
         )
     try:
         architecture = json.loads(metadata["architecture"])
-        sizes = [int(size) for size in architecture["layer_sizes"]]
-        wanted: dict[str, tuple[int, ...]] = {}
-        for layer, shape in enumerate(pairwise(sizes)):
-            wanted[f"weights.{layer}"] = shape
-            wanted[f"biases.{layer}"] = shape[1:]
+        shapes = kind.parameter_shapes(architecture)
+        wanted = {_tensor_name(name): shape for name, shape in shapes.items()}
         found = {name: tensor.shape for name, tensor in tensors.items()}
         if found != wanted:
             raise ValueError(f"its tensors are {found}, its layers need {wanted}")
@@ -81,6 +74,11 @@ def load_described(path, kind):
         raise ValueError(
             f"path must be a file that MLP.save wrote, {shown!r} is not: {error}"
         ) from None
+
+
+def _tensor_name(parameter):
+    """What a file calls a parameter: "weights.0" is "weights[0]"."""
+    return parameter.replace("[", ".").removesuffix("]")
 
 
 def read_tensors(path):

@@ -56,6 +56,21 @@ def draw_weights(rng, n_in, n_out, init, activation, fan_in=None):
     return rng.uniform(-limit, limit, (n_in, n_out))
 
 
+def draw_recurrent(rng, n, init, activation):
+    """Draw the weights (n, n) from a layer's outputs to itself one step later, float64.
+
+    "auto" draws an orthogonal matrix, each with equal chances: what goes through many steps of time
+    neither grows nor vanishes by it (Saxe, McClelland & Ganguli, Exact solutions to the nonlinear
+    dynamics of learning in deep linear neural networks, ICLR 2014). Other names of `NAMES` are as
+    for any layer.
+    """
+    if init != "auto":
+        return draw_weights(rng, n, n, init, activation)
+    # With R's diagonal positive, Q is uniform: Mezzadri, Notices of the AMS 54 (2007), section 5.
+    Q, R = np.linalg.qr(rng.normal(size=(n, n)))
+    return Q * np.where(np.diag(R) < 0, -1.0, 1.0)
+
+
 def draw_parameter(rng, parameter, init):
     """Draw the numbers of one of a program's parameters, float64, as its `start_rule` says.
 
@@ -75,6 +90,8 @@ def draw_parameter(rng, parameter, init):
             for _ in range(math.prod(several))
         ]
         return np.reshape(drawn, parameter.shape)
+    if rule == "recurrent":
+        return draw_recurrent(rng, parameter.shape[0], init, *numbers)
     if rule == "normal":
         return rng.normal(0.0, numbers[0], parameter.shape)
     if rule == "uniform":

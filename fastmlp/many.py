@@ -21,7 +21,7 @@ from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
 from fastmlp.rounding import warn_of_merged
 from fastmlp.training import prepare
-from fastmlp.validation import as_generator, as_matrix, as_real, as_weights, check_count, check_flag
+from fastmlp.validation import as_generator, as_real, as_weights, check_count, check_flag
 
 # What `fit_many` takes as `fit` does: all options but those that it has in its own way.
 _OWN = ("n_threads", "progress", "seed", "checkpoint", "feature_names")
@@ -60,7 +60,7 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
         Show a bar that counts networks.
     **options
         Those of `fastmlp.fit`, the same for all networks: optimizer, loss, batch_size, epochs,
-        l1, l2, sample_weight (n,), of which `rows` picks too, shuffle, clip_norm,
+        l1, l2, sample_weight (n,) and lengths (n,), of which `rows` picks too, shuffle, clip_norm,
         validation_data, time_limit of each network, target_loss, standardize (each network by the
         rows that it trains on), callbacks. These are called in the threads that train, several
         at once; what they are given has the `network`.
@@ -124,6 +124,8 @@ def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
     warn_of_merged(coarsest.dtype, given, y, stacklevel=4)
     weights = options.pop("sample_weight", None)
     weights = None if weights is None else as_real("sample_weight", weights)
+    lengths = options.pop("lengths", None)
+    lengths = None if lengths is None else as_real("lengths", lengths)
     rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)
 
     interruption = Interruption()
@@ -137,6 +139,7 @@ def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
                 net,
                 data[_columns(net)][part],
                 y[part],
+                lengths=None if lengths is None else lengths[part],
                 sample_weight=None if weights is None else weights[part],
                 seed=seeds[i],
                 n_threads=1,
@@ -309,9 +312,7 @@ def _as_arrays(nets, X):
     for net in nets:
         if _columns(net) not in data:
             chosen = take_columns("X", X, net.feature_names)
-            rows = as_matrix("X", chosen, net.dtype, net.layer_sizes[0])
-            net.check_rows(rows)
-            data[_columns(net)] = rows
+            data[_columns(net)] = net._as_inputs(chosen)
     return data
 
 
@@ -320,7 +321,7 @@ def _check_problems(nets, data, y, feature_names, options):
     checked = set()
     for i, net in enumerate(nets):
         sizes = net.layer_sizes[0], net.layer_sizes[-1], net.n_params
-        kind = (*_columns(net), *sizes, net.output)
+        kind = (type(net), *_columns(net), *sizes, net.output)
         if kind in checked:
             continue
         checked.add(kind)

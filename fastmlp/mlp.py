@@ -71,12 +71,20 @@ class MLP(Network):
         super()._allocate()
         self._pace = Pace([True, False])
         self._spare = SpareSweep(LARGEST_SPARE)
-        self._planned = None
+        self._planned = None, None
 
-    def _forward_plan(self):
-        if self._planned is None:
-            self._planned = plan_program(self)
-        return self._planned
+    def _read(self, architecture):
+        if "sequence" in architecture and not hasattr(self, "_sequence"):
+            raise ValueError("it is of a recurrent network: load it with RNN")
+        super()._read(architecture)
+
+    def _forward_plan(self, program):
+        """The plan to predict by a program, kept for the next time."""
+        planned, plan = self._planned
+        if planned is not program:
+            plan = plan_program(program, self.dtype)
+            self._planned = program, plan
+        return plan
 
     def predict(self, X, *, n_threads=None, members=False) -> np.ndarray:
         """Outputs of the network, after the output activation.
@@ -104,7 +112,8 @@ class MLP(Network):
     ) -> float:
         """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
         mode, spare = codes.EVALUATE, self._spare
-        return evaluate_once(self, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads)[0]
+        settings = loss, None, sample_weight, l1, l2, n_threads
+        return evaluate_once(self, spare, mode, X, y, *settings)[0]
 
     def loss_and_grad(
         self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
@@ -116,7 +125,8 @@ class MLP(Network):
         so that the next call, for as many rows and the same loss, is sooner done.
         """
         mode, spare = codes.DIFFERENTIATE, self._spare
-        return evaluate_once(self, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads)
+        settings = loss, None, sample_weight, l1, l2, n_threads
+        return evaluate_once(self, spare, mode, X, y, *settings)
 
     def fit(self, X, y, **options) -> "FitResult":
         """Train the network in place; see `fastmlp.fit` for all parameters."""

@@ -18,7 +18,9 @@ from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
 from fastmlp.program import strided_view
 from fastmlp.validation import (
+    as_array,
     as_generator,
+    as_matrix,
     check_count,
     check_finite,
     check_known,
@@ -110,19 +112,8 @@ class Network:
 
     def _allocate(self):
         """Lay theta out, as zeros, and make the views and the table that kernels read."""
-        self._activation_codes = tuple(ACTIVATIONS[name] for name in self._activations)
         self._activation_parameters = np.array(self._parameters, self._dtype)
-        self._program = None
-        if not self._pieces.is_plain:
-            self._program = build(
-                Architecture(
-                    self._layer_sizes,
-                    self._activations,
-                    self._activation_codes,
-                    self._parameters,
-                    self._pieces,
-                )
-            )
+        self._program = self._describe()
         n_params = count_params(self._layer_sizes)
         if self._program is not None:
             n_params = self._program.n_params
@@ -134,6 +125,42 @@ class Network:
         if self._program is not None and self._program.n_statistics:
             self._statistics = self._program.first_statistics(self._dtype)
         self._feature_names: tuple[str, ...] | None = None
+
+    def _describe(self):
+        """The network's program, None if it is plain."""
+        return None if self._pieces.is_plain else build(self._architecture())
+
+    def _architecture(self):
+        """What its program is built from."""
+        return Architecture(
+            self._layer_sizes,
+            self._activations,
+            self._activation_codes,
+            self._parameters,
+            self._pieces,
+        )
+
+    def _program_for(self, sequences):
+        """The program for rows of X that are such `program.Sequences`, or None if they are none."""
+        return self._program
+
+    def _as_rows(self, X, lengths):
+        """Make X the rows that kernels take; return them, and what `_program_for` is to know.
+
+        Neither their columns nor their numbers are checked.
+        """
+        if lengths is not None:
+            raise ValueError(
+                "lengths must be None for a network whose rows are no sequences, such as one of "
+                f"{type(self).__name__}, got {type(lengths).__name__}"
+            )
+        return as_array("X", X, self._dtype, self._feature_names), None
+
+    def _as_inputs(self, X):
+        """X as an array, all of whose columns and numbers are checked, without a needless copy."""
+        rows = as_matrix("X", X, self._dtype, self._layer_sizes[0])
+        self.check_rows(rows)
+        return rows
 
     def _chain(self):
         """The table of a chain of layers; makes the views of their parameters."""
@@ -162,6 +189,11 @@ class Network:
     def _view(self, start, shape):
         """View of a part of theta."""
         return self._theta[start : start + math.prod(shape)].reshape(shape)
+
+    @functools.cached_property
+    def _activation_codes(self):
+        """The activations as kernels know them."""
+        return tuple(ACTIVATIONS[name] for name in self._activations)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -263,10 +295,8 @@ class Network:
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
         rows = [
-            (str(layer), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{w.size + b.size:,}")
-            for layer, (w, b, name) in enumerate(
-                zip(self.weights, self.biases, self.activations, strict=True), start=1
-            )
+            (str(layer + 1), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{self._size(layer):,}")
+            for layer, (w, name) in enumerate(zip(self.weights, self.activations, strict=True))
         ]
         header = ("layer", "units", "activation", "parameters")
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
@@ -275,6 +305,16 @@ class Network:
             lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
         lines.append(f"  {self.n_params:,} parameters")
         return "\n".join(lines)
+
+    def _size(self, layer):
+        """Number of a layer's parameters."""
+        if self._program is None:
+            return self.weights[layer].size + self.biases[layer].size
+        return sum(
+            math.prod(parameter.shape)
+            for parameter in self._program.parameters
+            if parameter.layer == layer
+        )
 
     def __getstate__(self):
         return {
@@ -306,7 +346,27 @@ class Network:
         net._restore(architecture, theta)
         return net
 
+    @classmethod
+    def parameter_shapes(cls, architecture: dict) -> dict[str, tuple[int, ...]]:
+        """Shapes of the `parameters` that such a network has, by name; takes no memory for them."""
+        net = cls.__new__(cls)
+        net._read(architecture)
+        program = net._describe()
+        if program is not None:
+            return {parameter.name: parameter.shape for parameter in program.parameters}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer, shape in enumerate(pairwise(net._layer_sizes)):
+            shapes[f"weights[{layer}]"] = shape
+            shapes[f"biases[{layer}]"] = shape[1:]
+        return shapes
+
     def _restore(self, architecture, theta):
+        self._read(architecture)
+        self._allocate()
+        self.theta = theta
+
+    def _read(self, architecture):
+        """Take over what `architecture` says, checked."""
         self._layer_sizes = _check_layer_sizes(architecture["layer_sizes"])
         self._dtype = _check_dtype(architecture["dtype"])
         self._activations, self._parameters = _check_activations(
@@ -316,8 +376,6 @@ class Network:
         check_known("init", self._init, INITIALIZATIONS)
         pieces = {name: architecture[name] for name in PIECES if name in architecture}
         self._pieces = check_pieces(self._layer_sizes, **pieces)
-        self._allocate()
-        self.theta = theta
 
     def copy(self) -> Self:
         """An independent network with the same architecture, parameters and feature names."""

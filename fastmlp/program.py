@@ -25,7 +25,8 @@ class Parameter(NamedTuple):
     kind: str
     start: int
     shape: tuple[int, ...]
-    start_rule: tuple = ("constant", 0.0)
+    start_rule: tuple
+    layer: int  # -1 for those of the inputs
 
 
 class Block(NamedTuple):
@@ -68,6 +69,7 @@ class Step:
     input_delta: int = -1
     output_delta: int = -1
     saved: int = -1
+    lengths: int = -1
     weights: int = -1
     bias: int = -1
     extra: int = -1
@@ -77,7 +79,7 @@ class Step:
     numbers: tuple[float, ...] = ()  # the step's own, kept in the workspace
     n_kept: int = 0  # elements for each row of a chunk that the tasks read
     n_kept_of_block: int = 0  # elements for each block of a chunk
-    n_scratch: int = 0  # elements of scratch
+    n_scratch: int = 0  # elements at the end of a part's scratch, that no product destroys
 
 
 @dataclass
@@ -101,7 +103,13 @@ class Program:
     repeats_target : bool
         Whether they all have the same target.
     n_inputs, n_outputs : int
-        Columns of X, and of one output.
+        Columns of X, or of one step of time, and of one output.
+    n_times : int
+        Steps of time that a row of X consists of, 0 where it is none.
+    lengths : int
+        Slot of the number of them that each row has, which is X's last column, or -1.
+    by_length : bool
+        Whether a row's outputs count up to its length.
     n_statistics : int
     flops : float
         Of a row's products, forward.
@@ -117,6 +125,10 @@ class Program:
     layers: list = field(default_factory=list)
     factor: int = 1
     repeats_target: bool = False
+    n_times: int = 0
+    lengths: int = -1
+    by_length: bool = False
+    layer: int = -1  # that is being built
     n_params: int = 0
     n_statistics: int = 0
     flops: float = 0.0
@@ -136,7 +148,7 @@ class Program:
     def parameter(self, name, kind, *shape, rule=("constant", 0.0)):
         """Take the next numbers of theta; return where they start."""
         start = self.n_params
-        self.parameters.append(Parameter(name, kind, start, shape, rule))
+        self.parameters.append(Parameter(name, kind, start, shape, rule, self.layer))
         self.n_params += int(np.prod(shape))
         return start
 
@@ -179,6 +191,14 @@ class Program:
             record.penalized = block.penalized
             record.gathers = gathers[block.start] if block.is_table else 0
         return table
+
+
+class Sequences(NamedTuple):
+    """What the rows of X are, where they are sequences in time."""
+
+    n_steps: int
+    has_lengths: bool  # whether each row's length follows its steps
+    by_step: bool  # whether each step has a target, else the last one alone
 
 
 def strided_view(theta, start, shape, strides):

@@ -18,6 +18,7 @@ from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
 from fastmlp.pace import SECONDS_ALONE, Deferred, Pace, first_flops
+from fastmlp.program import Sequences
 from fastmlp.tables import packed
 from fastmlp.workspace import (
     Workspace,
@@ -51,6 +52,7 @@ class Problem(NamedTuple):
     l1: float
     l2: float
     n_threads: int | None
+    sequences: Sequences | None = None  # what the rows of X are, if the network is recurrent
 
 
 class Update(NamedTuple):
@@ -373,7 +375,7 @@ def _chain(net, problem, batch_rows, gather, optimizer):
 
 def _program(net, problem, batch_rows, gather, optimizer):
     """Do what `_chain` does for a program."""
-    program = net._program
+    program = net._program_for(problem.sequences)
     rows = program_workspace.chunk_rows(program, batch_rows, optimizer is not None)
     n_parts = choose_parts(3 * rows * program.flops, problem.n_threads)
     n_parts = min(n_parts, program_workspace.group_count(rows))

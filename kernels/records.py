@@ -62,6 +62,7 @@ STEP = _record(
     "input_delta",
     "output_delta",
     "saved",  # in the block's memory: for the way back
+    "lengths",  # in the block's memory: steps of time that each row has, or -1 where all have all
     "kept",  # in the workspace: for the whole chunk
     "weights",  # in theta
     "bias",
@@ -155,6 +156,9 @@ PLAN = _record(
     "memory_size",
     "factor",  # outputs of a row, one below the other
     "repeats_target",  # 1: they all have the same target
+    "n_times",  # steps of time of a row of X, which are copied one below the other; else 0
+    "lengths",  # in the block's memory: how many of them each row has, X's last column; or -1
+    "by_length",  # 1: of a row's outputs only the first ones count, as many as its length
     "statistics",  # running means and variances
     "mask_seed",
 )
