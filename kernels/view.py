@@ -5,8 +5,8 @@ seven or nine values at every call, and half of what the compiler does with kern
 them. Numba passes a `View` as two or three values and counts nothing. So whoever owns the memory,
 an argument of the worker, must outlive it.
 
-Views are made by `vector`, `matrix`, `reals` and `reinterpreted`, of arrays or of views, and are C-contiguous.
-Inside a kernel they are read, written and asked for `size`, `shape`, `itemsize` and
+Views are made by `vector`, `matrix` and their neighbours, of arrays or of views, and are
+C-contiguous. Inside a kernel they are read, written and asked for `size`, `shape`, `itemsize` and
 ``dtype.type`` like arrays, and with ``NUMBA_BOUNDSCHECK=1`` their indices are checked. Negative
 indices do not count from the end. Interpreted, they are NumPy's own.
 
