@@ -25,6 +25,7 @@ from fastmlp.training import (
     check_batch_options_are_used,
     check_batches,
     check_optimizers,
+    check_pieces_of,
     check_run_options,
     held_out_objective,
 )
@@ -234,6 +235,7 @@ class NetworkContest:
         warn_of_merged(net.dtype, given, y, stacklevel=4)
         function = NetworkFunction(self._objective, None, as_generator(0))
         check_solvers(chain.from_iterable(stages.values()), function)
+        check_pieces_of(net, list(chain.from_iterable(stages.values())))
         self.scored_on, self._scored = "training", (X, y, sample_weight)
         if self._held_out is not None:
             self.scored_on, self._scored = "validation", (*validation_data, None)[:3]

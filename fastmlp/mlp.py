@@ -43,6 +43,19 @@ class MLP(Network):
     seed : int or None, default None
         Of the starting weights. The same seed gives the same weights, up to rounding also for
         the other dtype. None draws afresh.
+    dropout : float, sequence of float, or Schedule, default 0.0
+        Probability, in [0, 1), that an output of a hidden layer is replaced by 0 in an update:
+        of all hidden layers, or one for each. Whatever is kept is divided by 1 - p, so that
+        expectations stay and nothing is to be done later: `predict`, `loss`, `loss_and_grad` and
+        validation go without dropout. A schedule, such as ``FlatCosine(0.15)``, or its written
+        form, gives the probability of all hidden layers in each update, and must stay below 1.
+        0 is none; 0.1 to 0.5 is usual. Probabilities are rounded to multiples of 2^-16, p in
+        1 - p as well. Which outputs are dropped is a matter of the fit's seed, the number of the
+        update, the layer, and the row's place in the epoch alone. Solvers, which need a function
+        that is not random, refuse such a network. Srivastava et al., "Dropout: a simple way to
+        prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
+    input_dropout : float, default 0.0
+        The same for the inputs, but never a schedule.
 
     Attributes
     ----------
