@@ -32,7 +32,10 @@ def member_inputs(X, R, result):
     for m in range(k):
         factors = vector(R, m * n_in, n_in)
         for i in range(rows):
-            x, y = vector(X, (m * apart + i) * n_in, n_in), vector(result, (m * rows + i) * n_in, n_in)
+            x, y = (
+                vector(X, (m * apart + i) * n_in, n_in),
+                vector(result, (m * rows + i) * n_in, n_in),
+            )
             for j in range(n_in):
                 y[j] = factors[j] * x[j]
 
@@ -49,7 +52,10 @@ def member_inputs_gradient(X, delta, sums):
     for m in range(k):
         sum_of = vector(sums, m * n_in, n_in)
         for i in range(rows):
-            x, g = vector(X, (m * apart + i) * n_in, n_in), vector(delta, (m * rows + i) * n_in, n_in)
+            x, g = (
+                vector(X, (m * apart + i) * n_in, n_in),
+                vector(delta, (m * rows + i) * n_in, n_in),
+            )
             for j in range(n_in):
                 sum_of[j] += x[j] * g[j]
 
