@@ -56,6 +56,16 @@ class MLP(Network):
         prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
     input_dropout : float, default 0.0
         The same for the inputs, but never a schedule.
+    members : int, default 1
+        So many networks in one, which share the weights W of each hidden layer and nothing else.
+        Member m has factors r_m of the layer's inputs and s_m of its outputs, and biases b_m of
+        its own, ``z_m = s_m * ((r_m * x_m) W) + b_m`` before the activation, and its own output
+        layer (Wen et al., "BatchEnsemble", ICLR 2020; Gorishniy et al., "TabM", ICLR 2025). The
+        loss is the mean of the members' losses, and `predict` gives the mean of their outputs.
+        Factors start at 1, but r of the first layer at -1 or 1, at random, so that members
+        differ. They are ``member_inputs[0]`` (members, n_in) and ``member_outputs[0]``
+        (members, n_out) among `parameters`; optimizers have them decay, `l1` and `l2` leave them
+        alone. A good ensemble of 16 or 32 members costs as many networks of these sizes.
 
     Attributes
     ----------

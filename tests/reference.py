@@ -1331,6 +1331,48 @@ def gauss_newton(layers, X, Y, weights=None, *, activations, output, l2=0.0):
     return np.mean(losses) + penalty(layers, 0.0, l2), gradient, hessian
 
 
+# --- stages of programs: members ---
+#
+# Matrices of k members have the rows of one below those of the other.
+
+
+def _by_member(matrix, k, shared=False):
+    """(k, rows, n) from (k rows, n), or from the (rows, n) that all share."""
+    rows = np.asarray(matrix, np.float64)
+    return np.stack([rows] * k) if shared else rows.reshape(k, -1, rows.shape[1])
+
+
+def member_inputs(X, R, shared):
+    """r_m * x for each member m and row x, of its own or of those that all share."""
+    return np.concatenate(_by_member(X, len(R), shared) * np.float64(R)[:, None])
+
+
+def member_inputs_gradient(X, delta, k, shared):
+    """Gradient with respect to R, given that with respect to r_m * x."""
+    return (_by_member(X, k, shared) * _by_member(delta, k)).sum(axis=1)
+
+
+def member_inputs_back(delta, R, shared):
+    """Gradient with respect to X, given that with respect to r_m * x."""
+    below = _by_member(delta, len(R)) * np.float64(R)[:, None]
+    return below.sum(axis=0) if shared else np.concatenate(below)
+
+
+def member_outputs(Z, S, B, slope):
+    """h(s_m * z + b_m) for each member m and row z of its own, with h(u) = max(u, slope u)."""
+    u = _by_member(Z, len(S)) * np.float64(S)[:, None] + np.float64(B)[:, None]
+    return np.concatenate(np.maximum(u, slope * u))
+
+
+def member_outputs_back(delta, Z, S, B, slope):
+    """Gradients with respect to Z, and to S above B, given that of `member_outputs`."""
+    k = len(S)
+    u = _by_member(Z, k) * np.float64(S)[:, None] + np.float64(B)[:, None]
+    d = np.where(u > 0, 1.0, slope) * _by_member(delta, k)
+    below = np.concatenate(d * np.float64(S)[:, None])
+    return below, np.concatenate([(d * _by_member(Z, k)).sum(axis=1), d.sum(axis=1)])
+
+
 # --- symmetric systems ---
 
 
