@@ -92,7 +92,8 @@ def check_gradient(
     check_count("max_params", max_params)
     rng = as_generator(seed)
     Objective(net, X, y, loss=loss)  # in the network's own dtype, to refuse what fit would
-    double = net.from_architecture({**net.architecture(), "dtype": "float64"}, net.theta)
+    architecture = {**net.architecture(), "dtype": "float64"}
+    double = net.from_architecture(architecture, *net.learned())
     double.feature_names = net.feature_names
     objective = Objective(double, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2)
     _, gradient = objective.value_and_grad()

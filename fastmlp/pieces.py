@@ -41,6 +41,21 @@ class Pieces:
             or self.members > 1
         )
 
+    @property
+    def random(self) -> tuple[str, ...]:
+        """Which arguments make the objective of training another one for each mini-batch."""
+        given = {
+            "norm='batch'": self.has_batch_norm,
+            "dropout": any(self.dropout),
+            "input_dropout": self.input_dropout > 0,
+        }
+        return tuple(name for name, is_there in given.items() if is_there)
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether any layer has batch norm."""
+        return "batch" in self.norm
+
     def described(self) -> dict:
         """What differs from a plain network, as plain values, fit for JSON."""
         plain = check_pieces((1,) * (len(self.norm) + 2))

@@ -12,6 +12,7 @@ import numpy as np
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import KEPT_SLOPES
 from fastmlp.kernels.records import LAYER, new
+from fastmlp.kernels.stages.batch_norm import N_KEPT
 from fastmlp.pieces import Pieces
 
 # Activations whose way back does not read their output: it may be changed in place; and those that
@@ -32,6 +33,15 @@ class Parameter(NamedTuple):
     start: int
     shape: tuple[int, ...]
     start_rule: tuple = ("constant", 0.0)
+
+
+class Statistic(NamedTuple):
+    """Numbers that training measures, which are no part of theta; `first` is what they begin as."""
+
+    name: str
+    start: int
+    size: int
+    first: float
 
 
 class Block(NamedTuple):
@@ -74,6 +84,7 @@ class Step:
     input_delta: int = -1
     output_delta: int = -1
     saved: int = -1
+    second: int = -1
     weights: int = -1
     bias: int = -1
     extra: int = -1
@@ -84,6 +95,8 @@ class Step:
     gathers: bool = False  # the gradient of `weights` is formed by tasks
     n_kept: int = 0  # elements for each row of a chunk that the tasks read
     n_kept_of_block: int = 0  # elements for each block of a chunk
+    kept_with: int = -1  # number of the step whose memory of this kind it has too
+    statistics: int = 0  # the first of the network's that are its own
 
 
 @dataclass
@@ -108,7 +121,7 @@ class Program:
         Whether they all have the same target.
     n_inputs, n_outputs : int
         Columns of X, and of one output.
-    n_statistics : int
+    statistics : list of Statistic
     flops : float
         Of a row's products, forward.
     """
@@ -121,10 +134,10 @@ class Program:
     slots: list = field(default_factory=list)
     cuts: list = field(default_factory=list)
     layers: list = field(default_factory=list)
+    statistics: list = field(default_factory=list)
     factor: int = 1
     repeats_target: bool = False
     n_params: int = 0
-    n_statistics: int = 0
     flops: float = 0.0
     output_is_a_step: bool = False  # whether the last step is the output activation
 
@@ -145,6 +158,24 @@ class Program:
         self.parameters.append(Parameter(name, kind, start, shape, rule))
         self.n_params += int(np.prod(shape))
         return start
+
+    def statistic(self, name, size, first):
+        """Take the next of the network's statistics; return where they start."""
+        start = self.n_statistics
+        self.statistics.append(Statistic(name, start, size, first))
+        return start
+
+    @property
+    def n_statistics(self):
+        """Numbers of all statistics."""
+        return sum(one.size for one in self.statistics)
+
+    def first_statistics(self, dtype):
+        """What the statistics begin as, one vector."""
+        first = np.empty(self.n_statistics, dtype)
+        for one in self.statistics:
+            first[one.start : one.start + one.size] = one.first
+        return first
 
     def block(self, start, columns, n_weight_rows, n_bias_rows, kinds, *, penalized=False, step=0):
         """Say how a gradient is formed; `kinds` are those of the weights' and biases' rows."""
@@ -264,8 +295,25 @@ def _members(program, pieces, x):
 
 
 def _norm(program, pieces, layer, x):
-    """Batch or layer norm."""
-    return x
+    """Batch or layer norm. The values that went in stay, normed, for the way back."""
+    kind, n = pieces.norm[layer], x.n_columns
+    if kind is None:
+        return x
+    gamma = program.parameter(f"norm_scale[{layer}]", "norm", n, rule=("constant", 1.0))
+    beta = program.parameter(f"norm_shift[{layer}]", "norm", n)
+    program.block(gamma, n, 0, 2, ("weights", "norm"))
+    result = Value(program.slot(n * x.factor), x.delta, n, x.factor)
+    if kind == "layer":
+        saved = program.slot(x.factor)
+        return program.add("layer_norm", x, result, weights=gamma, bias=beta, saved=saved)
+    mean = program.statistic(f"norm_mean[{layer}]", n, 0.0)
+    program.statistic(f"norm_variance[{layer}]", n, 1.0)
+    measuring = len(program.steps)
+    program.add("batch_statistics", x, x, weights=gamma, n_kept_of_block=N_KEPT * n)
+    program.cuts.append(measuring + 1)
+    return program.add(
+        "batch_norm", x, result, weights=gamma, bias=beta, statistics=mean, kept_with=measuring
+    )
 
 
 def _dropout(program, pieces, layer, x):
@@ -274,5 +322,20 @@ def _dropout(program, pieces, layer, x):
 
 
 def _residual(program, pieces, layer, given, x):
-    """The layer's input is added to its output."""
-    return x
+    """The layer's input is added to its output: in place, unless its activation's way back reads it.
+
+    The residual step is the first on the way back to reach the deltas of the layer's input, which
+    it overwrites. Whatever else read that input adds to them.
+    """
+    if not pieces.residual[layer]:
+        return x
+    if given.delta >= 0:
+        for step in program.steps:
+            if step.input_delta == given.delta and step.output_delta != given.delta:
+                step.goes_back = codes.ADDS
+    is_read = any(
+        step.stage == "activation" and step.output == x.slot and step.code not in FREE_OUTPUT
+        for step in program.steps
+    )
+    slot = program.slot(x.n_columns * x.factor) if is_read else x.slot
+    return program.add("residual", given, x._replace(slot=slot), second=x.slot)

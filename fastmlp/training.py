@@ -143,6 +143,8 @@ def prepare(
             return run_stages(objective, stages, budgets, monitor, batches, checkpoint=checkpoint)
 
     def run(interruption=None):
+        # Not before: `fit_many` prepares all rows once, to check them, but each fit has its own.
+        check_mini_batches(net, stages, objective.n_rows, batches["batch_size"])
         net.feature_names = names
         if standardized is None:
             result = train(interruption)
@@ -223,7 +225,7 @@ class _Standardized:
 
     def fold(self):
         """Make the network the one that does on raw data what the inner one does."""
-        self._net.theta[:] = self._scaling.fold(self._inner).theta
+        self._net.take_learned(self._scaling.fold(self._inner).learned())
 
     def translated(self, callbacks):
         """Callbacks that are shown the network on data as they are."""
@@ -365,6 +367,18 @@ def check_batches(batch_size, shuffle, clip_norm, seed):
         "clip_norm": clip_norm,
         "rng": as_generator(seed),
     }
+
+
+def check_mini_batches(net, stages, n_rows, batch_size):
+    """Refuse mini-batches of one row where batch norm is to take the variance of each."""
+    if not (net._pieces.has_batch_norm and any(isinstance(one, Stochastic) for one in stages)):
+        return
+    rows = n_rows if batch_size is None else min(batch_size, n_rows)
+    if rows == 1 or n_rows % rows == 1:
+        raise ValueError(
+            "batch_size must leave no mini-batch of one row for a network with norm='batch', "
+            f"got {batch_size!r} for {n_rows} rows"
+        )
 
 
 def check_run_options(name, budget, callbacks, time_limit, target_loss, progress):

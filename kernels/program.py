@@ -26,7 +26,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
 from fastmlp.kernels.dense import part_bounds
 from fastmlp.kernels.finite import all_finite
-from fastmlp.kernels.gather import copy_rows, rows_of
+from fastmlp.kernels.gather import copy_rows, copy_values, rows_of
 from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.network import (
     add_penalties,
@@ -37,7 +37,10 @@ from fastmlp.kernels.network import (
 )
 from fastmlp.kernels.records import BLOCK, CHUNK, LAYER, PLAN, STEP, TASK
 from fastmlp.kernels.stages.activation import activation
+from fastmlp.kernels.stages.batch_norm import batch_norm, batch_statistics
 from fastmlp.kernels.stages.dense import dense
+from fastmlp.kernels.stages.layer_norm import layer_norm
+from fastmlp.kernels.stages.residual import residual
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import View, matrix, record, vector
 from fastmlp.kernels.views import column, constants_of, only, part_scratch, table
@@ -187,13 +190,6 @@ def read_rows(plan, block, data, layout, work):
 
 
 @loop
-def copy_values(source, target):
-    """Overwrite `target` by `source`; both are vectors of one length."""
-    for i in range(target.size):
-        target[i] = source[i]
-
-
-@loop
 def clear_gradient(layout, gradient):
     """Overwrite by zeros what steps add to: all but parameters whose gradient tasks form."""
     start = 0
@@ -335,6 +331,10 @@ def addresses(dtype):
 STAGES = {
     "dense": (dense, None),
     "activation": (activation, None),
+    "batch_norm": (batch_norm, None),
+    "batch_statistics": (batch_statistics, None),
+    "layer_norm": (layer_norm, None),
+    "residual": (residual, None),
 }
 
 

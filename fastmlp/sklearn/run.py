@@ -363,12 +363,14 @@ class Run:
         """What `run_stochastic` takes up: a state, at the parameters as they are now."""
         if optimizer is None:
             return None
-        theta = self.net.theta.copy()
+        theta, statistics = self.net.learned()
         return {
             "state": optimizer["state"],
             "n_updates": optimizer["n_updates"],
             "theta": theta,
             "best": theta,
+            "statistics": statistics,
+            "best_statistics": statistics,
             "best_objective": np.inf,
         }
 
