@@ -5,6 +5,7 @@ from typing import NamedTuple
 from fastmlp.building_inputs import add_one_hot, bring_in
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import KEPT_SLOPES
+from fastmlp.kernels.stages.batch_norm import N_KEPT
 from fastmlp.kernels.stages.dropout import LEVELS, UNITS
 from fastmlp.pieces import Pieces
 from fastmlp.program import Program, Value
@@ -199,8 +200,25 @@ def _members(program, pieces, x, one_hot):
 
 
 def _norm(program, pieces, layer, x):
-    """Batch or layer norm."""
-    return x
+    """Batch or layer norm. The values that went in stay, normed, for the way back."""
+    kind, n = pieces.norm[layer], x.n_columns
+    if kind is None:
+        return x
+    gamma = program.parameter(f"norm_scale[{layer}]", "norm", n, rule=("constant", 1.0))
+    beta = program.parameter(f"norm_shift[{layer}]", "norm", n)
+    program.block(gamma, n, 0, 2, ("weights", "norm"))
+    result = Value(program.slot(n * x.factor), x.delta, n, x.factor)
+    if kind == "layer":
+        saved = program.slot(x.factor)
+        return program.add("layer_norm", x, result, weights=gamma, bias=beta, saved=saved)
+    mean = program.statistic(f"norm_mean[{layer}]", n, 0.0)
+    program.statistic(f"norm_variance[{layer}]", n, 1.0)
+    measuring = len(program.steps)
+    program.add("batch_statistics", x, x, weights=gamma, n_kept_of_block=N_KEPT * n)
+    program.cuts.append(measuring + 1)
+    return program.add(
+        "batch_norm", x, result, weights=gamma, bias=beta, statistics=mean, kept_with=measuring
+    )
 
 
 def _dropout(program, pieces, layer, x):
@@ -231,5 +249,20 @@ def _drop(program, x, probability, key):
 
 
 def _residual(program, pieces, layer, given, x):
-    """The layer's input is added to its output."""
-    return x
+    """The layer's input is added to its output: in place, unless the output is read again.
+
+    The residual step is the first on the way back to reach the deltas of the layer's input, which
+    it overwrites. Whatever else read that input adds to them.
+    """
+    if not pieces.residual[layer]:
+        return x
+    if given.delta >= 0:
+        for step in program.steps:
+            if step.input_delta == given.delta and step.output_delta != given.delta:
+                step.goes_back = codes.ADDS
+    is_read = any(
+        step.stage == "activation" and step.output == x.slot and step.code not in FREE_OUTPUT
+        for step in program.steps
+    )
+    slot = program.slot(x.n_columns * x.factor) if is_read else x.slot
+    return program.add("residual", given, x._replace(slot=slot), second=x.slot)

@@ -1474,3 +1474,74 @@ def dropout_mask(seed, update, key, rows, units, p, f=0):
     bits = philox(np.hstack([lower, upper]), (seed % 2**32, seed // 2**32))
     numbers = bits.astype("<u4").view("<u2")[np.arange(counters.size), which]
     return drop(np.ones(places.shape), numbers.reshape(places.shape), drop_limit(2**16 * p, 1.0))
+
+
+# --- norms and residual connections ---
+
+NORM_EPSILON, NORM_MOMENTUM = 1e-5, 0.1
+
+
+def normalize_rows(Z, gamma, beta):
+    """Layer norm of rows, the rows normed, and the inverses that they were normed by."""
+    inverses = 1 / np.sqrt(Z.var(axis=1) + NORM_EPSILON)
+    hats = (Z - Z.mean(axis=1, keepdims=True)) * inverses[:, np.newaxis]
+    return hats * gamma + beta, hats, inverses
+
+
+def normalize_rows_back(delta, hats, gamma, inverses):
+    """Deltas of what a layer norm was of, and the gradients of gamma and beta."""
+    g = delta * gamma
+    mean, slope = (part.mean(axis=1, keepdims=True) for part in (g, g * hats))
+    before = (g - mean - hats * slope) * inverses[:, np.newaxis]
+    return before, (delta * hats).sum(axis=0), delta.sum(axis=0)
+
+
+def column_moments(Z):
+    """Mean and sum of squared deviations of columns."""
+    return Z.mean(axis=0), Z.shape[0] * Z.var(axis=0)
+
+
+def add_moments(count, mean, deviations, other_count, other_mean, other_deviations):
+    """Moments of two sets of rows together."""
+    whole = count + other_count
+    total_mean = (count * mean + other_count * other_mean) / whole
+    squares = deviations + count * mean**2 + other_deviations + other_count * other_mean**2
+    return total_mean, squares - whole * total_mean**2
+
+
+def update_running(count, mean, deviations, running_mean, running_variance):
+    """Running mean and variance after a mini-batch of `count` rows."""
+    new = NORM_MOMENTUM
+    variance = deviations / (count - 1)
+    return (1 - new) * running_mean + new * mean, (1 - new) * running_variance + new * variance
+
+
+def inverse_deviations(sums, count):
+    """1 / sqrt(v + epsilon)."""
+    return 1 / np.sqrt(sums / count + NORM_EPSILON)
+
+
+def normalize_columns(Z, mean, inverse, gamma, beta):
+    """Batch norm of columns, and the columns normed."""
+    hats = (Z - mean) * inverse
+    return hats * gamma + beta, hats
+
+
+def delta_sums(delta, hats):
+    """Sums of the columns of delta, and of delta times hats."""
+    return delta.sum(axis=0), (delta * hats).sum(axis=0)
+
+
+def normalize_columns_back(delta, hats, inverse, gamma, mean, slope):
+    """Deltas of what a batch norm was of."""
+    return (delta - mean - hats * slope) * gamma * inverse
+
+
+def add_vectors(x, y):
+    """x + y."""
+    return x + y
+
+
+def copy_values(source):
+    """The same numbers."""
+    return source.copy()
