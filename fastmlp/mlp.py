@@ -39,7 +39,10 @@ class MLP(Network):
     init : str, default "auto"
         Distribution of the starting weights: "glorot_uniform", "glorot_normal", "he_uniform",
         "he_normal", "lecun_uniform", "lecun_normal" or "auto", which picks by each layer's
-        activation. Biases start at 0.
+        activation. Biases start at 0. "data" is drawn by the first `fit` of a network whose biases
+        are all 0: weights from N(0, 1), scaled so that each unit's product with the rows has
+        variance 1, and each bias minus a random convex combination of five rows' products, so that
+        kinks of activations lie among the rows (Holzmüller et al. 2024, arXiv:2407.04491).
     seed : int or None, default None
         Of the starting weights. The same seed gives the same weights, up to rounding also for
         the other dtype. None draws afresh.
