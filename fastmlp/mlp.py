@@ -52,11 +52,11 @@ class MLP(Network):
         expectations stay and nothing is to be done later: `predict`, `loss`, `loss_and_grad` and
         validation go without dropout. A schedule, such as ``FlatCosine(0.15)``, or its written
         form, gives the probability of all hidden layers in each update, and must stay below 1.
-        0 is none; 0.1 to 0.5 is usual. Probabilities are rounded to multiples of 2^-16, p in
-        1 - p as well. Which outputs are dropped is a matter of the fit's seed, the number of the
-        update, the layer, and the row's place in the epoch alone. Solvers, which need a function
-        that is not random, refuse such a network. Srivastava et al., "Dropout: a simple way to
-        prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
+        0.1 to 0.5 is usual. p is rounded to a multiple of 2^-16, also in 1 - p. The masks of an
+        update follow from the seed of `fit`, the number of the update and the rows' places in the
+        epoch: they are the same for any number of threads, and after a checkpoint. Solvers need a
+        function that is not random and refuse such a network. Srivastava et al., "Dropout: a
+        simple way to prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
     input_dropout : float, default 0.0
         The same for the inputs, but never a schedule.
     members : int, default 1
