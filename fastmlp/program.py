@@ -322,7 +322,7 @@ def _dropout(program, pieces, layer, x):
 
 
 def _residual(program, pieces, layer, given, x):
-    """The layer's input is added to its output: in place, unless its activation's way back reads it.
+    """The layer's input is added to its output, in place unless the activation's way back reads it.
 
     The residual step is the first on the way back to reach the deltas of the layer's input, which
     it overwrites. Whatever else read that input adds to them.

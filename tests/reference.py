@@ -1426,7 +1426,7 @@ def normalize_columns_back(delta, hats, inverse, gamma, mean, slope):
     return (delta - mean - hats * slope) * gamma * inverse
 
 
-def add_scaled(source, factor, target):
+def add_multiple(source, factor, target):
     """A vector times a factor, added to another."""
     return target + source * factor
 

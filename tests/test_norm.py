@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,20 +17,20 @@ from fastmlp import (
     LBFGS,
     MLP,
     SGD,
+    SPSA,
     AdaGrad,
     Adam,
     AdamW,
     NAdam,
     Objective,
     RMSProp,
-    SPSA,
     check_gradient,
     compare,
     fit_many,
     program_workspace,
     sweep,
 )
-from fastmlp.kernels import gather
+from fastmlp.kernels import gather, threads
 from fastmlp.kernels._jit import standalone
 from fastmlp.kernels.stages import batch_norm, layer_norm, residual
 from fastmlp.result import Status
@@ -127,7 +128,9 @@ def test_kernels_of_batch_norm_equal_their_twins(dtype):
 
     given = np.empty(5, dtype)
     standalone(batch_norm.inverse_deviations)(sums, 7.0, given)
-    assert_allclose(given, reference.inverse_deviations(sums, 7), rtol=1e-4 if dtype == "float32" else 1e-13)
+    assert_allclose(
+        given, reference.inverse_deviations(sums, 7), rtol=1e-4 if dtype == "float32" else 1e-13
+    )
 
     expected = reference.normalize_columns(*wide(Z, mean, sums, gamma, beta))
     result, hats = np.empty_like(Z), Z.copy()
@@ -145,8 +148,8 @@ def test_kernels_of_vectors_equal_their_twins():
     result = np.empty(3)
     standalone(residual.add_vectors)(x, y, result)
     assert_array_equal(result, reference.add_vectors(x, y))
-    expected = reference.add_scaled(x, 0.5, y)
-    standalone(batch_norm.add_scaled)(x, 0.5, y)
+    expected = reference.add_multiple(x, 0.5, y)
+    standalone(batch_norm.add_multiple)(x, 0.5, y)
     assert_array_equal(y, expected)
     standalone(gather.copy_values)(x, result)
     assert_array_equal(result, reference.copy_values(x))
@@ -442,6 +445,17 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(program_workspace, "TASK_ELEMENTS", 16)
     monkeypatch.setattr(sweep, "choose_parts", lambda flops, n_threads, *_: n_threads or 1)
     monkeypatch.setattr(sweep, "Pace", AlwaysTogether)
+    teams = set()
+
+    @contextmanager
+    def region(n_parts):
+        with threads.parallel_region(n_parts) as entered:
+            if entered:
+                teams.add(n_parts)
+            yield entered
+
+    monkeypatch.setattr(sweep, "parallel_region", region)
+    return teams
 
 
 @compiled_only
@@ -465,6 +479,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(
             expected = found
         for one, other in zip(found, expected, strict=True):
             assert_array_equal(one, other)
+    assert small_blocks == {2, 3, 4}
 
 
 @pytest.mark.parametrize("rows", [30, 83])
@@ -603,7 +618,8 @@ def test_a_file_without_its_statistics_is_refused(tmp_path):
 
 def test_a_network_drawn_anew_has_new_statistics():
     net, *_ = fitted()
-    assert_same(net.redrawn(3), MLP(SIZES, norm="batch", residual=True, seed=3, dtype="float64", activation="tanh"))
+    options = {"activation": "tanh", "dtype": "float64", "norm": "batch", "residual": True}
+    assert_same(net.redrawn(3), MLP(SIZES, seed=3, **options))
 
 
 def test_evaluations_leave_statistics_alone():
@@ -706,11 +722,10 @@ def test_the_best_of_several_starts_has_its_own_statistics():
 def test_every_run_of_a_comparison_starts_with_the_same_statistics():
     X, y = data()
     start = network("batch")
-    runs = compare(
-        start, X, y, {"a": SGD(0.05), "b": SGD(0.05)}, passes=2, batch_size=8, validation_data=(X, y)
-    )
-    first, second = (runs.runs[name][0] for name in ("a", "b"))
-    assert_same(first.net, second.net)
+    options = {"passes": 2, "batch_size": 8, "validation_data": (X, y)}
+    comparison = compare(start, X, y, {"a": SGD(0.05), "b": SGD(0.05)}, **options)
+    first, second = (comparison.runs[name][0] for name in ("a", "b"))
+    assert_same(first.network, second.network)
     assert_same(start, network("batch"))
 
 
@@ -749,7 +764,7 @@ def test_scaling_is_folded_into_the_layers_around_a_norm(norm, is_drawn):
         ({"norm": "group"}, r"norm must be one of batch, layer, got 'group'"),
         ({"norm": ["layer"]}, r"norm must have one norm for each of the 3 hidden layers, got 1"),
         ({"norm": 3}, "norm must be one of batch, layer, got 3"),
-        ({"residual": [True, False, False]}, r"residual\[0\] must be False for a hidden layer of 7"),
+        ({"residual": [True, False, False]}, r"residual\[0\] must be False for a hidden layer"),
         ({"residual": "yes"}, "residual"),
     ],
 )
