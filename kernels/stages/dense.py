@@ -16,7 +16,6 @@ from fastmlp.kernels.stages.place import (
 )
 from fastmlp.kernels.view import matrix, vector
 
-
 # The step's `option`, if it overwrites the gradient of W with that of a group's first block.
 STARTS_GRADIENT = 1
 
