@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from fastmlp.kernels.activations import rare_addresses
+from fastmlp.kernels.layers import Layers
 from fastmlp.kernels.predict import predict as predict_kernel
 from fastmlp.kernels.predict import predict_part_address
 from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
@@ -52,10 +53,9 @@ def _row_flops(net):
 def _forward(net, X, result, n_parts):
     """Overwrite `result` by the outputs; return whether all pre-activations are finite."""
     address = predict_part_address(net.dtype)
-    rare_at, _ = rare_addresses(net._activation_codes, net.dtype)
-    layout, parameters = net._layout_numbers, net._activation_parameters
-    arguments = address, net.theta, X, layout, parameters, rare_at, result
-    return run(predict_kernel, n_parts, *arguments, n_parts)
+    rare_at = rare_addresses(net._activation_codes, net.dtype)
+    layers = Layers(net._layout_numbers, net._activation_parameters, *rare_at)
+    return run(predict_kernel, n_parts, address, net.theta, X, layers, result, n_parts)
 
 
 def _forward_at_pace(net, X, result, n_parts):
