@@ -3,7 +3,7 @@
 import functools
 import math
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -109,7 +109,7 @@ class Network:
         """Make what follows from the architecture alone: codes, and the program if there is one."""
         self._activation_codes = tuple(ACTIVATIONS[name] for name in self._activations)
         self._activation_parameters = np.array(self._parameters, self._dtype)
-        self._program = None
+        self._program: Any = None
         if not self._pieces.is_plain:
             self._program = build(
                 Architecture(
@@ -130,7 +130,7 @@ class Network:
         self._theta[:] = 0
         layout = self._chain() if self._program is None else self._program.layout()
         self._layout, self._layout_numbers = layout, numbers(layout)
-        self._statistics = None
+        self._statistics: Any = None
         if self._program is not None and self._program.n_statistics:
             self._statistics = self._program.first_statistics(self._dtype)
         self._feature_names: tuple[str, ...] | None = None
@@ -274,12 +274,11 @@ class Network:
 
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
-        rows = [
-            (str(layer), f"{w.shape[0]} -> {w.shape[1]}", name, f"{w.size + b.size:,}")
-            for layer, (w, b, name) in enumerate(
-                zip(self.weights, self.biases, self.activations, strict=True), start=1
-            )
-        ]
+        rows = []
+        for layer, (n_in, n_out) in enumerate(pairwise(self._layer_sizes)):
+            own = sum(view.size for name, view in self.parameters if name.endswith(f"[{layer}]"))
+            name = self.activations[layer]
+            rows.append((str(layer + 1), f"{n_in} -> {n_out}", name, f"{own:,}"))
         header = ("layer", "units", "activation", "parameters")
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
         for row in [header, *rows]:
@@ -329,7 +328,7 @@ class Network:
         net = cls.__new__(cls)
         net._describe(architecture)
         if net._program is None:
-            shapes = {}
+            shapes: dict[str, tuple[int, ...]] = {}
             for layer, (n_in, n_out) in enumerate(pairwise(net._layer_sizes)):
                 shapes[f"weights[{layer}]"] = n_in, n_out
                 shapes[f"biases[{layer}]"] = (n_out,)

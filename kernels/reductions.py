@@ -7,6 +7,7 @@ elements a chain takes is the same for all lengths of vectors that a machine has
 import numpy as np
 
 from fastmlp.kernels._jit import loop, scalar
+from fastmlp.kernels.view import vector
 
 
 @scalar
@@ -45,6 +46,36 @@ def inner(x, y):
     for i in range(whole, x.size):
         a += x[i] * y[i]
     return ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
+@scalar
+def folded_total(x, room):
+    """Sum of a vector in its dtype, folded to its first quarter, in `room`, of which `total` is.
+
+    Additions of the fold run as vectors, so that a row of some hundred takes half the time. May
+    destroy ``x.size // 4`` elements of `room`.
+    """
+    n = x.size // 4
+    for i in range(n):
+        room[i] = (x[i] + x[n + i]) + (x[2 * n + i] + x[3 * n + i])
+    result = total(vector(room, 0, n))
+    for i in range(4 * n, x.size):
+        result += x[i]
+    return result
+
+
+@scalar
+def folded_inner(x, y, room):
+    """Inner product of two vectors in their dtype, in the order of `folded_total`."""
+    n = x.size // 4
+    for i in range(n):
+        room[i] = (x[i] * y[i] + x[n + i] * y[n + i]) + (
+            x[2 * n + i] * y[2 * n + i] + x[3 * n + i] * y[3 * n + i]
+        )
+    result = total(vector(room, 0, n))
+    for i in range(4 * n, x.size):
+        result += x[i] * y[i]
+    return result
 
 
 @scalar

@@ -1367,6 +1367,17 @@ def solve_damped(A, damping, x):
 
 # --- norms and residual connections ---
 
+
+def folded_total(x):
+    """Sum of a vector."""
+    return x.sum()
+
+
+def folded_inner(x, y):
+    """Inner product of two vectors."""
+    return x @ y
+
+
 NORM_EPSILON, NORM_MOMENTUM = 1e-5, 0.1
 
 

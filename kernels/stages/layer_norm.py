@@ -7,7 +7,7 @@ normalization", 2016).
 import numpy as np
 
 from fastmlp.kernels._jit import loop, worker
-from fastmlp.kernels.reductions import inner, total
+from fastmlp.kernels.reductions import folded_inner, folded_total
 from fastmlp.kernels.stages.place import (
     flat,
     gradient,
@@ -15,6 +15,7 @@ from fastmlp.kernels.stages.place import (
     output_deltas,
     outputs,
     saved,
+    scratch,
 )
 from fastmlp.kernels.view import vector
 
@@ -33,10 +34,10 @@ def normalize_rows(Z, gamma, beta, inverses, result):
     one, size, epsilon = Z.dtype.type(1.0), Z.dtype.type(n), Z.dtype.type(EPSILON)
     for r in range(rows):
         z, y = vector(Z, r * n, n), vector(result, r * n, n)
-        mean = total(z) / size
+        mean = folded_total(z, y) / size
         for j in range(n):
             z[j] -= mean
-        inverse = one / np.sqrt(inner(z, z) / size + epsilon)
+        inverse = one / np.sqrt(folded_inner(z, z, y) / size + epsilon)
         inverses[r] = inverse
         for j in range(n):
             z[j] *= inverse
@@ -45,11 +46,11 @@ def normalize_rows(Z, gamma, beta, inverses, result):
 
 
 @loop
-def normalize_rows_back(delta, hats, gamma, inverses, gamma_gradient, beta_gradient):
+def normalize_rows_back(delta, hats, gamma, inverses, gamma_gradient, beta_gradient, room):
     """Overwrite `delta`, of the norm's result, by that of what went in.
 
     Reads what `normalize_rows` left in Z, here `hats`, and `inverses`. Adds to the gradients of
-    gamma and beta. With g = delta * gamma, a row becomes
+    gamma and beta. May destroy `room`, (n,). With g = delta * gamma, a row becomes
     (g - mean(g) - hats * mean(g * hats)) * inverse.
     """
     rows, n = delta.shape
@@ -64,7 +65,8 @@ def normalize_rows_back(delta, hats, gamma, inverses, gamma_gradient, beta_gradi
             beta_gradient[j] += d[j]
         for j in range(n):
             d[j] *= gamma[j]
-        mean, slope, inverse = total(d) / size, inner(d, hat) / size, inverses[r]
+        mean, slope = folded_total(d, room) / size, folded_inner(d, hat, room) / size
+        inverse = inverses[r]
         for j in range(n):
             d[j] = (d[j] - mean - hat[j] * slope) * inverse
 
@@ -88,4 +90,5 @@ def layer_norm(step, block, work, theta, is_back):
         inverses,
         gradient(block, work, step.weights, n),
         gradient(block, work, step.bias, n),
+        scratch(block, work),
     )
