@@ -29,7 +29,7 @@ from fastmlp.training import (
     check_run_options,
     held_out_objective,
 )
-from fastmlp.validation import as_generator, as_rows, check_count, check_number
+from fastmlp.validation import as_generator, check_count, check_number
 from fastmlp.version import __version__
 
 # Data passes where no budget is asked for.
@@ -226,7 +226,7 @@ class NetworkContest:
         net = make_net(first_seed).copy()
         names = names_of(X) if net.feature_names is None else net.feature_names
         given = take_columns("X", X, names)
-        self._X = X = as_rows("X", given, net.dtype, net.layer_sizes[0])
+        self._X = X = net._as_inputs(given)
         net.feature_names = names
         self._problem, self._net = problem, net
         self._objective = Objective(net, X, y, sample_weight=sample_weight, **problem)

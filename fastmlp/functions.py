@@ -31,6 +31,8 @@ class NetworkFunction(Function):
         See `Function`.
     """
 
+    has_kinds = True
+
     def __init__(self, objective, monitor, rng, batch_size=None, resumable=False):
         self._objective = objective
         self._monitor = monitor

@@ -22,7 +22,7 @@ from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
 from fastmlp.rounding import warn_of_merged
 from fastmlp.training import BATCH_SIZE, check_mini_batches, check_optimizers, prepare
-from fastmlp.validation import as_generator, as_real, as_rows, as_weights, check_count, check_flag
+from fastmlp.validation import as_generator, as_real, as_weights, check_count, check_flag
 
 # What `fit_many` takes as `fit` does: all options but those that it has in its own way.
 _OWN = ("n_threads", "progress", "seed", "checkpoint", "feature_names")
@@ -61,7 +61,7 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
         Show a bar that counts networks.
     **options
         Those of `fastmlp.fit`, the same for all networks: optimizer, loss, batch_size, epochs,
-        l1, l2, sample_weight (n,), of which `rows` picks too, shuffle, clip_norm,
+        l1, l2, sample_weight (n,) and lengths (n,), of which `rows` picks too, shuffle, clip_norm,
         validation_data, time_limit of each network, target_loss, standardize (each network by the
         rows that it trains on), callbacks. These are called in the threads that train, several
         at once; what they are given has the `network`.
@@ -125,6 +125,8 @@ def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
     warn_of_merged(coarsest.dtype, given, y, stacklevel=4)
     weights = options.pop("sample_weight", None)
     weights = None if weights is None else as_real("sample_weight", weights)
+    lengths = options.pop("lengths", None)
+    lengths = None if lengths is None else as_real("lengths", lengths)
     rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)
     _check_batch_norms(nets, rows, len(y), **options)
 
@@ -139,6 +141,7 @@ def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
                 net,
                 data[_columns(net)][part],
                 y[part],
+                lengths=None if lengths is None else lengths[part],
                 sample_weight=None if weights is None else weights[part],
                 seed=seeds[i],
                 n_threads=1,
@@ -302,7 +305,7 @@ def _spread_seeds(seeds, n_nets):
 
 def _columns(net):
     """What decides how X becomes an array."""
-    return net.dtype, net.feature_names
+    return net.dtype, net.feature_names, net._pieces.inputs
 
 
 def _as_arrays(nets, X):
@@ -311,7 +314,7 @@ def _as_arrays(nets, X):
     for net in nets:
         if _columns(net) not in data:
             chosen = take_columns("X", X, net.feature_names)
-            data[_columns(net)] = as_rows("X", chosen, net.dtype, net.layer_sizes[0])
+            data[_columns(net)] = net._as_inputs(chosen)
     return data
 
 
@@ -320,7 +323,7 @@ def _check_problems(nets, data, y, feature_names, options):
     checked = set()
     for i, net in enumerate(nets):
         sizes = net.layer_sizes[0], net.layer_sizes[-1], net.n_params
-        kind = (*_columns(net), *sizes, net.output, net._pieces)
+        kind = (type(net), *_columns(net), *sizes, net.output, net._pieces)
         if kind in checked:
             continue
         checked.add(kind)

@@ -7,16 +7,20 @@ from typing import Any, Self
 
 import numpy as np
 
+from fastmlp.building import Architecture, build
 from fastmlp.feature_names import check_names
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.initialization import draw_parameter, draw_weights
+from fastmlp.inputs import Categorical, check_columns
 from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
-from fastmlp.program import Architecture, build, strided_view
+from fastmlp.program import strided_view
 from fastmlp.validation import (
+    as_array,
     as_generator,
+    as_matrix,
     check_count,
     check_finite,
     check_known,
@@ -71,6 +75,7 @@ class Network:
         residual=False,
         tied=(),
         input_scale=False,
+        inputs=None,
         members=1,
     ):
         self._layer_sizes = _check_layer_sizes(layer_sizes)
@@ -87,6 +92,7 @@ class Network:
             residual=residual,
             tied=tied,
             input_scale=input_scale,
+            inputs=inputs,
             members=members,
         )
         rng = as_generator(seed)
@@ -105,22 +111,6 @@ class Network:
             n_in, n_out = weights.shape
             weights[:] = draw_weights(rng, n_in, n_out, self._init, name)
 
-    def _plan(self):
-        """Make what follows from the architecture alone: codes, and the program if there is one."""
-        self._activation_codes = tuple(ACTIVATIONS[name] for name in self._activations)
-        self._activation_parameters = np.array(self._parameters, self._dtype)
-        self._program: Any = None
-        if not self._pieces.is_plain:
-            self._program = build(
-                Architecture(
-                    self._layer_sizes,
-                    self._activations,
-                    self._activation_codes,
-                    self._parameters,
-                    self._pieces,
-                )
-            )
-
     def _allocate(self):
         """Lay theta out, as zeros, and make the table that kernels read."""
         n_params = count_params(self._layer_sizes)
@@ -135,20 +125,79 @@ class Network:
             self._statistics = self._program.first_statistics(self._dtype)
         self._feature_names: tuple[str, ...] | None = None
 
+    def _plan(self):
+        """Make what follows from the architecture alone."""
+        self._activation_parameters = np.array(self._parameters, self._dtype)
+        self._program = self._describe()
+
+    def _describe(self):
+        """The network's program, None if it is plain."""
+        return None if self._pieces.is_plain else build(self._architecture())
+
+    def _architecture(self):
+        """What its program is built from."""
+        return Architecture(
+            self._layer_sizes,
+            self._activations,
+            self._activation_codes,
+            self._parameters,
+            self._pieces,
+        )
+
+    def _program_for(self, sequences):
+        """The program for rows of X that are such `program.Sequences`, or None if they are none."""
+        return self._program
+
+    def _as_rows(self, X, lengths):
+        """Make X the rows that kernels take; return them, and what `_program_for` is to know.
+
+        Neither their columns nor their numbers are checked.
+        """
+        if lengths is not None:
+            raise ValueError(
+                "lengths must be None for a network whose rows are no sequences, such as one of "
+                f"{type(self).__name__}, got {type(lengths).__name__}"
+            )
+        return as_array("X", X, self._dtype, self._feature_names), None
+
+    def _as_inputs(self, X):
+        """X as an array, all of whose columns and numbers are checked, without a needless copy."""
+        rows = as_matrix("X", X, self._dtype, self._layer_sizes[0])
+        self.check_rows(rows)
+        return rows
+
     def _chain(self):
         """The table of a chain of layers; makes the views of their parameters."""
         layout = new(LAYER, len(self._layer_sizes) - 1)
         start = width = 0
         for layer, (n_in, n_out) in enumerate(pairwise(self._layer_sizes)):
             code = self._activation_codes[layer]
-            layout[layer] = n_in, n_out, start, code, n_out, width, 1, 0
+            layout[layer] = n_in, n_out, start, code, n_out, width, 1, 0, 0, 0
             start += (n_in + 1) * n_out
             width += n_out
         return layout
 
+    @property
+    def categorical_columns(self) -> tuple[int, ...]:
+        """Columns of X that hold codes of categories."""
+        entries = self._pieces.inputs
+        return tuple(entry.column for entry in entries if isinstance(entry, Categorical))
+
+    def check_rows(self, X):
+        """Refuse rows of X with numbers that are not finite, or bad codes of categories."""
+        if self._pieces.inputs:
+            check_columns(X, self._pieces.inputs)
+        else:
+            check_finite("X", X)
+
     def _view(self, start, shape):
         """View of a part of theta."""
         return self._theta[start : start + math.prod(shape)].reshape(shape)
+
+    @functools.cached_property
+    def _activation_codes(self):
+        """The activations as kernels know them."""
+        return tuple(ACTIVATIONS[name] for name in self._activations)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -167,6 +216,11 @@ class Network:
     def output(self) -> str:
         """Activation of the output layer."""
         return self.activations[-1]
+
+    @property
+    def init(self) -> str:
+        """How starting weights are drawn."""
+        return self._init
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -274,11 +328,10 @@ class Network:
 
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
-        rows = []
-        for layer, (n_in, n_out) in enumerate(pairwise(self._layer_sizes)):
-            own = sum(view.size for name, view in self.parameters if name.endswith(f"[{layer}]"))
-            name = self.activations[layer]
-            rows.append((str(layer + 1), f"{n_in} -> {n_out}", name, f"{own:,}"))
+        rows = [
+            (str(layer + 1), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{self._size(layer):,}")
+            for layer, (w, name) in enumerate(zip(self.weights, self.activations, strict=True))
+        ]
         header = ("layer", "units", "activation", "parameters")
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
         for row in [header, *rows]:
@@ -286,6 +339,16 @@ class Network:
             lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
         lines.append(f"  {self.n_params:,} parameters")
         return "\n".join(lines)
+
+    def _size(self, layer):
+        """Number of a layer's parameters."""
+        if self._program is None:
+            return self.weights[layer].size + self.biases[layer].size
+        return sum(
+            math.prod(parameter.shape)
+            for parameter in self._program.parameters
+            if parameter.layer == layer
+        )
 
     def __getstate__(self):
         return {
@@ -326,7 +389,7 @@ class Network:
     def shapes_of(cls, architecture: dict) -> tuple[dict, dict]:
         """Shapes by name of the parameters and of the statistics, in their order, without any."""
         net = cls.__new__(cls)
-        net._describe(architecture)
+        net._read(architecture)
         if net._program is None:
             shapes: dict[str, tuple[int, ...]] = {}
             for layer, (n_in, n_out) in enumerate(pairwise(net._layer_sizes)):
@@ -338,7 +401,7 @@ class Network:
         return parameters, {one.name: (one.size,) for one in program.statistics}
 
     def _restore(self, architecture, theta, statistics):
-        self._describe(architecture)
+        self._read(architecture)
         self._allocate()
         self.theta = theta
         if statistics is not None:
@@ -352,7 +415,7 @@ class Network:
         check_finite("statistics", array)
         self._statistics[:] = array
 
-    def _describe(self, architecture):
+    def _read(self, architecture):
         """Check what an `architecture` says, and keep it."""
         self._layer_sizes = _check_layer_sizes(architecture["layer_sizes"])
         self._dtype = _check_dtype(architecture["dtype"])

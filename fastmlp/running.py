@@ -123,7 +123,7 @@ def run_on_function(
         stage if isinstance(stage, Solver) else Updates(stage, amount)
         for stage, amount in zip(stages, budgets, strict=True)
     ]
-    check_solvers(solvers, function)
+    check_solvers(stages, function)
     x = x0
     for i, (solver, amount) in enumerate(zip(solvers, budgets, strict=True)):
         monitor.limit(
@@ -221,6 +221,8 @@ def run_stochastic(
     theta, saved = objective.net.theta, keeper.saved
     if saved is not None:
         epochs.restore(saved)
+    elif objective.net._pieces.drops:
+        epochs.seed_masks(int(rng.integers(2**63)))
     try:
         if from_start and saved is None:
             if exact:
@@ -275,6 +277,7 @@ class _Epochs:
         self._state = np.zeros(optimizer.n_slots * theta.size, theta.dtype)
         self._n_epochs, self._all_updates = n_epochs, 0
         self._n_updates, self._update = 0, None
+        self._mask_seed = 0
         self._start = self._finished = self._best = objective.net.learned()
         self._best_mean = np.inf
 
@@ -287,6 +290,7 @@ class _Epochs:
             "best": best,
             "best_objective": self._best_mean,
             "n_updates": self._n_updates,
+            "mask_seed": self._mask_seed,
         }
         if best_statistics is not None:
             snapshot["statistics"] = self._objective.net._statistics
@@ -301,6 +305,12 @@ class _Epochs:
         self._best = snapshot["best"], snapshot.get("best_statistics")
         self._best_mean = snapshot["best_objective"]
         self._n_updates, self._finished = snapshot["n_updates"], net.learned()
+        self.seed_masks(snapshot.get("mask_seed", 0))  # older checkpoints lack it
+
+    def seed_masks(self, seed):
+        """Have the masks of dropout from now on be those of a seed, an int64 of at least 0."""
+        self._mask_seed = seed
+        self._sweep.seed_masks(seed)
 
     def value(self):
         """The objective at theta, by the sweep that trains and so needs no other kernel.
@@ -349,8 +359,10 @@ class _Epochs:
             left = self._monitor.evaluations_left()
             if math.isfinite(left):
                 self._all_updates = min(self._all_updates, self._n_updates + max(1, int(left)))
-        if self._update is None or optimizer.own_schedules:
-            rates = optimizer.rates(self._n_updates, n_updates, n_updates, self._all_updates)
+        dropout = self._objective.net._pieces.dropout_schedule
+        if self._update is None or optimizer.own_schedules or dropout is not None:
+            times = self._n_updates, n_updates, n_updates, self._all_updates
+            rates = optimizer.rates(*times, 1.0 if dropout is None else dropout)
             self._update = Update(self._state, rates, self._largest_norm)
         return self._update
 

@@ -9,6 +9,7 @@ import numpy as np
 from fastmlp import optimizers as stochastic
 from fastmlp.baseline import advice
 from fastmlp.checkpoint import Checkpoint, Memory, identify
+from fastmlp.data_initialization import awaits_data, draw_by_data
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.kernels import simd
@@ -86,6 +87,7 @@ def prepare(
     epochs=None,
     l1=0.0,
     l2=0.0,
+    lengths=None,
     sample_weight=None,
     shuffle=True,
     clip_norm=None,
@@ -117,8 +119,21 @@ def prepare(
     )
     options = check_run_options("epochs", epochs, callbacks, time_limit, target_loss, progress)
     objective = Objective(
-        net, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
+        net,
+        X,
+        y,
+        loss=loss,
+        lengths=lengths,
+        sample_weight=sample_weight,
+        l1=l1,
+        l2=l2,
+        n_threads=n_threads,
     )
+    if standardize and objective.problem.sequences is not None:
+        raise ValueError(
+            "standardize must be False for a recurrent network, whose X has no columns: scale X "
+            "and y before, got True"
+        )
     held_out = held_out_objective(net, validation_data, loss, n_threads, names)
     standardized = None
     if standardize:
@@ -139,6 +154,8 @@ def prepare(
     warn_without_fma()
 
     def train(interruption):
+        if awaits_data(objective.net):
+            draw_by_data(objective.net, objective, batches["rng"])
         with Monitor(**options, interruption=interruption) as monitor:
             return run_stages(objective, stages, budgets, monitor, batches, checkpoint=checkpoint)
 
@@ -421,16 +438,22 @@ def held_out_objective(net, validation_data, loss, n_threads, feature_names):
     """
     if validation_data is None:
         return None
-    if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
+    if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3, 4):
         raise ValueError(
             "validation_data must be (X, y) or (X, y, sample_weight), got "
             f"{type(validation_data).__name__}"
         )
-    X, y, *rest = validation_data
+    X, y, sample_weight, lengths = (*validation_data, None, None)[:4]
     try:
         X = take_columns("X", X, feature_names)
         return Objective(
-            net, X, y, loss=loss, sample_weight=rest[0] if rest else None, n_threads=n_threads
+            net,
+            X,
+            y,
+            loss=loss,
+            lengths=lengths,
+            sample_weight=sample_weight,
+            n_threads=n_threads,
         )
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None

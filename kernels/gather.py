@@ -82,6 +82,28 @@ def copy_slices(source, n_columns, order, start, ordered, rows, room, width, k0,
             copy_run(source, row * n_columns + k, copied, room * k + r * size, size)
 
 
+@loop
+def copy_times(source, order, start, ordered, n_times, lengths, copied):
+    """Overwrite `copied` by rows of the flat `source`, a matrix (rows, n) for each step of time.
+
+    Rows are those of `copy_rows` if `ordered`, else those from `start` on. A row is its `n_times`
+    steps, one after the other, and then its length, if `lengths` (rows,) are any, which are
+    overwritten.
+    """
+    n = copied.shape[1]
+    rows = copied.shape[0] // n_times
+    n_columns = n_times * n + (1 if lengths.size else 0)
+    ahead = max(ROWS_AHEAD, ELEMENTS_AHEAD // n_columns)
+    for r in range(rows):
+        row = order[start + r] if ordered else start + r
+        if ordered and start + r + ahead < order.size:
+            prefetch_row(source, order[start + r + ahead] * n_columns, n_columns)
+        for t in range(n_times):
+            copy_run(source, row * n_columns + t * n, copied, (t * rows + r) * n, n)
+        if lengths.size:
+            lengths[r] = source[row * n_columns + n_times * n]
+
+
 @inline
 def prefetch_row(source, offset, size):
     """Ask for the cache lines of `size` elements of a vector, from `offset` on."""

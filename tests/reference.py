@@ -555,6 +555,11 @@ def update_coefficients(optimizer, hyper, learning_rate, t):
     }
 
 
+def kinds_coefficients(optimizer, hyper, factors, learning_rate, t):
+    """What `update_coefficients` returns, for each factor of the learning rate."""
+    return [update_coefficients(optimizer, hyper, learning_rate * f, t) for f in factors]
+
+
 def apply_update(optimizer, theta, gradient, slots, hyper, learning_rate, t, is_weight):
     """Return theta and the optimizer's three slots of state after update t (from 1).
 
@@ -1116,11 +1121,16 @@ def task_place(layers, layer, row, own, sliced):
     return pack(layers), before + row * columns, columns
 
 
-def update_task(optimizer, layer, gradient, slots, hyper, learning_rate, t):
-    """(W, b) of one layer and the slots of both, after update t."""
+def update_task(optimizer, layer, gradient, slots, hyper, learning_rate, t, factors=(1, 1)):
+    """(W, b) of one layer and the slots of both, after update t.
+
+    The learning rate is multiplied by the factor of the weights, and of the biases.
+    """
     updated = [
-        apply_update(optimizer, *parts, hyper, learning_rate, t, is_weight)
-        for is_weight, *parts in zip((True, False), layer, gradient, slots, strict=True)
+        apply_update(optimizer, *parts, hyper, learning_rate * factor, t, is_weight)
+        for is_weight, factor, *parts in zip(
+            (True, False), factors, layer, gradient, slots, strict=True
+        )
     ]
     return tuple(theta for theta, _ in updated), [slots for _, slots in updated]
 
@@ -1135,6 +1145,7 @@ def train(
     learning_rate,
     weights=None,
     clip_norm=math.inf,
+    factors=(1, 1),
     **problem,
 ):
     """Train on explicit mini-batches.
@@ -1151,6 +1162,8 @@ def train(
         One for all updates, or one for each; so may be the weight decay in `hyper`.
     clip_norm : float
         Gradients of a larger norm are scaled down to it.
+    factors : pair of float
+        Of the learning rate of weights and of biases.
 
     Returns
     -------
@@ -1175,7 +1188,7 @@ def train(
         if "weight_decay" in hyper:
             hyper = {**hyper, "weight_decay": decays[t - 1]}
         updated = [
-            update_task(optimizer, layer, parts, slots, hyper, rate, t)
+            update_task(optimizer, layer, parts, slots, hyper, rate, t, factors)
             for layer, parts, slots in zip(layers, gradients, states, strict=True)
         ]
         layers = [layer for layer, _ in updated]
@@ -1318,6 +1331,48 @@ def gauss_newton(layers, X, Y, weights=None, *, activations, output, l2=0.0):
     return np.mean(losses) + penalty(layers, 0.0, l2), gradient, hessian
 
 
+# --- stages of programs: members ---
+#
+# Matrices of k members have the rows of one below those of the other.
+
+
+def _by_member(matrix, k, shared=False):
+    """(k, rows, n) from (k rows, n), or from the (rows, n) that all share."""
+    rows = np.asarray(matrix, np.float64)
+    return np.stack([rows] * k) if shared else rows.reshape(k, -1, rows.shape[1])
+
+
+def member_inputs(X, R, shared):
+    """r_m * x for each member m and row x, of its own or of those that all share."""
+    return np.concatenate(_by_member(X, len(R), shared) * np.float64(R)[:, None])
+
+
+def member_inputs_gradient(X, delta, k, shared):
+    """Gradient with respect to R, given that with respect to r_m * x."""
+    return (_by_member(X, k, shared) * _by_member(delta, k)).sum(axis=1)
+
+
+def member_inputs_back(delta, R, shared):
+    """Gradient with respect to X, given that with respect to r_m * x."""
+    below = _by_member(delta, len(R)) * np.float64(R)[:, None]
+    return below.sum(axis=0) if shared else np.concatenate(below)
+
+
+def member_outputs(Z, S, B, slope):
+    """h(s_m * z + b_m) for each member m and row z of its own, with h(u) = max(u, slope u)."""
+    u = _by_member(Z, len(S)) * np.float64(S)[:, None] + np.float64(B)[:, None]
+    return np.concatenate(np.maximum(u, slope * u))
+
+
+def member_outputs_back(delta, Z, S, B, slope):
+    """Gradients with respect to Z, and to S above B, given that of `member_outputs`."""
+    k = len(S)
+    u = _by_member(Z, k) * np.float64(S)[:, None] + np.float64(B)[:, None]
+    d = np.where(u > 0, 1.0, slope) * _by_member(delta, k)
+    below = np.concatenate(d * np.float64(S)[:, None])
+    return below, np.concatenate([(d * _by_member(Z, k)).sum(axis=1), d.sum(axis=1)])
+
+
 # --- symmetric systems ---
 
 
@@ -1363,6 +1418,62 @@ def solve_factored(U, x):
 def solve_damped(A, damping, x):
     """(A + damping I)^-1 x."""
     return np.linalg.solve(add_to_diagonal(A, damping), x)
+
+
+# --- dropout ---
+
+
+def philox(counters, key):
+    """Philox4x32-10 of Salmon et al. (2011): counters (n, 4) and a key (2,) to 32-bit (n, 4)."""
+    x = np.array(counters, np.uint64).reshape(-1, 4)
+    k = np.array(key, np.uint64)
+    for _ in range(10):
+        first, second = x[:, 0] * np.uint64(0xD2511F53), x[:, 2] * np.uint64(0xCD9E8D57)
+        high, low = np.array([second, first]) >> 32, np.array([second, first]) & 0xFFFFFFFF
+        x = np.stack([high[0] ^ x[:, 1] ^ k[0], low[0], high[1] ^ x[:, 3] ^ k[1], low[1]], axis=1)
+        k = (k + np.array([0x9E3779B9, 0xBB67AE85], np.uint64)) & 0xFFFFFFFF
+    return x.astype(np.uint32)
+
+
+def drop_limit(number, factor):
+    """How many of 2^16 numbers drop a unit."""
+    return min(math.floor(number * factor + 0.5), 2**16 - 1)
+
+
+def mask_stream(update, key, f):
+    """The upper two numbers of a mask's counters, as one."""
+    return update % 2**32 + 2**32 * (key + 2**16 * f)
+
+
+def saved_size(n_rows, n_units, itemsize):
+    """Numbers of `itemsize` bytes that hold 16 bits a unit, wherever in 16 bytes they begin."""
+    return (2 * (n_rows * n_units + 14) // 16 * 16) // itemsize
+
+
+def copy(source):
+    """The same numbers."""
+    return source
+
+
+def drop(values, numbers, limit):
+    """Zeros where numbers of 16 bits are below `limit`, the values over the others' share else."""
+    return values * np.where(numbers < limit, 0.0, 2**16 / (2**16 - limit))
+
+
+def dropout_mask(seed, update, key, rows, units, p, f=0):
+    """What dropout multiplies a layer's outputs by, (rows, units), by 0 or 2^16 / (2^16 - limit).
+
+    `rows` are the places of the rows in their epoch. The unit of a row takes 16 bits: those with
+    the number place * units + unit, of the stream that counters 0, 1, 2, ... make.
+    """
+    places = np.asarray(rows)[:, None] * units + np.arange(units)
+    counters, which = np.divmod(places.ravel(), 8)
+    stream = mask_stream(update, key, f)
+    upper = np.broadcast_to([[stream % 2**32, stream // 2**32]], (counters.size, 2))
+    lower = np.stack([counters % 2**32, counters // 2**32], axis=1)
+    bits = philox(np.hstack([lower, upper]), (seed % 2**32, seed // 2**32))
+    numbers = bits.astype("<u4").view("<u2")[np.arange(counters.size), which]
+    return drop(np.ones(places.shape), numbers.reshape(places.shape), drop_limit(2**16 * p, 1.0))
 
 
 # --- norms and residual connections ---

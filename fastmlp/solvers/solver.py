@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastmlp.kernels import vectors
-from fastmlp.optimizers import BY_NAME, Optimizer
+from fastmlp.optimizers import BY_NAME, Optimizer, Stochastic
 from fastmlp.result import Status
 from fastmlp.solvers.function import Function
 from fastmlp.validation import check_count, check_not_negative
@@ -116,11 +116,16 @@ class Solver(Optimizer, ABC):
 
 
 def check_solvers(stages: Iterable[Optimizer], function: Function) -> None:
-    """Refuse solvers that are not for a function; other optimizers take any."""
+    """Refuse solvers that are not for a function, and factors where there are no kinds."""
     for stage in stages:
         if isinstance(stage, Solver):
             refuse_random_objectives(stage, function)
             stage.check(function)
+        elif isinstance(stage, Stochastic) and stage.factors and not function.has_kinds:
+            raise ValueError(
+                "factors must not be given where a plain function is minimized, whose variables "
+                f"are of no kind, got {stage.factors!r}"
+            )
 
 
 def refuse_random_objectives(solver: Solver, function: Function) -> None:
