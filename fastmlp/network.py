@@ -3,7 +3,7 @@
 import functools
 import math
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class Network:
             weights[:] = draw_weights(rng, n_in, n_out, self._init, name)
 
     def _allocate(self):
-        """Lay theta out, as zeros, and make the views and the table that kernels read."""
+        """Lay theta out, as zeros, and make the table that kernels read."""
         n_params = count_params(self._layer_sizes)
         if self._program is not None:
             n_params = self._program.n_params
@@ -120,7 +120,7 @@ class Network:
         self._theta[:] = 0
         layout = self._chain() if self._program is None else self._program.layout()
         self._layout, self._layout_numbers = layout, numbers(layout)
-        self._statistics = None
+        self._statistics: Any = None
         if self._program is not None and self._program.n_statistics:
             self._statistics = self._program.first_statistics(self._dtype)
         self._feature_names: tuple[str, ...] | None = None
@@ -391,7 +391,7 @@ class Network:
         net = cls.__new__(cls)
         net._read(architecture)
         if net._program is None:
-            shapes = {}
+            shapes: dict[str, tuple[int, ...]] = {}
             for layer, (n_in, n_out) in enumerate(pairwise(net._layer_sizes)):
                 shapes[f"weights[{layer}]"] = n_in, n_out
                 shapes[f"biases[{layer}]"] = (n_out,)

@@ -1488,6 +1488,7 @@ def dropout_mask(seed, update, key, rows, units, p, f=0):
 
 # --- norms and residual connections ---
 
+
 NORM_EPSILON, NORM_MOMENTUM = 1e-5, 0.1
 
 
