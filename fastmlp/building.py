@@ -5,6 +5,7 @@ from typing import NamedTuple
 from fastmlp.building_inputs import add_one_hot, bring_in
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import KEPT_SLOPES
+from fastmlp.kernels.stages.batch_norm import N_KEPT
 from fastmlp.kernels.stages.dropout import LEVELS, UNITS
 from fastmlp.pieces import Pieces
 from fastmlp.program import Program, Value
@@ -91,6 +92,7 @@ def dense(program, architecture, layer, given, one_hot):
         program.add("bias_rows", result, result, bias=bias)
     if one_hot is not None:
         add_one_hot(program, one_hot, result, table)
+    program.products.append((len(program.steps), n_active))
     at_weights = W, (n_rows, n_out), (n_out, 1)
     if k > 1:
         return _scale_outputs(program, architecture, layer, result, at_weights)
@@ -139,7 +141,9 @@ def _member_outputs(program, architecture, layer, given):
     program.layers.append((at_weights, (b, (k, n_out), (size, 1))))
     program.flops += 2.0 * k * n_in * n_out
     result = program.value(n_out, k)
-    return program.add("dense", given, result, weights=first, bias=b, separate=1)
+    program.add("dense", given, result, weights=first, bias=b, separate=1)
+    program.products.append((len(program.steps), n_in))
+    return result
 
 
 def _is_in_members(architecture, layer):
@@ -199,8 +203,25 @@ def _members(program, pieces, x, one_hot):
 
 
 def _norm(program, pieces, layer, x):
-    """Batch or layer norm."""
-    return x
+    """Batch or layer norm. The values that went in stay, normed, for the way back."""
+    kind, n = pieces.norm[layer], x.n_columns
+    if kind is None:
+        return x
+    gamma = program.parameter(f"norm_scale[{layer}]", "norm", n, rule=("constant", 1.0))
+    beta = program.parameter(f"norm_shift[{layer}]", "norm", n)
+    program.block(gamma, n, 0, 2, ("weights", "norm"))
+    result = Value(program.slot(n * x.factor), x.delta, n, x.factor)
+    if kind == "layer":
+        saved = program.slot(x.factor)
+        return program.add("layer_norm", x, result, weights=gamma, bias=beta, saved=saved)
+    mean = program.statistic(f"norm_mean[{layer}]", n, 0.0)
+    program.statistic(f"norm_variance[{layer}]", n, 1.0)
+    measuring = len(program.steps)
+    program.add("batch_statistics", x, x, weights=gamma, n_kept_of_block=N_KEPT * n)
+    program.cuts.append(measuring + 1)
+    return program.add(
+        "batch_norm", x, result, weights=gamma, bias=beta, statistics=mean, kept_with=measuring
+    )
 
 
 def _dropout(program, pieces, layer, x):
@@ -231,5 +252,20 @@ def _drop(program, x, probability, key):
 
 
 def _residual(program, pieces, layer, given, x):
-    """The layer's input is added to its output."""
-    return x
+    """The layer's input is added to its output: in place, unless the output is read again.
+
+    The residual step is the first on the way back to reach the deltas of the layer's input, which
+    it overwrites. Whatever else read that input adds to them.
+    """
+    if not pieces.residual[layer]:
+        return x
+    if given.delta >= 0:
+        for step in program.steps:
+            if step.input_delta == given.delta and step.output_delta != given.delta:
+                step.goes_back = codes.ADDS
+    is_read = any(
+        step.stage == "activation" and step.output == x.slot and step.code not in FREE_OUTPUT
+        for step in program.steps
+    )
+    slot = program.slot(x.n_columns * x.factor) if is_read else x.slot
+    return program.add("residual", given, x._replace(slot=slot), second=x.slot)

@@ -24,6 +24,7 @@ from fastmlp.training import (
     BATCH_SIZE,
     check_batch_options_are_used,
     check_batches,
+    check_mini_batches,
     check_optimizers,
     check_run_options,
     held_out_objective,
@@ -234,6 +235,8 @@ class NetworkContest:
         warn_of_merged(net.dtype, given, y, stacklevel=4)
         function = NetworkFunction(self._objective, None, as_generator(0))
         check_solvers(chain.from_iterable(stages.values()), function)
+        for name, members in stages.items():
+            check_mini_batches(net, members, self._objective.n_rows, batch_sizes[name])
         self.scored_on, self._scored = "training", (X, y, sample_weight)
         if self._held_out is not None:
             self.scored_on, self._scored = "validation", (*validation_data, None)[:3]
@@ -273,12 +276,12 @@ class NetworkContest:
             run_stages(part, [stage], [amount], Monitor(), trial, comparable=True)
 
     def start(self, seed):
-        """The parameters that all optimizers start from."""
-        return self._make_net(seed).theta.copy()
+        """The parameters, and statistics, that all optimizers start from."""
+        return self._make_net(seed).learned()
 
     def run(self, name, shares, seed, start, limits, callback):
         """Run one optimizer."""
-        self._net.theta[:] = start
+        self._net.take_learned(start)
         passes, evaluations = shares
         with Monitor(
             network=self._net,

@@ -92,10 +92,10 @@ def check_gradient(
     check_positive("tolerance", tolerance)
     check_count("max_params", max_params)
     rng = as_generator(seed)
-    Objective(
-        net, X, y, loss=loss, lengths=lengths
-    )  # in the network's own dtype, to refuse what fit would
-    double = net.from_architecture({**net.architecture(), "dtype": "float64"}, net.theta)
+    # In the network's own dtype, to refuse what fit would.
+    Objective(net, X, y, loss=loss, lengths=lengths)
+    architecture = {**net.architecture(), "dtype": "float64"}
+    double = net.from_architecture(architecture, *net.learned())
     double.feature_names = net.feature_names
     objective = Objective(
         double, X, y, loss=loss, lengths=lengths, sample_weight=sample_weight, l1=l1, l2=l2

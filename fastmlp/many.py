@@ -17,10 +17,11 @@ from fastmlp.feature_names import names_of, take_columns
 from fastmlp.kernels.threads import available_cores
 from fastmlp.monitor import Interruption
 from fastmlp.objective import check_network
+from fastmlp.optimizers import Adam
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
 from fastmlp.rounding import warn_of_merged
-from fastmlp.training import prepare
+from fastmlp.training import BATCH_SIZE, check_mini_batches, check_optimizers, prepare
 from fastmlp.validation import as_generator, as_real, as_weights, check_count, check_flag
 
 # What `fit_many` takes as `fit` does: all options but those that it has in its own way.
@@ -127,6 +128,7 @@ def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
     lengths = options.pop("lengths", None)
     lengths = None if lengths is None else as_real("lengths", lengths)
     rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)
+    _check_batch_norms(nets, rows, len(y), **options)
 
     interruption = Interruption()
 
@@ -166,7 +168,7 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
     results, texts = _fit_all(nets, X, y, None, seeds, n_threads, progress, options)
     losses = [result.loss if np.isfinite(result.loss) else np.inf for result in results]
     best = int(np.argmin(losses))
-    net.theta[:] = nets[best].theta
+    net.take_learned(nets[best].learned())
     net.feature_names = nets[best].feature_names
     if texts[best] is not None:
         warn(texts[best])
@@ -321,7 +323,7 @@ def _check_problems(nets, data, y, feature_names, options):
     checked = set()
     for i, net in enumerate(nets):
         sizes = net.layer_sizes[0], net.layer_sizes[-1], net.n_params
-        kind = (type(net), *_columns(net), *sizes, net.output)
+        kind = (type(net), *_columns(net), *sizes, net.output, net._pieces)
         if kind in checked:
             continue
         checked.add(kind)
@@ -347,6 +349,16 @@ def _check_rows(rows, nets, n_rows, weights):
         _check_part(f"rows[{i}]", part, n_rows, weights, net.dtype)
         for i, (part, net) in enumerate(zip(rows, nets, strict=True))
     ]
+
+
+def _check_batch_norms(nets, rows, n_rows, optimizer=None, batch_size="auto", **_):
+    """Check the mini-batches of networks with batch norm, which go by the rows of each."""
+    for i, (net, part) in enumerate(zip(nets, rows, strict=True)):
+        if net._pieces.has_batch_norm:
+            stages = check_optimizers(Adam() if optimizer is None else optimizer, net.n_params)
+            size = BATCH_SIZE if batch_size == "auto" else batch_size
+            with _about(f"nets[{i}]"):
+                check_mini_batches(net, stages, np.arange(n_rows)[part].size, size)
 
 
 def _check_part(name, values, n_rows, weights, dtype):

@@ -39,10 +39,36 @@ class MLP(Network):
     init : str, default "auto"
         Distribution of the starting weights: "glorot_uniform", "glorot_normal", "he_uniform",
         "he_normal", "lecun_uniform", "lecun_normal" or "auto", which picks by each layer's
-        activation. Biases start at 0.
+        activation. Biases start at 0. "data" is drawn by the first `fit` of a network whose biases
+        are all 0: weights from N(0, 1), scaled so that each unit's product with the rows has
+        variance 1, and each bias minus a random convex combination of five rows' products, so that
+        kinks of activations lie among the rows (Holzmüller et al. 2024, arXiv:2407.04491).
     seed : int or None, default None
         Of the starting weights. The same seed gives the same weights, up to rounding also for
         the other dtype. None draws afresh.
+    dropout : float, sequence of float, or Schedule, default 0.0
+        Probability, in [0, 1), that an output of a hidden layer is replaced by 0 in an update:
+        of all hidden layers, or one for each. Whatever is kept is divided by 1 - p, so that
+        expectations stay and nothing is to be done later: `predict`, `loss`, `loss_and_grad` and
+        validation go without dropout. A schedule, such as ``FlatCosine(0.15)``, or its written
+        form, gives the probability of all hidden layers in each update, and must stay below 1.
+        0.1 to 0.5 is usual. p is rounded to a multiple of 2^-16, also in 1 - p. The masks of an
+        update follow from the seed of `fit`, the number of the update and the rows' places in the
+        epoch: they are the same for any number of threads, and after a checkpoint. Solvers need a
+        function that is not random and refuse such a network. Srivastava et al., "Dropout: a
+        simple way to prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
+    input_dropout : float, default 0.0
+        The same for the inputs, but never a schedule.
+    members : int, default 1
+        So many networks in one, which share the weights W of each hidden layer and nothing else.
+        Member m has factors r_m of the layer's inputs and s_m of its outputs, and biases b_m of
+        its own, ``z_m = s_m * ((r_m * x_m) W) + b_m`` before the activation, and its own output
+        layer (Wen et al., "BatchEnsemble", ICLR 2020; Gorishniy et al., "TabM", ICLR 2025). The
+        loss is the mean of the members' losses, and `predict` gives the mean of their outputs.
+        Factors start at 1, but r of the first layer at -1 or 1, at random, so that members
+        differ. They are ``member_inputs[0]`` (members, n_in) and ``member_outputs[0]``
+        (members, n_out) among `parameters`; optimizers have them decay, `l1` and `l2` leave them
+        alone. A good ensemble of 16 or 32 members costs as many networks of these sizes.
 
     Attributes
     ----------

@@ -96,6 +96,7 @@ class Network:
             members=members,
         )
         rng = as_generator(seed)
+        self._plan()
         self._allocate()
         self._draw(rng)
 
@@ -112,8 +113,6 @@ class Network:
 
     def _allocate(self):
         """Lay theta out, as zeros, and make the views and the table that kernels read."""
-        self._activation_parameters = np.array(self._parameters, self._dtype)
-        self._program = self._describe()
         n_params = count_params(self._layer_sizes)
         if self._program is not None:
             n_params = self._program.n_params
@@ -125,6 +124,11 @@ class Network:
         if self._program is not None and self._program.n_statistics:
             self._statistics = self._program.first_statistics(self._dtype)
         self._feature_names: tuple[str, ...] | None = None
+
+    def _plan(self):
+        """Make what follows from the architecture alone."""
+        self._activation_parameters = np.array(self._parameters, self._dtype)
+        self._program = self._describe()
 
     def _describe(self):
         """The network's program, None if it is plain."""
@@ -214,6 +218,11 @@ class Network:
         return self.activations[-1]
 
     @property
+    def init(self) -> str:
+        """How starting weights are drawn."""
+        return self._init
+
+    @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Names of the inputs, or None.
 
@@ -272,6 +281,31 @@ class Network:
             found.append((f"biases[{layer}]", self._view(start + n_in * n_out, (n_out,))))
         return tuple(found)
 
+    @property
+    def statistics(self) -> dict[str, np.ndarray]:
+        """What training has measured: views by name, of batch norm "norm_mean[0]" and the like.
+
+        They are no part of theta. Running means (n_out,) begin as 0, running variances as 1.
+        """
+        if self._statistics is None:
+            return {}
+        return {
+            one.name: self._statistics[one.start : one.start + one.size]
+            for one in self._program.statistics
+        }
+
+    def learned(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Copies of all that training changes: theta, and the statistics or None."""
+        statistics = self._statistics
+        return self._theta.copy(), None if statistics is None else statistics.copy()
+
+    def take_learned(self, learned) -> None:
+        """Go back to what `learned` has returned."""
+        theta, statistics = learned
+        self._theta[:] = theta
+        if statistics is not None:
+            self._statistics[:] = statistics
+
     @functools.cached_property
     def weights(self) -> tuple[np.ndarray, ...]:
         """Views of theta: the weights of each layer, (n_in, n_out).
@@ -321,11 +355,12 @@ class Network:
             "architecture": self.architecture(),
             "theta": self._theta.copy(),
             "feature_names": self._feature_names,
+            **({} if self._statistics is None else {"statistics": self._statistics.copy()}),
         }
 
     def __setstate__(self, state):
         # Views do not survive pickling: lay theta out anew.
-        self._restore(state["architecture"], state["theta"])
+        self._restore(state["architecture"], state["theta"], state.get("statistics"))
         self.feature_names = state.get("feature_names")  # older pickles lack them
 
     def architecture(self) -> dict:
@@ -340,33 +375,48 @@ class Network:
         }
 
     @classmethod
-    def from_architecture(cls, architecture: dict, theta) -> Self:
-        """Build the network that `architecture` describes, with the parameters `theta`."""
+    def from_architecture(cls, architecture: dict, theta, statistics=None) -> Self:
+        """Build the network that `architecture` describes, with the parameters `theta`.
+
+        `statistics` are all those of the network's `statistics` as one vector, None if there are
+        none, or if they are to be those of a new network.
+        """
         net = cls.__new__(cls)
-        net._restore(architecture, theta)
+        net._restore(architecture, theta, statistics)
         return net
 
     @classmethod
-    def parameter_shapes(cls, architecture: dict) -> dict[str, tuple[int, ...]]:
-        """Shapes of the `parameters` that such a network has, by name; takes no memory for them."""
+    def shapes_of(cls, architecture: dict) -> tuple[dict, dict]:
+        """Shapes by name of the parameters and of the statistics, in their order, without any."""
         net = cls.__new__(cls)
         net._read(architecture)
-        program = net._describe()
-        if program is not None:
-            return {parameter.name: parameter.shape for parameter in program.parameters}
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer, shape in enumerate(pairwise(net._layer_sizes)):
-            shapes[f"weights[{layer}]"] = shape
-            shapes[f"biases[{layer}]"] = shape[1:]
-        return shapes
+        if net._program is None:
+            shapes = {}
+            for layer, (n_in, n_out) in enumerate(pairwise(net._layer_sizes)):
+                shapes[f"weights[{layer}]"] = n_in, n_out
+                shapes[f"biases[{layer}]"] = (n_out,)
+            return shapes, {}
+        program = net._program
+        parameters = {parameter.name: parameter.shape for parameter in program.parameters}
+        return parameters, {one.name: (one.size,) for one in program.statistics}
 
-    def _restore(self, architecture, theta):
+    def _restore(self, architecture, theta, statistics):
         self._read(architecture)
         self._allocate()
         self.theta = theta
+        if statistics is not None:
+            self._take_statistics(statistics)
+
+    def _take_statistics(self, values):
+        size = 0 if self._statistics is None else self._statistics.size
+        array = rounded(np.asarray(values), self._dtype)
+        if array.shape != (size,):
+            raise ValueError(f"statistics must have the shape ({size},), got {array.shape}")
+        check_finite("statistics", array)
+        self._statistics[:] = array
 
     def _read(self, architecture):
-        """Take over what `architecture` says, checked."""
+        """Check what an `architecture` says, and keep it."""
         self._layer_sizes = _check_layer_sizes(architecture["layer_sizes"])
         self._dtype = _check_dtype(architecture["dtype"])
         self._activations, self._parameters = _check_activations(
@@ -376,10 +426,11 @@ class Network:
         check_known("init", self._init, INITIALIZATIONS)
         pieces = {name: architecture[name] for name in PIECES if name in architecture}
         self._pieces = check_pieces(self._layer_sizes, **pieces)
+        self._plan()
 
     def copy(self) -> Self:
         """An independent network with the same architecture, parameters and feature names."""
-        net = self.from_architecture(self.architecture(), self._theta)
+        net = self.from_architecture(self.architecture(), self._theta, self._statistics)
         net._feature_names = self._feature_names
         return net
 
@@ -388,6 +439,8 @@ class Network:
         rng = as_generator(seed)
         net = self.copy()
         net._theta[:] = 0
+        if net._statistics is not None:
+            net._statistics[:] = net._program.first_statistics(net._dtype)
         net._draw(rng)
         return net
 

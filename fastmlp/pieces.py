@@ -57,6 +57,20 @@ class Pieces:
         """Whether there is any dropout."""
         return bool(any(self.dropout) or self.input_dropout)
 
+    def random(self) -> tuple[str, ...]:
+        """Which arguments make the objective of training another one for each mini-batch."""
+        given = {
+            "norm='batch'": self.has_batch_norm,
+            "dropout": any(self.dropout),
+            "input_dropout": self.input_dropout > 0,
+        }
+        return tuple(name for name, is_there in given.items() if is_there)
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether any layer has batch norm."""
+        return "batch" in self.norm
+
     def described(self) -> dict:
         """What differs from a plain network, as plain values, fit for JSON."""
         plain = check_pieces((1,) * (len(self.norm) + 2))
@@ -68,27 +82,6 @@ class Pieces:
         if self.dropout_schedule is not None:
             found["dropout"] = write_schedule(self.dropout_schedule)
         return found
-
-
-# Pieces that solvers do not take, and why.
-NOT_FOR_SOLVERS = {
-    "dropout": "makes the objective random",
-    "input_dropout": "makes the objective random",
-}
-
-
-def check_takes_solvers(pieces, solvers, others):
-    """Refuse a network that some of the `solvers`, by their names, are to train.
-
-    `others` are the names of the optimizers that would take it.
-    """
-    for name, reason in NOT_FOR_SOLVERS.items() if solvers else ():
-        given = pieces.described().get(name)
-        if given is not None:
-            raise ValueError(
-                f"{name} must not be given for {', '.join(solvers)}, as it {reason}: the "
-                f"optimizers that take it are {', '.join(others)}, got {given!r}"
-            )
 
 
 # The arguments of a network that are pieces.
@@ -179,7 +172,7 @@ def _check_dropout(dropout, n_hidden):
     return tuple(map(float, values))
 
 
-def _largest(schedule):
+def _largest(schedule: Any) -> float:
     """The largest value of a schedule of `schedules.BY_NAME`: all of them begin with or name it."""
     while isinstance(schedule, WarmUp):
         schedule = schedule.then

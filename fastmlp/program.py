@@ -29,6 +29,15 @@ class Parameter(NamedTuple):
     layer: int  # -1 for those of the inputs
 
 
+class Statistic(NamedTuple):
+    """Numbers that training measures, which are no part of theta; `first` is what they begin as."""
+
+    name: str
+    start: int
+    size: int
+    first: float
+
+
 class Block(NamedTuple):
     """Rows of parameters that one gradient is formed of: first those that decay, then others."""
 
@@ -70,6 +79,7 @@ class Step:
     output_delta: int = -1
     saved: int = -1
     lengths: int = -1
+    second: int = -1
     weights: int = -1
     bias: int = -1
     extra: int = -1
@@ -80,6 +90,8 @@ class Step:
     n_kept: int = 0  # elements for each row of a chunk that the tasks read
     n_kept_of_block: int = 0  # elements for each block of a chunk
     n_scratch: int = 0  # elements at the end of a part's scratch, that no product destroys
+    kept_with: int = -1  # number of the step whose memory of this kind it has too
+    statistics: int = 0  # the first of the network's that are its own
 
 
 @dataclass
@@ -98,6 +110,9 @@ class Program:
         Steps before which all rows of a mini-batch have to be through those before.
     layers : list of pairs
         Where the weights and the biases of each layer are: see `strided_view`.
+    products : list of (int, int)
+        After how many steps each layer's product is done, before biases of members are added, and
+        how many of its inputs are not 0 in a row, where some are one-hot.
     factor : int
         Outputs of a row.
     repeats_target : bool
@@ -110,7 +125,7 @@ class Program:
         Slot of the number of them that each row has, which is X's last column, or -1.
     by_length : bool
         Whether a row's outputs count up to its length.
-    n_statistics : int
+    statistics : list of Statistic
     flops : float
         Of a row's products, forward.
     """
@@ -123,6 +138,8 @@ class Program:
     slots: list = field(default_factory=list)
     cuts: list = field(default_factory=list)
     layers: list = field(default_factory=list)
+    products: list = field(default_factory=list)
+    statistics: list = field(default_factory=list)
     factor: int = 1
     repeats_target: bool = False
     n_times: int = 0
@@ -130,7 +147,6 @@ class Program:
     by_length: bool = False
     layer: int = -1  # that is being built
     n_params: int = 0
-    n_statistics: int = 0
     flops: float = 0.0
     output_is_a_step: bool = False  # whether the last step is the output activation
 
@@ -151,6 +167,24 @@ class Program:
         self.parameters.append(Parameter(name, kind, start, shape, rule, self.layer))
         self.n_params += int(np.prod(shape))
         return start
+
+    def statistic(self, name, size, first):
+        """Take the next of the network's statistics; return where they start."""
+        start = self.n_statistics
+        self.statistics.append(Statistic(name, start, size, first))
+        return start
+
+    @property
+    def n_statistics(self):
+        """Numbers of all statistics."""
+        return sum(one.size for one in self.statistics)
+
+    def first_statistics(self, dtype):
+        """What the statistics begin as, one vector."""
+        first = np.empty(self.n_statistics, dtype)
+        for one in self.statistics:
+            first[one.start : one.start + one.size] = one.first
+        return first
 
     def block(
         self, start, columns, n_weight_rows, n_bias_rows, kinds, *, penalized=False, table=False

@@ -125,6 +125,9 @@ class ProgramWorkspace:
             reserve(step.n_kept * self.rows + step.n_kept_of_block * n_blocks)
             for step in self._steps
         ]
+        for number, step in enumerate(self._steps):
+            if step.kept_with >= 0:
+                self._kept[number] = self._kept[step.kept_with]
         before = self._memory.size
         self._slots = [reserve(width * plan.block_rows) - before for width in description.slots]
         # A page apart, so that no two parts share a cache line or its prefetched neighbour.
@@ -169,7 +172,7 @@ class ProgramWorkspace:
         table = records.new(records.STEP, len(self._steps))
         own_fields = ("n_in", "n_out", "factor", "code", "separate", "weights", "bias", "extra")
         own_fields += ("key", "goes_back", "option")
-        slot_fields = ("input", "output", "input_delta", "output_delta", "saved")
+        slot_fields = ("input", "output", "input_delta", "output_delta", "saved", "second")
         for number, (record, step) in enumerate(zip(table, self._steps, strict=True)):
             record.at, record.gather_at = program.stage_addresses(step.stage, self.dtype)
             record.rare_forward_at, record.rare_backward_at = rare_addresses(
@@ -182,6 +185,7 @@ class ProgramWorkspace:
                 setattr(record, name, self._slots[slot] if slot >= 0 else 0)
             record.lengths = self._slots[step.lengths] if step.lengths >= 0 else -1
             record.kept, record.constant = self._kept[number], self._constants[number]
+            record.statistics = self.plan.statistics + step.statistics
             self.buffer[record.constant : record.constant + len(step.numbers)] = step.numbers
         return table
 

@@ -193,6 +193,11 @@ class Sweep:
         self._at_once = {}
         self.total, self.all_finite = 0.0, True
         self._dtype = dtype
+        # What update modes change besides theta: while a call runs it lies in the workspace.
+        self._statistics, self._statistics_there = net._statistics, None
+        if self._statistics is not None:
+            start, size = plan.statistics, self._statistics.size
+            self._statistics_there = workspace.buffer[start : start + size]
         self._may_leave_out = workspace.leaves_out
         self._leave_out_if_due()
         self._may_be_team = n_parts > 1
@@ -263,11 +268,15 @@ class Sweep:
             For the modes that update theta.
         """
         arguments = (mode, theta, samples, gradient, self._order, update or self._no_update)
+        if self._statistics is not None:
+            self._statistics_there[:] = self._statistics
         if self._calls_without_clock > 0:
             self._calls_without_clock -= 1
             self._run(False, self._end, arguments)
         else:
             self._run_slice(arguments)
+        if self._statistics is not None and mode >= codes.UPDATE:
+            self._statistics[:] = self._statistics_there
         return not math.isnan(self.total)
 
     def evaluate(self, mode, theta, samples, gradient, check=None):
@@ -278,6 +287,8 @@ class Sweep:
         """
         if self._calls_without_clock > 0:
             self._calls_without_clock -= 1
+            if self._statistics is not None:
+                self._statistics_there[:] = self._statistics
             # All that `begin` and `advance` do, in the least time: small networks wait for Python.
             at_once = self._at_once.get(mode) or self._prepare(mode)
             self.total, self.all_finite = at_once(theta, *samples, gradient)

@@ -9,13 +9,13 @@ import numpy as np
 from fastmlp import optimizers as stochastic
 from fastmlp.baseline import advice
 from fastmlp.checkpoint import Checkpoint, Memory, identify
+from fastmlp.data_initialization import awaits_data, draw_by_data
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.kernels import simd
 from fastmlp.monitor import Monitor, Progress
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
-from fastmlp.pieces import check_takes_solvers
 from fastmlp.result import Status
 from fastmlp.rounding import warn_of_merged
 from fastmlp.running import run_on_function, run_stages
@@ -144,7 +144,6 @@ def prepare(
         options["callbacks"] = standardized.translated(options["callbacks"])
     function = NetworkFunction(objective, None, batches["rng"])
     check_solvers(stages, function)
-    check_pieces_of(net, stages)
     warn_of_merged(net.dtype, X, y, stacklevel=5)  # of what calls MLP.fit
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
@@ -155,10 +154,14 @@ def prepare(
     warn_without_fma()
 
     def train(interruption):
+        if awaits_data(objective.net):
+            draw_by_data(objective.net, objective, batches["rng"])
         with Monitor(**options, interruption=interruption) as monitor:
             return run_stages(objective, stages, budgets, monitor, batches, checkpoint=checkpoint)
 
     def run(interruption=None):
+        # Not before: `fit_many` prepares all rows once, to check them, but each fit has its own.
+        check_mini_batches(net, stages, objective.n_rows, batches["batch_size"])
         net.feature_names = names
         if standardized is None:
             result = train(interruption)
@@ -239,7 +242,7 @@ class _Standardized:
 
     def fold(self):
         """Make the network the one that does on raw data what the inner one does."""
-        self._net.theta[:] = self._scaling.fold(self._inner).theta
+        self._net.take_learned(self._scaling.fold(self._inner).learned())
 
     def translated(self, callbacks):
         """Callbacks that are shown the network on data as they are."""
@@ -348,13 +351,6 @@ def check_optimizers(optimizer, n_params):
     return stages
 
 
-def check_pieces_of(net, stages):
-    """Refuse solvers for a network whose objective is not one function of its parameters."""
-    solvers = sorted({type(stage).__name__ for stage in stages if isinstance(stage, Solver)})
-    others = sorted({kind.__name__ for kind in stochastic.BY_NAME.values()})
-    check_takes_solvers(net._pieces, solvers, others)
-
-
 def check_batch_options_are_used(stages, batch_size, shuffle, clip_norm):
     """Refuse options of mini-batches where no optimizer takes any that are formed by `fit`."""
     if any(isinstance(stage, Stochastic) for stage in stages):
@@ -388,6 +384,18 @@ def check_batches(batch_size, shuffle, clip_norm, seed):
         "clip_norm": clip_norm,
         "rng": as_generator(seed),
     }
+
+
+def check_mini_batches(net, stages, n_rows, batch_size):
+    """Refuse mini-batches of one row where batch norm is to take the variance of each."""
+    if not (net._pieces.has_batch_norm and any(isinstance(one, Stochastic) for one in stages)):
+        return
+    rows = n_rows if batch_size is None else min(batch_size, n_rows)
+    if rows == 1 or n_rows % rows == 1:
+        raise ValueError(
+            "batch_size must leave no mini-batch of one row for a network with norm='batch', "
+            f"got {batch_size!r} for {n_rows} rows"
+        )
 
 
 def check_run_options(name, budget, callbacks, time_limit, target_loss, progress):

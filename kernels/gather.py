@@ -40,6 +40,13 @@ def copy_rows(source, n_columns, order, start, copied):
         copy_run(source, order[start + r] * n_columns, copied, r * stride, n_columns)
 
 
+@loop
+def copy_values(source, target):
+    """Overwrite `target` by `source`; both are vectors of one length."""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
 @inline
 def rows_of(source, order, ordered, start, copied):
     """Return the matrix of some rows of the flat `source`, as many as the matrix `copied` has.

@@ -26,7 +26,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
 from fastmlp.kernels.dense import part_bounds
 from fastmlp.kernels.finite import all_finite
-from fastmlp.kernels.gather import copy_rows, copy_times, rows_of
+from fastmlp.kernels.gather import copy_rows, copy_times, copy_values, rows_of
 from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.network import (
     add_penalties,
@@ -37,6 +37,7 @@ from fastmlp.kernels.network import (
 )
 from fastmlp.kernels.records import BLOCK, CHUNK, LAYER, PLAN, STEP, TASK
 from fastmlp.kernels.stages.activation import activation
+from fastmlp.kernels.stages.batch_norm import batch_norm, batch_statistics
 from fastmlp.kernels.stages.categories import (
     bias_rows,
     embedding,
@@ -47,9 +48,11 @@ from fastmlp.kernels.stages.categories import (
 from fastmlp.kernels.stages.columns import columns, periodic
 from fastmlp.kernels.stages.dense import dense
 from fastmlp.kernels.stages.dropout import dropout
+from fastmlp.kernels.stages.layer_norm import layer_norm
 from fastmlp.kernels.stages.members import expand, member_in, member_out
 from fastmlp.kernels.stages.piecewise import piecewise
 from fastmlp.kernels.stages.recurrent import last_step, recurrent
+from fastmlp.kernels.stages.residual import residual
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import View, matrix, record, vector
 from fastmlp.kernels.views import column, constants_of, only, part_scratch, table
@@ -209,13 +212,6 @@ def read_times(plan, block, X, order, ordered, work):
     lengths = vector(work, block.memory + max(plan.lengths, 0), rows if has_lengths else 0)
     copied = matrix(work, block.memory + plan.input, n_times * rows, plan.n_inputs)
     copy_times(X, order, block.start, ordered, n_times, lengths, copied)
-
-
-@loop
-def copy_values(source, target):
-    """Overwrite `target` by `source`; both are vectors of one length."""
-    for i in range(target.size):
-        target[i] = source[i]
 
 
 @loop
@@ -391,6 +387,10 @@ STAGES = {
     "dropout": (dropout, None),
     "recurrent": (recurrent, None),
     "last_step": (last_step, None),
+    "batch_norm": (batch_norm, None),
+    "batch_statistics": (batch_statistics, None),
+    "layer_norm": (layer_norm, None),
+    "residual": (residual, None),
 }
 
 

@@ -63,12 +63,14 @@ STEP = _record(
     "output_delta",
     "saved",  # in the block's memory: for the way back
     "lengths",  # in the block's memory: steps of time that each row has, or -1 where all have all
+    "second",  # in the block's memory: values of a second input
     "kept",  # in the workspace: for the whole chunk
     "weights",  # in theta
     "bias",
     "extra",
     "gather_at",  # address of what forms the gradient of `weights` in a task, or 0
     "constant",  # in the workspace: the step's own numbers
+    "statistics",  # in the workspace: running means of its columns, then variances
     "key",  # tells the step's random numbers from those of others
     "goes_back",  # see `codes.STOPS`
     "option",  # what the step's own room says

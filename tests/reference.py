@@ -1331,6 +1331,48 @@ def gauss_newton(layers, X, Y, weights=None, *, activations, output, l2=0.0):
     return np.mean(losses) + penalty(layers, 0.0, l2), gradient, hessian
 
 
+# --- stages of programs: members ---
+#
+# Matrices of k members have the rows of one below those of the other.
+
+
+def _by_member(matrix, k, shared=False):
+    """(k, rows, n) from (k rows, n), or from the (rows, n) that all share."""
+    rows = np.asarray(matrix, np.float64)
+    return np.stack([rows] * k) if shared else rows.reshape(k, -1, rows.shape[1])
+
+
+def member_inputs(X, R, shared):
+    """r_m * x for each member m and row x, of its own or of those that all share."""
+    return np.concatenate(_by_member(X, len(R), shared) * np.float64(R)[:, None])
+
+
+def member_inputs_gradient(X, delta, k, shared):
+    """Gradient with respect to R, given that with respect to r_m * x."""
+    return (_by_member(X, k, shared) * _by_member(delta, k)).sum(axis=1)
+
+
+def member_inputs_back(delta, R, shared):
+    """Gradient with respect to X, given that with respect to r_m * x."""
+    below = _by_member(delta, len(R)) * np.float64(R)[:, None]
+    return below.sum(axis=0) if shared else np.concatenate(below)
+
+
+def member_outputs(Z, S, B, slope):
+    """h(s_m * z + b_m) for each member m and row z of its own, with h(u) = max(u, slope u)."""
+    u = _by_member(Z, len(S)) * np.float64(S)[:, None] + np.float64(B)[:, None]
+    return np.concatenate(np.maximum(u, slope * u))
+
+
+def member_outputs_back(delta, Z, S, B, slope):
+    """Gradients with respect to Z, and to S above B, given that of `member_outputs`."""
+    k = len(S)
+    u = _by_member(Z, k) * np.float64(S)[:, None] + np.float64(B)[:, None]
+    d = np.where(u > 0, 1.0, slope) * _by_member(delta, k)
+    below = np.concatenate(d * np.float64(S)[:, None])
+    return below, np.concatenate([(d * _by_member(Z, k)).sum(axis=1), d.sum(axis=1)])
+
+
 # --- symmetric systems ---
 
 
@@ -1491,3 +1533,79 @@ def recurrent_back(X, W, U, Z, H, deltas, activation, truncate=None):
     W_gradient = np.einsum("tri,trj->ij", X, through)
     U_gradient = np.einsum("tri,trj->ij", before, through)
     return W_gradient, U_gradient, through.sum((0, 1)), through @ W.T
+
+
+# --- norms and residual connections ---
+
+NORM_EPSILON, NORM_MOMENTUM = 1e-5, 0.1
+
+
+def normalize_rows(Z, gamma, beta):
+    """Layer norm of rows, the rows normed, and the inverses that they were normed by."""
+    inverses = 1 / np.sqrt(Z.var(axis=1) + NORM_EPSILON)
+    hats = (Z - Z.mean(axis=1, keepdims=True)) * inverses[:, np.newaxis]
+    return hats * gamma + beta, hats, inverses
+
+
+def normalize_rows_back(delta, hats, gamma, inverses):
+    """Deltas of what a layer norm was of, and the gradients of gamma and beta."""
+    g = delta * gamma
+    mean, slope = (part.mean(axis=1, keepdims=True) for part in (g, g * hats))
+    before = (g - mean - hats * slope) * inverses[:, np.newaxis]
+    return before, (delta * hats).sum(axis=0), delta.sum(axis=0)
+
+
+def column_moments(Z):
+    """Mean and sum of squared deviations of columns."""
+    return Z.mean(axis=0), Z.shape[0] * Z.var(axis=0)
+
+
+def add_moments(count, mean, deviations, other_count, other_mean, other_deviations):
+    """Moments of two sets of rows together."""
+    whole = count + other_count
+    total_mean = (count * mean + other_count * other_mean) / whole
+    squares = deviations + count * mean**2 + other_deviations + other_count * other_mean**2
+    return total_mean, squares - whole * total_mean**2
+
+
+def update_running(count, mean, deviations, running_mean, running_variance):
+    """Running mean and variance after a mini-batch of `count` rows."""
+    new = NORM_MOMENTUM
+    variance = deviations / (count - 1)
+    return (1 - new) * running_mean + new * mean, (1 - new) * running_variance + new * variance
+
+
+def inverse_deviations(sums, count):
+    """1 / sqrt(v + epsilon)."""
+    return 1 / np.sqrt(sums / count + NORM_EPSILON)
+
+
+def normalize_columns(Z, mean, inverse, gamma, beta):
+    """Batch norm of columns, and the columns normed."""
+    hats = (Z - mean) * inverse
+    return hats * gamma + beta, hats
+
+
+def delta_sums(delta, hats):
+    """Sums of the columns of delta, and of delta times hats."""
+    return delta.sum(axis=0), (delta * hats).sum(axis=0)
+
+
+def normalize_columns_back(delta, hats, inverse, gamma, mean, slope):
+    """Deltas of what a batch norm was of."""
+    return (delta - mean - hats * slope) * gamma * inverse
+
+
+def add_multiple(source, factor, target):
+    """A vector times a factor, added to another."""
+    return target + source * factor
+
+
+def add_vectors(x, y):
+    """x + y."""
+    return x + y
+
+
+def copy_values(source):
+    """The same numbers."""
+    return source.copy()

@@ -179,9 +179,7 @@ def reference_evaluation(net, X, y, lengths=None, sample_weight=None):
     ]
     deltas = deltas @ V.T
     for below, W, U, Z, H, activation in reversed(passes):
-        *own, deltas = reference.recurrent_back(
-            below, W, U, Z, H, deltas, activation, net.truncate
-        )
+        *own, deltas = reference.recurrent_back(below, W, U, Z, H, deltas, activation, net.truncate)
         gradients = own + gradients
     if net.output == "softmax":
         outputs = np.array([reference.softmax_rows(z) for z in outputs])
@@ -459,9 +457,7 @@ def test_a_step_of_gradient_descent_goes_along_the_gradient():
     X, y, lengths = data(net)
     _, gradient = net.loss_and_grad(X, y, lengths=lengths)
     before = net.theta.copy()
-    net.fit(
-        X, y, lengths=lengths, optimizer="sgd(learning_rate=0.1)", batch_size=None, epochs=1
-    )
+    net.fit(X, y, lengths=lengths, optimizer="sgd(learning_rate=0.1)", batch_size=None, epochs=1)
     assert_allclose(before - net.theta, 0.1 * gradient, atol=1e-15)
 
 
@@ -472,7 +468,9 @@ def test_it_learns_what_needs_memory():
     X = rng.normal(size=(600, 10, 1))
     y = (X[:, 0, 0] > 0).astype(int)
     net = RNN([1, 16, 2], output="softmax", seed=0)
-    net.fit(X[:500], y[:500], optimizer="adam(learning_rate=0.01)", epochs=30, batch_size=32, seed=0)
+    net.fit(
+        X[:500], y[:500], optimizer="adam(learning_rate=0.01)", epochs=30, batch_size=32, seed=0
+    )
     assert (net.predict(X[500:]).argmax(axis=1) == y[500:]).mean() > 0.9
 
 

@@ -364,13 +364,15 @@ class Run:
         """What `run_stochastic` takes up: a state, at the parameters as they are now."""
         if optimizer is None:
             return None
-        theta = self.net.theta.copy()
+        theta, statistics = self.net.learned()
         return {
             "state": optimizer["state"],
             "n_updates": optimizer["n_updates"],
             "mask_seed": optimizer.get("mask_seed", 0),
             "theta": theta,
             "best": theta,
+            "statistics": statistics,
+            "best_statistics": statistics,
             "best_objective": np.inf,
         }
 
