@@ -233,8 +233,8 @@ def check_problem(
     if sequences is not None and sequences.has_lengths and sequences.by_step:
         y = without_padding(as_real("y", y), X[:, -1])
     Y = as_array("y", y, dtype)
-    settings = net._layer_sizes, net._activations[-1], X.shape, Y.shape, loss, l1, l2, n_threads
-    settings += (sequences,)
+    shapes = net._layer_sizes, net._activations[-1], X.shape, Y.shape
+    settings = *shapes, loss, l1, l2, n_threads, sequences
     try:
         problem = _check_settings(*settings)
     except TypeError:  # perhaps of the cache: what cannot be hashed is no setting, and told so

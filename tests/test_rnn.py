@@ -208,7 +208,7 @@ CASES = [
         False,
         id="all, classes, two activations",
     ),
-    pytest.param({"activation": "exponential"}, (1, 3, 1), True, id="one input, one output"),
+    pytest.param({"activation": "softplus"}, (1, 3, 1), True, id="one input, one output"),
     pytest.param({"truncate": 1}, (2, 33, 2), True, id="truncated at each step"),
 ]
 every_case = pytest.mark.parametrize(("options", "sizes", "with_lengths"), CASES)
@@ -217,7 +217,6 @@ every_case = pytest.mark.parametrize(("options", "sizes", "with_lengths"), CASES
 @every_case
 def test_loss_and_gradient_equal_those_of_the_reference(options, sizes, with_lengths):
     net = network(sizes, **options)
-    net.theta *= 0.5  # so that the exponential does not run away
     X, y, lengths = data(net)
     lengths = lengths if with_lengths else None
     loss, gradient, outputs = reference_evaluation(net, X, y, lengths)
