@@ -61,7 +61,9 @@ class NetworkFunction(Function):
 
     @property
     def is_least_squares(self):
-        return self._objective.loss == "squared_error" and self.l1 is None
+        objective = self._objective
+        is_sequence = objective.problem.sequences is not None
+        return objective.loss == "squared_error" and self.l1 is None and not is_sequence
 
     def gauss_newton(self, x, below=np.inf):
         equations, monitor = self._normal_equations, self._monitor

@@ -176,12 +176,15 @@ class Objective:
         Raises
         ------
         ValueError
-            For another loss than "squared_error", or with l1, which has no second derivative.
+            For another loss than "squared_error", with l1, which has no second derivative, or for
+            a recurrent network.
         """
         if self.loss != "squared_error":
             raise ValueError(f"gauss_newton needs the loss 'squared_error', got {self.loss!r}")
         if self.l1:
             raise ValueError(f"gauss_newton takes no l1, got {self.l1:g}")
+        if self.problem.sequences is not None:
+            raise ValueError(f"gauss_newton takes no recurrent network, got {self.net!r}")
         theta = self._as_theta(theta)
         return self.normal_equations().at(theta, check)
 
@@ -232,8 +235,8 @@ def check_problem(
     if sequences is not None and sequences.has_lengths and sequences.by_step:
         y = without_padding(as_real("y", y), X[:, -1])
     Y = as_array("y", y, dtype)
-    settings = net._layer_sizes, net._activations[-1], X.shape, Y.shape, loss, l1, l2, n_threads
-    settings += (sequences,)
+    shapes = net._layer_sizes, net._activations[-1], X.shape, Y.shape
+    settings = *shapes, loss, l1, l2, n_threads, sequences
     try:
         problem = _check_settings(*settings)
     except TypeError:  # perhaps of the cache: what cannot be hashed is no setting, and told so

@@ -1486,6 +1486,65 @@ def dropout_mask(seed, update, key, rows, units, p, f=0):
     return drop(np.ones(places.shape), numbers.reshape(places.shape), drop_limit(2**16 * p, 1.0))
 
 
+# --- recurrent networks ---
+
+
+def copy_times(source, order, n_times, n_inputs):
+    """Rows of a matrix, a matrix (rows, n_inputs) for each step of time; and what comes after."""
+    rows = source[order]
+    steps = rows[:, : n_times * n_inputs].reshape(len(rows), n_times, n_inputs)
+    return steps.swapaxes(0, 1), rows[:, n_times * n_inputs :]
+
+
+read_times = copy_times
+
+
+def clear_late_rows(lengths, t, Z):
+    """Zeros in the rows that are over before step t."""
+    return np.where(np.less_equal(lengths, t)[:, np.newaxis], 0, Z)
+
+
+def keep_valid(lengths, f, factor, losses, delta):
+    """What makes a mean over all steps one over the first ones, as many as `lengths` say."""
+    share = np.where(np.less(f, lengths), factor / np.asarray(lengths, np.float64), 0)
+    return losses * share, delta * share[:, np.newaxis]
+
+
+def take_last(H, lengths):
+    """Each row's last step of H (T, rows, n)."""
+    return H[np.asarray(lengths) - 1, np.arange(H.shape[1])]
+
+
+def give_last(delta, lengths, n_times):
+    """`delta` (rows, n) at each row's last step, and zeros (T, rows, n) else."""
+    deltas = np.zeros((n_times, *delta.shape))
+    deltas[np.asarray(lengths) - 1, np.arange(len(delta))] = delta
+    return deltas
+
+
+def recurrent_forward(X, W, U, b, activation, lengths):
+    """Pre-activations and outputs of a recurrent layer at each step of X (T, rows, n_in)."""
+    h, Z, H = np.zeros((X.shape[1], len(U))), [], []
+    for t, x in enumerate(X):
+        z = clear_late_rows(lengths, t, x @ W + h @ U + b)
+        h = activation_forward(z, activation)
+        Z.append(z)
+        H.append(h)
+    return np.array(Z), np.array(H)
+
+
+def recurrent_back(X, W, U, Z, H, deltas, activation, truncate=None):
+    """Gradients of W, U and b, and the deltas of X, from the deltas of H: back through time."""
+    carried, through = np.zeros(H.shape[1:]), np.zeros(H.shape)
+    for t in reversed(range(len(X))):
+        through[t] = activation_backward(deltas[t] + carried, Z[t], activation)
+        carried = through[t] @ U.T if not truncate or t % truncate else np.zeros(H.shape[1:])
+    before = np.concatenate([np.zeros((1, *H.shape[1:])), H[:-1]])
+    W_gradient = np.einsum("tri,trj->ij", X, through)
+    U_gradient = np.einsum("tri,trj->ij", before, through)
+    return W_gradient, U_gradient, through.sum((0, 1)), through @ W.T
+
+
 # --- norms and residual connections ---
 
 
