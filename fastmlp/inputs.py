@@ -215,6 +215,8 @@ def quantile_edges(X, columns, n_bins=48):
     X = as_real("X", X)
     if X.ndim != 2:
         raise ValueError(f"X must be a matrix, got the shape {X.shape}")
+    if not len(X):
+        raise ValueError("X must have at least one row, got none")
     columns = [columns] if isinstance(columns, Integral) else list(columns)
     for column in columns:
         if _as_column("columns", column) >= X.shape[1]:
