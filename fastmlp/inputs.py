@@ -170,6 +170,17 @@ def check_inputs(inputs, n_columns):
     return tuple(entries)
 
 
+def has_one_hot(entries):
+    """Whether any entry of `inputs` is one-hot."""
+    return any(isinstance(entry, Categorical) and entry.size is None for entry in entries)
+
+
+def first_width(entries, n_columns):
+    """Inputs of the first layer, of which those that no entry names are columns as they are."""
+    named = sum(len(entry.columns) for entry in entries)
+    return n_columns - named + sum(entry.width for entry in entries)
+
+
 def described(entry):
     """An entry of `inputs` as plain values, fit for JSON."""
     if isinstance(entry, Categorical):
@@ -204,6 +215,8 @@ def quantile_edges(X, columns, n_bins=48):
     X = as_real("X", X)
     if X.ndim != 2:
         raise ValueError(f"X must be a matrix, got the shape {X.shape}")
+    if not len(X):
+        raise ValueError("X must have at least one row, got none")
     columns = [columns] if isinstance(columns, Integral) else list(columns)
     for column in columns:
         if _as_column("columns", column) >= X.shape[1]:

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from fastmlp import schedules
-from fastmlp.inputs import Categorical, Numeric, check_inputs, described
+from fastmlp.inputs import Categorical, Numeric, check_inputs, described, first_width, has_one_hot
 from fastmlp.schedules import Schedule, WarmUp
 from fastmlp.validation import check_count, check_flag, check_known
 from fastmlp.written import parse_schedule, write_schedule
@@ -119,14 +119,18 @@ def check_pieces(
     check_count("members", members)
     if members > 1 and not n_hidden:
         raise ValueError(f"members must be 1 without hidden layers, got {members}")
+    entries = check_inputs(inputs, layer_sizes[0])
+    # Of W of the first layer, whose inputs are what columns of X become.
+    sizes = (first_width(entries, layer_sizes[0]), *layer_sizes[1:])
+    one_hot = has_one_hot(entries)
     return Pieces(
         tuple(norms),
         probabilities,
         float(input_dropout),
-        _check_residual(residual, layer_sizes),
-        _check_tied(tied, layer_sizes, int(members)),
+        _check_residual(residual, sizes, one_hot),
+        _check_tied(tied, sizes, int(members), one_hot),
         bool(input_scale),
-        check_inputs(inputs, layer_sizes[0]),
+        entries,
         int(members),
     )
 
@@ -188,15 +192,22 @@ def _check_probability(name, value, allowed):
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
-def _check_residual(residual, layer_sizes):
+def _check_residual(residual, layer_sizes, one_hot):
     """Whether each hidden layer adds its input; for all means where widths agree."""
     sizes = layer_sizes[:-1]
     agree = [n_in == n_out for n_in, n_out in pairwise(sizes)]
+    if one_hot and agree:
+        agree[0] = False
     if isinstance(residual, bool):
         return tuple(residual and same for same in agree)
     flags = _for_each("residual", residual, len(agree), "bool")
     for i, (flag, same) in enumerate(zip(flags, agree, strict=True)):
         check_flag(f"residual[{i}]", flag)
+        if flag and one_hot and i == 0:
+            raise ValueError(
+                "residual[0] must be False for a network with one-hot columns, whose numbers are "
+                "never formed"
+            )
         if flag and not same:
             raise ValueError(
                 f"residual[{i}] must be False for a hidden layer of {sizes[i + 1]} units, as its "
@@ -205,7 +216,7 @@ def _check_residual(residual, layer_sizes):
     return tuple(map(bool, flags))
 
 
-def _check_tied(tied, layer_sizes, members):
+def _check_tied(tied, layer_sizes, members, one_hot):
     """Pairs of layers, counted from 1, the later one first."""
     if isinstance(tied, str) or not hasattr(tied, "__iter__"):
         raise TypeError(f"tied must be a sequence of pairs of layers, got {tied!r}")
@@ -231,6 +242,11 @@ def _check_tied(tied, layer_sizes, members):
             raise ValueError(
                 f"tied must name layers whose weights have one shape, got {pair!r} with the "
                 f"shapes {shapes[0]} and {shapes[1]}"
+            )
+        if one_hot and first == 1:
+            raise ValueError(
+                "tied must not name the first layer of a network with one-hot columns, got "
+                f"{pair!r}"
             )
         if members > 1 and n_layers in (first, second):
             raise ValueError(

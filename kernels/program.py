@@ -55,6 +55,7 @@ from fastmlp.kernels.stages.piecewise import piecewise
 from fastmlp.kernels.stages.recurrent import last_step, recurrent
 from fastmlp.kernels.stages.residual import residual
 from fastmlp.kernels.team import barrier
+from fastmlp.kernels.vectors import fill
 from fastmlp.kernels.view import View, matrix, record, vector
 from fastmlp.kernels.views import column, constants_of, only, space_of, table
 
@@ -206,8 +207,7 @@ def clear_gradient(layout, gradient):
     for p in range(layout.size):
         stop = layout[p + 1].w_offset if p + 1 < layout.size else gradient.size
         if layout[p].clears:
-            for i in range(start, stop):
-                gradient[i] = 0.0
+            fill(vector(gradient, start, stop - start), 0.0)
         start = stop
 
 

@@ -160,9 +160,6 @@ def test_kernels_of_vectors_equal_their_twins():
     result = np.empty(3)
     standalone(residual.add_vectors)(x, y, result)
     assert_array_equal(result, reference.add_vectors(x, y))
-    expected = reference.add_multiple(x, 0.5, y)
-    standalone(batch_norm.add_multiple)(x, 0.5, y)
-    assert_array_equal(y, expected)
     standalone(gather.copy_values)(x, result)
     assert_array_equal(result, reference.copy_values(x))
 
@@ -457,6 +454,8 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(program_workspace, "TASK_ELEMENTS", 16)
     monkeypatch.setattr(sweep, "choose_parts", lambda flops, n_threads, *_: n_threads or 1)
     monkeypatch.setattr(sweep, "Pace", AlwaysTogether)
+    # A busy machine may give a team fewer threads: the next one is tried all the same.
+    monkeypatch.setattr(sweep, "no_teams", lambda: None)
     teams = set()
 
     @contextmanager
