@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 from itertools import pairwise
 from typing import Self
 
@@ -14,7 +15,13 @@ from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
-from fastmlp.program import Architecture, build, strided_view
+from fastmlp.program import (
+    Architecture,
+    build,
+    has_parameters,
+    plain_activation,
+    strided_view,
+)
 from fastmlp.validation import (
     as_generator,
     check_count,
@@ -44,6 +51,12 @@ ACTIVATIONS = {
 }
 
 LEAKY_RELU_SLOPE = 0.01
+
+# Activations with a trainable number for each unit, by what they are without it: hidden layers'.
+PRELU = {"prelu": codes.LEAKY_RELU}
+PARAMETRIC = tuple(
+    name for name in ACTIVATIONS if name not in ("identity", "leaky_relu", "softmax")
+)
 
 # A wider layer is a slip of the keyboard; refuse it before its memory is asked for.
 LARGEST_LAYER = 1 << 24
@@ -106,10 +119,11 @@ class Network:
 
     def _allocate(self):
         """Lay theta out, as zeros, and make the views and the table that kernels read."""
-        self._activation_codes = tuple(ACTIVATIONS[name] for name in self._activations)
+        known = ACTIVATIONS | PRELU
+        self._activation_codes = tuple(known[plain_activation(name)] for name in self._activations)
         self._activation_parameters = np.array(self._parameters, self._dtype)
         self._program = None
-        if not self._pieces.is_plain:
+        if not self._pieces.is_plain or any(map(has_parameters, self._activations)):
             self._program = build(
                 Architecture(
                     self._layer_sizes,
@@ -344,10 +358,10 @@ def _check_dtype(dtype):
 
 def _check_activations(activation, output, n_hidden):
     """Names of all layers' activations, and their parameters, 0 where they have none."""
-    hidden = [name for name in ACTIVATIONS if name != "softmax"]
+    hidden = [name for name in ACTIVATIONS if name != "softmax"] + [*PRELU, "parametric(name)"]
     if isinstance(activation, str):
         # Checked here, because without hidden layers nobody else would.
-        parse_name("activation", activation, hidden, {"leaky_relu": "slope"})
+        _parse_activation("activation", activation, hidden)
         activation = [activation] * n_hidden
     elif not hasattr(activation, "__iter__"):
         raise TypeError(f"activation must be a name or a sequence of names, got {activation!r}")
@@ -357,13 +371,21 @@ def _check_activations(activation, output, n_hidden):
             f"activation must name one activation for each of the {n_hidden} hidden layers, "
             f"got {len(activation)}"
         )
-    names, parameters = [], []
-    for i, text in enumerate([*activation, output]):
-        argument, known = ("activation", hidden) if i < n_hidden else ("output", ACTIVATIONS)
-        name, slope = parse_name(argument, text, known, {"leaky_relu": "slope"})
-        if name == "leaky_relu":
-            slope = LEAKY_RELU_SLOPE if slope is None else slope
-            check_number("slope of leaky_relu", slope, "in [0, 1)", lambda x: 0 <= x < 1)
-        names.append(name)
-        parameters.append(slope or 0.0)
-    return tuple(names), tuple(parameters)
+    found = [_parse_activation("activation", text, hidden) for text in activation]
+    found.append(_parse_activation("output", output, ACTIVATIONS))
+    names, parameters = zip(*found, strict=True)
+    return names, parameters
+
+
+def _parse_activation(argument, text, known):
+    """Name and parameter of one activation, 0 where it has none."""
+    if isinstance(text, str) and "parametric(name)" in known:
+        match = re.fullmatch(r"\s*parametric\s*\(\s*(\w+)\s*\)\s*", text)
+        if match:
+            check_known("name in parametric(name)", match[1], PARAMETRIC)
+            return f"parametric({match[1]})", 0.0
+    name, slope = parse_name(argument, text, known, {"leaky_relu": "slope"})
+    if name == "leaky_relu":
+        slope = LEAKY_RELU_SLOPE if slope is None else slope
+        check_number("slope of leaky_relu", slope, "in [0, 1)", lambda x: 0 <= x < 1)
+    return name, slope or 0.0

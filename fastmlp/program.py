@@ -12,6 +12,7 @@ import numpy as np
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import KEPT_SLOPES
 from fastmlp.kernels.records import LAYER, new
+from fastmlp.kernels.stages.parametric import FOLLOWS
 from fastmlp.pieces import Pieces
 
 # Activations whose way back does not read their output: it may be changed in place; and those that
@@ -23,6 +24,9 @@ BY_SIGN = (codes.RELU, codes.LEAKY_RELU)
 RECTIFIERS = (codes.IDENTITY, codes.RELU, codes.LEAKY_RELU)
 
 ONE = ("constant", 1.0)
+
+# Where the number that prelu has for each unit starts, in the paper.
+PRELU_START = 0.25
 
 
 class Parameter(NamedTuple):
@@ -219,6 +223,16 @@ def build(architecture):
     return program
 
 
+def has_parameters(activation):
+    """Whether an activation has trainable numbers."""
+    return activation == "prelu" or activation.startswith("parametric(")
+
+
+def plain_activation(activation):
+    """The name f of "parametric(f)", or that of another activation as it is."""
+    return activation.removeprefix("parametric(").removesuffix(")")
+
+
 def strided_view(theta, start, shape, strides):
     """View of some numbers of theta that need not lie side by side; strides count elements."""
     strides = [stride * theta.itemsize for stride in strides]
@@ -239,7 +253,7 @@ def _dense(program, architecture, layer, given):
         given = _scale_members(program, layer, given)
     tied = dict(architecture.pieces.tied).get(layer + 1)
     if tied is None:
-        rule = ("layer", architecture.names[layer])
+        rule = ("layer", plain_activation(architecture.names[layer]))
         W = program.parameter(f"weights[{layer}]", "weights", n_in, n_out, rule=rule)
     else:
         W = program.layers[tied - 1][0][0]
@@ -284,7 +298,7 @@ def _scale_members(program, layer, given):
 def _member_outputs(program, architecture, layer, given):
     """The output layers of all members: for each its W, then its biases."""
     k, n_in, n_out = given.factor, given.n_columns, architecture.sizes[layer + 1]
-    rule = ("layer", architecture.names[layer])
+    rule = ("layer", plain_activation(architecture.names[layer]))
     first = program.n_params
     for m in range(k):
         W = program.parameter(f"weights[{layer}][{m}]", "weights", n_in, n_out, rule=rule)
@@ -303,16 +317,36 @@ def _is_in_members(architecture, layer):
     pieces = architecture.pieces
     is_hidden = layer < len(architecture.sizes) - 2
     one_pass = is_hidden and pieces.norm[layer] is None
-    return pieces.members > 1 and one_pass and architecture.codes[layer] in RECTIFIERS
+    is_rectifier = architecture.codes[layer] in RECTIFIERS
+    own = has_parameters(architecture.names[layer])
+    return pieces.members > 1 and one_pass and is_rectifier and not own
 
 
 def _activation(program, architecture, layer, x):
     """The activation of a layer, in place."""
     code, number = architecture.codes[layer], architecture.numbers[layer]
+    name = architecture.names[layer]
+    if has_parameters(name):
+        return _parametric(program, name, code, layer, x)
     if code == codes.IDENTITY or _is_in_members(architecture, layer):
         return x
     saved = program.slot(x.n_columns * x.factor) if code in KEPT_SLOPES else x.delta
     return program.add("activation", x, x, code=code, numbers=(number,), saved=saved)
+
+
+def _parametric(program, name, code, layer, x):
+    """An activation with a trainable number for each unit, which members share."""
+    rule = ("constant", PRELU_START) if name == "prelu" else ONE
+    alpha = program.parameter(f"activation[{layer}]", "activation", x.n_columns, rule=rule)
+    program.block(alpha, x.n_columns, 1, 0, ("activation", "bias"))
+    size = x.n_columns * x.factor
+    if name == "prelu":  # the way back needs what goes in
+        return program.add("prelu", x, x._replace(slot=program.slot(size)), weights=alpha)
+    option = 0 if code in KEPT_SLOPES else FOLLOWS
+    saved = program.slot(2 * size)
+    return program.add(
+        "parametric", x, x, code=code, weights=alpha, option=option, saved=saved, numbers=(0.0,)
+    )
 
 
 def _input_scale(program, pieces, x):

@@ -39,6 +39,7 @@ from fastmlp.kernels.records import BLOCK, CHUNK, LAYER, PLAN, STEP, TASK
 from fastmlp.kernels.stages.activation import activation
 from fastmlp.kernels.stages.dense import dense
 from fastmlp.kernels.stages.members import expand, member_in, member_out
+from fastmlp.kernels.stages.parametric import parametric, prelu
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import View, matrix, record, vector
 from fastmlp.kernels.views import column, constants_of, only, part_scratch, table
@@ -336,6 +337,8 @@ def addresses(dtype):
 STAGES = {
     "dense": (dense, None),
     "activation": (activation, None),
+    "prelu": (prelu, None),
+    "parametric": (parametric, None),
     "expand": (expand, None),
     "member_in": (member_in, None),
     "member_out": (member_out, None),
