@@ -11,13 +11,15 @@ import math
 import numba
 import numpy as np
 
-from fastmlp.kernels import codes, jacobian, penalties
+from fastmlp.kernels import codes, jacobian, penalties, program_jacobian, records
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.finite import serial_finite
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import CHECKED, check_loss, check_values, choose_targets, needs_finite
 from fastmlp.network import Network
+from fastmlp.program_workspace import ProgramWorkspace
 from fastmlp.sweep import Problem, SpareSweep, Sweep
+from fastmlp.tables import packed
 from fastmlp.validation import (
     as_array,
     as_real,
@@ -135,7 +137,8 @@ class Objective:
 
         H = (1 / sum w) sum_i w_i J_i^T J_i + l2 on the diagonal of the weights,
 
-        with J_i (n_out, n_params) the Jacobian of the outputs for row i, takes one pass forward
+        with J_i (n_out, n_params) the Jacobian of the outputs for row i (with k members those of
+        all, over the root of k), takes one pass forward
         and one back for each output (Bishop, Pattern Recognition and Machine Learning, 2006,
         sections 5.3.4 and 5.4.2). Rows go through in blocks: the memory is that of H and of some
         256 rows of Jacobians, whatever n is.
@@ -282,12 +285,16 @@ class NormalEquations:
     ----------
     flops : float
         Operations of the products in one evaluation, the most of its work.
+    n_errors : int
+        Of a row: its outputs, of all members. So often it goes back through the network.
     """
 
     def __init__(self, net, problem, samples):
-        n_params, n_out, n_rows = net.n_params, net.layer_sizes[-1], problem.n_rows
-        block = min(n_rows, max(1, JACOBIAN_ROWS // n_out))
-        flops_of_row = float(n_out * n_params * (n_params + 1))
+        n_params, n_rows = net.n_params, problem.n_rows
+        factor = 1 if net._program is None else net._program.factor
+        self.n_errors = n_errors = factor * net.layer_sizes[-1]
+        block = min(n_rows, max(1, JACOBIAN_ROWS // n_errors))
+        flops_of_row = float(n_errors * n_params * (n_params + 1))
         n_parts = choose_parts(block * flops_of_row, None, BUSY_REGION_SECONDS)
         if problem.n_threads is not None:
             n_parts = min(n_parts, problem.n_threads)
@@ -296,13 +303,13 @@ class NormalEquations:
         self._net = net
         self._problem = problem
         self._n_parts = n_parts
-        self._addresses = jacobian.addresses(net.dtype)
-        rare_at = rare_addresses(net._activation_codes, net.dtype)
+        describe = _describe_chain if net._program is None else _describe_program
+        jacobian_part_at, described = describe(net, n_parts)
+        self._addresses = jacobian_part_at, jacobian.products_address()
         self._constants = (
             *(read_only(sample.reshape(-1)) for sample in samples),
+            described,
             net._layout_numbers,
-            net._activation_parameters,
-            rare_at,
             problem.l2,
         )
         self._calls = [
@@ -310,8 +317,8 @@ class NormalEquations:
             for start in range(0, n_rows, rows_in_call)
         ]
         self._scratch = (
-            np.empty((block * n_out, n_params)),
-            np.empty(block * n_out),
+            np.empty((block * n_errors, n_params)),
+            np.empty(block * n_errors),
             np.empty(block, net.dtype),
         )
 
@@ -338,6 +345,29 @@ class NormalEquations:
             return np.nan, np.full_like(gradient, np.nan), np.full_like(hessian, np.nan)
         value = total / self._problem.n_rows + penalty(self._net, self._problem, theta)
         return value, gradient, hessian
+
+
+def _describe_chain(net, n_parts):
+    """Address of the worker for rows of the Jacobian, and what it knows the network by."""
+    rare_at = rare_addresses(net._activation_codes, net.dtype)
+    described = net._layout_numbers, net._activation_parameters, rare_at
+    return jacobian.jacobian_address(net.dtype), described
+
+
+def _describe_program(net, n_parts):
+    """Do what `_describe_chain` does for a program."""
+    workspace = ProgramWorkspace(net._program, net.dtype, rows=1)
+    parts = {
+        codes.PLAN: workspace.plans,
+        codes.LAYOUT: net._layout,
+        codes.STEPS: workspace.steps,
+        codes.BLOCKS: records.new(records.BLOCK, n_parts),
+    }
+    if net._statistics is not None:
+        start = workspace.plan.statistics
+        workspace.buffer[start : start + net._statistics.size] = net._statistics
+    memories = np.tile(workspace.buffer, n_parts)
+    return program_jacobian.address(net.dtype), (packed(parts)[0], memories)
 
 
 def evaluate_once(net, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads):

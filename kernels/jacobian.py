@@ -6,7 +6,8 @@ to the sums. Only one block's rows are ever held. Each element of a sum is one c
 multiply-adds over samples, and over outputs within a sample, in their order, whichever block or
 part they are in.
 
-`jacobian_part` and `products_part` are the workers, `gauss_newton` is the driver.
+`jacobian_part` and `products_part` are the workers, `gauss_newton` is the driver. Of a network that
+is a program `program_jacobian` has the first worker.
 """
 
 import functools
@@ -101,6 +102,8 @@ def finish_normal(theta, layout, l2, n_rows, gradient, hessian):
             row[j] /= n_rows
     if l2 != 0:
         for layer in range(layout.size):
+            if not layout[layer].penalized:
+                continue
             first = layout[layer].w_offset
             for i in range(first, first + layout[layer].n_in * layout[layer].n_out):
                 gradient[i] += l2 * np.float64(theta[i])
@@ -119,9 +122,7 @@ def jacobian_part(
     X,
     Y,
     weights,
-    layout_numbers,
-    parameters,
-    rare_at,
+    described,
     start,
     rows,
     jacobian,
@@ -130,7 +131,9 @@ def jacobian_part(
 ):
     """Do one part's share of the rows ``start : start+rows``: forward, and back for each output.
 
-    Reads theta, the samples, the layout and the activations' parameters. Overwrites the rows
+    Reads theta, the samples, and what a chain of layers is `described` by: the numbers of a table
+    of `records.LAYER`, the parameters of the layers' activations, (n_layers,), and
+    `activations.rare_addresses`. Overwrites the rows
     of `jacobian` (at least rows * n_out, n_params), `residuals` and `losses` that belong to the
     part's rows: row ``r * n_out + k`` of `jacobian` is that of output k of row ``start + r``, and
     carries the root of the row's weight, as `residuals` does. Buffers are its own.
@@ -139,6 +142,7 @@ def jacobian_part(
     n = r1 - r0
     if n == 0:
         return
+    layout_numbers, parameters, rare_at = described
     layout = layout_of(layout_numbers)
     top = layout.size - 1
     n_in, n_out = layout[0].n_in, layout[top].n_out
@@ -223,41 +227,50 @@ def products_part(part, n_parts, jacobian, residuals, depth, origin, gradient, h
         multiply(a, whole(errors), origin, scratch, some_rows(sums, i, rows), scratch)
 
 
-@functools.cache
-def addresses(dtype):
-    """Addresses of both workers for networks of `dtype`, compiled or loaded on first use."""
-    number = from_dtype(np.dtype(dtype))
-    index = types.int64
+def jacobian_types(dtype, described):
+    """Numba's types of the arguments of a worker for rows of the Jacobian."""
+    number, index = from_dtype(np.dtype(dtype)), types.int64
     numbers, sample = types.Array(number, 1, "C"), types.Array(number, 1, "C", readonly=True)
     sums, table = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
-    layout_numbers = types.Array(index, 1, "C")
     return (
-        jacobian_part.address(
-            index,  # part
-            index,  # n_parts
-            numbers,  # theta
-            sample,  # X
-            sample,  # Y
-            sample,  # weights
-            layout_numbers,
-            numbers,  # parameters
-            types.UniTuple(index, 2),  # rare_at
-            index,  # start
-            index,  # rows
-            table,  # jacobian
-            sums,  # residuals
-            numbers,  # losses
-        ),
-        products_part.address(
-            index,  # part
-            index,  # n_parts
-            table,  # jacobian
-            sums,  # residuals
-            index,  # depth
-            index,  # origin
-            sums,  # gradient
-            table,  # hessian
-        ),
+        index,  # part
+        index,  # n_parts
+        numbers,  # theta
+        sample,  # X
+        sample,  # Y
+        sample,  # weights
+        described,
+        index,  # start
+        index,  # rows
+        table,  # jacobian
+        sums,  # residuals
+        numbers,  # losses
+    )
+
+
+@functools.cache
+def jacobian_address(dtype):
+    """Address of `jacobian_part` for networks of `dtype`, compiled or loaded on first use."""
+    layout_numbers = types.Array(types.int64, 1, "C")
+    parameters = types.Array(from_dtype(np.dtype(dtype)), 1, "C")
+    described = types.Tuple((layout_numbers, parameters, types.UniTuple(types.int64, 2)))
+    return jacobian_part.address(*jacobian_types(dtype, described))
+
+
+@functools.cache
+def products_address():
+    """Address of `products_part`, compiled or loaded on first use."""
+    index = types.int64
+    sums, table = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
+    return products_part.address(
+        index,  # part
+        index,  # n_parts
+        table,  # jacobian
+        sums,  # residuals
+        index,  # depth
+        index,  # origin
+        sums,  # gradient
+        table,  # hessian
     )
 
 
@@ -269,9 +282,8 @@ def gauss_newton(
     X,
     Y,
     weights,
+    described,
     layout_numbers,
-    parameters,
-    rare_at,
     l2,
     start,
     stop,
@@ -288,17 +300,15 @@ def gauss_newton(
     Parameters
     ----------
     jacobian_part_at, products_part_at : int
-        See `addresses`.
+        See `jacobian_address` and `products_address`.
     theta : (n_params,)
-        Read, as are X, Y, weights, layout_numbers and parameters.
+        Read, as are X, Y, weights, what is described and layout_numbers.
     X, Y, weights : (n_rows * n_in,), (n_rows * n_out,), (n_rows,) or (0,)
         Samples; weights have mean 1.
-    layout_numbers : (n_layers * fields,) int64
+    described : tuple
+        What the worker knows the network by.
+    layout_numbers : (n_blocks * fields,) int64
         The numbers of a table of `records.LAYER`.
-    parameters : (n_layers,)
-        Of the layers' activations.
-    rare_at : (int, int)
-        See `activations.rare_addresses`.
     l2 : float
         Penalty on the weights.
     start, stop, n_rows : int
@@ -327,9 +337,7 @@ def gauss_newton(
                 X,
                 Y,
                 weights,
-                layout_numbers,
-                parameters,
-                rare_at,
+                described,
                 first,
                 rows,
                 jacobian,
