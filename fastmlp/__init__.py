@@ -12,11 +12,13 @@ if not (_folder / "kernels").is_dir():
     __path__.append(str(_folder.parent))
 
 from fastmlp.compare import compare, compare_problems
+from fastmlp.inputs import Categorical, Numeric, quantile_edges
 from fastmlp.mlp import MLP
 from fastmlp.monitor import Progress
 from fastmlp.objective import Objective
 from fastmlp.optimizers import SGD, AdaGrad, Adam, AdamW, NAdam, RMSProp
 from fastmlp.result import FitResult, Record, Status, Trace
+from fastmlp.rnn import RNN
 from fastmlp.schedules import (
     CosineAnnealing,
     CosineLog,
@@ -68,6 +70,7 @@ __all__ = [
     "LBFGS",
     "MLP",
     "OWLQN",
+    "RNN",
     "SGD",
     "SPSA",
     "SR1",
@@ -76,6 +79,7 @@ __all__ = [
     "AdamW",
     "Broyden",
     "Budget",
+    "Categorical",
     "Comparison",
     "Comparisons",
     "ConjugateGradient",
@@ -97,6 +101,7 @@ __all__ = [
     "NAdam",
     "NetworkProblem",
     "NoiseTolerantBFGS",
+    "Numeric",
     "Objective",
     "Profile",
     "Progress",
@@ -119,6 +124,7 @@ __all__ = [
     "load_problem",
     "minimize",
     "performance_profile",
+    "quantile_edges",
     "warmup",
 ]
 

@@ -37,8 +37,11 @@ def advice(objective, loss):
     Returns
     -------
     str or None
+        None of sequences, whose X has no columns.
     """
     net, problem = objective.net, objective.problem
+    if problem.sequences is not None:
+        return None
     X, Y, weights = objective.samples
     Y = Y.reshape(problem.n_rows, -1)
     loss = loss - objective.penalty(net.theta)
@@ -48,6 +51,7 @@ def advice(objective, loss):
         return None
     faults = []
     sizes = _sizes(X)
+    sizes[list(net.categorical_columns)] = 1.0  # codes have no unit
     widest = int(np.argmax(sizes))
     if not _is_good(sizes[widest]):
         names = net.feature_names

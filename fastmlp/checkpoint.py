@@ -136,7 +136,8 @@ def identify(net, problem, samples, stages, batches):
     return {
         "architecture": net.architecture(),
         "data": [zlib.crc32(np.ascontiguousarray(array).data) for array in samples],
-        "objective": [*problem[:-1]],  # but for the number of threads
+        # But for the number of threads, and for the lengths of sequences, which the data tell.
+        "objective": [*problem[: problem._fields.index("n_threads")]],
         "optimizer": [_describe(stage) for stage in stages],
         "mini-batches": [batches[name] for name in ("batch_size", "shuffle", "clip_norm")],
     }
@@ -145,12 +146,10 @@ def identify(net, problem, samples, stages, batches):
 def _describe(value):
     """Hyperparameters as JSON, without the budgets."""
     if is_dataclass(value):
-        given = {
-            f.name: _describe(getattr(value, f.name))
-            for f in fields(value)
-            if f.name not in _BUDGETS
-        }
-        return {"name": type(value).__name__, **given}
+        given = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in _BUDGETS}
+        if not given.get("factors"):
+            given.pop("factors", None)  # older files know of none
+        return {"name": type(value).__name__, **_describe(given)}
     if isinstance(value, Mapping):
         return {str(key): _describe(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -24,11 +24,12 @@ from fastmlp.training import (
     BATCH_SIZE,
     check_batch_options_are_used,
     check_batches,
+    check_mini_batches,
     check_optimizers,
     check_run_options,
     held_out_objective,
 )
-from fastmlp.validation import as_generator, as_rows, check_count, check_number
+from fastmlp.validation import as_generator, check_count, check_number
 from fastmlp.version import __version__
 
 # Data passes where no budget is asked for.
@@ -225,7 +226,7 @@ class NetworkContest:
         net = make_net(first_seed).copy()
         names = names_of(X) if net.feature_names is None else net.feature_names
         given = take_columns("X", X, names)
-        self._X = X = as_rows("X", given, net.dtype, net.layer_sizes[0])
+        self._X = X = net._as_inputs(given)
         net.feature_names = names
         self._problem, self._net = problem, net
         self._objective = Objective(net, X, y, sample_weight=sample_weight, **problem)
@@ -234,6 +235,8 @@ class NetworkContest:
         warn_of_merged(net.dtype, given, y, stacklevel=4)
         function = NetworkFunction(self._objective, None, as_generator(0))
         check_solvers(chain.from_iterable(stages.values()), function)
+        for name, members in stages.items():
+            check_mini_batches(net, members, self._objective.n_rows, batch_sizes[name])
         self.scored_on, self._scored = "training", (X, y, sample_weight)
         if self._held_out is not None:
             self.scored_on, self._scored = "validation", (*validation_data, None)[:3]
@@ -273,12 +276,12 @@ class NetworkContest:
             run_stages(part, [stage], [amount], Monitor(), trial, comparable=True)
 
     def start(self, seed):
-        """The parameters that all optimizers start from."""
-        return self._make_net(seed).theta.copy()
+        """The parameters, and statistics, that all optimizers start from."""
+        return self._make_net(seed).learned()
 
     def run(self, name, shares, seed, start, limits, callback):
         """Run one optimizer."""
-        self._net.theta[:] = start
+        self._net.take_learned(start)
         passes, evaluations = shares
         with Monitor(
             network=self._net,

@@ -1,7 +1,6 @@
 """Model files: safetensors, with the architecture as JSON in the metadata. Never pickle."""
 
 import json
-from itertools import pairwise
 
 import numpy as np
 
@@ -19,14 +18,17 @@ def save(net, path, described=None):
     `described` are further texts by name, for the file's metadata.
     """
     check_writable("path", path)
-    tensors = {}
-    for layer, (weights, biases) in enumerate(zip(net.weights, net.biases, strict=True)):
-        tensors[f"weights.{layer}"] = weights
-        tensors[f"biases.{layer}"] = biases
+    named = dict(net.parameters) | net.statistics
+    tensors = {_tensor_name(name): array for name, array in named.items()}
     metadata = {"format": FORMAT, "architecture": json.dumps(net.architecture())}
     if net.feature_names is not None:
         metadata["feature_names"] = json.dumps(net.feature_names)
     write_tensors("path", path, tensors, metadata | (described or {}))
+
+
+def _tensor_name(name):
+    """Name in a file of what a network calls by another: "weights.0" of "weights[0]"."""
+    return name.replace("[", ".").replace("]", "")
 
 
 def write_tensors(name, path, tensors, metadata):
@@ -63,24 +65,32 @@ def load_described(path, kind):
         )
     try:
         architecture = json.loads(metadata["architecture"])
-        sizes = [int(size) for size in architecture["layer_sizes"]]
-        wanted: dict[str, tuple[int, ...]] = {}
-        for layer, shape in enumerate(pairwise(sizes)):
-            wanted[f"weights.{layer}"] = shape
-            wanted[f"biases.{layer}"] = shape[1:]
+        parameters, statistics = kind.shapes_of(architecture)
+        shapes = parameters | statistics
+        wanted = {_tensor_name(name): shape for name, shape in shapes.items()}
         found = {name: tensor.shape for name, tensor in tensors.items()}
         if found != wanted:
             raise ValueError(f"its tensors are {found}, its layers need {wanted}")
         if any(tensor.dtype != architecture["dtype"] for tensor in tensors.values()):
             raise ValueError(f"its tensors are not all {architecture['dtype']}")
-        theta = np.concatenate([tensors[name].ravel() for name in wanted])
-        net = kind.from_architecture(architecture, theta)
+        theta, measured = (
+            np.concatenate([tensors[_tensor_name(name)].ravel() for name in names])
+            if names
+            else None
+            for names in (parameters, statistics)
+        )
+        net = kind.from_architecture(architecture, theta, measured)
         net.feature_names = json.loads(metadata.get("feature_names", "null"))
         return net, metadata
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"path must be a file that MLP.save wrote, {shown!r} is not: {error}"
         ) from None
+
+
+def _tensor_name(parameter):
+    """What a file calls a parameter: "weights.0" is "weights[0]"."""
+    return parameter.replace("[", ".").removesuffix("]")
 
 
 def read_tensors(path):

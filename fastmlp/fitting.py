@@ -16,6 +16,7 @@ def fit(
     epochs=None,
     l1=0.0,
     l2=0.0,
+    lengths=None,
     sample_weight=None,
     shuffle=True,
     clip_norm=None,
@@ -37,7 +38,7 @@ def fit(
     net : MLP
         Starts from its current parameters. If it has no `feature_names` and X is a data frame, it
         takes the names of the columns.
-    X, y, loss, sample_weight, l1, l2
+    X, y, loss, lengths, sample_weight, l1, l2
         The data and the objective, see `fastmlp.Objective`.
     optimizer : Optimizer, str, or a list of them; default Adam()
         An object such as ``Adam(learning_rate=1e-3)`` or ``LBFGS()``, or its written form as
@@ -58,7 +59,8 @@ def fit(
         Largest Euclidean norm of a mini-batch's gradient, penalties included; a larger one is
         scaled down to it. For stochastic optimizers.
     validation_data : (X, y), (X, y, sample_weight) or None, default None
-        Its loss, without penalties, goes into the trace.
+        Its loss, without penalties, goes into the trace. For a `fastmlp.RNN` also (X, y,
+        sample_weight, lengths), where the third may be None.
     callbacks : sequence of callable, default ()
         Called with a `fastmlp.Progress` after each epoch or iteration, and at the start of a
         solver; raising StopIteration ends the fit.
@@ -138,6 +140,7 @@ def fit(
         "epochs": epochs,
         "l1": l1,
         "l2": l2,
+        "lengths": lengths,
         "sample_weight": sample_weight,
         "shuffle": shuffle,
         "clip_norm": clip_norm,

@@ -31,6 +31,8 @@ class NetworkFunction(Function):
         See `Function`.
     """
 
+    has_kinds = True
+
     def __init__(self, objective, monitor, rng, batch_size=None, resumable=False):
         self._objective = objective
         self._monitor = monitor
@@ -42,6 +44,7 @@ class NetworkFunction(Function):
         self.rng = rng
         self.resumable = resumable
         self.size = objective.net.n_params
+        self.random = objective.net._pieces.random
         self.resolution = float(np.finfo(objective.net.dtype).eps)
         self.n_batches = -(-self._n_rows // self._batch_rows)
         self.l1 = _l1_factors(objective.net, objective.l1) if objective.l1 else None

@@ -47,6 +47,7 @@ def check_gradient(
     y,
     *,
     loss="auto",
+    lengths=None,
     sample_weight=None,
     l1=0.0,
     l2=0.0,
@@ -65,7 +66,7 @@ def check_gradient(
     ----------
     net : MLP
         Not changed.
-    X, y, loss, sample_weight, l1, l2
+    X, y, loss, lengths, sample_weight, l1, l2
         The objective, see `fastmlp.Objective`.
     step : float, default 1e-6
         Of a parameter to either side, relative to the larger of its size and 1. The error of a
@@ -91,10 +92,14 @@ def check_gradient(
     check_positive("tolerance", tolerance)
     check_count("max_params", max_params)
     rng = as_generator(seed)
-    Objective(net, X, y, loss=loss)  # in the network's own dtype, to refuse what fit would
-    double = net.from_architecture({**net.architecture(), "dtype": "float64"}, net.theta)
+    # In the network's own dtype, to refuse what fit would.
+    Objective(net, X, y, loss=loss, lengths=lengths)
+    architecture = {**net.architecture(), "dtype": "float64"}
+    double = net.from_architecture(architecture, *net.learned())
     double.feature_names = net.feature_names
-    objective = Objective(double, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2)
+    objective = Objective(
+        double, X, y, loss=loss, lengths=lengths, sample_weight=sample_weight, l1=l1, l2=l2
+    )
     _, gradient = objective.value_and_grad()
     theta = double.theta
     errors = {}

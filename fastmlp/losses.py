@@ -99,6 +99,22 @@ def choose_targets(shape, code, n_rows, n_out):
     return code, n_target
 
 
+def choose_step_targets(shape, code, n_rows, n_steps, n_out):
+    """Do what `choose_targets` does for targets of each step of sequences."""
+    categorical = code == codes.FUSED_CROSS_ENTROPY
+    steps = n_rows, n_steps
+    if shape[:2] == steps and (shape[2:] == (n_out,) or (len(shape) == 2 and n_out == 1)):
+        return code, n_out
+    if categorical and shape == steps:
+        return codes.FUSED_CROSS_ENTROPY_INDICES, 1
+    shapes = f"({n_rows}, {n_steps}, {n_out})"
+    if categorical:
+        shapes = f"({n_rows}, {n_steps}) for class indices or {shapes} for probabilities"
+    raise ValueError(
+        f"y must have the shape {shapes}, to go with each step of X and the outputs, got {shape}"
+    )
+
+
 def needs_finite(given, code):
     """Whether `check_values` has to be given finite targets: only class indices may be integers."""
     return code != codes.FUSED_CROSS_ENTROPY_INDICES or given.dtype.kind == "f"

@@ -17,11 +17,12 @@ from fastmlp.feature_names import names_of, take_columns
 from fastmlp.kernels.threads import available_cores
 from fastmlp.monitor import Interruption
 from fastmlp.objective import check_network
+from fastmlp.optimizers import Adam
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
 from fastmlp.rounding import warn_of_merged
-from fastmlp.training import prepare
-from fastmlp.validation import as_generator, as_real, as_rows, as_weights, check_count, check_flag
+from fastmlp.training import BATCH_SIZE, check_mini_batches, check_optimizers, prepare
+from fastmlp.validation import as_generator, as_real, as_weights, check_count, check_flag
 
 # What `fit_many` takes as `fit` does: all options but those that it has in its own way.
 _OWN = ("n_threads", "progress", "seed", "checkpoint", "feature_names")
@@ -60,7 +61,7 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
         Show a bar that counts networks.
     **options
         Those of `fastmlp.fit`, the same for all networks: optimizer, loss, batch_size, epochs,
-        l1, l2, sample_weight (n,), of which `rows` picks too, shuffle, clip_norm,
+        l1, l2, sample_weight (n,) and lengths (n,), of which `rows` picks too, shuffle, clip_norm,
         validation_data, time_limit of each network, target_loss, standardize (each network by the
         rows that it trains on), callbacks. These are called in the threads that train, several
         at once; what they are given has the `network`.
@@ -124,7 +125,10 @@ def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
     warn_of_merged(coarsest.dtype, given, y, stacklevel=4)
     weights = options.pop("sample_weight", None)
     weights = None if weights is None else as_real("sample_weight", weights)
+    lengths = options.pop("lengths", None)
+    lengths = None if lengths is None else as_real("lengths", lengths)
     rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)
+    _check_batch_norms(nets, rows, len(y), **options)
 
     interruption = Interruption()
 
@@ -137,6 +141,7 @@ def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
                 net,
                 data[_columns(net)][part],
                 y[part],
+                lengths=None if lengths is None else lengths[part],
                 sample_weight=None if weights is None else weights[part],
                 seed=seeds[i],
                 n_threads=1,
@@ -163,7 +168,7 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
     results, texts = _fit_all(nets, X, y, None, seeds, n_threads, progress, options)
     losses = [result.loss if np.isfinite(result.loss) else np.inf for result in results]
     best = int(np.argmin(losses))
-    net.theta[:] = nets[best].theta
+    net.take_learned(nets[best].learned())
     net.feature_names = nets[best].feature_names
     if texts[best] is not None:
         warn(texts[best])
@@ -300,7 +305,7 @@ def _spread_seeds(seeds, n_nets):
 
 def _columns(net):
     """What decides how X becomes an array."""
-    return net.dtype, net.feature_names
+    return net.dtype, net.feature_names, net._pieces.inputs
 
 
 def _as_arrays(nets, X):
@@ -309,7 +314,7 @@ def _as_arrays(nets, X):
     for net in nets:
         if _columns(net) not in data:
             chosen = take_columns("X", X, net.feature_names)
-            data[_columns(net)] = as_rows("X", chosen, net.dtype, net.layer_sizes[0])
+            data[_columns(net)] = net._as_inputs(chosen)
     return data
 
 
@@ -318,7 +323,7 @@ def _check_problems(nets, data, y, feature_names, options):
     checked = set()
     for i, net in enumerate(nets):
         sizes = net.layer_sizes[0], net.layer_sizes[-1], net.n_params
-        kind = (*_columns(net), *sizes, net.output)
+        kind = (type(net), *_columns(net), *sizes, net.output, net._pieces)
         if kind in checked:
             continue
         checked.add(kind)
@@ -344,6 +349,16 @@ def _check_rows(rows, nets, n_rows, weights):
         _check_part(f"rows[{i}]", part, n_rows, weights, net.dtype)
         for i, (part, net) in enumerate(zip(rows, nets, strict=True))
     ]
+
+
+def _check_batch_norms(nets, rows, n_rows, optimizer=None, batch_size="auto", **_):
+    """Check the mini-batches of networks with batch norm, which go by the rows of each."""
+    for i, (net, part) in enumerate(zip(nets, rows, strict=True)):
+        if net._pieces.has_batch_norm:
+            stages = check_optimizers(Adam() if optimizer is None else optimizer, net.n_params)
+            size = BATCH_SIZE if batch_size == "auto" else batch_size
+            with _about(f"nets[{i}]"):
+                check_mini_batches(net, stages, np.arange(n_rows)[part].size, size)
 
 
 def _check_part(name, values, n_rows, weights, dtype):

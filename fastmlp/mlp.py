@@ -44,10 +44,26 @@ class MLP(Network):
     init : str, default "auto"
         Distribution of the starting weights: "glorot_uniform", "glorot_normal", "he_uniform",
         "he_normal", "lecun_uniform", "lecun_normal" or "auto", which picks by each layer's
-        activation. Biases start at 0.
+        activation. Biases start at 0. "data" is drawn by the first `fit` of a network whose biases
+        are all 0: weights from N(0, 1), scaled so that each unit's product with the rows has
+        variance 1, and each bias minus a random convex combination of five rows' products, so that
+        kinks of activations lie among the rows (Holzmüller et al. 2024, arXiv:2407.04491).
     seed : int or None, default None
         Of the starting weights. The same seed gives the same weights, up to rounding also for
         the other dtype. None draws afresh.
+    dropout : float, sequence of float, or Schedule, default 0.0
+        Probability, in [0, 1), that an output of a hidden layer is replaced by 0 in an update:
+        of all hidden layers, or one for each. Whatever is kept is divided by 1 - p, so that
+        expectations stay and nothing is to be done later: `predict`, `loss`, `loss_and_grad` and
+        validation go without dropout. A schedule, such as ``FlatCosine(0.15)``, or its written
+        form, gives the probability of all hidden layers in each update, and must stay below 1.
+        0.1 to 0.5 is usual. p is rounded to a multiple of 2^-16, also in 1 - p. The masks of an
+        update follow from the seed of `fit`, the number of the update and the rows' places in the
+        epoch: they are the same for any number of threads, and after a checkpoint. Solvers need a
+        function that is not random and refuse such a network. Srivastava et al., "Dropout: a
+        simple way to prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
+    input_dropout : float, default 0.0
+        The same for the inputs, but never a schedule.
     members : int, default 1
         So many networks in one, which share the weights W of each hidden layer and nothing else.
         Member m has factors r_m of the layer's inputs and s_m of its outputs, and biases b_m of
@@ -86,12 +102,20 @@ class MLP(Network):
         super()._allocate()
         self._pace = Pace([True, False])
         self._spare = SpareSweep(LARGEST_SPARE)
-        self._planned = None
+        self._planned = None, None
 
-    def _forward_plan(self):
-        if self._planned is None:
-            self._planned = plan_program(self)
-        return self._planned
+    def _read(self, architecture):
+        if "sequence" in architecture and not hasattr(self, "_sequence"):
+            raise ValueError("it is of a recurrent network: load it with RNN")
+        super()._read(architecture)
+
+    def _forward_plan(self, program):
+        """The plan to predict by a program, kept for the next time."""
+        planned, plan = self._planned
+        if planned is not program:
+            plan = plan_program(program, self.dtype)
+            self._planned = program, plan
+        return plan
 
     def predict(self, X, *, n_threads=None, members=False) -> np.ndarray:
         """Outputs of the network, after the output activation.
@@ -119,7 +143,8 @@ class MLP(Network):
     ) -> float:
         """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
         mode, spare = codes.EVALUATE, self._spare
-        return evaluate_once(self, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads)[0]
+        settings = loss, None, sample_weight, l1, l2, n_threads
+        return evaluate_once(self, spare, mode, X, y, *settings)[0]
 
     def loss_and_grad(
         self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
@@ -131,7 +156,8 @@ class MLP(Network):
         so that the next call, for as many rows and the same loss, is sooner done.
         """
         mode, spare = codes.DIFFERENTIATE, self._spare
-        return evaluate_once(self, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads)
+        settings = loss, None, sample_weight, l1, l2, n_threads
+        return evaluate_once(self, spare, mode, X, y, *settings)
 
     def fit(self, X, y, **options) -> "FitResult":
         """Train the network in place; see `fastmlp.fit` for all parameters."""

@@ -8,22 +8,20 @@ from typing import Self
 
 import numpy as np
 
+from fastmlp.building import Architecture, build
 from fastmlp.feature_names import check_names
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.initialization import draw_parameter, draw_weights
+from fastmlp.inputs import Categorical, check_columns
 from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
-from fastmlp.program import (
-    Architecture,
-    build,
-    has_parameters,
-    plain_activation,
-    strided_view,
-)
+from fastmlp.program import has_parameters, plain_activation, strided_view
 from fastmlp.validation import (
+    as_array,
     as_generator,
+    as_matrix,
     check_count,
     check_finite,
     check_known,
@@ -84,6 +82,7 @@ class Network:
         residual=False,
         tied=(),
         input_scale=False,
+        inputs=None,
         members=1,
     ):
         self._layer_sizes = _check_layer_sizes(layer_sizes)
@@ -100,9 +99,11 @@ class Network:
             residual=residual,
             tied=tied,
             input_scale=input_scale,
+            inputs=inputs,
             members=members,
         )
         rng = as_generator(seed)
+        self._plan()
         self._allocate()
         self._draw(rng)
 
@@ -119,20 +120,6 @@ class Network:
 
     def _allocate(self):
         """Lay theta out, as zeros, and make the views and the table that kernels read."""
-        known = ACTIVATIONS | PRELU
-        self._activation_codes = tuple(known[plain_activation(name)] for name in self._activations)
-        self._activation_parameters = np.array(self._parameters, self._dtype)
-        self._program = None
-        if not self._pieces.is_plain or any(map(has_parameters, self._activations)):
-            self._program = build(
-                Architecture(
-                    self._layer_sizes,
-                    self._activations,
-                    self._activation_codes,
-                    self._parameters,
-                    self._pieces,
-                )
-            )
         n_params = count_params(self._layer_sizes)
         if self._program is not None:
             n_params = self._program.n_params
@@ -145,20 +132,81 @@ class Network:
             self._statistics = self._program.first_statistics(self._dtype)
         self._feature_names: tuple[str, ...] | None = None
 
+    def _plan(self):
+        """Make what follows from the architecture alone."""
+        self._activation_parameters = np.array(self._parameters, self._dtype)
+        self._program = self._describe()
+
+    def _describe(self):
+        """The network's program, None if it is plain."""
+        is_plain = self._pieces.is_plain and not any(map(has_parameters, self._activations))
+        return None if is_plain else build(self._architecture())
+
+    def _architecture(self):
+        """What its program is built from."""
+        return Architecture(
+            self._layer_sizes,
+            self._activations,
+            self._activation_codes,
+            self._parameters,
+            self._pieces,
+        )
+
+    def _program_for(self, sequences):
+        """The program for rows of X that are such `program.Sequences`, or None if they are none."""
+        return self._program
+
+    def _as_rows(self, X, lengths):
+        """Make X the rows that kernels take; return them, and what `_program_for` is to know.
+
+        Neither their columns nor their numbers are checked.
+        """
+        if lengths is not None:
+            raise ValueError(
+                "lengths must be None for a network whose rows are no sequences, such as one of "
+                f"{type(self).__name__}, got {type(lengths).__name__}"
+            )
+        return as_array("X", X, self._dtype, self._feature_names), None
+
+    def _as_inputs(self, X):
+        """X as an array, all of whose columns and numbers are checked, without a needless copy."""
+        rows = as_matrix("X", X, self._dtype, self._layer_sizes[0])
+        self.check_rows(rows)
+        return rows
+
     def _chain(self):
         """The table of a chain of layers; makes the views of their parameters."""
         layout = new(LAYER, len(self._layer_sizes) - 1)
         start = width = 0
         for layer, (n_in, n_out) in enumerate(pairwise(self._layer_sizes)):
             code = self._activation_codes[layer]
-            layout[layer] = n_in, n_out, start, code, n_out, width, 1, 0
+            layout[layer] = n_in, n_out, start, code, n_out, width, 1, 0, 0, 0
             start += (n_in + 1) * n_out
             width += n_out
         return layout
 
+    @property
+    def categorical_columns(self) -> tuple[int, ...]:
+        """Columns of X that hold codes of categories."""
+        entries = self._pieces.inputs
+        return tuple(entry.column for entry in entries if isinstance(entry, Categorical))
+
+    def check_rows(self, X):
+        """Refuse rows of X with numbers that are not finite, or bad codes of categories."""
+        if self._pieces.inputs:
+            check_columns(X, self._pieces.inputs)
+        else:
+            check_finite("X", X)
+
     def _view(self, start, shape):
         """View of a part of theta."""
         return self._theta[start : start + math.prod(shape)].reshape(shape)
+
+    @functools.cached_property
+    def _activation_codes(self):
+        """The activations as kernels know them."""
+        known = ACTIVATIONS | PRELU
+        return tuple(known[plain_activation(name)] for name in self._activations)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -177,6 +225,11 @@ class Network:
     def output(self) -> str:
         """Activation of the output layer."""
         return self.activations[-1]
+
+    @property
+    def init(self) -> str:
+        """How starting weights are drawn."""
+        return self._init
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -237,6 +290,31 @@ class Network:
             found.append((f"biases[{layer}]", self._view(start + n_in * n_out, (n_out,))))
         return tuple(found)
 
+    @property
+    def statistics(self) -> dict[str, np.ndarray]:
+        """What training has measured: views by name, of batch norm "norm_mean[0]" and the like.
+
+        They are no part of theta. Running means (n_out,) begin as 0, running variances as 1.
+        """
+        if self._statistics is None:
+            return {}
+        return {
+            one.name: self._statistics[one.start : one.start + one.size]
+            for one in self._program.statistics
+        }
+
+    def learned(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Copies of all that training changes: theta, and the statistics or None."""
+        statistics = self._statistics
+        return self._theta.copy(), None if statistics is None else statistics.copy()
+
+    def take_learned(self, learned) -> None:
+        """Go back to what `learned` has returned."""
+        theta, statistics = learned
+        self._theta[:] = theta
+        if statistics is not None:
+            self._statistics[:] = statistics
+
     @functools.cached_property
     def weights(self) -> tuple[np.ndarray, ...]:
         """Views of theta: the weights of each layer, (n_in, n_out).
@@ -260,10 +338,8 @@ class Network:
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
         rows = [
-            (str(layer), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{w.size + b.size:,}")
-            for layer, (w, b, name) in enumerate(
-                zip(self.weights, self.biases, self.activations, strict=True), start=1
-            )
+            (str(layer + 1), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{self._size(layer):,}")
+            for layer, (w, name) in enumerate(zip(self.weights, self.activations, strict=True))
         ]
         header = ("layer", "units", "activation", "parameters")
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
@@ -273,16 +349,27 @@ class Network:
         lines.append(f"  {self.n_params:,} parameters")
         return "\n".join(lines)
 
+    def _size(self, layer):
+        """Number of a layer's parameters."""
+        if self._program is None:
+            return self.weights[layer].size + self.biases[layer].size
+        return sum(
+            math.prod(parameter.shape)
+            for parameter in self._program.parameters
+            if parameter.layer == layer
+        )
+
     def __getstate__(self):
         return {
             "architecture": self.architecture(),
             "theta": self._theta.copy(),
             "feature_names": self._feature_names,
+            **({} if self._statistics is None else {"statistics": self._statistics.copy()}),
         }
 
     def __setstate__(self, state):
         # Views do not survive pickling: lay theta out anew.
-        self._restore(state["architecture"], state["theta"])
+        self._restore(state["architecture"], state["theta"], state.get("statistics"))
         self.feature_names = state.get("feature_names")  # older pickles lack them
 
     def architecture(self) -> dict:
@@ -297,13 +384,48 @@ class Network:
         }
 
     @classmethod
-    def from_architecture(cls, architecture: dict, theta) -> Self:
-        """Build the network that `architecture` describes, with the parameters `theta`."""
+    def from_architecture(cls, architecture: dict, theta, statistics=None) -> Self:
+        """Build the network that `architecture` describes, with the parameters `theta`.
+
+        `statistics` are all those of the network's `statistics` as one vector, None if there are
+        none, or if they are to be those of a new network.
+        """
         net = cls.__new__(cls)
-        net._restore(architecture, theta)
+        net._restore(architecture, theta, statistics)
         return net
 
-    def _restore(self, architecture, theta):
+    @classmethod
+    def shapes_of(cls, architecture: dict) -> tuple[dict, dict]:
+        """Shapes by name of the parameters and of the statistics, in their order, without any."""
+        net = cls.__new__(cls)
+        net._read(architecture)
+        if net._program is None:
+            shapes = {}
+            for layer, (n_in, n_out) in enumerate(pairwise(net._layer_sizes)):
+                shapes[f"weights[{layer}]"] = n_in, n_out
+                shapes[f"biases[{layer}]"] = (n_out,)
+            return shapes, {}
+        program = net._program
+        parameters = {parameter.name: parameter.shape for parameter in program.parameters}
+        return parameters, {one.name: (one.size,) for one in program.statistics}
+
+    def _restore(self, architecture, theta, statistics):
+        self._read(architecture)
+        self._allocate()
+        self.theta = theta
+        if statistics is not None:
+            self._take_statistics(statistics)
+
+    def _take_statistics(self, values):
+        size = 0 if self._statistics is None else self._statistics.size
+        array = rounded(np.asarray(values), self._dtype)
+        if array.shape != (size,):
+            raise ValueError(f"statistics must have the shape ({size},), got {array.shape}")
+        check_finite("statistics", array)
+        self._statistics[:] = array
+
+    def _read(self, architecture):
+        """Check what an `architecture` says, and keep it."""
         self._layer_sizes = _check_layer_sizes(architecture["layer_sizes"])
         self._dtype = _check_dtype(architecture["dtype"])
         self._activations, self._parameters = _check_activations(
@@ -313,12 +435,11 @@ class Network:
         check_known("init", self._init, INITIALIZATIONS)
         pieces = {name: architecture[name] for name in PIECES if name in architecture}
         self._pieces = check_pieces(self._layer_sizes, **pieces)
-        self._allocate()
-        self.theta = theta
+        self._plan()
 
     def copy(self) -> Self:
         """An independent network with the same architecture, parameters and feature names."""
-        net = self.from_architecture(self.architecture(), self._theta)
+        net = self.from_architecture(self.architecture(), self._theta, self._statistics)
         net._feature_names = self._feature_names
         return net
 
@@ -327,6 +448,8 @@ class Network:
         rng = as_generator(seed)
         net = self.copy()
         net._theta[:] = 0
+        if net._statistics is not None:
+            net._statistics[:] = net._program.first_statistics(net._dtype)
         net._draw(rng)
         return net
 

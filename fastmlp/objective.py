@@ -15,9 +15,17 @@ from fastmlp.kernels import codes, jacobian, penalties, program_jacobian, record
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.finite import serial_finite
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
-from fastmlp.losses import CHECKED, check_loss, check_values, choose_targets, needs_finite
+from fastmlp.losses import (
+    CHECKED,
+    check_loss,
+    check_values,
+    choose_step_targets,
+    choose_targets,
+    needs_finite,
+)
 from fastmlp.network import Network
 from fastmlp.program_workspace import ProgramWorkspace
+from fastmlp.sequences import without_padding
 from fastmlp.sweep import Problem, SpareSweep, Sweep
 from fastmlp.tables import packed
 from fastmlp.validation import (
@@ -75,6 +83,8 @@ class Objective:
 
         "auto" is "cross_entropy" for softmax, "binary_cross_entropy" for sigmoid, else
         "squared_error".
+    lengths : array_like of int, (n,), or None
+        Of a `fastmlp.RNN`: how many steps each row has, see there.
     sample_weight : array_like, (n,), or None
         Not negative, not all 0.
     l1, l2 : float, default 0.0
@@ -91,10 +101,20 @@ class Objective:
     """
 
     def __init__(
-        self, net, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
+        self,
+        net,
+        X,
+        y,
+        *,
+        loss="auto",
+        lengths=None,
+        sample_weight=None,
+        l1=0.0,
+        l2=0.0,
+        n_threads=None,
     ):
         check_is_network(net)
-        self._keep(net, *check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads))
+        self._keep(net, *check_problem(net, X, y, loss, lengths, sample_weight, l1, l2, n_threads))
 
     def _keep(self, net, problem, samples):
         """Take what was checked."""
@@ -137,8 +157,8 @@ class Objective:
 
         H = (1 / sum w) sum_i w_i J_i^T J_i + l2 on the diagonal of the weights,
 
-        with J_i (n_out, n_params) the Jacobian of the outputs for row i (with k members those of
-        all, over the root of k), takes one pass forward
+        with J_i (n_out, n_params) the Jacobian of the outputs for row i (with k members, or steps
+        of time, those of all, over the root of k), takes one pass forward
         and one back for each output (Bishop, Pattern Recognition and Machine Learning, 2006,
         sections 5.3.4 and 5.4.2). Rows go through in blocks: the memory is that of H and of some
         256 rows of Jacobians, whatever n is.
@@ -185,12 +205,14 @@ class Objective:
         return theta if theta.flags.writeable else theta.copy()
 
 
-def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads, scan=True, by_kernel=False):
+def check_problem(
+    net, X, y, loss, lengths, sample_weight, l1, l2, n_threads, scan=True, by_kernel=False
+):
     """Check the arguments of an `Objective`.
 
     Parameters
     ----------
-    net, X, y, loss, sample_weight, l1, l2, n_threads
+    net, X, y, loss, lengths, sample_weight, l1, l2, n_threads
     scan : bool, default True
         Whether to look for NaN and infinite values in theta, X and y even if the loss takes any
         targets. See `evaluate_once`.
@@ -203,25 +225,33 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads, scan=True, 
     problem : Problem
     samples : tuple of ndarray
         X (n, n_in), y (n * n_target,) and the weights (n,) or (0,) as `epoch.sweep` takes them:
-        C-contiguous and of net's dtype.
+        C-contiguous and of net's dtype. Of sequences X is (n, T * n_in), with another column if
+        there are lengths, and y is that of each step after the other if each has a target.
     """
     theta, dtype = net._theta, net._dtype
-    X = as_array("X", X, dtype, net._feature_names)
+    X, sequences = net._as_rows(X, lengths)
+    if sequences is not None and sequences.has_lengths and sequences.by_step:
+        y = without_padding(as_real("y", y), X[:, -1])
     Y = as_array("y", y, dtype)
     settings = net._layer_sizes, net._activations[-1], X.shape, Y.shape, loss, l1, l2, n_threads
+    settings += (sequences,)
     try:
         problem = _check_settings(*settings)
     except TypeError:  # perhaps of the cache: what cannot be hashed is no setting, and told so
         problem = _check_settings.__wrapped__(*settings)
     Y_vector, code = Y.ravel(), problem.loss_code
+    if sequences is not None and sequences.by_step:
+        Y = Y.reshape(-1, problem.n_target)
     if code in CHECKED:
         given = as_real("y", y)
         scan = scan or needs_finite(given, code)
+    if net._pieces.inputs:  # codes of categories have to be looked at: kernels go by them
+        net.check_rows(X)
     if scan and not (by_kernel and serial_finite(dtype)(theta, X, Y_vector)):
         # NumPy can tell where the bad element is.
-        targets = Y if problem.n_target > 1 else Y_vector
-        for name, array in (("theta", theta), ("X", X), ("y", targets)):
-            check_finite(name, array)
+        check_finite("theta", theta)
+        net.check_rows(X)
+        check_finite("y", Y if problem.n_target > 1 else Y_vector)
     if code in CHECKED:
         check_values(given, Y, code, net._layer_sizes[-1])
     weights = as_weights(sample_weight, problem.n_rows, dtype)
@@ -229,17 +259,23 @@ def check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads, scan=True, 
 
 
 @functools.lru_cache(typed=True)
-def _check_settings(layer_sizes, output, X_shape, y_shape, loss, l1, l2, n_threads):
+def _check_settings(layer_sizes, output, X_shape, y_shape, loss, l1, l2, n_threads, sequences=None):
     """Check all of an objective's arguments but for the numbers in arrays."""
     loss, code, parameter = check_loss(loss, output)
     check_not_negative("l1", l1)
     check_not_negative("l2", l2)
     if n_threads is not None:
         check_count("n_threads", n_threads)
-    check_rows_shape("X", X_shape, layer_sizes[0])
-    n_rows = X_shape[0]
-    code, n_target = choose_targets(y_shape, code, n_rows, layer_sizes[-1])
-    return Problem(n_rows, n_target, loss, code, parameter, float(l1), float(l2), n_threads)
+    n_rows, n_out = X_shape[0], layer_sizes[-1]
+    if sequences is None:
+        check_rows_shape("X", X_shape, layer_sizes[0])
+    if sequences is not None and sequences.by_step:
+        n_steps = sequences.n_steps
+        code, n_target = choose_step_targets(y_shape, code, n_rows, n_steps, n_out)
+    else:
+        code, n_target = choose_targets(y_shape, code, n_rows, n_out)
+    penalties = float(l1), float(l2)
+    return Problem(n_rows, n_target, loss, code, parameter, *penalties, n_threads, sequences)
 
 
 def evaluate(net, problem, samples, theta, mode, spare, check=None):
@@ -286,12 +322,14 @@ class NormalEquations:
     flops : float
         Operations of the products in one evaluation, the most of its work.
     n_errors : int
-        Of a row: its outputs, of all members. So often it goes back through the network.
+        Of a row: its outputs, of all members or steps of time. So often it goes back through the
+        network.
     """
 
     def __init__(self, net, problem, samples):
         n_params, n_rows = net.n_params, problem.n_rows
-        factor = 1 if net._program is None else net._program.factor
+        program = net._program_for(problem.sequences)
+        factor = 1 if program is None else program.factor
         self.n_errors = n_errors = factor * net.layer_sizes[-1]
         block = min(n_rows, max(1, JACOBIAN_ROWS // n_errors))
         flops_of_row = float(n_errors * n_params * (n_params + 1))
@@ -303,8 +341,10 @@ class NormalEquations:
         self._net = net
         self._problem = problem
         self._n_parts = n_parts
-        describe = _describe_chain if net._program is None else _describe_program
-        jacobian_part_at, described = describe(net, n_parts)
+        if program is None:
+            jacobian_part_at, described = _describe_chain(net)
+        else:
+            jacobian_part_at, described = _describe_program(net, program, n_parts)
         self._addresses = jacobian_part_at, jacobian.products_address()
         self._constants = (
             *(read_only(sample.reshape(-1)) for sample in samples),
@@ -347,21 +387,23 @@ class NormalEquations:
         return value, gradient, hessian
 
 
-def _describe_chain(net, n_parts):
+def _describe_chain(net):
     """Address of the worker for rows of the Jacobian, and what it knows the network by."""
     rare_at = rare_addresses(net._activation_codes, net.dtype)
     described = net._layout_numbers, net._activation_parameters, rare_at
     return jacobian.jacobian_address(net.dtype), described
 
 
-def _describe_program(net, n_parts):
-    """Do what `_describe_chain` does for a program."""
-    workspace = ProgramWorkspace(net._program, net.dtype, rows=1)
+def _describe_program(net, program, n_parts):
+    """Do what `_describe_chain` does for a network that is a program."""
+    workspace = ProgramWorkspace(program, net.dtype, rows=1)
+    tables = [(p, 0, block.n_weight_rows, 0, 0) for p, block in enumerate(program.blocks)]
     parts = {
         codes.PLAN: workspace.plans,
         codes.LAYOUT: net._layout,
         codes.STEPS: workspace.steps,
         codes.BLOCKS: records.new(records.BLOCK, n_parts),
+        codes.TASKS: np.array(tables, records.TASK),
     }
     if net._statistics is not None:
         start = workspace.plan.statistics
@@ -370,7 +412,7 @@ def _describe_program(net, n_parts):
     return program_jacobian.address(net.dtype), (packed(parts)[0], memories)
 
 
-def evaluate_once(net, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads):
+def evaluate_once(net, spare, mode, X, y, loss, lengths, sample_weight, l1, l2, n_threads):
     """What `Objective` evaluates at the network's own parameters, for `MLP`; `spare` is its own.
 
     With a gradient nobody scans X first. Each of its numbers is a factor in the gradients of some
@@ -379,14 +421,13 @@ def evaluate_once(net, spare, mode, X, y, loss, sample_weight, l1, l2, n_threads
     """
     theta, differentiates = net._theta, mode == codes.DIFFERENTIATE
     scan, by_kernel = _INTERPRETED or not differentiates, not _INTERPRETED
-    problem, samples = check_problem(
-        net, X, y, loss, sample_weight, l1, l2, n_threads, scan, by_kernel
-    )
+    settings = loss, lengths, sample_weight, l1, l2, n_threads
+    problem, samples = check_problem(net, X, y, *settings, scan, by_kernel)
     gradient = np.empty(theta.size if differentiates else 0, theta.dtype)
     sweep = spare.take(net, problem)
     total = sweep.evaluate(mode, theta, samples, gradient)
     if differentiates and not (math.isfinite(total) and sweep.all_finite):
-        check_problem(net, X, y, loss, sample_weight, l1, l2, n_threads)
+        check_problem(net, X, y, *settings)
     spare.put_back(sweep)
     return _objective(net, problem, theta, total, gradient)
 

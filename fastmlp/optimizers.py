@@ -6,7 +6,6 @@ quotients and roots of vectors are taken element by element, and all state start
 """
 
 import ast
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
@@ -24,10 +23,23 @@ from fastmlp.validation import (
     check_number,
     check_positive,
 )
+from fastmlp.written import construct, expression
 
 
 def _check_fraction(name: str, value: Any) -> None:
     check_number(name, value, "a number in [0, 1)", lambda x: 0 <= x < 1)
+
+
+def _check_factors(factors: Any) -> None:
+    if not isinstance(factors, Mapping):
+        raise TypeError(
+            "factors must be a mapping of kinds of parameters to numbers, such as "
+            f"{{'bias': 0.1}}, got {factors!r}"
+        )
+    for kind, value in factors.items():
+        if kind not in codes.KINDS:
+            raise ValueError(f"factors must be of {', '.join(codes.KINDS)}, got {kind!r}")
+        check_number(f"factor of {kind}", value, "a number of at least 0", lambda x: x >= 0)
 
 
 class Optimizer:
@@ -50,6 +62,13 @@ class Stochastic(Optimizer, ABC):
     epochs : int or None, default None
         Epochs of this optimizer, such as in the list ``[Adam(epochs=20), LBFGS()]``. None is as
         many as the caller says.
+    factors : mapping of str to float, or None, default None
+        Factors of the learning rate by kind of parameters, such as ``{"bias": 0.1}``: finite and at
+        least 0, which leaves parameters as they are. The kinds are "weights", "bias", "norm",
+        "scale", "activation", "embedding" and "member"; those without a factor have 1, and those
+        that a network has not are without effect. A weight decay is multiplied by lr, and so by the
+        factor as well: weights shrink by 1 - lr factor weight_decay in each update, while biases,
+        norms and the scales of norms never decay. Not for `minimize`.
 
     Raises
     ------
@@ -59,11 +78,16 @@ class Stochastic(Optimizer, ABC):
 
     learning_rate: float | Schedule
     epochs: int | None = field(default=None, kw_only=True)
+    # A dict cannot be hashed; equal optimizers have the same hash without it.
+    factors: Mapping[str, float] | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self) -> None:
         check_learning_rate("learning_rate", self.learning_rate)
         if self.epochs is not None:
             check_count("epochs", self.epochs)
+        if self.factors is not None:
+            _check_factors(self.factors)
+            object.__setattr__(self, "factors", dict(self.factors))  # the caller's may change
 
     @property
     def budget(self) -> int | None:
@@ -90,6 +114,13 @@ class Stochastic(Optimizer, ABC):
         """Whether weights decay, but not biases, in some update."""
         decay = getattr(self, "weight_decay", 0.0)
         return isinstance(decay, Schedule) or decay > 0
+
+    def kinds(self) -> tuple[np.ndarray, dict[str, int]]:
+        """Factors of the learning rate, float64 with 1 first, and which of them each kind has."""
+        given = self.factors or {}
+        rows = {name: number for number, name in enumerate(given, start=1)}
+        factors = np.array([1.0, *given.values()])
+        return factors, {name: rows.get(name, 0) for name in codes.KINDS}
 
     def hyperparameters(self) -> np.ndarray:
         """What the update kernel needs to know.
@@ -444,7 +475,7 @@ def parse(text: str, table: Mapping[str, Callable[..., Optimizer]]) -> Optimizer
         If the text has another form, names an optimizer, schedule or parameter that does not
         exist, lacks a required parameter, or gives one a value that it does not allow.
     """
-    return _construct(_expression(text), "optimizer", table)
+    return construct(expression(text, "optimizer"), "optimizer", table)
 
 
 def parse_stages(text: str, table: Mapping[str, Callable[..., Optimizer]]) -> list[Optimizer]:
@@ -453,63 +484,8 @@ def parse_stages(text: str, table: Mapping[str, Callable[..., Optimizer]]) -> li
     Each is written, and refused, as by `parse`.
     """
     stages = []
-    rest = _expression(text)
+    rest = expression(text, "optimizer")
     while isinstance(rest, ast.BinOp) and isinstance(rest.op, ast.Add):
         stages.append(rest.right)
         rest = rest.left
-    return [_construct(node, "optimizer", table) for node in [rest, *reversed(stages)]]
-
-
-def _expression(text: str) -> ast.expr:
-    if not isinstance(text, str):
-        raise TypeError(f"an optimizer's written form must be a string, got {text!r}")
-    try:
-        return ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError):  # ValueError: a null character
-        raise ValueError(_malformed("optimizer", text)) from None
-
-
-def _construct(node: ast.expr, kind: str, table: Mapping[str, Callable[..., Any]]) -> Any:
-    """The object written as `name` or `name(parameter=value, ...)`, its name looked up in table."""
-    text = ast.unparse(node)
-    call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
-    given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
-    unpacks = any(keyword.arg is None for keyword in call.keywords)
-    if not isinstance(call.func, ast.Name) or call.args or unpacks:
-        raise ValueError(_malformed(kind, text))
-    name = call.func.id
-    if name not in table:
-        raise ValueError(f"{kind} must be one of {', '.join(table)}, got {name!r}")
-    if len(given) < len(call.keywords):
-        raise ValueError(f"{name} must be given each parameter only once, got {text}")
-    parameters = inspect.signature(table[name]).parameters
-    for parameter in given:
-        if parameter not in parameters:
-            raise ValueError(
-                f"{name} has the parameters {', '.join(parameters)}, got {parameter!r}"
-            )
-    missing = [
-        parameter.name
-        for parameter in parameters.values()
-        if parameter.default is parameter.empty and parameter.name not in given
-    ]
-    if missing:
-        raise ValueError(f"{name} needs a value for {', '.join(missing)}, got {text}")
-    values = {parameter: _value(parameter, value) for parameter, value in given.items()}
-    return table[name](**values)
-
-
-def _value(parameter: str, node: ast.expr) -> Any:
-    if isinstance(node, ast.Call):
-        return _construct(node, "schedule", schedules.BY_NAME)
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):  # TypeError: a set or dictionary of unhashable things
-        raise ValueError(
-            f"{parameter} must be a Python literal or a schedule with its parameters, "
-            f"got {ast.unparse(node)}"
-        ) from None
-
-
-def _malformed(kind: str, text: str) -> str:
-    return f"{kind} must be written as name or name(parameter=value, ...), got {text!r}"
+    return [construct(node, "optimizer", table) for node in [rest, *reversed(stages)]]

@@ -8,7 +8,11 @@ from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
+from fastmlp import schedules
+from fastmlp.inputs import Categorical, Numeric, check_inputs, described
+from fastmlp.schedules import Schedule, WarmUp
 from fastmlp.validation import check_count, check_flag, check_known
+from fastmlp.written import parse_schedule, write_schedule
 
 NORMS = ("batch", "layer")
 
@@ -21,11 +25,12 @@ class Pieces:
     """
 
     norm: tuple[str | None, ...]
-    dropout: tuple[float, ...]
+    dropout: tuple[float | Schedule, ...]
     input_dropout: float
     residual: tuple[bool, ...]
     tied: tuple[tuple[int, int], ...]
     input_scale: bool
+    inputs: tuple[Numeric | Categorical, ...]
     members: int
 
     @property
@@ -38,18 +43,46 @@ class Pieces:
             or any(self.residual)
             or self.tied
             or self.input_scale
+            or self.inputs
             or self.members > 1
         )
+
+    @property
+    def dropout_schedule(self) -> Schedule | None:
+        """What all probabilities of dropout are in each update, where they are not constant."""
+        return next((one for one in self.dropout if isinstance(one, Schedule)), None)
+
+    @property
+    def drops(self) -> bool:
+        """Whether there is any dropout."""
+        return bool(any(self.dropout) or self.input_dropout)
+
+    @property
+    def random(self) -> tuple[str, ...]:
+        """Which arguments make the objective of training another one for each mini-batch."""
+        given = {
+            "norm='batch'": self.has_batch_norm,
+            "dropout": any(self.dropout),
+            "input_dropout": self.input_dropout > 0,
+        }
+        return tuple(name for name, is_there in given.items() if is_there)
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether any layer has batch norm."""
+        return "batch" in self.norm
 
     def described(self) -> dict:
         """What differs from a plain network, as plain values, fit for JSON."""
         plain = check_pieces((1,) * (len(self.norm) + 2))
-        described = {}
+        found = {}
         for one in fields(self):
             value = getattr(self, one.name)
             if value != getattr(plain, one.name):
-                described[one.name] = _as_lists(value)
-        return described
+                found[one.name] = _as_lists(value)
+        if self.dropout_schedule is not None:
+            found["dropout"] = write_schedule(self.dropout_schedule)
+        return found
 
 
 # The arguments of a network that are pieces.
@@ -57,6 +90,8 @@ NAMES = tuple(one.name for one in fields(Pieces))
 
 
 def _as_lists(value):
+    if isinstance(value, Numeric | Categorical):
+        return described(value)
     return [_as_lists(one) for one in value] if isinstance(value, tuple) else value
 
 
@@ -69,6 +104,7 @@ def check_pieces(
     residual: Any = False,
     tied: Any = (),
     input_scale: Any = False,
+    inputs: Any = None,
     members: Any = 1,
 ) -> Pieces:
     """Check the pieces of a network with these layers."""
@@ -77,19 +113,20 @@ def check_pieces(
     for i, one in enumerate(norms):
         if one is not None:
             check_known("norm" if norm is one else f"norm[{i}]", one, NORMS)
-    rates = _for_each("dropout", dropout, n_hidden, "probability")
-    for i, rate in enumerate(rates):
-        _check_probability("dropout" if dropout is rate else f"dropout[{i}]", rate)
-    _check_probability("input_dropout", input_dropout)
+    probabilities = _check_dropout(dropout, n_hidden)
+    _check_probability("input_dropout", input_dropout, "a probability in [0, 1)")
     check_flag("input_scale", input_scale)
     check_count("members", members)
+    if members > 1 and not n_hidden:
+        raise ValueError(f"members must be 1 without hidden layers, got {members}")
     return Pieces(
         tuple(norms),
-        tuple(float(rate) for rate in rates),
+        probabilities,
         float(input_dropout),
         _check_residual(residual, layer_sizes),
         _check_tied(tied, layer_sizes, int(members)),
         bool(input_scale),
+        check_inputs(inputs, layer_sizes[0]),
         int(members),
     )
 
@@ -109,10 +146,46 @@ def _for_each(name, given, n_hidden, what):
     return values
 
 
-def _check_probability(name, value):
+def _check_dropout(dropout, n_hidden):
+    """A probability for each hidden layer, or one schedule that all of them have."""
+    if isinstance(dropout, str):
+        try:
+            dropout = parse_schedule(dropout)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"dropout: {error}") from None
+    if isinstance(dropout, Schedule):
+        if type(dropout) not in schedules.BY_NAME.values():
+            raise TypeError(
+                "dropout must be a schedule of fastmlp's own, which files can hold, got "
+                f"{type(dropout).__name__}"
+            )
+        largest = _largest(dropout)
+        if not largest < 1:
+            raise ValueError(f"dropout must stay below 1, its schedule reaches {largest!r}")
+        return (dropout,) * n_hidden
+    allowed = "a probability in [0, 1)"
+    values = _for_each("dropout", dropout, n_hidden, "probability")
+    for i, value in enumerate(values):
+        if dropout is value:
+            _check_probability("dropout", value, f"{allowed}, or a Schedule")
+        else:
+            _check_probability(f"dropout[{i}]", value, allowed)
+    return tuple(map(float, values))
+
+
+def _largest(schedule: Any) -> float:
+    """The largest value of a schedule of `schedules.BY_NAME`: all of them begin with or name it."""
+    while isinstance(schedule, WarmUp):
+        schedule = schedule.then
+    if not isinstance(schedule, Schedule):
+        return schedule
+    return schedule.maximum if hasattr(schedule, "maximum") else schedule.initial
+
+
+def _check_probability(name, value, allowed):
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not (is_number and 0 <= value < 1):
-        raise ValueError(f"{name} must be a probability in [0, 1), got {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
 def _check_residual(residual, layer_sizes):

@@ -12,7 +12,13 @@ from fastmlp.kernels.predict import predict_part_address
 from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
 from fastmlp.program_workspace import ProgramWorkspace
 from fastmlp.tables import packed
-from fastmlp.validation import as_matrix, check_count, check_finite, check_flag, read_only
+from fastmlp.validation import (
+    check_count,
+    check_finite,
+    check_flag,
+    check_rows_shape,
+    read_only,
+)
 
 # Rows that go through a program together: whole blocks are as many as memory has room for.
 PROGRAM_ROWS = 256
@@ -32,34 +38,63 @@ class ProgramForward(NamedTuple):
     statistics: int
 
 
-def plan_program(net):
-    """Plan the prediction of a network that is a program; see `ProgramForward`."""
-    workspace = ProgramWorkspace(net._program, net.dtype, rows=PROGRAM_ROWS, goes_back=False)
+def plan_program(description, dtype, n_steps=None):
+    """Plan the prediction of a network that is this program; see `ProgramForward`.
+
+    With `n_steps`, its outputs are what the last of so many steps gives.
+    """
+    workspace = ProgramWorkspace(description, dtype, rows=PROGRAM_ROWS, goes_back=False)
+    if n_steps is not None:
+        workspace.plan.n_steps = n_steps
+        workspace.plan.factor = description.steps[n_steps - 1].factor
     tables, _ = packed({codes.PLAN: workspace.plans, codes.STEPS: workspace.steps})
     fixed = workspace.buffer[: workspace.n_fixed].copy()
     return ProgramForward(tables, fixed, int(workspace.plan.statistics))
 
 
-def predict(net, pace, X, n_threads=None, members=False):
-    """Outputs of `net` for the rows of X, see `MLP.predict`; `pace` is what it learnt before."""
+def predict(net, pace, X, n_threads=None, members=False, lengths=None):
+    """Outputs of `net` for the rows of X, see `MLP.predict`; `pace` is what it learnt before.
+
+    Those of all steps of a sequence are side by side.
+    """
     check_flag("members", members)
     if n_threads is not None:
         check_count("n_threads", n_threads)
     theta = net.theta
-    X = read_only(as_matrix("X", X, theta.dtype, net.layer_sizes[0], net._feature_names))
-    n_rows = len(X)
-    n_parts = min(n_rows, choose_parts(n_rows * _row_flops(net), n_threads, REGION_SECONDS))
-    averages = not members
+    X, sequences = net._as_rows(X, lengths)
+    if sequences is None:
+        check_rows_shape("X", X.shape, net.layer_sizes[0])
+    if net._pieces.inputs:
+        net.check_rows(X)
+    X, described = read_only(X), net._program_for(sequences)
+    n_rows, row_flops = len(X), _row_flops(net, described)
+    n_parts = min(n_rows, choose_parts(n_rows * row_flops, n_threads, REGION_SECONDS))
     n_members = net._pieces.members if members else 1
-    result = np.empty((n_rows, n_members * net.layer_sizes[-1]), theta.dtype)
+    averages = not (members or (sequences is not None and sequences.by_step))
+    is_one = averages or described is None
+    n_outputs = net.layer_sizes[-1] * (1 if is_one else described.factor)
+    result = np.empty((n_rows, n_outputs), theta.dtype)
     if n_parts == 1:
-        all_finite = _forward(net, X, result, n_parts, averages)
+        all_finite = _forward(net, described, X, result, n_parts, averages)
     else:
-        all_finite = _forward_at_pace(net, pace, X, result, n_parts, averages)
+        all_finite = _forward_at_pace(net, described, pace, X, result, n_parts, averages)
     if not all_finite:
         check_finite("theta", theta)
-        check_finite("X", X)
+        net.check_rows(X)
     return result.reshape(n_rows, n_members, -1) if members else result
+
+
+def outputs_after(net, description, n_steps, X):
+    """What the first steps of a network's program give for rows of X, (n, factor, n_out)."""
+    last = description.steps[n_steps - 1]
+    tables, fixed, statistics = plan_program(description, net.dtype, n_steps)
+    if net._statistics is not None:
+        fixed[statistics : statistics + net._statistics.size] = net._statistics
+    result = np.empty((len(X), last.factor * last.n_out), net.dtype)
+    address = program.predict_address(net.dtype)
+    arguments = address, tables, fixed, net.theta, read_only(X), result, False
+    run(program.program_predict, 1, *arguments, 1)
+    return result.reshape(len(X), last.factor, last.n_out)
 
 
 def check_outputs(outputs, rows, first=0):
@@ -76,18 +111,18 @@ def check_outputs(outputs, rows, first=0):
     )
 
 
-def _row_flops(net):
+def _row_flops(net, described):
     """Floating-point operations for one row, without those of activations."""
-    return 2 * net.theta.size if net._program is None else net._program.flops
+    return 2 * net.theta.size if described is None else described.flops
 
 
-def _forward(net, X, result, n_parts, averages):
+def _forward(net, described, X, result, n_parts, averages):
     """Overwrite `result` by the outputs; return whether all pre-activations are finite.
 
-    Of a program, whether all outputs are.
+    Of a program, which is `described` then, whether all outputs are.
     """
-    if net._program is not None:
-        tables, fixed, statistics = net._forward_plan()
+    if described is not None:
+        tables, fixed, statistics = net._forward_plan(described)
         if net._statistics is not None:
             fixed = fixed.copy()
             fixed[statistics : statistics + net._statistics.size] = net._statistics
@@ -101,19 +136,20 @@ def _forward(net, X, result, n_parts, averages):
     return run(predict_kernel, n_parts, *arguments, n_parts)
 
 
-def _forward_at_pace(net, pace, X, result, n_parts, averages):
+def _forward_at_pace(net, described, pace, X, result, n_parts, averages):
     """Do `_forward` in slices of rows, in parts or alone, as is faster on the machine now."""
-    all_finite, start = True, 0
+    all_finite, start, row_flops = True, 0, _row_flops(net, described)
     while start < len(X):
         as_team, flops = pace.next()
         parts = n_parts if as_team else 1
-        stop = min(len(X), start + max(n_parts, int(flops / _row_flops(net))))
+        stop = min(len(X), start + max(n_parts, int(flops / row_flops)))
         if pace.is_new(as_team):
             # Compiles or loads the kernel, off the clock.
-            _forward(net, X[:0], result[:0], parts, averages)
+            _forward(net, described, X[:0], result[:0], parts, averages)
         began = time.perf_counter()
-        all_finite &= _forward(net, X[start:stop], result[start:stop], parts, averages)
+        rows = X[start:stop], result[start:stop]
+        all_finite &= _forward(net, described, *rows, parts, averages)
         seconds = time.perf_counter() - began
-        pace.learn(as_team, (stop - start) * _row_flops(net), seconds)
+        pace.learn(as_team, (stop - start) * row_flops, seconds)
         start = stop
     return all_finite

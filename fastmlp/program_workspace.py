@@ -6,7 +6,7 @@ from fastmlp.kernels import codes, program, records
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.gemm import scratch_size
 from fastmlp.kernels.simd import TALL, VECTOR_BYTES
-from fastmlp.workspace import Memory, aligned_empty
+from fastmlp.workspace import N_KINDS, Memory, aligned_empty
 
 # Bytes of a block's values and deltas that stay in the second level of a core's cache, and the
 # fewest rows of a product that use the tiles well.
@@ -90,6 +90,7 @@ class ProgramWorkspace:
         plan.block_rows, plan.n_blocks = block, -(-group_rows // block)
         plan.factor, plan.repeats_target = description.factor, description.repeats_target
         plan.n_inputs = description.n_inputs
+        plan.n_times, plan.by_length = description.n_times, description.by_length
         steps = description.steps
         self._steps = steps[:-1] if is_fused and description.output_is_a_step else steps
         plan.n_steps, plan.n_cuts = len(self._steps), len(description.cuts) if goes_back else 0
@@ -106,7 +107,9 @@ class ProgramWorkspace:
         """Rows of a block: whole tiles, whose values and deltas stay in a core's cache."""
         bytes_per_row = sum(self.description.slots) * self.dtype.itemsize
         in_cache = BLOCK_BYTES // bytes_per_row // TALL * TALL
-        fewest = -(-FEWEST_BLOCK_ROWS // self.description.factor)
+        # Of a recurrent network most products have the rows of one step of time.
+        times = 1 if self.description.n_times else self.description.factor
+        fewest = -(-FEWEST_BLOCK_ROWS // times)
         return min(group_rows, max(fewest, in_cache))
 
     def _reserve_memory(self):
@@ -122,6 +125,9 @@ class ProgramWorkspace:
             reserve(step.n_kept * self.rows + step.n_kept_of_block * n_blocks)
             for step in self._steps
         ]
+        for number, step in enumerate(self._steps):
+            if step.kept_with >= 0:
+                self._kept[number] = self._kept[step.kept_with]
         before = self._memory.size
         self._slots = [reserve(width * plan.block_rows) - before for width in description.slots]
         # A page apart, so that no two parts share a cache line or its prefetched neighbour.
@@ -133,6 +139,7 @@ class ProgramWorkspace:
         self.n_fixed = int(plan.sample_loss)
         reserve((own - 1) * plan.memory_size)
         plan.input = self._slots[0]
+        plan.lengths = self._slots[description.lengths] if description.lengths >= 0 else -1
 
     def _reserve_scratch(self):
         """Places of each part's scratch."""
@@ -146,13 +153,14 @@ class ProgramWorkspace:
             return reserve(n) - plan.scratch
 
         reserve(scratch_size(most_rows, max(widest, most_rows), self._memory.unit))
+        reserve(max(step.n_scratch for step in self._steps))
         plan.loss_terms = place(rows * description.n_outputs)
         plan.target = place(rows * n_target * description.factor)
         plan.own_target = place(rows * n_target)
         largest_task = max((t.row_1 - t.row_0) * self._columns(t.layer) for t in self.alone[0])
         largest_team_task = max((t.row_1 - t.row_0) * self._columns(t.layer) for t in self.team[0])
         plan.task = place(max(largest_task, largest_team_task, rows))
-        plan.coefficients = place(codes.N_COEFFICIENTS)
+        plan.coefficients = place(N_KINDS * codes.N_COEFFICIENTS)
         page = 4096 // self.dtype.itemsize
         plan.scratch_size = self._memory.size - plan.scratch + page
 
@@ -164,7 +172,7 @@ class ProgramWorkspace:
         table = records.new(records.STEP, len(self._steps))
         own_fields = ("n_in", "n_out", "factor", "code", "separate", "weights", "bias", "extra")
         own_fields += ("key", "goes_back", "option")
-        slot_fields = ("input", "output", "input_delta", "output_delta", "saved")
+        slot_fields = ("input", "output", "input_delta", "output_delta", "saved", "second")
         for number, (record, step) in enumerate(zip(table, self._steps, strict=True)):
             record.at, record.gather_at = program.stage_addresses(step.stage, self.dtype)
             record.rare_forward_at, record.rare_backward_at = rare_addresses(
@@ -175,7 +183,9 @@ class ProgramWorkspace:
             for name in slot_fields:
                 slot = getattr(step, name)
                 setattr(record, name, self._slots[slot] if slot >= 0 else 0)
+            record.lengths = self._slots[step.lengths] if step.lengths >= 0 else -1
             record.kept, record.constant = self._kept[number], self._constants[number]
+            record.statistics = self.plan.statistics + step.statistics
             self.buffer[record.constant : record.constant + len(step.numbers)] = step.numbers
         return table
 

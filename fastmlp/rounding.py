@@ -65,7 +65,8 @@ def _merged(array, dtype):
     """Columns with values that `dtype` merges: number, distinct values before and after."""
     if array.dtype == dtype:
         return []
-    table = array.reshape(len(array), -1)
+    # Of sequences the columns are those of a step.
+    table = array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array[:, np.newaxis]
     lowest = table.min(axis=0).astype(np.float64)
     highest = table.max(axis=0).astype(np.float64)
     largest = np.maximum(np.abs(lowest), np.abs(highest))

@@ -123,7 +123,7 @@ def run_on_function(
         stage if isinstance(stage, Solver) else Updates(stage, amount)
         for stage, amount in zip(stages, budgets, strict=True)
     ]
-    check_solvers(solvers, function)
+    check_solvers(stages, function)
     x = x0
     for i, (solver, amount) in enumerate(zip(solvers, budgets, strict=True)):
         monitor.limit(
@@ -221,6 +221,8 @@ def run_stochastic(
     theta, saved = objective.net.theta, keeper.saved
     if saved is not None:
         epochs.restore(saved)
+    elif objective.net._pieces.drops:
+        epochs.seed_masks(int(rng.integers(2**63)))
     try:
         if from_start and saved is None:
             if exact:
@@ -275,24 +277,40 @@ class _Epochs:
         self._state = np.zeros(optimizer.n_slots * theta.size, theta.dtype)
         self._n_epochs, self._all_updates = n_epochs, 0
         self._n_updates, self._update = 0, None
-        self._start = self._finished = self._best = theta.copy()
+        self._mask_seed = 0
+        self._start = self._finished = self._best = objective.net.learned()
         self._best_mean = np.inf
 
     def snapshot(self):
         """Where it is after an epoch, for `restore`."""
-        return {
+        best, best_statistics = self._best
+        snapshot = {
             "state": self._state,
             "theta": self._theta,
-            "best": self._best,
+            "best": best,
             "best_objective": self._best_mean,
             "n_updates": self._n_updates,
+            "mask_seed": self._mask_seed,
         }
+        if best_statistics is not None:
+            snapshot["statistics"] = self._objective.net._statistics
+            snapshot["best_statistics"] = best_statistics
+        return snapshot
 
     def restore(self, snapshot):
         """Go on from where a `snapshot` was taken."""
-        self._state[:], self._theta[:] = snapshot["state"], snapshot["theta"]
-        self._best, self._best_mean = snapshot["best"], snapshot["best_objective"]
-        self._n_updates, self._finished = snapshot["n_updates"], self._theta.copy()
+        net = self._objective.net
+        self._state[:] = snapshot["state"]
+        net.take_learned((snapshot["theta"], snapshot.get("statistics")))
+        self._best = snapshot["best"], snapshot.get("best_statistics")
+        self._best_mean = snapshot["best_objective"]
+        self._n_updates, self._finished = snapshot["n_updates"], net.learned()
+        self.seed_masks(snapshot.get("mask_seed", 0))  # older checkpoints lack it
+
+    def seed_masks(self, seed):
+        """Have the masks of dropout from now on be those of a seed, an int64 of at least 0."""
+        self._mask_seed = seed
+        self._sweep.seed_masks(seed)
 
     def value(self):
         """The objective at theta, by the sweep that trains and so needs no other kernel.
@@ -319,7 +337,7 @@ class _Epochs:
         self._n_updates += sweep.updates_done
         monitor.epoch += 1
         mean = sweep.total / sweep.rows_done + self._objective.penalty(self._theta)
-        self._finished = self._theta.copy()
+        self._finished = self._objective.net.learned()
         if mean < self._best_mean:
             self._best, self._best_mean = self._finished, mean
         return mean
@@ -341,8 +359,10 @@ class _Epochs:
             left = self._monitor.evaluations_left()
             if math.isfinite(left):
                 self._all_updates = min(self._all_updates, self._n_updates + max(1, int(left)))
-        if self._update is None or optimizer.own_schedules:
-            rates = optimizer.rates(self._n_updates, n_updates, n_updates, self._all_updates)
+        dropout = self._objective.net._pieces.dropout_schedule
+        if self._update is None or optimizer.own_schedules or dropout is not None:
+            times = self._n_updates, n_updates, n_updates, self._all_updates
+            rates = optimizer.rates(*times, 1.0 if dropout is None else dropout)
             self._update = Update(self._state, rates, self._largest_norm)
         return self._update
 
@@ -363,12 +383,15 @@ class _Epochs:
         # A rectifier can hide infinite parameters from the objective.
         if not sweep.all_finite:
             raise Stop(Status.NOT_FINITE, "theta is not finite")
+        statistics = objective.net._statistics
+        if statistics is not None and not np.isfinite(statistics).all():
+            raise Stop(Status.NOT_FINITE, "the statistics of norm='batch' are not finite")
 
     def end(self, status, message):
         """Choose the parameters to end with; return status, message and loss."""
         theta, objective = self._theta, self._objective
         if status is Status.INTERRUPTED:
-            theta[:] = self._finished
+            objective.net.take_learned(self._finished)
         loss = objective.value()
         if status is not Status.NOT_FINITE and not (np.isfinite(theta).all() and np.isfinite(loss)):
             status, message = Status.NOT_FINITE, "the objective is not finite after the last update"
@@ -381,9 +404,12 @@ class _Epochs:
         """Go back to the best finite parameters, or to the start; return the loss there."""
         # An epoch's mean lags behind its theta, so the candidates are compared anew.
         candidates = [self._start] if self._best is self._start else [self._start, self._best]
-        values = [self._objective.value(candidate) for candidate in candidates]
+        net, values = self._objective.net, []
+        for candidate in candidates:
+            net.take_learned(candidate)
+            values.append(self._objective.value())
         chosen = int(np.nanargmin(values)) if np.isfinite(values).any() else 0
-        self._theta[:] = candidates[chosen]
+        net.take_learned(candidates[chosen])
         return values[chosen]
 
 

@@ -112,6 +112,11 @@ class Scaling:
 
     @np.errstate(all="ignore")
     def _changed(self, net, factor, shift, target_factor, target_shift):
+        if any(net._pieces.residual[:1]):
+            raise ValueError(
+                "standardize must be False for a network whose first hidden layer is residual: "
+                "it adds the inputs as they are, so that no weights could undo their scaling"
+            )
         # W' = factor W and b' = b + shift W', both in float64, so that rounding happens once.
         changed = net.copy()
         first = net.weights[0].astype(np.float64) * factor[:, np.newaxis]

@@ -32,8 +32,9 @@ def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
     if sample_weight is not None:
         sample_weight = as_real("sample_weight", sample_weight)
     if kind == "cross_entropy":
-        classes = targets.argmax(axis=1) if targets.ndim == 2 else targets
-        by_row = (outputs.argmax(axis=1) == classes) & finite.all(axis=1)
+        classes = targets.argmax(axis=-1) if targets.ndim == outputs.ndim else targets
+        right = (outputs.argmax(axis=-1) == classes) & finite.all(axis=-1)
+        by_row = right.reshape(len(right), -1).mean(axis=1)
     else:
         targets = targets.reshape(outputs.shape)
         if kind == "binary_cross_entropy":
@@ -42,7 +43,7 @@ def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
             by_output = (np.sign(outputs) == targets) & finite
         else:
             by_output = np.square(outputs - targets, dtype=np.float64)
-        by_row = by_output.mean(axis=1)
+        by_row = by_output.reshape(len(by_output), -1).mean(axis=1)
     mean = float(np.average(by_row, weights=sample_weight))
     if kind in ("cross_entropy", "binary_cross_entropy", "logistic", "hinge"):
         return "accuracy", mean

@@ -18,6 +18,7 @@ from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
 from fastmlp.pace import SECONDS_ALONE, Deferred, Pace, first_flops
+from fastmlp.program import Sequences
 from fastmlp.tables import packed
 from fastmlp.workspace import (
     Workspace,
@@ -51,6 +52,7 @@ class Problem(NamedTuple):
     l1: float
     l2: float
     n_threads: int | None
+    sequences: Sequences | None = None  # what the rows of X are, if the network is recurrent
 
 
 class Update(NamedTuple):
@@ -167,19 +169,22 @@ class Sweep:
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
         used = net._activation_codes[: -1 if fused else None]
         plan.rare_forward_at, plan.rare_backward_at = rare_addresses(used, dtype)
-        hyper = np.zeros(len(codes.HYPERPARAMETERS))
+        hyper, layout = np.zeros(len(codes.HYPERPARAMETERS)), net._layout
         if optimizer is not None:
             plan.optimizer = optimizer.code
             plan.update_at = update_address(optimizer.code, dtype)
             plan.n_slots = optimizer.n_slots
-            hyper = optimizer.hyperparameters()
+            factors, row_of = optimizer.kinds()
+            plan.n_kinds = len(factors)
+            hyper = np.concatenate([optimizer.hyperparameters(), factors])
+            layout = _with_kinds(net, row_of)
             plan.decays = optimizer.decays
         parameters = net._activation_parameters if net._program is None else ()
         constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(parameters), dtype)
         constants[codes.LOSS_PARAMETER] = problem.loss_parameter
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
         constants[codes.ACTIVATION_PARAMETERS :] = parameters
-        self._tables = Tables(workspace, chunks, net._layout, constants, hyper)
+        self._tables = Tables(workspace, chunks, layout, constants, hyper)
         self._cursor = self._tables.cursor
         self._n_chunks = self._end = len(chunks)
         self._chunk_flops = 3.0 * rows * row_flops
@@ -188,6 +193,11 @@ class Sweep:
         self._at_once = {}
         self.total, self.all_finite = 0.0, True
         self._dtype = dtype
+        # What update modes change besides theta: while a call runs it lies in the workspace.
+        self._statistics, self._statistics_there = net._statistics, None
+        if self._statistics is not None:
+            start, size = plan.statistics, self._statistics.size
+            self._statistics_there = workspace.buffer[start : start + size]
         self._may_leave_out = workspace.leaves_out
         self._leave_out_if_due()
         self._may_be_team = n_parts > 1
@@ -222,6 +232,10 @@ class Sweep:
         """Updates since `begin`."""
         return int(self._cursor[MINI_BATCH])
 
+    def seed_masks(self, seed):
+        """Set the seed of the random masks, an int64 of at least 0."""
+        self._tables.plan.mask_seed = seed
+
     def begin(self, order=None, updates_before=0, most_updates=np.inf):
         """Start over, with rows in the given order (int64) if the sweep gathers.
 
@@ -254,11 +268,15 @@ class Sweep:
             For the modes that update theta.
         """
         arguments = (mode, theta, samples, gradient, self._order, update or self._no_update)
+        if self._statistics is not None:
+            self._statistics_there[:] = self._statistics
         if self._calls_without_clock > 0:
             self._calls_without_clock -= 1
             self._run(False, self._end, arguments)
         else:
             self._run_slice(arguments)
+        if self._statistics is not None and mode >= codes.UPDATE:
+            self._statistics[:] = self._statistics_there
         return not math.isnan(self.total)
 
     def evaluate(self, mode, theta, samples, gradient, check=None):
@@ -269,6 +287,8 @@ class Sweep:
         """
         if self._calls_without_clock > 0:
             self._calls_without_clock -= 1
+            if self._statistics is not None:
+                self._statistics_there[:] = self._statistics
             # All that `begin` and `advance` do, in the least time: small networks wait for Python.
             at_once = self._at_once.get(mode) or self._prepare(mode)
             self.total, self.all_finite = at_once(theta, *samples, gradient)
@@ -329,6 +349,17 @@ class Sweep:
             self._calls_without_clock = self._n_without_clock()
 
 
+def _with_kinds(net, row_of):
+    """The network's layout, with the rows of coefficients that its parameters have."""
+    layout = net._layout.copy()
+    if net._program is None:
+        layout.weight_kind, layout.bias_kind = row_of["weights"], row_of["bias"]
+        return layout
+    for record, block in zip(layout, net._program.blocks, strict=True):
+        record.weight_kind, record.bias_kind = row_of[block.weight_kind], row_of[block.bias_kind]
+    return layout
+
+
 def _chain(net, problem, batch_rows, gather, optimizer):
     """Workspace of a chain of layers, its chunks, and the operations for a row, forward."""
     sizes, dtype = net.layer_sizes, net.dtype
@@ -355,7 +386,7 @@ def _chain(net, problem, batch_rows, gather, optimizer):
 
 def _program(net, problem, batch_rows, gather, optimizer):
     """Do what `_chain` does for a program."""
-    program = net._program
+    program = net._program_for(problem.sequences)
     rows = program_workspace.chunk_rows(program, batch_rows, optimizer is not None)
     n_parts = choose_parts(3 * rows * program.flops, problem.n_threads)
     n_parts = min(n_parts, program_workspace.group_count(rows))

@@ -9,6 +9,7 @@ import numpy as np
 from fastmlp import optimizers as stochastic
 from fastmlp.baseline import advice
 from fastmlp.checkpoint import Checkpoint, Memory, identify
+from fastmlp.data_initialization import awaits_data, draw_by_data
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.kernels import simd
@@ -86,6 +87,7 @@ def prepare(
     epochs=None,
     l1=0.0,
     l2=0.0,
+    lengths=None,
     sample_weight=None,
     shuffle=True,
     clip_norm=None,
@@ -117,8 +119,21 @@ def prepare(
     )
     options = check_run_options("epochs", epochs, callbacks, time_limit, target_loss, progress)
     objective = Objective(
-        net, X, y, loss=loss, sample_weight=sample_weight, l1=l1, l2=l2, n_threads=n_threads
+        net,
+        X,
+        y,
+        loss=loss,
+        lengths=lengths,
+        sample_weight=sample_weight,
+        l1=l1,
+        l2=l2,
+        n_threads=n_threads,
     )
+    if standardize and objective.problem.sequences is not None:
+        raise ValueError(
+            "standardize must be False for a recurrent network, whose X has no columns: scale X "
+            "and y before, got True"
+        )
     held_out = held_out_objective(net, validation_data, loss, n_threads, names)
     standardized = None
     if standardize:
@@ -139,10 +154,14 @@ def prepare(
     warn_without_fma()
 
     def train(interruption):
+        if awaits_data(objective.net):
+            draw_by_data(objective.net, objective, batches["rng"])
         with Monitor(**options, interruption=interruption) as monitor:
             return run_stages(objective, stages, budgets, monitor, batches, checkpoint=checkpoint)
 
     def run(interruption=None):
+        # Not before: `fit_many` prepares all rows once, to check them, but each fit has its own.
+        check_mini_batches(net, stages, objective.n_rows, batches["batch_size"])
         net.feature_names = names
         if standardized is None:
             result = train(interruption)
@@ -223,7 +242,7 @@ class _Standardized:
 
     def fold(self):
         """Make the network the one that does on raw data what the inner one does."""
-        self._net.theta[:] = self._scaling.fold(self._inner).theta
+        self._net.take_learned(self._scaling.fold(self._inner).learned())
 
     def translated(self, callbacks):
         """Callbacks that are shown the network on data as they are."""
@@ -367,6 +386,18 @@ def check_batches(batch_size, shuffle, clip_norm, seed):
     }
 
 
+def check_mini_batches(net, stages, n_rows, batch_size):
+    """Refuse mini-batches of one row where batch norm is to take the variance of each."""
+    if not (net._pieces.has_batch_norm and any(isinstance(one, Stochastic) for one in stages)):
+        return
+    rows = n_rows if batch_size is None else min(batch_size, n_rows)
+    if rows == 1 or n_rows % rows == 1:
+        raise ValueError(
+            "batch_size must leave no mini-batch of one row for a network with norm='batch', "
+            f"got {batch_size!r} for {n_rows} rows"
+        )
+
+
 def check_run_options(name, budget, callbacks, time_limit, target_loss, progress):
     """Check what `fit` and `minimize` share; return what goes to the monitor.
 
@@ -407,16 +438,22 @@ def held_out_objective(net, validation_data, loss, n_threads, feature_names):
     """
     if validation_data is None:
         return None
-    if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
+    if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3, 4):
         raise ValueError(
             "validation_data must be (X, y) or (X, y, sample_weight), got "
             f"{type(validation_data).__name__}"
         )
-    X, y, *rest = validation_data
+    X, y, sample_weight, lengths = (*validation_data, None, None)[:4]
     try:
         X = take_columns("X", X, feature_names)
         return Objective(
-            net, X, y, loss=loss, sample_weight=rest[0] if rest else None, n_threads=n_threads
+            net,
+            X,
+            y,
+            loss=loss,
+            lengths=lengths,
+            sample_weight=sample_weight,
+            n_threads=n_threads,
         )
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None

@@ -336,6 +336,10 @@ def row_gap(n, itemsize):
     return VECTOR_BYTES // itemsize if are_pages(n * itemsize) else 0
 
 
+# Rows of coefficients of an update: one for all parameters, and one for each kind with a factor.
+N_KINDS = 1 + len(codes.KINDS)
+
+
 class Memory:
     """Counts out the elements of one buffer.
 
@@ -496,7 +500,7 @@ class Workspace:
         plan.loss_terms = memory.reserve(self._loss_rows * sizes[-1]) - start
         plan.target = memory.reserve(self._loss_rows * n_target) - start
         plan.task = memory.reserve(task_elements) - start
-        plan.coefficients = memory.reserve(codes.N_COEFFICIENTS) - start
+        plan.coefficients = memory.reserve(N_KINDS * codes.N_COEFFICIENTS) - start
         plan.used_columns = memory.reserve(sizes[0] if self.leaves_out else 0) - start
         plan.column_runs = memory.reserve(sizes[0] if self.leaves_out else 0) - start
         # Of a slice of X all columns of its weights, else those of a panel.

@@ -29,6 +29,9 @@ DECAY = 1  # weight decay
 DROPOUT = 2  # factor of every probability of dropout
 N_RATES = 3
 
+# Kinds of parameters, each of which may have a factor of the learning rate.
+KINDS = ("weights", "bias", "norm", "scale", "activation", "embedding", "member")
+
 # What an update computes from them once a step; the most that any optimizer has.
 N_COEFFICIENTS = 8
 
@@ -70,7 +73,7 @@ TASKS = 5  # of a thread alone
 BOUNDS = 6
 TEAM_TASKS = 7
 TEAM_BOUNDS = 8
-REALS = 9  # float64: the sum of the losses, then the optimizer's hyperparameters
+REALS = 9  # float64: the sum of the losses, the optimizer's hyperparameters, factors of the rate
 STEPS = 10  # of a program
 BLOCKS = 11  # one for each part
 CUTS = 12

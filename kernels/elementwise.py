@@ -297,6 +297,38 @@ MILLS_SLOPE = _rows(
 )
 INVERSE_SQRT_2PI = _pair(0.3989422804014327)
 
+# pi / 2 in three parts, each the rest of those before it, and 2 / pi.
+HALF_PI = _pair(np.float32(1.5707963267948966), 1.5707963267948966)
+HALF_PI_REST = _pair(np.float32(-4.3711390063e-08), 6.123233995736766e-17)
+HALF_PI_LAST = _pair(np.float32(-1.7151245100e-15), -1.4973849048591833e-33)
+TWO_OVER_PI = _pair(0.6366197723675814)
+QUARTER = _pair(0.25)
+
+# sin(r) = r + r^3 P(r^2) and cos(r) = 1 - r^2 / 2 + r^4 Q(r^2) for |r| <= pi / 4: Sun's fdlibm
+# (k_sin.c, k_cos.c) in double precision, Moshier's Cephes (sinf.c) in single.
+SINE_TAIL = _rows(
+    (-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4),
+    (
+        -1.66666666666666324348e-01,
+        8.33333333332248946124e-03,
+        -1.98412698298579493134e-04,
+        2.75573137070700676789e-06,
+        -2.50507602534068634195e-08,
+        1.58969099521155010221e-10,
+    ),
+)
+COSINE_TAIL = _rows(
+    (4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5),
+    (
+        4.16666666666666019037e-02,
+        -1.38888888888741095749e-03,
+        2.48015872894767294178e-05,
+        -2.75573143513906633035e-07,
+        2.08757232129817482790e-09,
+        -1.13596475577881948265e-11,
+    ),
+)
+
 
 @scalar
 def _nearest(a, b):
@@ -544,3 +576,25 @@ def normal_cdf(x):
     n, m = _gaussian(a)
     tail = _scale(ratio + fma(ratio, m + error, ratio_rest), n)
     return tail if x < _typed(x, ZERO) else one - tail
+
+
+@scalar
+def sine_cosine(x):
+    """Return sin(x) and cos(x), to 2 ulp of 1 for |x| up to 10^4."""
+    n = _nearest(x, _typed(x, TWO_OVER_PI))
+    r = fma(-n, _typed(x, HALF_PI), x)
+    r = fma(-n, _typed(x, HALF_PI_REST), r)
+    r = fma(-n, _typed(x, HALF_PI_LAST), r)
+    square = r * r
+    s = fma(r * square, _polynomial(square, SINE_TAIL), r)
+    tail = fma(square * square, _polynomial(square, COSINE_TAIL), _typed(x, ONE))
+    c = fma(-_typed(x, HALF), square, tail)
+    # The quarter of the circle, -2 to 2, says which is which, and its sign.
+    quarter = fma(-_typed(x, FOUR), _nearest(n, _typed(x, QUARTER)), n)
+    is_odd = abs(quarter) == _typed(x, ONE)
+    sine = c if is_odd else s
+    cosine = s if is_odd else c
+    back = abs(quarter) == _typed(x, TWO)
+    sine = -sine if back or quarter == -_typed(x, ONE) else sine
+    cosine = -cosine if back or quarter == _typed(x, ONE) else cosine
+    return sine, cosine

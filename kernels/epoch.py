@@ -25,7 +25,7 @@ from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN, TASK
 from fastmlp.kernels.reductions import interleaved_sum
 from fastmlp.kernels.slices import move_own, move_own_gradient, publish, take_own
 from fastmlp.kernels.team import barrier, roll_call
-from fastmlp.kernels.updates import update_coefficients
+from fastmlp.kernels.updates import kinds_coefficients
 from fastmlp.kernels.view import vector
 from fastmlp.kernels.views import (
     column,
@@ -156,9 +156,12 @@ def sweep_part(
             outcome = codes.LOSS_NOT_FINITE
             break
         if mode >= codes.UPDATE and last:
-            coefficients = part_scratch(work, plan, part, plan.coefficients, codes.N_COEFFICIENTS)
+            n = plan.n_kinds * codes.N_COEFFICIENTS
+            coefficients = part_scratch(work, plan, part, plan.coefficients, n)
             rate, decay = rates[batch, codes.RATE], rates[batch, codes.DECAY]
-            update_coefficients(plan.optimizer, hyper, rate, decay, t + 1, coefficients)
+            kinds_coefficients(
+                plan.optimizer, hyper, plan.n_kinds, rate, decay, t + 1, coefficients
+            )
         if plan.program_at:
             if mode != codes.EVALUATE:
                 trained = Trained(theta, state, result)

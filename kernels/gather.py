@@ -40,6 +40,13 @@ def copy_rows(source, n_columns, order, start, copied):
         copy_run(source, order[start + r] * n_columns, copied, r * stride, n_columns)
 
 
+@loop
+def copy_values(source, target):
+    """Overwrite `target` by `source`; both are vectors of one length."""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
 @inline
 def rows_of(source, order, ordered, start, copied):
     """Return the matrix of some rows of the flat `source`, as many as the matrix `copied` has.
@@ -73,6 +80,28 @@ def copy_slices(source, n_columns, order, start, ordered, rows, room, width, k0,
         for k in range(k0, k1, width):
             size = min(width, k1 - k)
             copy_run(source, row * n_columns + k, copied, room * k + r * size, size)
+
+
+@loop
+def copy_times(source, order, start, ordered, n_times, lengths, copied):
+    """Overwrite `copied` by rows of the flat `source`, a matrix (rows, n) for each step of time.
+
+    Rows are those of `copy_rows` if `ordered`, else those from `start` on. A row is its `n_times`
+    steps, one after the other, and then its length, if `lengths` (rows,) are any, which are
+    overwritten.
+    """
+    n = copied.shape[1]
+    rows = copied.shape[0] // n_times
+    n_columns = n_times * n + (1 if lengths.size else 0)
+    ahead = max(ROWS_AHEAD, ELEMENTS_AHEAD // n_columns)
+    for r in range(rows):
+        row = order[start + r] if ordered else start + r
+        if ordered and start + r + ahead < order.size:
+            prefetch_row(source, order[start + r + ahead] * n_columns, n_columns)
+        for t in range(n_times):
+            copy_run(source, row * n_columns + t * n, copied, (t * rows + r) * n, n)
+        if lengths.size:
+            lengths[r] = source[row * n_columns + n_times * n]
 
 
 @inline

@@ -54,6 +54,7 @@ from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import (
     input_rows,
+    kind_row,
     layer_activation,
     layer_rows,
     layer_weights,
@@ -546,17 +547,20 @@ def update_task(theta, state, layout, plan, work, g, offset, columns, task, part
     """Apply the gradient `g` of one task's rows of [W; b], which are where `task_place` says."""
     k0 = task.row_0
     k1 = task.row_1
+    layer = layout[task.layer]
     weight_rows = k1 - k0
-    if plan.decays:
-        weight_rows = max(0, min(k1, layout[task.layer].n_in) - k0)
-    coefficients = part_scratch(work, plan, part, plan.coefficients, codes.N_COEFFICIENTS)
-    # Weights first, then the bias, which no decay touches; all at once where there is none.
+    if plan.decays or layer.weight_kind != layer.bias_kind:
+        weight_rows = max(0, min(k1, layer.n_in) - k0)
+    n = plan.n_kinds * codes.N_COEFFICIENTS
+    coefficients = part_scratch(work, plan, part, plan.coefficients, n)
+    # Weights first, then the bias, which no decay touches; all at once where they are alike.
     for is_weight in range(1, -1, -1):
         r0 = 0 if is_weight else weight_rows
         r1 = weight_rows if is_weight else k1 - k0
         if r0 < r1:
             run = vector(g, r0 * columns, (r1 - r0) * columns)
-            apply_update(theta, state, run, offset + r0 * columns, plan, coefficients, is_weight)
+            row = kind_row(coefficients, layer.weight_kind if is_weight else layer.bias_kind)
+            apply_update(theta, state, run, offset + r0 * columns, plan, row, is_weight)
 
 
 @inline

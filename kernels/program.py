@@ -26,7 +26,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
 from fastmlp.kernels.dense import part_bounds
 from fastmlp.kernels.finite import all_finite
-from fastmlp.kernels.gather import copy_rows, rows_of
+from fastmlp.kernels.gather import copy_rows, copy_times, copy_values, rows_of
 from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.network import (
     add_penalties,
@@ -37,9 +37,23 @@ from fastmlp.kernels.network import (
 )
 from fastmlp.kernels.records import BLOCK, CHUNK, LAYER, PLAN, STEP, TASK
 from fastmlp.kernels.stages.activation import activation
+from fastmlp.kernels.stages.batch_norm import batch_norm, batch_statistics
+from fastmlp.kernels.stages.categories import (
+    bias_rows,
+    embedding,
+    embedding_gradient,
+    one_hot,
+    one_hot_gradient,
+)
+from fastmlp.kernels.stages.columns import columns, periodic
 from fastmlp.kernels.stages.dense import dense
+from fastmlp.kernels.stages.dropout import dropout
+from fastmlp.kernels.stages.layer_norm import layer_norm
 from fastmlp.kernels.stages.members import expand, member_in, member_out
 from fastmlp.kernels.stages.parametric import parametric, prelu
+from fastmlp.kernels.stages.piecewise import piecewise
+from fastmlp.kernels.stages.recurrent import last_step, recurrent
+from fastmlp.kernels.stages.residual import residual
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import View, matrix, record, vector
 from fastmlp.kernels.views import column, constants_of, only, part_scratch, table
@@ -180,6 +194,9 @@ def back(place, first, stop):
 def read_rows(plan, block, data, layout, work):
     """Copy the block's rows of X to where the program finds them."""
     n_in = plan.n_inputs
+    if plan.n_times:
+        read_times(plan, block, data.X, data.order, plan.gather == 1, work)
+        return
     copied = matrix(work, block.memory + plan.input, block.rows, n_in)
     if plan.gather:
         copy_rows(data.X, n_in, data.order, block.start, copied)
@@ -188,11 +205,14 @@ def read_rows(plan, block, data, layout, work):
         copy_values(vector(rows, 0, rows.size), vector(copied, 0, copied.size))
 
 
-@loop
-def copy_values(source, target):
-    """Overwrite `target` by `source`; both are vectors of one length."""
-    for i in range(target.size):
-        target[i] = source[i]
+@inline
+def read_times(plan, block, X, order, ordered, work):
+    """Copy the block's rows of X, a flat vector, step of time by step of time."""
+    rows, n_times = block.rows, plan.n_times
+    has_lengths = plan.lengths >= 0
+    lengths = vector(work, block.memory + max(plan.lengths, 0), rows if has_lengths else 0)
+    copied = matrix(work, block.memory + plan.input, n_times * rows, plan.n_inputs)
+    copy_times(X, order, block.start, ordered, n_times, lengths, copied)
 
 
 @loop
@@ -211,7 +231,8 @@ def clear_gradient(layout, gradient):
 def take_loss(place, data, batch, backward):
     """Overwrite the losses of a block's rows, and the delta of the last step's output.
 
-    A row with several outputs has the mean of their losses. Deltas carry sample weight / `batch`.
+    A row with several outputs has the mean of their losses, or, if the plan says so, of as many as
+    its length. Deltas carry sample weight / `batch`.
     """
     plan, block, work = place.plan, place.block, place.work
     constants = constants_of(work, plan, place.layout)
@@ -244,6 +265,9 @@ def take_loss(place, data, batch, backward):
             terms,
             losses,
         )
+        if plan.by_length:
+            lengths = vector(work, block.memory + plan.lengths, rows)
+            keep_valid(lengths, f, factor, losses, delta)
         add_mean(losses, f, factor, totals)
         if backward:
             scale_rows(delta, scale, data.weights, data.order, ordered, block.start)
@@ -258,6 +282,21 @@ def copy_columns(source, first, target):
     for r in range(rows):
         for j in range(n):
             target[r, j] = source[r, first + j]
+
+
+@loop
+def keep_valid(lengths, f, factor, losses, delta):
+    """Multiply the losses of output `f` and their deltas by factor / length, or clear them.
+
+    They are cleared from the row's length on, so that the mean over `factor` outputs becomes that
+    over the valid ones. `lengths` and `losses` are (rows,), `delta` is (rows, n).
+    """
+    for r in range(lengths.size):
+        is_valid = f < lengths[r]
+        share = losses.dtype.type(factor) / lengths[r]
+        losses[r] = losses[r] * share if is_valid else losses.dtype.type(0.0)
+        for j in range(delta.shape[1]):
+            delta[r, j] = delta[r, j] * share if is_valid else losses.dtype.type(0.0)
 
 
 @loop
@@ -339,9 +378,22 @@ STAGES = {
     "activation": (activation, None),
     "prelu": (prelu, None),
     "parametric": (parametric, None),
+    "columns": (columns, None),
+    "periodic": (periodic, None),
+    "piecewise": (piecewise, None),
+    "embedding": (embedding, embedding_gradient),
+    "one_hot": (one_hot, one_hot_gradient),
+    "bias_rows": (bias_rows, None),
     "expand": (expand, None),
     "member_in": (member_in, None),
     "member_out": (member_out, None),
+    "dropout": (dropout, None),
+    "recurrent": (recurrent, None),
+    "last_step": (last_step, None),
+    "batch_norm": (batch_norm, None),
+    "batch_statistics": (batch_statistics, None),
+    "layer_norm": (layer_norm, None),
+    "residual": (residual, None),
 }
 
 
@@ -381,8 +433,12 @@ def program_predict_part(part, n_parts, tables, fixed, theta, samples, averages,
     for b0 in range(r0, r1, plan.block_rows):
         block.first = block.start = b0
         block.rows = min(plan.block_rows, r1 - b0)
-        rows = vector(X, b0 * n_in, block.rows * n_in)
-        copy_values(rows, vector(work, block.memory + plan.input, rows.size))
+        if plan.n_times:
+            flat = vector(X, 0, X.size)
+            read_times(plan, block, flat, numbers, False, vector(work, 0, work.size))
+        else:
+            rows = vector(X, b0 * n_in, block.rows * n_in)
+            copy_values(rows, vector(work, block.memory + plan.input, rows.size))
         for s in range(plan.n_steps):
             call_worker(steps[s].at, steps[s], block, vector(work, 0, work.size), theta, 0)
         outputs = vector(work, block.memory + top.output, block.rows * factor * n_out)

@@ -11,39 +11,39 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import inline, loop, worker
+from fastmlp.kernels._jit import call_worker, inline, loop, worker
 from fastmlp.kernels.dense import part_bounds
 from fastmlp.kernels.jacobian import jacobian_types
-from fastmlp.kernels.program import Place, back, clear_gradient, copy_values, forward
-from fastmlp.kernels.records import BLOCK, LAYER, PLAN, STEP
+from fastmlp.kernels.program import Data, Place, back, clear_gradient, forward, read_rows
+from fastmlp.kernels.records import BLOCK, LAYER, PLAN, STEP, TASK
 from fastmlp.kernels.view import vector
 from fastmlp.kernels.views import only, table
 
 
 @inline
-def root_of(weight, factor):
+def root_of(weight, count):
     """What a row's errors are multiplied by, so that half their squares are its loss.
 
-    That is the mean of those of `factor` outputs.
+    That is the mean of those of `count` outputs.
     """
-    return np.sqrt(np.float64(weight) / factor)
+    return np.sqrt(np.float64(weight) / count)
 
 
 @loop
-def row_errors(outputs, target, weight, factor, residuals, losses):
+def row_errors(outputs, target, weight, count, residuals, losses):
     """Overwrite one row's `residuals`, in float64, and its loss, a vector of one element.
 
-    Reads its `factor` outputs, one after the other, and a `target` for all of them, or one that
+    Reads its `count` outputs, one after the other, and a `target` for all of them, or one that
     each has.
     """
     half, total = outputs.dtype.type(0.5), outputs.dtype.type(0.0)
-    root = root_of(weight, factor)
+    root = root_of(weight, count)
     for first in range(0, outputs.size, target.size):
         for j in range(target.size):
             error = outputs[first + j] - target[j]
             total += half * error * error
             residuals[first + j] = root * np.float64(error)
-    losses[0] = weight * total / outputs.dtype.type(factor)
+    losses[0] = weight * total / outputs.dtype.type(count)
 
 
 @loop
@@ -61,14 +61,33 @@ def unit_vector(delta, k):
     delta[k] = 1.0
 
 
+@loop
+def fill(x, number):
+    """Overwrite the vector `x` by a number."""
+    for i in range(x.size):
+        x[i] = number
+
+
+@inline
+def gather_gradient(place, tasks, gradient):
+    """Overwrite the gradients of tables by what their steps have kept of a row."""
+    layout = place.layout
+    for p in range(layout.size):
+        if layout[p].gathers:
+            step, task = place.steps[layout[p].gathers - 1], tasks[p]
+            g = vector(gradient, layout[p].w_offset, layout[p].n_in * layout[p].n_out)
+            call_worker(step.gather_at, step, task, 1, 1, place.work, g)
+
+
 @worker
 def program_jacobian_part(
     part, n_parts, theta, X, Y, weights, described, start, rows, jacobian, residuals, losses
 ):
     """Do what `jacobian.jacobian_part` does, for a program.
 
-    It is `described` by tables with its plan, layout and steps, for blocks of one row, and a block
-    for each part, and by the parts' memories, one after the other. Each begins with constants and
+    It is `described` by tables with its plan, layout and steps, for blocks of one row, a block for
+    each part, and a task for each block of parameters, and by the parts' memories, one after the
+    other. Each begins with constants and
     statistics, and the rest of it may be destroyed. Of members the row of output k of member m is
     that of output ``m * n_out + k`` of all.
     """
@@ -82,27 +101,39 @@ def program_jacobian_part(
     block.memory, block.gradient = plan.memory, plan.group_gradient
     block.scratch, block.scratch_size = plan.scratch, plan.loss_terms
     place = Place(plan, layout, table(tables, codes.STEPS, STEP), block, work, theta)
+    tasks = table(tables, codes.TASKS, TASK)
     top = place.steps[plan.n_steps - 1]
-    n_in, n_params = plan.n_inputs, theta.size
-    n_outputs = plan.factor * top.n_out
+    n_params, n_outputs = theta.size, plan.factor * top.n_out
     n_target = top.n_out if plan.repeats_target else n_outputs
     outputs = vector(work, block.memory + top.output, n_outputs)
     delta = vector(work, block.memory + top.output_delta, n_outputs)
     gradient = vector(work, block.gradient, n_params)
+    data = Data(X, Y, weights, vector(tables, 0, 0))
     for r in range(r0, r1):
-        row = start + r
-        copy_values(vector(X, row * n_in, n_in), vector(work, block.memory + plan.input, n_in))
+        block.start = start + r
+        read_rows(plan, block, data, layout, work)
         forward(place, 0, plan.n_steps)
-        weight = weights[row] if weights.size else theta.dtype.type(1.0)
-        target = vector(Y, row * n_target, n_target)
+        weight = weights[block.start] if weights.size else theta.dtype.type(1.0)
+        count = plan.factor
+        if plan.by_length:
+            count = int(work[block.memory + plan.lengths])
+        n_valid = count * top.n_out
+        target = vector(Y, block.start * n_target, min(n_target, n_valid))
         errors = vector(residuals, r * n_outputs, n_outputs)
-        row_errors(outputs, target, weight, plan.factor, errors, vector(losses, r, 1))
-        root = root_of(weight, plan.factor)
+        fill(errors, 0.0)
+        valid = vector(outputs, 0, n_valid)
+        row_errors(valid, target, weight, count, errors, vector(losses, r, 1))
+        root = root_of(weight, count)
         for k in range(n_outputs):
+            row = vector(jacobian, (r * n_outputs + k) * n_params, n_params)
+            if k >= n_valid:
+                fill(row, 0.0)
+                continue
             unit_vector(delta, k)
             clear_gradient(layout, gradient)
             back(place, 0, plan.n_steps)
-            scaled_row(gradient, root, vector(jacobian, (r * n_outputs + k) * n_params, n_params))
+            gather_gradient(place, tasks, gradient)
+            scaled_row(gradient, root, row)
 
 
 @functools.cache

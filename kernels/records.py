@@ -33,6 +33,8 @@ LAYER = _record(
     "width_offset",  # sum of the strides of the layers before
     "penalized",  # 1: penalties are of these weights
     "gathers",  # of a program: number of the step, from 1, that forms this gradient in tasks, or 0
+    "weight_kind",  # which row of the update's coefficients is for W, and which for the bias
+    "bias_kind",
 )
 
 # A chunk: rows [start, stop) of the epoch's order, of a mini-batch of `batch` rows, and whether it
@@ -60,12 +62,15 @@ STEP = _record(
     "input_delta",
     "output_delta",
     "saved",  # in the block's memory: for the way back
+    "lengths",  # in the block's memory: steps of time that each row has, or -1 where all have all
+    "second",  # in the block's memory: values of a second input
     "kept",  # in the workspace: for the whole chunk
     "weights",  # in theta
     "bias",
     "extra",
     "gather_at",  # address of what forms the gradient of `weights` in a task, or 0
     "constant",  # in the workspace: the step's own numbers
+    "statistics",  # in the workspace: running means of its columns, then variances
     "key",  # tells the step's random numbers from those of others
     "goes_back",  # see `codes.STOPS`
     "option",  # what the step's own room says
@@ -106,6 +111,7 @@ PLAN = _record(
     "update_at",  # address of the optimizer's update, see `updates`
     "decays",  # 1: the optimizer has weights decay, but not biases
     "n_slots",
+    "n_kinds",  # rows of coefficients, each of another factor of the learning rate; 1 without any
     "gather",  # 1: rows are taken in the given order and copied; 0: they are X's own, in place
     "columns_at",  # addresses of what leaves out empty columns of X, or 0, see `empty_columns`
     "pack_at",
@@ -136,7 +142,7 @@ PLAN = _record(
     "loss_terms",  # offset in a part's scratch of (loss rows, n_out) addends of the loss
     "target",  # offset in a part's scratch of (loss rows, n_target) copied targets
     "task",  # offset in a part's scratch of the gradient of one task
-    "coefficients",  # offset in a part's scratch of N_COEFFICIENTS coefficients of the update
+    "coefficients",  # offset in a part's scratch of (n_kinds, N_COEFFICIENTS) of the update
     "used_columns",  # offset in a part's scratch of the marks of used columns, see `empty_columns`
     "column_runs",  # offset in a part's scratch of the runs of used columns
     "packed",  # offset in a part's scratch of rows of the first layer's W
@@ -152,6 +158,9 @@ PLAN = _record(
     "memory_size",
     "factor",  # outputs of a row, one below the other
     "repeats_target",  # 1: they all have the same target
+    "n_times",  # steps of time of a row of X, which are copied one below the other; else 0
+    "lengths",  # in the block's memory: how many of them each row has, X's last column; or -1
+    "by_length",  # 1: of a row's outputs only the first ones count, as many as its length
     "statistics",  # running means and variances
     "mask_seed",
 )

@@ -13,7 +13,6 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.codegen import get_host_cpu_features, initialize_llvm
 from numba.extending import intrinsic
 
 from fastmlp.kernels.view import data_of, lengths_of
@@ -37,15 +36,27 @@ def _probe_assembly():
 
     Asked of LLVM, which alone knows what a processor's name and one feature imply of others.
     """
-    initialize_llvm()
+    llvmlite.binding.initialize_native_target()
+    llvmlite.binding.initialize_native_asmprinter()
     name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
     target = llvmlite.binding.Target.from_triple(llvmlite.binding.get_process_triple())
     machine = target.create_target_machine(
         cpu=llvmlite.binding.get_host_cpu_name() if name is None else name,
-        features=get_host_cpu_features() if features is None else features,
+        features=_host_features() if features is None else features,
         opt=0,
     )
     return machine.emit_assembly(llvmlite.binding.parse_assembly(_PROBE))
+
+
+def _host_features():
+    """What this processor has, as Numba reads it: without AVX where ``NUMBA_ENABLE_AVX`` is 0."""
+    try:
+        features = llvmlite.binding.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know
+        return ""
+    if not numba.config.ENABLE_AVX:
+        features.update((name, False) for name in features if name.startswith("avx"))
+    return features.flatten()
 
 
 def _target():

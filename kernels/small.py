@@ -36,10 +36,11 @@ from fastmlp.kernels.network import (
 from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN
 from fastmlp.kernels.reductions import interleaved_sum
 from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, TALL, column_sums, panel_width, sums_width
-from fastmlp.kernels.updates import update_coefficients
+from fastmlp.kernels.updates import kinds_coefficients
 from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import (
     constants_of,
+    kind_row,
     layer_activation,
     layer_rows,
     layer_weights,
@@ -94,7 +95,8 @@ def small_part(
     one = theta.dtype.type(1.0)
     scratch = part_scratch(work, plan, 0, 0, plan.loss_terms)
     sample_loss = vector(work, plan.sample_loss, work.size - plan.sample_loss)
-    coefficients = part_scratch(work, plan, 0, plan.coefficients, codes.N_COEFFICIENTS)
+    n_kinds = plan.n_kinds
+    coefficients = part_scratch(work, plan, 0, plan.coefficients, n_kinds * codes.N_COEFFICIENTS)
     gradient = vector(result, 0, result.size)
     if mode == codes.UPDATE:
         gradient = part_scratch(work, plan, 0, plan.task, theta.size)
@@ -139,16 +141,18 @@ def small_part(
             scale(gradient, clip_norm / norm if norm > clip_norm else 1.0)
         if mode >= codes.UPDATE:
             rate, decay = rates[batch, codes.RATE], rates[batch, codes.DECAY]
-            update_coefficients(plan.optimizer, hyper, rate, decay, t + 1, coefficients)
-            if plan.decays:
+            kinds_coefficients(plan.optimizer, hyper, n_kinds, rate, decay, t + 1, coefficients)
+            if plan.decays or n_kinds > 1:
                 for layer in range(top + 1):
                     W, b = layer_weights(theta, 0, layout, layer)
                     first = layout[layer].w_offset
                     g = vector(gradient, first, W.size)
-                    apply_update(theta, state, g, first, plan, coefficients, 1)
+                    of_weights = kind_row(coefficients, layout[layer].weight_kind)
+                    apply_update(theta, state, g, first, plan, of_weights, 1)
                     first += W.size
                     g = vector(gradient, first, b.size)
-                    apply_update(theta, state, g, first, plan, coefficients, 0)
+                    of_bias = kind_row(coefficients, layout[layer].bias_kind)
+                    apply_update(theta, state, g, first, plan, of_bias, 0)
             else:
                 apply_update(theta, state, gradient, 0, plan, coefficients, 0)
             batch += 1

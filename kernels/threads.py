@@ -8,6 +8,7 @@ third. Since the number of parts changes no bit of a result, which twin ran is a
 
 import functools
 import os
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from pathlib import Path
 
 import numba
 import numpy as np
-from numba.np.ufunc import parallel
 
 from fastmlp.kernels._jit import entry, prange
 
@@ -43,7 +43,9 @@ def _after_fork():
     global _region
     _region = threading.Lock()
     # Numba may have started its threads for another than us, such as a kernel of the user's.
-    _state["forked"] = _state["used"] or getattr(parallel, "_is_initialized", True)
+    _state["forked"] = _state["used"] or getattr(
+        sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", True
+    )
 
 
 if hasattr(os, "register_at_fork"):

@@ -18,6 +18,9 @@ from numba import from_dtype, types
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, entry, inline, loop, worker
 from fastmlp.kernels.view import vector
+from fastmlp.kernels.views import kind_row
+
+N_HYPERPARAMETERS = len(codes.HYPERPARAMETERS)
 
 
 class RMSPropScalars(NamedTuple):
@@ -249,6 +252,18 @@ def update_coefficients(code, hyper, learning_rate, weight_decay, t, coefficient
         coefficients[5] = 1.0 - hyper[4]
         coefficients[6] = hyper[5]
         coefficients[7] = np.sqrt(complement(hyper[4], t))
+
+
+@inline
+def kinds_coefficients(code, hyper, n_kinds, rate, weight_decay, t, coefficients):
+    """Do `update_coefficients` for each kind of parameters, with its factor of the learning rate.
+
+    `hyper` goes on with the factors. Overwrites the rows of `coefficients`, one for each kind, a
+    vector.
+    """
+    for kind in range(n_kinds):
+        own_rate = rate * hyper[N_HYPERPARAMETERS + kind]
+        update_coefficients(code, hyper, own_rate, weight_decay, t, kind_row(coefficients, kind))
 
 
 # An update of each optimizer on one part of theta, all with the same arguments, so that the

@@ -5,7 +5,8 @@ seven or nine values at every call, and half of what the compiler does with kern
 them. Numba passes a `View` as two or three values and counts nothing. So whoever owns the memory,
 an argument of the worker, must outlive it.
 
-Views are made by `vector`, `matrix` and `reals`, of arrays or of views, and are C-contiguous.
+Views are made by `vector`, `matrix`, `reals` and `reinterpreted`, of arrays or of views, and are
+C-contiguous.
 Inside a kernel they are read, written and asked for `size`, `shape`, `itemsize` and
 ``dtype.type`` like arrays, and with ``NUMBA_BOUNDSCHECK=1`` their indices are checked. Negative
 indices do not count from the end. Interpreted, they are NumPy's own.
@@ -111,6 +112,12 @@ def vector(typingctx, array, offset, size):
 def reals(typingctx, array, offset, size):
     """View elements of a contiguous int64 array as float64, on the terms of `matrix`."""
     return View(types.float64, 1)(array, types.intp, types.intp), _view
+
+
+@intrinsic
+def reinterpreted(typingctx, array, offset, size, dtype):
+    """View what lies from an element of an array or view on as `size` numbers of another dtype."""
+    return View(dtype.dtype, 1)(array, types.intp, types.intp, dtype), _records
 
 
 @intrinsic
@@ -252,6 +259,10 @@ if numba.config.DISABLE_JIT:
 
     def reals(array, offset, size):
         return array[offset : offset + size].view(np.float64)
+
+    def reinterpreted(array, offset, size, dtype):
+        n = -(-size * dtype.itemsize // array.itemsize)
+        return vector(array, offset, n).view(dtype)[:size]
 
     def record(table, offset, dtype):
         return records(table, offset, 1, dtype)[0]

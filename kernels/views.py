@@ -40,9 +40,15 @@ def constants_of(work, plan, layout):
 
 @inline
 def total_and_hyper(tables):
-    """Views of the sum of the losses (1,), and of the optimizer's hyperparameters."""
+    """Views of the sum of the losses (1,), and of what `kinds_coefficients` takes as `hyper`."""
     start, size = tables[2 * codes.REALS], tables[2 * codes.REALS + 1]
     return reals(tables, start, 1), reals(tables, start + 1, size - 1)
+
+
+@inline
+def kind_row(coefficients, kind):
+    """View of the coefficients of one kind of parameters, of those of `kinds_coefficients`."""
+    return vector(coefficients, kind * codes.N_COEFFICIENTS, codes.N_COEFFICIENTS)
 
 
 @inline

@@ -555,6 +555,11 @@ def update_coefficients(optimizer, hyper, learning_rate, t):
     }
 
 
+def kinds_coefficients(optimizer, hyper, factors, learning_rate, t):
+    """What `update_coefficients` returns, for each factor of the learning rate."""
+    return [update_coefficients(optimizer, hyper, learning_rate * f, t) for f in factors]
+
+
 def apply_update(optimizer, theta, gradient, slots, hyper, learning_rate, t, is_weight):
     """Return theta and the optimizer's three slots of state after update t (from 1).
 
@@ -1116,11 +1121,16 @@ def task_place(layers, layer, row, own, sliced):
     return pack(layers), before + row * columns, columns
 
 
-def update_task(optimizer, layer, gradient, slots, hyper, learning_rate, t):
-    """(W, b) of one layer and the slots of both, after update t."""
+def update_task(optimizer, layer, gradient, slots, hyper, learning_rate, t, factors=(1, 1)):
+    """(W, b) of one layer and the slots of both, after update t.
+
+    The learning rate is multiplied by the factor of the weights, and of the biases.
+    """
     updated = [
-        apply_update(optimizer, *parts, hyper, learning_rate, t, is_weight)
-        for is_weight, *parts in zip((True, False), layer, gradient, slots, strict=True)
+        apply_update(optimizer, *parts, hyper, learning_rate * factor, t, is_weight)
+        for is_weight, factor, *parts in zip(
+            (True, False), factors, layer, gradient, slots, strict=True
+        )
     ]
     return tuple(theta for theta, _ in updated), [slots for _, slots in updated]
 
@@ -1135,6 +1145,7 @@ def train(
     learning_rate,
     weights=None,
     clip_norm=math.inf,
+    factors=(1, 1),
     **problem,
 ):
     """Train on explicit mini-batches.
@@ -1151,6 +1162,8 @@ def train(
         One for all updates, or one for each; so may be the weight decay in `hyper`.
     clip_norm : float
         Gradients of a larger norm are scaled down to it.
+    factors : pair of float
+        Of the learning rate of weights and of biases.
 
     Returns
     -------
@@ -1175,7 +1188,7 @@ def train(
         if "weight_decay" in hyper:
             hyper = {**hyper, "weight_decay": decays[t - 1]}
         updated = [
-            update_task(optimizer, layer, parts, slots, hyper, rate, t)
+            update_task(optimizer, layer, parts, slots, hyper, rate, t, factors)
             for layer, parts, slots in zip(layers, gradients, states, strict=True)
         ]
         layers = [layer for layer, _ in updated]
@@ -1395,20 +1408,33 @@ def parametric_backward(delta, change, slopes, alpha):
 # --- the Jacobian of a program ---
 
 
-def root_of(weight, factor):
-    """Root of a row's weight in each of the `factor` losses that it has the mean of."""
-    return math.sqrt(weight / factor)
+def root_of(weight, count):
+    """Root of a row's weight in each of the `count` losses that it has the mean of."""
+    return math.sqrt(weight / count)
 
 
-def row_errors(outputs, target, weight, factor):
-    """Weighted residuals and loss of one row with `factor` outputs, (factor, n_out)."""
-    residuals = root_of(weight, factor) * np.subtract(outputs, target, dtype=np.float64)
+def row_errors(outputs, target, weight, count):
+    """Weighted residuals and loss of one row with `count` outputs, (count, n_out)."""
+    residuals = root_of(weight, count) * np.subtract(outputs, target, dtype=np.float64)
     return residuals.ravel(), np.sum(residuals**2) / 2
 
 
 def scaled_row(gradient, factor):
     """A gradient times a factor."""
     return factor * np.asarray(gradient, np.float64)
+
+
+def fill(n, number):
+    """A vector of one number."""
+    return np.full(n, number)
+
+
+def gather_gradient(gradient, tables):
+    """A gradient with those of tables, (first element, gradient), in their places."""
+    gradient = np.array(gradient)
+    for start, of_table in tables:
+        gradient[start : start + of_table.size] = of_table.ravel()
+    return gradient
 
 
 def unit_vector(n, k):
@@ -1461,3 +1487,135 @@ def solve_factored(U, x):
 def solve_damped(A, damping, x):
     """(A + damping I)^-1 x."""
     return np.linalg.solve(add_to_diagonal(A, damping), x)
+
+
+# --- dropout ---
+
+
+def philox(counters, key):
+    """Philox4x32-10 of Salmon et al. (2011): counters (n, 4) and a key (2,) to 32-bit (n, 4)."""
+    x = np.array(counters, np.uint64).reshape(-1, 4)
+    k = np.array(key, np.uint64)
+    for _ in range(10):
+        first, second = x[:, 0] * np.uint64(0xD2511F53), x[:, 2] * np.uint64(0xCD9E8D57)
+        high, low = np.array([second, first]) >> 32, np.array([second, first]) & 0xFFFFFFFF
+        x = np.stack([high[0] ^ x[:, 1] ^ k[0], low[0], high[1] ^ x[:, 3] ^ k[1], low[1]], axis=1)
+        k = (k + np.array([0x9E3779B9, 0xBB67AE85], np.uint64)) & 0xFFFFFFFF
+    return x.astype(np.uint32)
+
+
+def drop_limit(number, factor):
+    """How many of 2^16 numbers drop a unit."""
+    return min(math.floor(number * factor + 0.5), 2**16 - 1)
+
+
+def mask_stream(update, key, f):
+    """The upper two numbers of a mask's counters, as one."""
+    return update % 2**32 + 2**32 * (key + 2**16 * f)
+
+
+def saved_size(n_rows, n_units, itemsize):
+    """Numbers of `itemsize` bytes that hold 16 bits a unit, wherever in 16 bytes they begin."""
+    return (2 * (n_rows * n_units + 14) // 16 * 16) // itemsize
+
+
+def copy(source):
+    """The same numbers."""
+    return source
+
+
+def drop(values, numbers, limit):
+    """Zeros where numbers of 16 bits are below `limit`, the values over the others' share else."""
+    return values * np.where(numbers < limit, 0.0, 2**16 / (2**16 - limit))
+
+
+def dropout_mask(seed, update, key, rows, units, p, f=0):
+    """What dropout multiplies a layer's outputs by, (rows, units), by 0 or 2^16 / (2^16 - limit).
+
+    `rows` are the places of the rows in their epoch. The unit of a row takes 16 bits: those with
+    the number place * units + unit, of the stream that counters 0, 1, 2, ... make.
+    """
+    places = np.asarray(rows)[:, None] * units + np.arange(units)
+    counters, which = np.divmod(places.ravel(), 8)
+    stream = mask_stream(update, key, f)
+    upper = np.broadcast_to([[stream % 2**32, stream // 2**32]], (counters.size, 2))
+    lower = np.stack([counters % 2**32, counters // 2**32], axis=1)
+    bits = philox(np.hstack([lower, upper]), (seed % 2**32, seed // 2**32))
+    numbers = bits.astype("<u4").view("<u2")[np.arange(counters.size), which]
+    return drop(np.ones(places.shape), numbers.reshape(places.shape), drop_limit(2**16 * p, 1.0))
+
+
+# --- norms and residual connections ---
+
+NORM_EPSILON, NORM_MOMENTUM = 1e-5, 0.1
+
+
+def normalize_rows(Z, gamma, beta):
+    """Layer norm of rows, the rows normed, and the inverses that they were normed by."""
+    inverses = 1 / np.sqrt(Z.var(axis=1) + NORM_EPSILON)
+    hats = (Z - Z.mean(axis=1, keepdims=True)) * inverses[:, np.newaxis]
+    return hats * gamma + beta, hats, inverses
+
+
+def normalize_rows_back(delta, hats, gamma, inverses):
+    """Deltas of what a layer norm was of, and the gradients of gamma and beta."""
+    g = delta * gamma
+    mean, slope = (part.mean(axis=1, keepdims=True) for part in (g, g * hats))
+    before = (g - mean - hats * slope) * inverses[:, np.newaxis]
+    return before, (delta * hats).sum(axis=0), delta.sum(axis=0)
+
+
+def column_moments(Z):
+    """Mean and sum of squared deviations of columns."""
+    return Z.mean(axis=0), Z.shape[0] * Z.var(axis=0)
+
+
+def add_moments(count, mean, deviations, other_count, other_mean, other_deviations):
+    """Moments of two sets of rows together."""
+    whole = count + other_count
+    total_mean = (count * mean + other_count * other_mean) / whole
+    squares = deviations + count * mean**2 + other_deviations + other_count * other_mean**2
+    return total_mean, squares - whole * total_mean**2
+
+
+def update_running(count, mean, deviations, running_mean, running_variance):
+    """Running mean and variance after a mini-batch of `count` rows."""
+    new = NORM_MOMENTUM
+    variance = deviations / (count - 1)
+    return (1 - new) * running_mean + new * mean, (1 - new) * running_variance + new * variance
+
+
+def inverse_deviations(sums, count):
+    """1 / sqrt(v + epsilon)."""
+    return 1 / np.sqrt(sums / count + NORM_EPSILON)
+
+
+def normalize_columns(Z, mean, inverse, gamma, beta):
+    """Batch norm of columns, and the columns normed."""
+    hats = (Z - mean) * inverse
+    return hats * gamma + beta, hats
+
+
+def delta_sums(delta, hats):
+    """Sums of the columns of delta, and of delta times hats."""
+    return delta.sum(axis=0), (delta * hats).sum(axis=0)
+
+
+def normalize_columns_back(delta, hats, inverse, gamma, mean, slope):
+    """Deltas of what a batch norm was of."""
+    return (delta - mean - hats * slope) * gamma * inverse
+
+
+def add_multiple(source, factor, target):
+    """A vector times a factor, added to another."""
+    return target + source * factor
+
+
+def add_vectors(x, y):
+    """x + y."""
+    return x + y
+
+
+def copy_values(source):
+    """The same numbers."""
+    return source.copy()

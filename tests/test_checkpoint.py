@@ -15,7 +15,18 @@ from numpy.testing import assert_array_equal
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from fastmlp import LBFGS, MLP, SGD, Adam, CosineAnnealing, CosineLog, FlatCosine, Scipy, Status
+from fastmlp import (
+    LBFGS,
+    MLP,
+    SGD,
+    Adam,
+    CosineAnnealing,
+    CosineLog,
+    FlatCosine,
+    Scipy,
+    Status,
+    checkpoint,
+)
 from fastmlp.training import OPTIMIZERS
 
 N_ROWS = 24 if INTERPRETED else 90
@@ -73,6 +84,7 @@ def test_twice_n_is_n_and_n_again(name, dtype, path):
         Scipy("trust-constr"),
         [Adam(epochs=2), LBFGS()],
         [Adam(epochs=4), SGD(0.01)],
+        Adam(factors={"bias": 0.1, "weights": 2.0}),
     ],
     ids=str,
 )
@@ -220,6 +232,7 @@ def test_a_model_file(path):
     ("options", "difference"),
     [
         ({"optimizer": "adam(beta_1=0.8)"}, "optimizer"),
+        ({"optimizer": "adam(factors={'bias': 0.1})"}, "optimizer"),
         ({"optimizer": ["adam", "lbfgs"]}, "optimizer"),
         ({"l2": 0.5}, "objective"),
         ({"loss": "huber"}, "objective"),
@@ -231,6 +244,13 @@ def test_a_model_file(path):
 def test_another_fit(options, difference, path):
     fit(small_net(), "adam", 3, checkpoint=path)
     refused(path, f"checkpoint must be of this fit, but .* differs in {difference}", **options)
+
+
+def test_files_of_before_there_were_factors_are_of_fits_without(path):
+    optimizer = Adam()
+    assert "factors" not in checkpoint._describe(optimizer)
+    assert checkpoint._describe(Adam(factors={})) == checkpoint._describe(optimizer)
+    assert checkpoint._describe(Adam(factors={"bias": 0.1}))["factors"] == {"bias": 0.1}
 
 
 def test_other_data_or_network(path):

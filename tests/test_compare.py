@@ -679,6 +679,10 @@ def test_ctrl_c_keeps_the_problems_that_there_are(monkeypatch):
         ({"problems": []}, "problems must be a list with at least one"),
         ({"problems": "sin"}, "problems must be a list with at least one"),
         ({"problems": ["sine"]}, "problem must be one of sin,"),
+        (
+            {"problems": [BOWL], "optimizers": ["adam(factors={'bias': 0.1})"]},
+            "factors must not be given where a plain function is minimized",
+        ),
         ({"problems": [3]}, "problems must be NetworkProblem or FunctionProblem"),
         ({"problems": ["sin", "sin"]}, "problems must differ by name, got 'sin' more than once"),
         (

@@ -137,6 +137,7 @@ new_scratch = standalone(dense.new_scratch)
 part_bounds = standalone(dense.part_bounds)
 adam_update = standalone(updates.adam_update)
 update_coefficients = standalone(updates.update_coefficients)
+kinds_coefficients = standalone(updates.kinds_coefficients)
 complement = standalone(updates.complement)
 block_share = standalone(network.block_share)
 layer_share = standalone(network.layer_share)
@@ -1546,6 +1547,20 @@ def test_coefficients_of_updates_equal_their_twin(optimizer, hyper, t, dtype):
     assert np.isnan(coefficients[len(expected) :]).all()
 
 
+@every_optimizer
+def test_coefficients_of_kinds_equal_their_twin(optimizer, hyper):
+    factors, t, rate = [1.0, 0.1, 6.0, 0.0], 3, 0.01
+    coefficients = np.full(len(factors) * codes.N_COEFFICIENTS, np.nan)
+    numbers = np.concatenate([hyper_vector(hyper), factors])
+    decay = hyper.get("weight_decay", 0.0)
+    kinds_coefficients(code_of(optimizer), numbers, 4, rate, decay, t, coefficients)
+    expected = reference.kinds_coefficients(optimizer, hyper, factors, rate, t)
+    for row, of_kind in zip(coefficients.reshape(len(factors), -1), expected, strict=True):
+        values = list(of_kind.values())
+        assert_allclose(row[: len(values)], values, rtol=1e-11)
+        assert np.isnan(row[len(values) :]).all()
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999, 1 - 1e-6])
 def test_powers_that_do_not_show_are_not_taken(beta):
     """On both sides of where they do, and far from there."""
@@ -2497,6 +2512,7 @@ class Case:
         workspace.plan.optimizer = code_of(optimizer)
         workspace.plan.update_at = updates.update_address(code_of(optimizer), dtype)
         workspace.plan.n_slots = n_slots(optimizer, hyper)
+        workspace.plan.n_kinds = 1
         workspace.plan.decays = np.any(np.greater(hyper.get("weight_decay", 0), 0))
         chunks = chunk_table(n_rows, batch_rows, chunk_rows)
         weights = np.empty(0)
@@ -2505,7 +2521,8 @@ class Case:
         samples = self.X, target.ravel(), weights.astype(dtype)
         theta = reference.pack(self.layers).astype(dtype)
         result = np.full_like(theta, np.nan)
-        tables = Tables(workspace, chunks, self.layout, self.constants, hyper_vector(hyper))
+        numbers = np.append(hyper_vector(hyper), 1.0)
+        tables = Tables(workspace, chunks, self.layout, self.constants, numbers)
         rates = rates_table(int(chunks.last.sum()), rate, hyper)
         update = Update(np.zeros(3 * theta.size, dtype), rates, clip_norm)
         order = order if gather else np.empty(0, np.int64)

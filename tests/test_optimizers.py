@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import pickle
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
@@ -88,6 +89,53 @@ def test_rates_hold_all_that_may_change_from_update_to_update():
     assert not AdamW(weight_decay=0).decays
     assert not Adam().decays
     assert SGD().own_schedules == {}
+
+
+def test_factors_are_kept_apart_from_what_was_given():
+    given = {"bias": 0.1, "scale": 6}
+    optimizer = Adam(factors=given)
+    given["bias"] = 7
+    assert optimizer.factors == {"bias": 0.1, "scale": 6}
+    assert optimizer == Adam(factors={"scale": 6, "bias": 0.1})
+    assert hash(optimizer) == hash(Adam(factors={"scale": 6, "bias": 0.1}))
+    assert optimizer != Adam()
+    assert "factors={'bias': 0.1, 'scale': 6}" in repr(optimizer)
+    assert pickle.loads(pickle.dumps(optimizer)) == optimizer
+    assert replace(optimizer, learning_rate=1.0).factors == optimizer.factors
+    assert parse(f"adam(factors={optimizer.factors})", BY_NAME) == optimizer
+
+
+def test_every_kind_has_a_row_of_factors():
+    factors, rows = SGD(factors={"bias": 0.1, "scale": 6}).kinds()
+    assert factors.dtype == np.float64
+    assert {kind: factors[row] for kind, row in rows.items()} == {
+        **dict.fromkeys(codes.KINDS, 1.0),
+        "bias": 0.1,
+        "scale": 6.0,
+    }
+    for none in (None, {}):
+        factors, rows = SGD(factors=none).kinds()
+        assert_array_equal(factors, [1])
+        assert set(rows.values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("factors", "error", "message"),
+    [
+        (0.1, TypeError, r"factors must be a mapping of kinds of parameters to numbers, .*got 0.1"),
+        (
+            {"biases": 0.1},
+            ValueError,
+            "factors must be of weights, bias, norm, scale, activation, embedding, member, got",
+        ),
+        ({"bias": -1}, ValueError, "factor of bias must be a number of at least 0, got -1"),
+        ({"bias": np.inf}, ValueError, "factor of bias must be a number of at least 0, got inf"),
+        ({"norm": "a"}, TypeError, "factor of norm must be a number of at least 0, got 'a'"),
+    ],
+)
+def test_bad_factors(factors, error, message):
+    with pytest.raises(error, match=message):
+        Adam(factors=factors)
 
 
 def test_defaults_are_those_of_torch_except_for_documented_learning_rates():
@@ -299,8 +347,8 @@ def test_parse_looks_names_up_in_the_table_it_is_given():
         ("step(initial=1, factor=0.5, every=2)", "optimizer must be one of .*, got 'step'"),
         (
             "adam(beta1=0.8)",
-            "adam has the parameters learning_rate, epochs, beta_1, beta_2, epsilon, amsgrad, "
-            "got 'beta1'",
+            "adam has the parameters learning_rate, epochs, factors, beta_1, beta_2, epsilon, "
+            "amsgrad, got 'beta1'",
         ),
         ("adam(beta_1=0.8, beta_1=0.9)", "adam must be given each parameter only once, got "),
         (

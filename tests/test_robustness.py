@@ -27,7 +27,9 @@ from numpy.testing import assert_array_equal
 
 import fastmlp
 from fastmlp import Adam, minimize
-from fastmlp.kernels import _jit, threads
+from fastmlp.kernels import _jit, codes, threads
+from fastmlp.kernels._jit import cache as kept
+from fastmlp.kernels._jit import cache_folder
 
 pytestmark = compiled_only
 
@@ -121,13 +123,13 @@ print(json.dumps([results, numba.threading_layer()]))
 
 def test_threads_that_ask_for_a_worker_at_once(monkeypatch):
     """All get the same machine code: another's could be freed while they run it."""
-    cached = _jit._cached
+    keep = kept.keep
 
     def slowly(*arguments):
         time.sleep(0.05)  # all threads come by while the first is still busy
-        return cached(*arguments)
+        return keep(*arguments)
 
-    monkeypatch.setattr(_jit, "_cached", slowly)
+    monkeypatch.setattr(kept, "keep", slowly)
     worker = _jit.Worker(doubled)
     with ThreadPoolExecutor(4) as pool:
         addresses = list(pool.map(worker.address, [np.ones(2)] * 4))
@@ -281,7 +283,7 @@ def test_signal_while_a_fork_waits_for_the_compiler(warm_cache):
     """The fork goes on to wait, and the handler's exception is raised after it."""
     program = """
 import time
-from fastmlp.kernels import _jit
+from fastmlp.kernels._jit import compiling
 
 begun, is_done = threading.Event(), []
 
@@ -294,7 +296,7 @@ def raise_time_is_up(signum, frame):
     raise TimeoutError("time is up")
 
 signal.signal(signal.SIGALRM, raise_time_is_up)
-threading.Thread(target=_jit._undisturbed, args=(compile_slowly,)).start()
+threading.Thread(target=compiling.undisturbed, args=(compile_slowly,)).start()
 begun.wait()
 signal.setitimer(signal.ITIMER_REAL, 0.1)
 try:
@@ -312,9 +314,9 @@ except TimeoutError as error:
 def test_fork_in_a_signal_s_handler_while_a_kernel_is_loaded(warm_cache):
     """The handler returns, and the child goes on without the thread that loads for its parent."""
     program = """
-from fastmlp.kernels import _jit
+from fastmlp.kernels._jit import compiling
 
-children, compile_kernel = [], _jit._compile
+children, compile_kernel = [], compiling._compile
 
 def fork(signum, frame):
     children.append(os.fork())
@@ -328,8 +330,8 @@ def compile_while_forked(*arguments):
     return result
 
 signal.signal(signal.SIGUSR1, fork)
-_jit._compile = compile_while_forked
-process = _jit._undisturbed(os.getpid)
+compiling._compile = compile_while_forked
+process = compiling.undisturbed(os.getpid)
 if children == [0]:
     os._exit(0 if os.getpid() == process and train(1) == train(2) else 1)
 print(json.dumps([len(children), os.waitpid(children[0], 0)[1]]))
@@ -484,7 +486,7 @@ def new_entry():
 def new_worker():
     worker = _jit.Worker(doubled)
     assert worker.address(np.ones(2)) != 0
-    return sum(worker._dispatcher.stats.cache_hits.values()) == 1
+    return sum(worker._code.stats.cache_hits.values()) == 1
 
 
 both_kinds = pytest.mark.parametrize("new_kernel", [new_entry, new_worker])
@@ -513,18 +515,18 @@ def test_code_in_the_cache_is_known_before_it_is_loaded(new_kernel, kind, cache)
 
 
 def test_threads_that_ask_at_once_share_a_worker_s_dispatcher(monkeypatch):
-    made, cached, together = [], _jit._cached, threading.Barrier(4)
+    made, keep, together = [], kept.keep, threading.Barrier(4)
 
-    def slowly(dispatcher, name):
-        made.append(dispatcher)
+    def slowly(*arguments):
+        made.append(arguments)
         time.sleep(0.05)
-        return cached(dispatcher, name)
+        return keep(*arguments)
 
     def ask(_):
         together.wait()
         return worker.is_kept(numba.int32[::1])
 
-    monkeypatch.setattr(_jit, "_cached", slowly)
+    monkeypatch.setattr(kept, "keep", slowly)
     worker = _jit.Worker(doubled)
     with ThreadPoolExecutor(4) as pool:
         assert not any(pool.map(ask, range(4)))
@@ -621,24 +623,24 @@ def build(cache):
     """Folder of a build made now, as a new process would find it."""
 
     def folder():
-        _jit._build_hash.cache_clear()
+        cache_folder.build_hash.cache_clear()
         return _jit.cache_directory()
 
     yield folder
-    _jit._build_hash.cache_clear()
+    cache_folder.build_hash.cache_clear()
 
 
 def test_an_edit_of_any_kernel_source_leads_to_another_folder(tmp_path):
     """Numba itself looks at the file of the function alone, not of those it calls."""
     copies = tmp_path / "kernels"
-    shutil.copytree(Path(_jit.__file__).parent, copies)
+    shutil.copytree(Path(codes.__file__).parent, copies)
     package = SimpleNamespace(__name__="fastmlp.kernels", __path__=[str(copies)])
-    hashes = {_jit._hash_of_code(package)}
-    assert hashes == {_jit._CODE}
-    sources = [path for path in sorted(copies.glob("*.py")) if path.name != "__init__.py"]
+    hashes = {cache_folder._hash_of_code(package)}
+    assert hashes == {cache_folder._CODE}
+    sources = [path for path in sorted(copies.rglob("*.py")) if path != copies / "__init__.py"]
     for source in sources:
         source.write_text(source.read_text() + "\n# An edit.\n")
-        hashes.add(_jit._hash_of_code(package))
+        hashes.add(cache_folder._hash_of_code(package))
     assert len(hashes) == 1 + len(sources)
 
 
@@ -674,7 +676,7 @@ def test_an_update_in_whatever_form_leads_to_another_folder(pack, tmp_path):
         package = tmp_path / "installed" / "fastmlp"
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(Path(fastmlp.__file__).parent, package, ignore=ignored)
-        kernels = Path(_jit.__file__).parent
+        kernels = Path(codes.__file__).parent
         shutil.copytree(kernels, package / "kernels", ignore=ignored, dirs_exist_ok=True)
         with open(package / "kernels" / "codes.py", "a") as file:
             file.write(edit)
@@ -709,8 +711,8 @@ print(codes.__file__, _jit.cache_directory())
         (numba.config, "OPT", 1),
         (numba, "__version__", "99.0"),
         (np, "__version__", "99.0"),
-        (_jit, "FLAGS", {"nogil": False}),
-        (_jit, "_CODE", "of an update"),
+        (cache_folder, "FLAGS", {"nogil": False}),
+        (cache_folder, "_CODE", "of an update"),
     ],
 )
 def test_other_flags_and_versions_lead_to_another_folder(where, name, value, build, monkeypatch):
@@ -816,7 +818,7 @@ def a_link_to_what_is_open(folder, monkeypatch):
 def kernels_open_to_all(folder, monkeypatch):
     """As a process with umask 0 would make them, in a folder that is closed."""
     folder.mkdir(mode=0o700)
-    open_to_all(folder / f"kernels-{_jit._build_hash()}", monkeypatch)
+    open_to_all(folder / f"kernels-{cache_folder.build_hash()}", monkeypatch)
 
 
 def a_file(folder, monkeypatch):
@@ -857,7 +859,7 @@ def test_kernels_that_others_could_write_are_neither_kept_nor_loaded(spoil, home
 @pytest.fixture
 def at_home(homeless, tmp_path, monkeypatch):
     """A user with a home; returns the folder for kernels there."""
-    monkeypatch.setattr(_jit, "_cache_home", lambda: tmp_path / "home" / ".cache")
+    monkeypatch.setattr(cache_folder, "_cache_home", lambda: tmp_path / "home" / ".cache")
     return tmp_path / "home" / ".cache" / "fastmlp"
 
 

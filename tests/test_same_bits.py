@@ -26,6 +26,8 @@ OPTIMIZERS = [
     Adam(),
     Adam(amsgrad=True),
     AdamW(),
+    AdamW(factors={"bias": 0.1}),
+    SGD(0.05, momentum=0.9, factors={"weights": 0.5, "bias": 2.0}),
     NAdam(),
     LBFGS(),
 ]

@@ -39,13 +39,15 @@ from fastmlp import (
     datasets,
     fit,
     fit_many,
+    minimize,
     monitor,
     objective,
     pace,
     sweep,
     workspace,
 )
-from fastmlp.kernels import _jit, codes, empty_columns, epoch, predict, simd, small
+from fastmlp.kernels import codes, empty_columns, epoch, predict, simd, small
+from fastmlp.kernels._jit import compiling
 from fastmlp.pace import Deferred
 from fastmlp.training import warn_without_fma
 
@@ -76,6 +78,16 @@ STOCHASTIC = {
         ),
         "adam",
         {**ADAM, "weight_decay": [0.5 * max(0, 1 - k / 8) for k in range(10)]},
+    ),
+    "momentum with factors": (
+        SGD(0.1, momentum=0.9, factors={"bias": 0.25, "norm": 7.0}),
+        "sgd",
+        {"momentum": 0.9},
+    ),
+    "AdamW with factors": (
+        AdamW(0.01, weight_decay=0.5, factors={"weights": 0.5, "bias": 3.0}),
+        "adam",
+        {**ADAM, "weight_decay": 0.5},
     ),
 }
 every_stochastic = pytest.mark.parametrize("name", STOCHASTIC)
@@ -108,7 +120,8 @@ def chunk_by_chunk(monkeypatch):
 
 def twin_of(net, X, y, batches, name, *, l1=0.0, l2=0.0, weights=None, clip_norm=math.inf):
     """Trajectory of parameter vectors and the batches' losses, by the twin."""
-    _, update, hyper = STOCHASTIC[name]
+    optimizer, update, hyper = STOCHASTIC[name]
+    factors = optimizer.factors or {}
     trajectory, losses = reference.train(
         reference.unpack(net.theta, net.layer_sizes),
         X,
@@ -116,8 +129,9 @@ def twin_of(net, X, y, batches, name, *, l1=0.0, l2=0.0, weights=None, clip_norm
         batches,
         update,
         hyper,
-        STOCHASTIC[name][0].learning_rates(0, len(batches), 1),
+        optimizer.learning_rates(0, len(batches), 1),
         weights=weights,
+        factors=[factors.get(kind, 1.0) for kind in ("weights", "bias")],
         clip_norm=clip_norm,
         l1=l1,
         l2=l2,
@@ -205,6 +219,67 @@ def test_a_long_clip_norm_changes_nothing():
     assert_allclose(clipped.theta, plain.theta, rtol=1e-12, atol=1e-14)
 
 
+# Factors of the learning rate
+
+# A network of each way to share work out, and rows of a mini-batch.
+SHAPES = {
+    "small": ([6, 4, 3], 8),
+    "rows": ([13, 40, 20, 3], 48),
+    "slices of the first layer": ([900, 12, 3], 48),
+    "slices of the second layer": ([30, 400, 10, 3], 48),
+    "groups": ([30, 40, 3], 1200),
+    "together": ([130, 600, 300, 3], 24),
+}
+if INTERPRETED:
+    SHAPES = {"small": SHAPES["small"]}
+every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+
+
+def fit_with_factors(shape, factors, learning_rate=0.01, **options):
+    """The network before and after two epochs of three mini-batches, the last one smaller."""
+    sizes, batch_size = shape
+    X, y = classes(2 * batch_size + batch_size // 2, sizes[0], 3)
+    net = MLP(sizes, activation="tanh", output="softmax", dtype="float64", seed=1)
+    for b in net.biases:
+        b[:] = 0.1
+    before = net.copy()
+    optimizer = AdamW(learning_rate, weight_decay=0.1, factors=factors)
+    net.fit(X, y, optimizer=optimizer, batch_size=batch_size, epochs=2, seed=2, **options)
+    return before, net
+
+
+@every_shape
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+def test_a_factor_of_zero_leaves_a_kind_of_parameters_alone(shape, clip_norm):
+    before, after = fit_with_factors(shape, {"bias": 0}, clip_norm=clip_norm)
+    for old, new in zip(before.biases, after.biases, strict=True):
+        assert_array_equal(new, old)
+    for old, new in zip(before.weights, after.weights, strict=True):
+        assert (new != old).mean() > 0.9
+    before, after = fit_with_factors(shape, {"weights": 0}, clip_norm=clip_norm)
+    for old, new in zip(before.weights, after.weights, strict=True):
+        assert_array_equal(new, old)
+    for old, new in zip(before.biases, after.biases, strict=True):
+        assert (new != old).all()
+
+
+@every_shape
+def test_the_same_factor_of_all_kinds_is_one_of_the_learning_rate(shape):
+    """To the bit: a quarter is exact. So is 1, or a factor of what a network has not."""
+    _, quarter = fit_with_factors(shape, {"weights": 0.25, "bias": 0.25}, 0.04)
+    _, plain = fit_with_factors(shape, None)
+    assert_array_equal(quarter.theta, plain.theta)
+    _, ones = fit_with_factors(shape, {"weights": 1, "embedding": 5.0})
+    assert_array_equal(ones.theta, plain.theta)
+    _, other = fit_with_factors(shape, {"bias": 0.25})
+    assert np.abs(other.theta - plain.theta).max() > 1e-4
+
+
+def test_factors_are_of_plain_networks_only():
+    with pytest.raises(ValueError, match="factors must not be given where a plain"):
+        minimize(lambda x: (x @ x, 2 * x), [1.0], optimizer=SGD(factors={"bias": 0.1}))
+
+
 # Ten steps against torch
 
 
@@ -228,7 +303,9 @@ def torch_optimizer(torch, name, weights, biases):
     }[name]()
 
 
-@pytest.mark.parametrize("name", [name for name in STOCHASTIC if "schedules" not in name])
+@pytest.mark.parametrize(
+    "name", [n for n in STOCHASTIC if not n.endswith(("schedules", "factors"))]
+)
 def test_ten_steps_equal_torch(name):
     torch = pytest.importorskip("torch")
     X, y = classes(68)
@@ -975,11 +1052,11 @@ def test_kernels_are_compiled_and_loaded_off_the_clock(n_threads, monkeypatch):
         now[0] += 3600
 
     def with_a_new_kernel(self, *arguments):
-        _jit._undisturbed(compile_slowly)
+        compiling.undisturbed(compile_slowly)
         now[0] += 1
         return advance(self, *arguments)
 
-    monkeypatch.setattr(_jit, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(compiling, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     monkeypatch.setattr(sweep.Sweep, "advance", with_a_new_kernel)
     X, y = classes(40)
     options = {"epochs": 3, "batch_size": None, "time_limit": 10.0}

@@ -49,6 +49,18 @@ def test_ten_steps_equal_those_of_torch(written):
     assert_allclose(trajectory(written, theta, X, y), expected, rtol=0, atol=ROUND_OFF)
 
 
+@every_method
+def test_factors_are_learning_rates_of_torchs_groups(written):
+    pytest.importorskip("torch")
+    theta, X, y = torchs.problem()
+    factors = (0.6, 0.1)
+    expected = torchs.torch_trajectory(written, theta, X, y, factors)
+    ours = written.removesuffix(")") + ", factors={'weights': 0.6, 'bias': 0.1})"
+    assert_allclose(trajectory(ours, theta, X, y), expected, rtol=0, atol=ROUND_OFF)
+    plain = torchs.torch_trajectory(written, theta, X, y)
+    assert np.abs(expected - plain).max() > 1e-3
+
+
 def test_the_kept_trajectories_are_of_the_problem_as_it_is():
     theta, X, y, golden = torchs.read_golden()
     for kept, made in zip((theta, X, y), torchs.problem(), strict=True):

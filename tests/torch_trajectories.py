@@ -58,10 +58,11 @@ def problem():
     return theta, rng.normal(size=(n_rows, SIZES[0])), rng.integers(0, SIZES[-1], n_rows)
 
 
-def torch_trajectory(written, theta, X, y):
+def torch_trajectory(written, theta, X, y, factors=(1.0, 1.0)):
     """Theta after each step of torch's optimizer, (N_STEPS, n_params).
 
-    Softmax and cross-entropy over tanh, plus ``L2 / 2`` times the squared weights, rows in order.
+    The learning rate is multiplied by the factor of the weights, and of the biases. Softmax and
+    cross-entropy over tanh, plus ``L2 / 2`` times the squared weights, rows in order.
     """
     import torch
 
@@ -77,8 +78,8 @@ def torch_trajectory(written, theta, X, y):
     # torch would decay the biases as well.
     decay = WEIGHT_DECAY if name == "AdamW" else 0.0
     groups = [
-        {"params": weights, "weight_decay": decay},
-        {"params": biases, "weight_decay": 0.0},
+        {"params": weights, "weight_decay": decay, "lr": LEARNING_RATE * factors[0]},
+        {"params": biases, "weight_decay": 0.0, "lr": LEARNING_RATE * factors[1]},
     ]
     # NAdam keeps a product in torch's default dtype.
     before = torch.get_default_dtype()

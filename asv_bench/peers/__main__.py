@@ -20,6 +20,7 @@ examples:
   python -m asv_bench.peers --workloads online mnist512 --threads 1 --rounds 5
   python -m asv_bench.peers --random 20 --seed 3           is it slower anywhere?
   python -m asv_bench.peers --network 20-64-64-1:tanh:64   a look at one network
+  python -m asv_bench.peers --pieces                       layer norm, dropout, embeddings, ...
   python -m asv_bench.peers --lbfgs                        full-batch L-BFGS
   python -m asv_bench.peers --figures                      calls, start-up and memory
 """
@@ -40,6 +41,14 @@ def build_parser():
         choices=tasks.TRAINING,
         metavar="NAME",
         help=f"training: {', '.join(tasks.TRAINING)}",
+    )
+    what.add_argument(
+        "--pieces",
+        nargs="*",
+        choices=tasks.PIECES,
+        metavar="NAME",
+        help="training of networks with pieces beyond dense layers: all, or those named: "
+        f"{', '.join(tasks.PIECES)}",
     )
     what.add_argument(
         "--figures",
@@ -123,12 +132,16 @@ def chosen(options):
     if figures is not None and not figures:
         figures = [*tasks.CALLS, *FIGURES]
     workloads = options.workloads
+    pieces = options.pieces
+    if pieces is not None and not pieces:
+        pieces = tasks.PIECES
     minimized = []
     if options.lbfgs is not None:
         minimized = [MINIMIZATIONS[name] for name in options.lbfgs or MINIMIZATIONS]
-    if workloads is None and figures is None and not networks and not minimized:
+    if all(asked is None for asked in (workloads, pieces, figures)) and not (networks or minimized):
         workloads = tasks.TRAINING
     named = [tasks.TRAINING[name] for name in workloads or []]
+    named += [tasks.PIECES[name] for name in pieces or []]
     named += [tasks.CALLS[name] for name in figures or [] if name in tasks.CALLS]
     timed = []
     for task in dict.fromkeys([*named, *networks]):

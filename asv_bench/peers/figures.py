@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from asv_bench.benchmarks.startup import FIRST_FIT, Imports
 from asv_bench.peers.libraries import measure_apart
+from asv_bench.peers.networks import ONE_HOT
 from asv_bench.peers.processes import run_python
 
 # Processes whose least time counts.
@@ -45,6 +46,15 @@ ours, theirs = (
     for optimizer in (LBFGS(), Scipy("L-BFGS-B"))
 )
 print(100 * ours / theirs)
+"""
+
+ONE_HOT_MEMORY = """
+import resource, sys
+from asv_bench.peers.pieces_fastmlp import ONE_HOT, one_hot
+net, X, y = one_hot({dense}, {n_rows})
+net.fit(X, y, batch_size=ONE_HOT.batch, epochs=1)
+unit = 1 if sys.platform == "darwin" else 1024
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
 """
 
 DATA = "benchmark.peakmem_data_alone()"
@@ -115,6 +125,16 @@ def memory_beyond(less, more):
     return peak_memory(f"{less}; {more}") - peak_memory(less)
 
 
+def one_hot_memory(dense):
+    """Peak memory in MB that all rows of ONE_HOT take beyond one mini-batch of them."""
+
+    def peak(n_rows):
+        code = ONE_HOT_MEMORY.format(dense=dense, n_rows=n_rows)
+        return min(float(run_python(["-c", code])) for _ in range(2))
+
+    return peak(ONE_HOT.n_rows) - peak(ONE_HOT.batch)
+
+
 def relative_evaluations():
     """Evaluations of LBFGS in percent of those of SciPy's L-BFGS-B, on the functions of a test."""
     return float(run_python(["-c", EVALUATIONS]))
@@ -162,5 +182,21 @@ FIGURES = {
         "peak memory beyond data and kernels, one epoch of the same in mini-batches of 256",
         "MB",
         lambda: memory_beyond(GRADIENT_OF_A_ROW, "benchmark.peakmem_one_epoch()"),
+    ),
+    "onehot": Figure(
+        "a step on 10 columns of 1,000 categories as a one-hot matrix, of its time as Categorical, "
+        "10000-64-10, batch 128, Adam",
+        "times",
+        lambda n_threads: measure_apart("onehot", "", n_threads),
+        threaded=True,
+        best=max,
+    ),
+    "memory-onehot": Figure(
+        f"peak memory for {ONE_HOT.n_rows:,} such rows as Categorical beyond one mini-batch",
+        "MB",
+        lambda: one_hot_memory(dense=False),
+    ),
+    "memory-onehot-dense": Figure(
+        "the same as a one-hot matrix", "MB", lambda: one_hot_memory(dense=True)
     ),
 }

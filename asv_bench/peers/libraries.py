@@ -28,14 +28,14 @@ class Library:
     title: str
     package: str
     distribution: str
-    kinds: tuple[str, ...] = ("train", "predict", *GRADIENTS)
+    kinds: tuple[str, ...] = ("train", "pieces", "predict", *GRADIENTS)
 
 
 LIBRARIES = {
     "fastmlp": Library("fastmlp", "fastmlp", "fastmlp"),
     "jax": Library("JAX", "jax", "jax"),
     "torch": Library("PyTorch", "torch", "torch"),
-    "torch-compiled": Library("torch.compile", "torch", "torch", ("train", "predict")),
+    "torch-compiled": Library("torch.compile", "torch", "torch", ("train", "pieces", "predict")),
     "scikit-learn": Library("scikit-learn", "sklearn", "scikit-learn", ("train", "predict")),
 }
 OURS = "fastmlp"
@@ -53,15 +53,15 @@ def measure(what, name, n_threads):
     Parameters
     ----------
     what : str
-        One of LIBRARIES, or "peak", or "lbfgs_share".
+        One of LIBRARIES, or "peak", "lbfgs_share" or "onehot".
     name : str
-        Of a task; of a dtype for "peak"; for "lbfgs_share" see `lbfgs_share`.
+        Of a task; of a dtype for "peak"; for "lbfgs_share" see `lbfgs_share`; "" for "onehot".
     n_threads : int
 
     Returns
     -------
     float
-        Seconds, GFLOP/s for "peak".
+        Seconds, GFLOP/s for "peak", a share for "lbfgs_share", a ratio for "onehot".
     """
     if what == "peak":
         from asv_bench.peers.time_numpy import peak_gflops
@@ -71,9 +71,15 @@ def measure(what, name, n_threads):
         from asv_bench.peers.time_fastmlp import lbfgs_share
 
         return lbfgs_share(name, n_threads)
+    if what == "onehot":
+        from asv_bench.peers.pieces_fastmlp import one_hot_ratio
+
+        return one_hot_ratio(n_threads)
     compiled = {"compiled": True} if what == "torch-compiled" else {}
-    module = importlib.import_module(f"asv_bench.peers.time_{LIBRARIES[what].package}")
-    return module.measure(tasks.find(name), n_threads, **compiled)
+    task = tasks.find(name)
+    room = "pieces" if task.kind == "pieces" else "time"
+    module = importlib.import_module(f"asv_bench.peers.{room}_{LIBRARIES[what].package}")
+    return module.measure(task, n_threads, **compiled)
 
 
 def measure_apart(what, name, n_threads):

@@ -1,4 +1,6 @@
-"""What is timed: the six workloads, single calls, and networks given by a specification."""
+"""What is timed: the six workloads, single calls, networks with pieces beyond dense layers, and
+plain networks given by a specification.
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -6,11 +8,14 @@ from itertools import pairwise
 import numpy as np
 
 from asv_bench.benchmarks.workloads import WORKLOADS, Workload
+from asv_bench.peers.networks import NETWORKS
 
 # What a plain network is drawn from.
 MOST_HIDDEN, WIDEST, MOST_OUTPUTS, LARGEST_BATCH = 8, 2048, 100, 4096
 ACTIVATIONS = ("relu", "tanh")
 OUTPUTS = ("identity", "softmax")
+
+OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "momentum": "momentum"}
 
 # An epoch of a network given by its specification takes at most this long, if the machine is as
 # fast as assumed, and its data are at most this many numbers; but it has two mini-batches.
@@ -31,9 +36,10 @@ class Task:
     name : str
     workload : Workload
     kind : str
-        "train": a step of training; "predict": outputs of all rows; "loss_and_grad" and
-        "value_and_grad": the objective and its gradient on all rows, fastmlp's by the method
-        of `MLP`, which checks its arguments every time, or of an `Objective`, which did so once.
+        "train": a step of training; "pieces": the same of a `networks.Network`; "predict":
+        outputs of all rows; "loss_and_grad" and "value_and_grad": the objective and its gradient
+        on all rows, fastmlp's by the method of `MLP`, which checks its arguments every time, or of
+        an `Objective`, which did so once.
     dtype : str
     """
 
@@ -58,9 +64,9 @@ class Task:
         if self.name.startswith(sizes):
             return self.name
         parts = [f"{sizes} {workload.activation}"]
-        if self.kind == "train":
+        if self.kind in ("train", "pieces"):
             parts.append(f"batch {workload.batch}" if workload.batch else "full batch")
-            parts.append({"adam": "Adam", "momentum": "momentum"}[workload.optimizer])
+            parts.append(OPTIMIZERS[workload.optimizer])
         else:
             parts.append(f"{workload.n_rows:,} row{'s' if workload.n_rows > 1 else ''}")
         if self.dtype != "float32":
@@ -79,6 +85,7 @@ def _call(name, kind, sizes, activation, output, n_rows, dtype="float32"):
 
 
 TRAINING = {name: Task(name, workload) for name, workload in WORKLOADS.items()}
+PIECES = {name: Task(name, network, "pieces") for name, network in NETWORKS.items()}
 
 # The gradient's network is that of the comparison in SimpleChains.jl's documentation.
 CALLS = {
@@ -101,7 +108,7 @@ def find(name):
     ValueError
         If it is neither.
     """
-    task = TRAINING.get(name) or CALLS.get(name)
+    task = TRAINING.get(name) or PIECES.get(name) or CALLS.get(name)
     return network(name) if task is None else task
 
 

@@ -9,6 +9,12 @@ from asv_bench.benchmarks.workloads import WORKLOADS
 from asv_bench.peers.clock import SECONDS_PER_RUN, fastest_call
 from fastmlp.kernels import _jit
 
+OPTIMIZERS = {
+    "adam": fastmlp.Adam(),
+    "adamw": fastmlp.AdamW(weight_decay=0.01),
+    "momentum": fastmlp.SGD(0.01, momentum=0.9),
+}
+
 # Iterations of L-BFGS, and how often it is run after once to warm up.
 ITERATIONS = {"digits": 100, "digits13k": 20}
 RUNS = 5
@@ -39,7 +45,6 @@ def measure(task, n_threads):
 
 def train(net, X, y, workload, n_threads):
     """Seconds of a step of `MLP.fit`, as its own trace times the epochs."""
-    momentum = workload.optimizer == "momentum"
 
     def enough(progress):
         seconds = progress.record.seconds - progress.trace[1].seconds
@@ -49,7 +54,7 @@ def train(net, X, y, workload, n_threads):
     result = net.fit(
         X,
         y,
-        optimizer=fastmlp.SGD(0.01, momentum=0.9) if momentum else fastmlp.Adam(),
+        optimizer=OPTIMIZERS[workload.optimizer],
         batch_size=workload.batch,
         epochs=1_000_000,
         n_threads=n_threads,

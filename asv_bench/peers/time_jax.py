@@ -31,9 +31,16 @@ def measure(task, n_threads):
         # One vector of parameters makes an update one loop, arrays a layer make products simple:
         # which is faster depends on the network, by up to a factor of ten.
         flat, unravel = ravel_pytree(params)
+
+        def loss_of_flat(flat, batch, t):
+            return loss(workload, unravel(flat), *batch)
+
+        def loss_of(params, batch, t):
+            return loss(workload, params, *batch)
+
         return min(
-            train(workload, flat, unravel, X, y, SECONDS_PER_RUN / 2),
-            train(workload, params, lambda params: params, X, y, SECONDS_PER_RUN / 2),
+            train(workload, flat, loss_of_flat, (X, y), SECONDS_PER_RUN / 2),
+            train(workload, params, loss_of, (X, y), SECONDS_PER_RUN / 2),
         )
     if task.kind == "predict":
         softmax = workload.output == "softmax"
@@ -62,21 +69,23 @@ def loss(workload, params, X, y):
     return 0.5 * jnp.square(z - y).sum(1).mean()
 
 
-def train(workload, params, layers_of, X, y, seconds):
+def train(workload, params, loss_of, data, seconds):
     """Seconds of a step.
 
     Parameters
     ----------
     params : pytree
         All parameters.
-    layers_of : callable
-        Turns them into a list of (W, b).
+    loss_of : callable
+        The loss by the parameters, rows of the data, and the number of updates before, which
+        Adam counts.
+    data : tuple of arrays
     """
     tree = jax.tree_util.tree_map
 
-    def update(carry, X, y):
+    def update(carry, batch):
         params, m, v, t = carry
-        g = jax.grad(lambda params: loss(workload, layers_of(params), X, y))(params)
+        g = jax.grad(loss_of)(params, batch, t)
         if workload.optimizer == "momentum":
             m = tree(lambda m, g: 0.9 * m + g, m, g)
             return tree(lambda p, m: p - 0.01 * m, params, m), m, v, t
@@ -87,12 +96,18 @@ def train(workload, params, layers_of, X, y, seconds):
         root = jnp.sqrt(1 - 0.999**t)
         rate = 1e-3 * root / (1 - 0.9**t)
         step = tree(lambda m, v: rate * m / (jnp.sqrt(v) + 1e-8 * root), m, v)
+        if workload.optimizer == "adamw":
+            params = tree(lambda p: (1 - 1e-3 * 0.01) * p, params)
         return tree(lambda p, step: p - step, params, step), m, v, t
 
-    def epoch(carry, X, y, order):
+    def epoch(carry, data, order):
         if workload.batch is None:
-            return update(carry, X, y)
-        return jax.lax.scan(lambda c, rows: (update(c, X[rows], y[rows]), None), carry, order)[0]
+            return update(carry, data)
+
+        def step(carry, rows):
+            return update(carry, tree(lambda array: array[rows], data)), None
+
+        return jax.lax.scan(step, carry, order)[0]
 
     compiled = jax.jit(epoch, donate_argnums=0)
     carry = (tree(jnp.copy, params), *(tree(jnp.zeros_like, params) for _ in "mv"), jnp.float32(0))
@@ -102,7 +117,7 @@ def train(workload, params, layers_of, X, y, seconds):
         nonlocal carry
         order = None
         if workload.batch is not None:
-            order = rng.permutation(len(X)).astype(np.int32).reshape(workload.steps, -1)
-        carry = jax.block_until_ready(compiled(carry, X, y, order))
+            order = rng.permutation(len(data[0])).astype(np.int32).reshape(workload.steps, -1)
+        carry = jax.block_until_ready(compiled(carry, data, order))
 
     return fastest_epoch(run_epoch, seconds) / workload.steps

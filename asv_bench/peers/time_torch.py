@@ -31,7 +31,7 @@ def measure(task, n_threads, compiled=False):
     if compiled:
         loss_of = torch.compile(loss_of)
     if task.kind == "train":
-        return train(workload, model, loss_of, X, y)
+        return train(workload, model.parameters(), loss_of, (X, y))
     params = list(model.parameters())
 
     def gradient():
@@ -54,23 +54,26 @@ def predict(model, X, softmax, compiled):
         return fastest_call(lambda: outputs(X))
 
 
-def train(workload, model, loss_of, X, y):
-    """Seconds of a step."""
+def train(workload, params, loss_of, data):
+    """Seconds of a step; `loss_of` takes rows of each array of the data."""
     if workload.optimizer == "momentum":
-        optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=True)
+        optimizer = torch.optim.SGD(params, 0.01, momentum=0.9, fused=True)
+    elif workload.optimizer == "adamw":
+        # One group, and so one loop: the decay is that of all parameters.
+        optimizer = torch.optim.AdamW(params, 1e-3, weight_decay=0.01, fused=True)
     else:
-        optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+        optimizer = torch.optim.Adam(params, 1e-3, fused=True)
 
-    def step(X, y):
+    def step(*batch):
         optimizer.zero_grad()
-        loss_of(X, y).backward()
+        loss_of(*batch).backward()
         optimizer.step()
 
     def run_epoch():
         if workload.batch is None:
-            step(X, y)
+            step(*data)
             return
-        for rows in torch.randperm(len(X)).split(workload.batch):
-            step(X[rows], y[rows])
+        for rows in torch.randperm(len(data[0])).split(workload.batch):
+            step(*(array[rows] for array in data))
 
     return fastest_epoch(run_epoch) / workload.steps

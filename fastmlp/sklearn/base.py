@@ -542,13 +542,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         losses, scores, records = watch.losses, watch.scores, watch.records
         # A solver that goes by all rows comes back from there to its best point.
         if status is Status.NOT_FINITE and (is_stochastic(run.stage) or not losses):
-            if not (self.early_stopping and watch.best_theta is not None):
+            if not (self.early_stopping and watch.best_learned is not None):
                 raise ValueError(DIVERGED)
             losses, scores = [*losses, np.nan], [*scores, np.nan]
             records = [*records, replace(records[-1], objective=np.nan, epoch=len(losses))]
         net = run.net
-        if not run.incremental and watch.best_theta is not None:
-            net.theta[:] = watch.best_theta
+        if not run.incremental and watch.best_learned is not None:
+            net.take_learned(watch.best_learned)
         if self._scaling is None:
             self._assign(net)
         else:
@@ -674,7 +674,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Outputs before the output activation, (n, n_outputs)."""
         check_is_fitted(self)
         net = self._current_network()
-        raw = MLP.from_architecture(net.architecture() | {"output": "identity"}, net.theta)
+        raw = MLP.from_architecture(net.architecture() | {"output": "identity"}, *net.learned())
         return self._network_outputs(X, raw)
 
     def predict(self, X):

@@ -28,10 +28,10 @@ from fastmlp.sklearn.stages import (
 )
 from fastmlp.sklearn.watch import Keeper, Report, Watch
 from fastmlp.solvers import check_solvers
-from fastmlp.training import check_optimizers, warn_without_fma
+from fastmlp.training import check_optimizers, check_pieces_of, warn_without_fma
 
 # What an optimizer goes on from, of all that `running` hands to a checkpoint.
-_TAKEN_UP = ("state", "n_updates", "data")
+_TAKEN_UP = ("state", "n_updates", "mask_seed", "data")
 
 # What a solver that goes by all rows has in place of mini-batches.
 _NO_BATCHES = dict.fromkeys(("batch_size", "shuffle", "clip_norm"))
@@ -103,6 +103,7 @@ class Run:
         try:
             check_optimizers(self._stages, self.net.n_params)
             check_solvers(self._stages, function)
+            check_pieces_of(self.net, self._stages)
         except (TypeError, ValueError) as error:
             raise type(error)(f"solver: {error}") from None
 
@@ -363,12 +364,15 @@ class Run:
         """What `run_stochastic` takes up: a state, at the parameters as they are now."""
         if optimizer is None:
             return None
-        theta = self.net.theta.copy()
+        theta, statistics = self.net.learned()
         return {
             "state": optimizer["state"],
             "n_updates": optimizer["n_updates"],
+            "mask_seed": optimizer.get("mask_seed", 0),
             "theta": theta,
             "best": theta,
+            "statistics": statistics,
+            "best_statistics": statistics,
             "best_objective": np.inf,
         }
 

@@ -43,8 +43,8 @@ class Watch:
     records : list of Record
     losses, scores : list of float
         One for each epoch; no scores without `score`.
-    best_theta : ndarray or None
-        The parameters after the best epoch, if one was better than what there was before.
+    best_learned : pair or None
+        What `Network.learned` gave after the best epoch, if one was better than what was before.
     is_best : bool
         Whether the newest epoch is the best.
     is_over : bool
@@ -80,7 +80,7 @@ class Watch:
         self._epoch = 0
         self.n_without_gain = n_without_gain
         self.best = best
-        self.best_theta = None
+        self.best_learned = None
         self.is_best = False
         self.records = []
         self.losses = []
@@ -129,7 +129,7 @@ class Watch:
         self.n_without_gain = self.n_without_gain + 1 if lags else 0
         if self.is_best:
             self.best = value
-            self.best_theta = self._network.theta.copy()
+            self.best_learned = self._network.learned()
 
 
 class Keeper:

@@ -23,6 +23,11 @@ class Function(ABC):
         How many mini-batches `batch` makes of the data before it begins anew; 1 without data.
     resumable : bool
         Whether the state is to be saved: then a solver keeps all that takes to go on from it.
+    has_kinds : bool
+        Whether its variables are parameters of a network, of the kinds `codes.KINDS`.
+    random : tuple of str
+        Arguments of the network by which the objective that it trains by is another one for each
+        mini-batch. A function of the parameters alone has none.
     l1 : ndarray of float64 (n,), or None
         Factors of \\|x\\| that are part of the value. The gradient of such a term takes 0 at 0.
     """
@@ -32,6 +37,8 @@ class Function(ABC):
     rng: np.random.Generator
     n_batches: int = 1
     resumable: bool = False
+    has_kinds: bool = False
+    random: tuple[str, ...] = ()
     l1: np.ndarray | None = None
 
     @abstractmethod

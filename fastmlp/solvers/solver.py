@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastmlp.kernels import vectors
-from fastmlp.optimizers import Optimizer
+from fastmlp.optimizers import BY_NAME, Optimizer, Stochastic
 from fastmlp.result import Status
 from fastmlp.solvers.function import Function
 from fastmlp.validation import check_count, check_not_negative
@@ -116,10 +116,27 @@ class Solver(Optimizer, ABC):
 
 
 def check_solvers(stages: Iterable[Optimizer], function: Function) -> None:
-    """Refuse solvers that are not for a function; other optimizers take any."""
+    """Refuse solvers that are not for a function, and factors where there are no kinds."""
     for stage in stages:
         if isinstance(stage, Solver):
+            refuse_random_objectives(stage, function)
             stage.check(function)
+        elif isinstance(stage, Stochastic) and stage.factors and not function.has_kinds:
+            raise ValueError(
+                "factors must not be given where a plain function is minimized, whose variables "
+                f"are of no kind, got {stage.factors!r}"
+            )
+
+
+def refuse_random_objectives(solver: Solver, function: Function) -> None:
+    """Refuse a network whose objective is another one for each mini-batch: solvers need one."""
+    if function.random:
+        stochastic = ", ".join(kind.__name__ for kind in BY_NAME.values())
+        raise ValueError(
+            f"optimizer must be one of {stochastic} for a network with "
+            f"{' and '.join(function.random)}, whose objective is another one for each "
+            f"mini-batch, got {type(solver).__name__}"
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

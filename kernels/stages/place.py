@@ -18,6 +18,12 @@ def inputs(step, block, work):
 
 
 @inline
+def second_inputs(step, block, work):
+    """View of what else the step takes, a matrix like the first one."""
+    return values(block, work, step.second, step.factor * block.rows, step.n_in)
+
+
+@inline
 def outputs(step, block, work):
     """View of what the step gives, by its n_out."""
     return values(block, work, step.output, step.factor * block.rows, step.n_out)

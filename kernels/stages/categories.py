@@ -1,0 +1,191 @@
+"""Steps of categorical columns: embeddings, and one-hot codes as rows of the first layer's W.
+
+A code is a whole number from 0; a negative one, or NaN, is a missing category and adds nothing.
+
+The gradient of a table with a row for each category is mostly zeros. It is formed by the tasks, row
+by row of the table, from the codes and deltas of all rows of the chunk, which the way back keeps:
+so no group holds a table of its own.
+"""
+
+from fastmlp.kernels._jit import inline, loop, worker
+from fastmlp.kernels.reductions import inner
+from fastmlp.kernels.stages.columns import setting
+from fastmlp.kernels.stages.dense import add_column_sums
+from fastmlp.kernels.stages.place import gradient, inputs, output_deltas, outputs, values
+from fastmlp.kernels.view import matrix, vector
+
+
+@loop
+def copy_vector(source, target):
+    """Overwrite a vector by another."""
+    for j in range(target.size):
+        target[j] = source[j]
+
+
+@loop
+def add_to(target, source, factor):
+    """Add `factor` times a vector to another."""
+    for j in range(target.size):
+        target[j] += factor * source[j]
+
+
+@worker
+def embedding(step, block, work, theta, is_back):
+    """Write a category's row of the table to the columns of its embedding.
+
+    The step's numbers are the column to write to, the column of X, the embedding's size, and the
+    number of categories. ``weights`` is the table. The way back keeps, for each row of the chunk,
+    its code and the deltas of its embedding.
+    """
+    at, column, size = setting(step, work, 0), setting(step, work, 1), setting(step, work, 2)
+    X = inputs(step, block, work)
+    if not is_back:
+        E = outputs(step, block, work)
+        for r in range(block.rows):
+            found = vector(E, r * E.shape[1] + at, size)
+            code = X[r, column]
+            if code >= 0:
+                copy_vector(vector(theta, step.weights + int(code) * size, size), found)
+            else:
+                for j in range(size):
+                    found[j] = 0.0
+        return
+    delta = output_deltas(step, block, work)
+    for r in range(block.rows):
+        kept = vector(work, step.kept + (block.first + r) * (1 + size), 1 + size)
+        kept[0] = X[r, column]
+        copy_vector(vector(delta, r * delta.shape[1] + at, size), vector(kept, 1, size))
+
+
+@worker
+def embedding_gradient(step, task, rows, is_first, work, g):
+    """Add to `g`, rows of the table's gradient, or overwrite them if `is_first`."""
+    size = setting(step, work, 2)
+    if is_first:
+        for i in range(g.size):
+            g[i] = 0.0
+    for r in range(rows):
+        kept = vector(work, step.kept + r * (1 + size), 1 + size)
+        code = kept[0]
+        if code >= task.row_0 and code < task.row_1:
+            row = vector(g, (int(code) - task.row_0) * size, size)
+            add_to(row, vector(kept, 1, size), g.dtype.type(1.0))
+
+
+@inline
+def one_hot_row(step, work, X, r, i):
+    """The row of the table for the step's column i of row r of X, -1 for a missing category."""
+    code = X[r, setting(step, work, 2 + 2 * i)]
+    return setting(step, work, 3 + 2 * i) + int(code) if code >= 0 else -1
+
+
+@inline
+def one_hot_factor(step, theta, f, row, n_rows):
+    """What the input of a table's row is multiplied by, for member f."""
+    factor = theta.dtype.type(1.0)
+    if step.bias >= 0:
+        factor *= theta[step.bias + row]
+    if step.extra >= 0:
+        factor *= theta[step.extra + f * n_rows + row]
+    return factor
+
+
+@worker
+def one_hot(step, block, work, theta, is_back):
+    """Add the rows of W that belong to one-hot columns, each times its factors.
+
+    ``weights`` is the table, with a row for each category of each column. The step's numbers are
+    how many rows it has, how many columns of X there are, and for each of these the column and its
+    first row. ``bias`` is a factor for each row (`input_scale`), ``extra`` one for each member and
+    row; both may be missing. The way back keeps the rows of the table, and the deltas times the
+    factors, of each row of the chunk and member.
+    """
+    n_rows, n_columns = setting(step, work, 0), setting(step, work, 1)
+    X = values(block, work, step.input, block.rows, step.n_in)
+    n_out, factor = step.n_out, step.factor
+    width = n_columns * (1 + factor * n_out)
+    Z = values(block, work, step.output, factor * block.rows, n_out)
+    if not is_back:
+        for r in range(block.rows):
+            for i in range(n_columns):
+                row = one_hot_row(step, work, X, r, i)
+                if row < 0:
+                    continue
+                W_row = vector(theta, step.weights + row * n_out, n_out)
+                for f in range(factor):
+                    z = vector(Z, (f * block.rows + r) * n_out, n_out)
+                    add_to(z, W_row, one_hot_factor(step, theta, f, row, n_rows))
+        return
+    delta = values(block, work, step.output_delta, factor * block.rows, n_out)
+    for r in range(block.rows):
+        kept = vector(work, step.kept + (block.first + r) * width, width)
+        for i in range(n_columns):
+            row = one_hot_row(step, work, X, r, i)
+            kept[i] = row
+            if row < 0:
+                continue
+            for f in range(factor):
+                d = vector(delta, (f * block.rows + r) * n_out, n_out)
+                own = vector(kept, n_columns + (i * factor + f) * n_out, n_out)
+                scale = one_hot_factor(step, theta, f, row, n_rows)
+                for j in range(n_out):
+                    own[j] = scale * d[j]
+                add_factor_gradients(step, block, work, theta, (f, row, n_rows), d)
+
+
+@inline
+def add_factor_gradients(step, block, work, theta, which, delta):
+    """Add the gradients of the factors of a row of the table: `which` is (member, row, n_rows)."""
+    f, row, n_rows = which
+    if step.bias < 0 and step.extra < 0:
+        return
+    n_out = step.n_out
+    slope = inner(vector(theta, step.weights + row * n_out, n_out), delta)
+    one = theta.dtype.type(1.0)
+    scale = theta[step.bias + row] if step.bias >= 0 else one
+    own = theta[step.extra + f * n_rows + row] if step.extra >= 0 else one
+    if step.bias >= 0:
+        g = gradient(block, work, step.bias + row, 1)
+        g[0] += slope * own
+    if step.extra >= 0:
+        g = gradient(block, work, step.extra + f * n_rows + row, 1)
+        g[0] += slope * scale
+
+
+@worker
+def one_hot_gradient(step, task, rows, is_first, work, g):
+    """Add to `g`, rows of the table's gradient, or overwrite them if `is_first`."""
+    n_columns, n_out, factor = setting(step, work, 1), step.n_out, step.factor
+    width = n_columns * (1 + factor * n_out)
+    if is_first:
+        for i in range(g.size):
+            g[i] = 0.0
+    one = g.dtype.type(1.0)
+    for r in range(rows):
+        kept = vector(work, step.kept + r * width, width)
+        for i in range(n_columns):
+            row = kept[i]
+            if row >= task.row_0 and row < task.row_1:
+                own = vector(g, (int(row) - task.row_0) * n_out, n_out)
+                for f in range(factor):
+                    add_to(own, vector(kept, n_columns + (i * factor + f) * n_out, n_out), one)
+
+
+@worker
+def bias_rows(step, block, work, theta, is_back):
+    """Overwrite all rows by a bias, if there is one: a layer's product without numeric inputs."""
+    n_out = step.n_out
+    if is_back and step.bias < 0:
+        return
+    if is_back:
+        g = matrix(gradient(block, work, step.bias, n_out), 0, 1, n_out)
+        add_column_sums(output_deltas(step, block, work), g)
+        return
+    Z = outputs(step, block, work)
+    for r in range(Z.shape[0]):
+        row = vector(Z, r * n_out, n_out)
+        if step.bias >= 0:
+            copy_vector(vector(theta, step.bias, n_out), row)
+        else:
+            for j in range(n_out):
+                row[j] = 0.0
