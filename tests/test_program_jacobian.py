@@ -6,7 +6,16 @@ import reference
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastmlp import MLP, OWLQN, LevenbergMarquardt, check_gradient, objective
+from fastmlp import (
+    MLP,
+    OWLQN,
+    RNN,
+    Categorical,
+    LevenbergMarquardt,
+    Numeric,
+    check_gradient,
+    objective,
+)
 from fastmlp.functions import _l1_factors
 from fastmlp.kernels import program_jacobian
 from fastmlp.kernels._jit import standalone
@@ -19,6 +28,12 @@ PIECES = {
     "tied members": {"tied": [(3, 2)], "members": 2, "layer_sizes": (3, 4, 4, 4, 1)},
     "prelu": {"activation": "prelu"},
     "parametric": {"activation": ["parametric(mish)", "parametric(selu)"], "members": 2},
+    "layer norm": {"norm": "layer", "residual": True, "members": 2, "activation": "mish"},
+    "inputs": {
+        "inputs": [Numeric(0, embedding="periodic"), Categorical(1, 3, size=2), Categorical(2, 4)],
+        "input_scale": True,
+        "members": 2,
+    },
 }
 every_piece = pytest.mark.parametrize("name", PIECES)
 
@@ -34,6 +49,8 @@ def network(name, dtype="float64", output="identity"):
 def samples(net, n):
     rng = np.random.default_rng(2)
     X = rng.normal(size=(n, net.layer_sizes[0]))
+    for column in net.categorical_columns:
+        X[:, column] = rng.integers(-1, 3, n)  # and some are missing
     return X, rng.normal(size=(n, net.layer_sizes[-1])), rng.uniform(0.5, 2, n)
 
 
@@ -78,6 +95,8 @@ def test_kernels_are_those_of_the_twins(dtype, factor):
     assert_array_equal(row, reference.scaled_row(target, 0.3))
     standalone(program_jacobian.unit_vector)(row, 2)
     assert_array_equal(row, reference.unit_vector(4, 2))
+    standalone(program_jacobian.fill)(row, 0.5)
+    assert_array_equal(row, reference.fill(4, 0.5))
 
 
 # The Gauss-Newton matrix
@@ -144,6 +163,41 @@ def test_a_program_that_is_a_chain_has_the_matrix_of_the_chain():
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-14)
     assert_allclose(results[0][1][chosen], results[1][1], rtol=0, atol=1e-14)
     assert_allclose(results[0][2][np.ix_(chosen, chosen)], results[1][2], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("with_lengths", [False, True])
+@pytest.mark.parametrize("sequence", ["last", "all"])
+def test_the_matrix_of_a_recurrent_network_is_that_of_differences(sequence, with_lengths):
+    rng = np.random.default_rng(0)
+    net = RNN([2, 3, 2], sequence=sequence, dtype="float64", seed=0)
+    X, lengths = rng.normal(size=(5, 4, 2)), None
+    y = rng.normal(size=(5, 4, 2) if sequence == "all" else (5, 2))
+    weights = rng.uniform(0.5, 2, 5)
+    counts = np.ones((5, 1)) if sequence == "last" else np.full((5, 1), 4)
+    if with_lengths:
+        lengths = np.array([4, 2, 1, 3, 4])
+        counts = counts if sequence == "last" else lengths[:, None]
+    problem = Objective(net, X, y, sample_weight=weights, lengths=lengths, l2=0.1)
+    columns = []
+    for i in range(net.n_params):
+        outputs = []
+        for sign in (1, -1):
+            moved = net.copy()
+            moved.theta[i] += sign * 1e-6
+            outputs.append(moved.predict(X, lengths=lengths).reshape(5, -1))
+        columns.append((outputs[0] - outputs[1]) / 2e-6)
+    J = np.stack(columns, axis=-1)
+    shares = (weights / weights.sum())[:, None] / counts * np.ones(J.shape[:2])
+    expected = np.einsum("nk,nki,nkj->ij", shares, J, J)
+    value, gradient, hessian = problem.gauss_newton()
+    penalized = np.concatenate(
+        [np.full(v.size, name.startswith(("weights", "recurrent"))) for name, v in net.parameters]
+    )
+    expected += 0.1 * np.diag(penalized)
+    assert_allclose(hessian, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+    expected_value, expected_gradient = problem.value_and_grad()
+    assert value == pytest.approx(expected_value, rel=1e-13)
+    assert_allclose(gradient, expected_gradient, rtol=0, atol=1e-13)
 
 
 def starts(net):
