@@ -30,9 +30,14 @@ class MLP(Network):
     activation : str or sequence of str, default "relu"
         Of all hidden layers, or one for each: "identity", "relu", "leaky_relu" (slope 0.01, or
         "leaky_relu(0.2)"), "sigmoid", "tanh", "elu", "selu", "gelu" (exact), "silu",
-        "mish", "softplus" or "exponential".
+        "mish", "softplus" or "exponential". And with a trainable number alpha for each unit:
+        "prelu", which is alpha x where x is not positive (alpha starts at 0.25; He et al.,
+        "Delving deep into rectifiers", ICCV 2015), and "parametric(selu)", "parametric(mish)" or
+        another name in their place, which are x + alpha (f(x) - x) (alpha starts at 1;
+        Holzmüller et al., "Better by default", NeurIPS 2024). They are ``activation[0]`` (n_out,)
+        and so on among `parameters`, decay, and have no penalty.
     output : str, default "identity"
-        Of the output layer: one of the above or "softmax".
+        Of the output layer: one of the above without such numbers, or "softmax".
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all computation. float32 is twice as fast; float64 is for
         second-order methods run to high accuracy.

@@ -237,6 +237,16 @@ class Sequences(NamedTuple):
     by_step: bool  # whether each step has a target, else the last one alone
 
 
+def has_parameters(activation):
+    """Whether an activation has trainable numbers."""
+    return activation == "prelu" or activation.startswith("parametric(")
+
+
+def plain_activation(activation):
+    """The name f of "parametric(f)", or that of another activation as it is."""
+    return activation.removeprefix("parametric(").removesuffix(")")
+
+
 def strided_view(theta, start, shape, strides):
     """View of some numbers of theta that need not lie side by side; strides count elements."""
     strides = [stride * theta.itemsize for stride in strides]

@@ -51,6 +51,7 @@ from fastmlp.kernels.stages.dense import dense
 from fastmlp.kernels.stages.dropout import dropout
 from fastmlp.kernels.stages.layer_norm import layer_norm
 from fastmlp.kernels.stages.members import expand, member_in, member_out
+from fastmlp.kernels.stages.parametric import parametric, prelu
 from fastmlp.kernels.stages.piecewise import piecewise
 from fastmlp.kernels.stages.recurrent import last_step, recurrent
 from fastmlp.kernels.stages.residual import residual
@@ -361,6 +362,8 @@ def addresses(dtype):
 STAGES = {
     "dense": (dense, None),
     "activation": (activation, None),
+    "prelu": (prelu, None),
+    "parametric": (parametric, None),
     "columns": (columns, None),
     "periodic": (periodic, None),
     "piecewise": (piecewise, None),

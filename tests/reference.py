@@ -1568,6 +1568,70 @@ def member_outputs_back(delta, Z, S, B, slope):
     return below, np.concatenate([(d * _by_member(Z, k)).sum(axis=1), d.sum(axis=1)])
 
 
+# --- stages of programs: activations with a number alpha for each unit ---
+
+
+def prelu_forward(X, alpha):
+    """X where it is positive, alpha X elsewhere."""
+    X = np.asarray(X, np.float64)
+    return np.maximum(X, 0) + alpha * np.minimum(X, 0)
+
+
+def prelu_backward(delta, X, alpha):
+    """Gradients with respect to X and to alpha."""
+    delta, X = np.asarray(delta, np.float64), np.asarray(X, np.float64)
+    return delta * np.where(X > 0, 1, alpha), (delta * np.minimum(X, 0)).sum(axis=0)
+
+
+def begin_parametric(x):
+    """x, which f is to be taken of, and ones."""
+    return x, np.ones_like(x)
+
+
+def parametric_forward(X, alpha, values):
+    """X + alpha (f(X) - X) and f(X) - X, from the values f(X)."""
+    change = np.subtract(values, X, dtype=np.float64)
+    return X + alpha * change, change
+
+
+def parametric_backward(delta, change, slopes, alpha):
+    """Gradients with respect to X and to alpha, from f(X) - X and f'(X)."""
+    delta = np.asarray(delta, np.float64)
+    return (1 - alpha) * delta + alpha * slopes * delta, (delta * change).sum(axis=0)
+
+
+# --- the Jacobian of a program ---
+
+
+def root_of(weight, count):
+    """Root of a row's weight in each of the `count` losses that it has the mean of."""
+    return math.sqrt(weight / count)
+
+
+def row_errors(outputs, target, weight, count):
+    """Weighted residuals and loss of one row with `count` outputs, (count, n_out)."""
+    residuals = root_of(weight, count) * np.subtract(outputs, target, dtype=np.float64)
+    return residuals.ravel(), np.sum(residuals**2) / 2
+
+
+def scaled_row(gradient, factor):
+    """A gradient times a factor."""
+    return factor * np.asarray(gradient, np.float64)
+
+
+def gather_gradient(gradient, tables):
+    """A gradient with those of tables, (first element, gradient), in their places."""
+    gradient = np.array(gradient)
+    for start, of_table in tables:
+        gradient[start : start + of_table.size] = of_table.ravel()
+    return gradient
+
+
+def unit_vector(n, k):
+    """The unit vector of element k."""
+    return np.eye(n)[k]
+
+
 # --- symmetric systems ---
 
 
