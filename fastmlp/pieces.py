@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from fastmlp import schedules
-from fastmlp.inputs import Categorical, Numeric, check_inputs, described
+from fastmlp.inputs import Categorical, Numeric, check_inputs, described, in_order
 from fastmlp.schedules import Schedule, WarmUp
 from fastmlp.validation import check_count, check_flag, check_known
 from fastmlp.written import parse_schedule, write_schedule
@@ -118,16 +118,25 @@ def check_pieces(
     check_count("members", members)
     if members > 1 and not n_hidden:
         raise ValueError(f"members must be 1 without hidden layers, got {members}")
+    entries = check_inputs(inputs, layer_sizes[0])
+    sizes, has_one_hot = _widths(layer_sizes, entries)
     return Pieces(
         tuple(norms),
         probabilities,
         float(input_dropout),
-        _check_residual(residual, layer_sizes),
-        _check_tied(tied, layer_sizes, int(members)),
+        _check_residual(residual, sizes, has_one_hot),
+        _check_tied(tied, sizes, has_one_hot, int(members)),
         bool(input_scale),
-        check_inputs(inputs, layer_sizes[0]),
+        entries,
         int(members),
     )
+
+
+def _widths(layer_sizes, inputs):
+    """Inputs of the first layer and of those that follow, and whether some are one-hot codes."""
+    entries, one_hot = in_order(inputs, layer_sizes[0])
+    width = sum(entry.width for entry in entries + one_hot)
+    return (width, *layer_sizes[1:]), bool(one_hot)
 
 
 def _for_each(name, given, n_hidden, what):
@@ -187,28 +196,30 @@ def _check_probability(name, value, allowed):
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
-def _check_residual(residual, layer_sizes):
+def _check_residual(residual, sizes, has_one_hot):
     """Whether each hidden layer adds its input; for all means where widths agree."""
-    sizes = layer_sizes[:-1]
-    agree = [n_in == n_out for n_in, n_out in pairwise(sizes)]
+    agree = [n_in == n_out for n_in, n_out in pairwise(sizes[:-1])]
+    if has_one_hot and agree:
+        agree[0] = False
     if isinstance(residual, bool):
         return tuple(residual and same for same in agree)
     flags = _for_each("residual", residual, len(agree), "bool")
     for i, (flag, same) in enumerate(zip(flags, agree, strict=True)):
         check_flag(f"residual[{i}]", flag)
         if flag and not same:
+            codes = " with one-hot codes" if has_one_hot and i == 0 else ""
             raise ValueError(
                 f"residual[{i}] must be False for a hidden layer of {sizes[i + 1]} units, as its "
-                f"input has {sizes[i]}"
+                f"input has {sizes[i]}{codes}"
             )
     return tuple(map(bool, flags))
 
 
-def _check_tied(tied, layer_sizes, members):
+def _check_tied(tied, sizes, has_one_hot, members):
     """Pairs of layers, counted from 1, the later one first."""
     if isinstance(tied, str) or not hasattr(tied, "__iter__"):
         raise TypeError(f"tied must be a sequence of pairs of layers, got {tied!r}")
-    n_layers = len(layer_sizes) - 1
+    n_layers = len(sizes) - 1
     pairs = []
     for pair in tied:
         if isinstance(pair, str) or not hasattr(pair, "__iter__") or len(list(pair)) != 2:
@@ -223,13 +234,17 @@ def _check_tied(tied, layer_sizes, members):
                     f"tied must name layers from 1 to {n_layers}, got {number!r} in {pair!r}"
                 )
         first, second = sorted(map(int, numbers))
-        shapes = [(layer_sizes[i - 1], layer_sizes[i]) for i in (second, first)]
+        shapes = [(sizes[i - 1], sizes[i]) for i in (second, first)]
         if first == second:
             raise ValueError(f"tied must name two different layers, got {pair!r}")
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"tied must name layers whose weights have one shape, got {pair!r} with the "
                 f"shapes {shapes[0]} and {shapes[1]}"
+            )
+        if has_one_hot and first == 1:
+            raise ValueError(
+                f"tied must not name layer 1 where inputs have one-hot codes, got {pair!r}"
             )
         if members > 1 and n_layers in (first, second):
             raise ValueError(

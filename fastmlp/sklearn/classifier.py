@@ -1,5 +1,6 @@
 """The classifier."""
 
+import math
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -32,6 +33,13 @@ def _has_probabilities(estimator):
     if estimator.loss.partition("(")[0].strip() == "hinge":
         raise AttributeError("predict_proba is not available for the loss 'hinge'")
     return True
+
+
+def _log_of_mean(logs):
+    """Logarithms of the mean of the members' probabilities, of which `logs` has those if 3-d."""
+    if logs.ndim < 3:
+        return logs
+    return logsumexp(logs, axis=1) - math.log(logs.shape[1])
 
 
 def _inside(probabilities):
@@ -224,6 +232,14 @@ feature_names_in_
         n_threads=None,
         standardize=False,
         constant="refuse",
+        norm=None,
+        dropout=0.0,
+        input_dropout=0.0,
+        residual=False,
+        tied=(),
+        input_scale=False,
+        inputs=None,
+        members=1,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -257,6 +273,14 @@ feature_names_in_
         self.n_threads = n_threads
         self.standardize = standardize
         self.constant = constant
+        self.norm = norm
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.residual = residual
+        self.tied = tied
+        self.input_scale = input_scale
+        self.inputs = inputs
+        self.members = members
 
     @available_if(partial_fit_is_there)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -511,11 +535,12 @@ feature_names_in_
         if self.out_activation_ == "softmax":
             return _inside(self._network_outputs(X))
         logits = self._logits(X)
-        if logits.shape[1] == 1:  # 1 - p would round small probabilities to 0
-            return _inside(expit(np.hstack([-logits, logits])))
-        if self._is_multilabel():
-            return _inside(expit(logits))
-        return _inside(np.exp(self._log_shares(logits)))
+        if logits.shape[-1] == 1:  # 1 - p would round small probabilities to 0
+            logits = np.concatenate([-logits, logits], axis=-1)
+        elif not self._is_multilabel():
+            return _inside(np.exp(self._log_shares(logits)))
+        probabilities = expit(logits)
+        return _inside(probabilities.mean(axis=1) if logits.ndim == 3 else probabilities)
 
     @available_if(_has_probabilities)
     @np.errstate(all="ignore")
@@ -532,16 +557,18 @@ feature_names_in_
         """
         logits = self._logits(X)
         if len(self.classes_) == 1:
-            return np.zeros_like(logits)
+            return np.zeros((len(logits), 1), logits.dtype)
         if self.out_activation_ == "softmax":
-            return log_softmax(logits, axis=1)
-        if logits.shape[1] == 1:
-            return log_expit(np.hstack([-logits, logits]))
-        return log_expit(logits) if self._is_multilabel() else self._log_shares(logits)
+            return _log_of_mean(log_softmax(logits, axis=-1))
+        if logits.shape[-1] == 1:
+            return _log_of_mean(log_expit(np.concatenate([-logits, logits], axis=-1)))
+        if self._is_multilabel():
+            return _log_of_mean(log_expit(logits))
+        return self._log_shares(logits)
 
     def _log_shares(self, logits):
         """Logarithms of sigmoids divided by their sum."""
-        logs = log_expit(logits)
+        logs = _log_of_mean(log_expit(logits))
         return logs - logsumexp(logs, axis=1, keepdims=True)
 
     def __sklearn_tags__(self):

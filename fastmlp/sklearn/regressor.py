@@ -94,6 +94,14 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         n_threads=None,
         standardize=False,
         constant="refuse",
+        norm=None,
+        dropout=0.0,
+        input_dropout=0.0,
+        residual=False,
+        tied=(),
+        input_scale=False,
+        inputs=None,
+        members=1,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -126,6 +134,14 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         self.n_threads = n_threads
         self.standardize = standardize
         self.constant = constant
+        self.norm = norm
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.residual = residual
+        self.tied = tied
+        self.input_scale = input_scale
+        self.inputs = inputs
+        self.members = members
 
     @available_if(partial_fit_is_there)
     @_fit_context(prefer_skip_nested_validation=True)

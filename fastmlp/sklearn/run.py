@@ -28,7 +28,7 @@ from fastmlp.sklearn.stages import (
 )
 from fastmlp.sklearn.watch import Keeper, Report, Watch
 from fastmlp.solvers import check_solvers
-from fastmlp.training import check_optimizers, check_pieces_of, warn_without_fma
+from fastmlp.training import check_mini_batches, check_optimizers, warn_without_fma
 
 # What an optimizer goes on from, of all that `running` hands to a checkpoint.
 _TAKEN_UP = ("state", "n_updates", "mask_seed", "data")
@@ -103,9 +103,9 @@ class Run:
         try:
             check_optimizers(self._stages, self.net.n_params)
             check_solvers(self._stages, function)
-            check_pieces_of(self.net, self._stages)
         except (TypeError, ValueError) as error:
             raise type(error)(f"solver: {error}") from None
+        check_mini_batches(self.net, self._stages, self.n_samples, self._batch_size)
 
     def _budget(self, stage):
         if self.incremental:
