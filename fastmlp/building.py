@@ -92,6 +92,7 @@ def dense(program, architecture, layer, given, one_hot):
         program.add("bias_rows", result, result, bias=bias)
     if one_hot is not None:
         add_one_hot(program, one_hot, result, table)
+    program.products.append((len(program.steps), n_active))
     at_weights = W, (n_rows, n_out), (n_out, 1)
     if k > 1:
         return _scale_outputs(program, architecture, layer, result, at_weights)
@@ -140,7 +141,9 @@ def _member_outputs(program, architecture, layer, given):
     program.layers.append((at_weights, (b, (k, n_out), (size, 1))))
     program.flops += 2.0 * k * n_in * n_out
     result = program.value(n_out, k)
-    return program.add("dense", given, result, weights=first, bias=b, separate=1)
+    program.add("dense", given, result, weights=first, bias=b, separate=1)
+    program.products.append((len(program.steps), n_in))
+    return result
 
 
 def _is_in_members(architecture, layer):

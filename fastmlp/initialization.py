@@ -15,7 +15,8 @@ _SCHEMES = {
     "lecun_normal": (1.0, "in", "normal"),
 }
 
-NAMES = ("auto", *_SCHEMES)
+# "data" is drawn by the first fit, see `data_initialization`; until then it is "auto".
+NAMES = ("auto", "data", *_SCHEMES)
 
 # What "auto" picks for a layer, by its activation: He's factor of two makes up for the half
 # that rectifiers cut off, selu's theory asks for LeCun, all else gets Glorot.
@@ -45,7 +46,7 @@ def draw_weights(rng, n_in, n_out, init, activation, fan_in=None):
     fan_in : int or None
         Inputs that are not 0 at a time, where these are fewer: of a one-hot code only one is.
     """
-    if init == "auto":
+    if init in ("auto", "data"):
         init = _BY_ACTIVATION.get(activation, "glorot_uniform")
     scale, fan, distribution = _SCHEMES[init]
     fan_in = n_in if fan_in is None else fan_in

@@ -39,7 +39,10 @@ class MLP(Network):
     init : str, default "auto"
         Distribution of the starting weights: "glorot_uniform", "glorot_normal", "he_uniform",
         "he_normal", "lecun_uniform", "lecun_normal" or "auto", which picks by each layer's
-        activation. Biases start at 0.
+        activation. Biases start at 0. "data" is drawn by the first `fit` of a network whose biases
+        are all 0: weights from N(0, 1), scaled so that each unit's product with the rows has
+        variance 1, and each bias minus a random convex combination of five rows' products, so that
+        kinks of activations lie among the rows (Holzmüller et al. 2024, arXiv:2407.04491).
     seed : int or None, default None
         Of the starting weights. The same seed gives the same weights, up to rounding also for
         the other dtype. None draws afresh.
@@ -49,11 +52,11 @@ class MLP(Network):
         expectations stay and nothing is to be done later: `predict`, `loss`, `loss_and_grad` and
         validation go without dropout. A schedule, such as ``FlatCosine(0.15)``, or its written
         form, gives the probability of all hidden layers in each update, and must stay below 1.
-        0 is none; 0.1 to 0.5 is usual. Probabilities are rounded to multiples of 2^-16, p in
-        1 - p as well. Which outputs are dropped is a matter of the fit's seed, the number of the
-        update, the layer, and the row's place in the epoch alone. Solvers, which need a function
-        that is not random, refuse such a network. Srivastava et al., "Dropout: a simple way to
-        prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
+        0.1 to 0.5 is usual. p is rounded to a multiple of 2^-16, also in 1 - p. The masks of an
+        update follow from the seed of `fit`, the number of the update and the rows' places in the
+        epoch: they are the same for any number of threads, and after a checkpoint. Solvers need a
+        function that is not random and refuse such a network. Srivastava et al., "Dropout: a
+        simple way to prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
     input_dropout : float, default 0.0
         The same for the inputs, but never a schedule.
     members : int, default 1

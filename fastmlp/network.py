@@ -218,6 +218,11 @@ class Network:
         return self.activations[-1]
 
     @property
+    def init(self) -> str:
+        """How starting weights are drawn."""
+        return self._init
+
+    @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Names of the inputs, or None.
 

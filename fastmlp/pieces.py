@@ -181,7 +181,7 @@ def _check_dropout(dropout, n_hidden):
     return tuple(map(float, values))
 
 
-def _largest(schedule):
+def _largest(schedule: Any) -> float:
     """The largest value of a schedule of `schedules.BY_NAME`: all of them begin with or name it."""
     while isinstance(schedule, WarmUp):
         schedule = schedule.then

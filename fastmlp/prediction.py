@@ -38,9 +38,15 @@ class ProgramForward(NamedTuple):
     statistics: int
 
 
-def plan_program(description, dtype):
-    """Plan the prediction of a network that is this program; see `ProgramForward`."""
+def plan_program(description, dtype, n_steps=None):
+    """Plan the prediction of a network that is this program; see `ProgramForward`.
+
+    With `n_steps`, its outputs are what the last of so many steps gives.
+    """
     workspace = ProgramWorkspace(description, dtype, rows=PROGRAM_ROWS, goes_back=False)
+    if n_steps is not None:
+        workspace.plan.n_steps = n_steps
+        workspace.plan.factor = description.steps[n_steps - 1].factor
     tables, _ = packed({codes.PLAN: workspace.plans, codes.STEPS: workspace.steps})
     fixed = workspace.buffer[: workspace.n_fixed].copy()
     return ProgramForward(tables, fixed, int(workspace.plan.statistics))
@@ -76,6 +82,19 @@ def predict(net, pace, X, n_threads=None, members=False, lengths=None):
         check_finite("theta", theta)
         net.check_rows(X)
     return result.reshape(n_rows, n_members, -1) if members else result
+
+
+def outputs_after(net, description, n_steps, X):
+    """What the first steps of a network's program give for rows of X, (n, factor, n_out)."""
+    last = description.steps[n_steps - 1]
+    tables, fixed, statistics = plan_program(description, net.dtype, n_steps)
+    if net._statistics is not None:
+        fixed[statistics : statistics + net._statistics.size] = net._statistics
+    result = np.empty((len(X), last.factor * last.n_out), net.dtype)
+    address = program.predict_address(net.dtype)
+    arguments = address, tables, fixed, net.theta, read_only(X), result, False
+    run(program.program_predict, 1, *arguments, 1)
+    return result.reshape(len(X), last.factor, last.n_out)
 
 
 def check_outputs(outputs, rows, first=0):

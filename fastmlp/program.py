@@ -110,6 +110,9 @@ class Program:
         Steps before which all rows of a mini-batch have to be through those before.
     layers : list of pairs
         Where the weights and the biases of each layer are: see `strided_view`.
+    products : list of (int, int)
+        After how many steps each layer's product is done, before biases of members are added, and
+        how many of its inputs are not 0 in a row, where some are one-hot.
     factor : int
         Outputs of a row.
     repeats_target : bool
@@ -135,6 +138,7 @@ class Program:
     slots: list = field(default_factory=list)
     cuts: list = field(default_factory=list)
     layers: list = field(default_factory=list)
+    products: list = field(default_factory=list)
     statistics: list = field(default_factory=list)
     factor: int = 1
     repeats_target: bool = False

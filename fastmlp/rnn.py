@@ -96,6 +96,8 @@ class RNN(MLP):
         seed=None,
     ):
         self._keep_own(sequence, truncate)
+        if init == "data":
+            raise ValueError("init must be another than 'data' for a recurrent network")
         super().__init__(
             layer_sizes, activation=activation, output=output, dtype=dtype, init=init, seed=seed
         )

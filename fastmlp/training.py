@@ -9,6 +9,7 @@ import numpy as np
 from fastmlp import optimizers as stochastic
 from fastmlp.baseline import advice
 from fastmlp.checkpoint import Checkpoint, Memory, identify
+from fastmlp.data_initialization import awaits_data, draw_by_data
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.kernels import simd
@@ -153,6 +154,8 @@ def prepare(
     warn_without_fma()
 
     def train(interruption):
+        if awaits_data(objective.net):
+            draw_by_data(objective.net, objective, batches["rng"])
         with Monitor(**options, interruption=interruption) as monitor:
             return run_stages(objective, stages, budgets, monitor, batches, checkpoint=checkpoint)
 

@@ -39,7 +39,7 @@ def philox(first, stream, key, bits):
         counter = first + np.uint64(i)
         x0, x1 = counter, counter >> HALF
         x2, x3 = stream, stream >> HALF
-        k0, k1 = key, key >> HALF
+        k0, k1 = key & LOW, key >> HALF
         for _ in range(ROUNDS):
             p0 = MULTIPLIER_0 * (x0 & LOW)
             p1 = MULTIPLIER_1 * (x2 & LOW)

@@ -1537,6 +1537,11 @@ def normalize_columns_back(delta, hats, inverse, gamma, mean, slope):
     return (delta - mean - hats * slope) * gamma * inverse
 
 
+def add_multiple(source, factor, target):
+    """A vector times a factor, added to another."""
+    return target + source * factor
+
+
 def add_vectors(x, y):
     """x + y."""
     return x + y

@@ -1,24 +1,39 @@
 """Layer norm, batch norm and residual connections, held against NumPy and PyTorch."""
 
+import copy
+import os
+import pickle
+import subprocess
+import sys
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import reference
-from marks import INTERPRETED, both_precisions
+from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmlp import (
+    LBFGS,
     MLP,
     SGD,
+    SPSA,
     AdaGrad,
     Adam,
     AdamW,
     NAdam,
+    Objective,
     RMSProp,
     check_gradient,
+    compare,
+    fit_many,
+    program_workspace,
+    sweep,
 )
-from fastmlp.kernels import gather
+from fastmlp.kernels import gather, threads
 from fastmlp.kernels._jit import standalone
 from fastmlp.kernels.stages import batch_norm, layer_norm, residual
+from fastmlp.result import Status
 
 SIZES = (5, 7, 7, 6, 3)
 STATISTICS = [f"norm_{what}[{layer}]" for layer in range(3) for what in ("mean", "variance")]
@@ -133,8 +148,8 @@ def test_kernels_of_vectors_equal_their_twins():
     result = np.empty(3)
     standalone(residual.add_vectors)(x, y, result)
     assert_array_equal(result, reference.add_vectors(x, y))
-    expected = reference.add_scaled(x, 0.5, y)
-    standalone(batch_norm.add_scaled)(x, 0.5, y)
+    expected = reference.add_multiple(x, 0.5, y)
+    standalone(batch_norm.add_multiple)(x, 0.5, y)
     assert_array_equal(y, expected)
     standalone(gather.copy_values)(x, result)
     assert_array_equal(result, reference.copy_values(x))
@@ -219,7 +234,8 @@ def test_gradients_agree_with_central_differences(norms, is_residual, activation
     net = network(norms, sizes, activation=activation, residual=is_residual)
     X, y = data(n=9, n_in=sizes[0])
     weights = np.random.default_rng(5).random(9)
-    check = check_gradient(net, X, y, sample_weight=weights, l1=0.01, l2=0.1)
+    most = 3 if INTERPRETED else 1000
+    check = check_gradient(net, X, y, sample_weight=weights, l1=0.01, l2=0.1, max_params=most)
     assert check.passed, str(check)
     assert {"norm_scale[0]"} <= set(check.errors) or norms[0] is None
 
@@ -394,3 +410,429 @@ def test_ten_steps_are_those_of_torch(norm, name):
     # Means move with those biases; variances do not.
     for layer, (_, variance) in running.items():
         assert_allclose(net.statistics[f"norm_variance[{layer}]"], variance.numpy(), rtol=1e-7)
+
+
+# The same bits
+
+
+class AlwaysTogether:
+    """Stands in for `Pace`: goes a chunk at a time, as a team where there is one."""
+
+    def __init__(self, ways, seconds_alone=0.0):
+        self._way = ways[0]
+        self.seconds = seconds_alone
+
+    def is_new(self, way):
+        return False
+
+    def next(self):
+        return self._way, 0.0
+
+    def learn(self, way, flops, seconds):
+        pass
+
+    def skip_to_trial(self, flops):
+        return 0
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of three rows, several to a group, and teams of as many threads as are asked for."""
+    monkeypatch.setattr(program_workspace, "GROUP_ROWS", 8)
+    monkeypatch.setattr(program_workspace, "FEWEST_GROUP_ROWS", 4)
+    monkeypatch.setattr(program_workspace, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(program_workspace, "FEWEST_BLOCK_ROWS", 3)
+    monkeypatch.setattr(program_workspace, "TASK_ELEMENTS", 16)
+    monkeypatch.setattr(sweep, "choose_parts", lambda flops, n_threads, *_: n_threads or 1)
+    monkeypatch.setattr(sweep, "Pace", AlwaysTogether)
+    teams = set()
+
+    @contextmanager
+    def region(n_parts):
+        with threads.parallel_region(n_parts) as entered:
+            if entered:
+                teams.add(n_parts)
+            yield entered
+
+    monkeypatch.setattr(sweep, "parallel_region", region)
+    return teams
+
+
+@compiled_only
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+@pytest.mark.parametrize(("norms", "is_residual"), KINDS)
+@both_precisions
+def test_bits_do_not_depend_on_the_number_of_threads(
+    norms, is_residual, clip_norm, dtype, small_blocks
+):
+    sizes = (7, 7, 7, 6, 3) if is_residual else SIZES
+    X, y = data(83, n_in=sizes[0], dtype=dtype)
+    start = network(norms, sizes, residual=is_residual, dtype=dtype)
+    expected = None
+    for n_threads in (1, 2, 3, 4):
+        net = start.copy()
+        evaluated = net.loss_and_grad(X, y, n_threads=n_threads)
+        options = {"optimizer": Adam(), "batch_size": 40, "epochs": 2, "clip_norm": clip_norm}
+        result = net.fit(X, y, n_threads=n_threads, seed=0, **options)
+        found = [*evaluated, *net.learned(), result.loss, result.trace["objective"]]
+        if expected is None:
+            expected = found
+        for one, other in zip(found, expected, strict=True):
+            assert_array_equal(one, other)
+    assert small_blocks == {2, 3, 4}
+
+
+@pytest.mark.parametrize("rows", [30, 83])
+def test_blocks_and_groups_change_a_step_by_round_off_alone(rows, request):
+    X, y = data(rows)
+    ends = []
+    for fixture in (None, "small_blocks"):
+        if fixture:
+            request.getfixturevalue(fixture)
+        net = network("batch", residual=True)
+        net.fit(X, y, optimizer=SGD(learning_rate=0.1), batch_size=None, epochs=2)
+        ends.append(net.learned())
+    for one, other in zip(*ends, strict=True):
+        assert_allclose(one, other, rtol=1e-11, atol=1e-12)
+
+
+def test_a_mini_batch_of_several_chunks_is_one(monkeypatch):
+    X, y = data(50)
+    ends = []
+    for rows in (4096, 16):
+        monkeypatch.setattr(program_workspace, "LARGEST_CHUNK", rows)
+        for norm in ("layer", "batch"):
+            net = network(norm, residual=True)
+            value, gradient = net.loss_and_grad(X, y)
+            net.fit(X, y, optimizer=SGD(learning_rate=0.1), batch_size=None, epochs=2)
+            ends.append([value, gradient, net.theta, net.loss(X, y)])
+    for one, other in zip(ends[:2], ends[2:], strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+PROGRAM = """
+import numpy as np
+from fastmlp import MLP
+rng = np.random.default_rng(0)
+X = rng.normal(size=(97, 19)).astype({dtype!r})
+y = rng.normal(size=97).astype({dtype!r})
+for norm in ("layer", "batch"):
+    net = MLP([19, 19, 21, 1], norm=norm, residual=True, dtype={dtype!r}, seed=0)
+    result = net.fit(X, y, batch_size=40, epochs=3, seed=0)
+    print(net.theta.tobytes().hex(), [view.tobytes().hex() for view in net.statistics.values()])
+    print(net.predict(X).tobytes().hex(), result.loss.hex())
+"""
+
+
+@compiled_only
+@both_precisions
+def test_bits_do_not_depend_on_the_width_of_vectors(dtype, tmp_path):
+    printed = []
+    for name in (None, "haswell"):
+        environment = os.environ | {"FASTMLP_CACHE_DIR": str(tmp_path)}
+        if name is not None:
+            environment["NUMBA_CPU_NAME"] = name
+        run = subprocess.run(
+            [sys.executable, "-c", PROGRAM.format(dtype=dtype)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed.append(run.stdout)
+    assert printed[0] == printed[1]
+
+
+# Statistics outside of a fit
+
+
+def fitted(norm="batch", dtype="float64", **options):
+    X, y = data(dtype=dtype)
+    net = network(norm, dtype=dtype, residual=True)
+    net.fit(X, y, batch_size=8, epochs=2, seed=0, **options)
+    return net, X, y
+
+
+def assert_same(net, other):
+    assert_array_equal(net.theta, other.theta)
+    assert list(net.statistics) == list(other.statistics)
+    for name, view in net.statistics.items():
+        assert_array_equal(view, other.statistics[name])
+
+
+@both_precisions
+@pytest.mark.parametrize("norm", ["layer", "batch", ["batch", None, "layer"]], ids=str)
+def test_copies_pickles_and_files_have_all_that_was_learned(norm, dtype, tmp_path):
+    net, X, _ = fitted(norm, dtype)
+    net.save(tmp_path / "net.safetensors")
+    copies = [
+        net.copy(),
+        copy.deepcopy(net),
+        pickle.loads(pickle.dumps(net)),
+        MLP.load(tmp_path / "net.safetensors"),
+    ]
+    outputs = net.predict(X)
+    for other in copies:
+        assert_same(net, other)
+        assert other.architecture() == net.architecture()
+        assert_array_equal(other.predict(X), outputs)
+        for view in (other.theta, *other.statistics.values()):
+            view += 1
+    assert_array_equal(net.predict(X), outputs)
+
+
+def test_a_file_has_tensors_of_the_names_of_parameters_and_statistics(tmp_path):
+    from safetensors.numpy import load_file
+
+    net, *_ = fitted(["batch", None, "layer"])
+    net.save(tmp_path / "net.safetensors")
+    tensors = load_file(tmp_path / "net.safetensors")
+    layers = {f"{what}.{layer}" for what in ("weights", "biases") for layer in range(4)}
+    norms = {f"norm_{what}.{layer}" for what in ("scale", "shift") for layer in (0, 2)}
+    assert set(tensors) == layers | norms | {"norm_mean.0", "norm_variance.0"}
+    assert_array_equal(tensors["norm_mean.0"], net.statistics["norm_mean[0]"])
+
+
+def test_a_file_without_its_statistics_is_refused(tmp_path):
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    path = tmp_path / "net.safetensors"
+    net, *_ = fitted()
+    net.save(path)
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    save_file({**tensors, "norm_mean.1": tensors["norm_mean.1"][:-1]}, path, metadata)
+    with pytest.raises(ValueError, match="its layers need"):
+        MLP.load(path)
+    save_file({**tensors, "norm_mean.1": tensors["norm_mean.1"] * np.nan}, path, metadata)
+    with pytest.raises(ValueError, match=r"statistics must .*finite"):
+        MLP.load(path)
+    del tensors["norm_mean.1"]
+    save_file(tensors, path, metadata)
+    with pytest.raises(ValueError, match="its layers need"):
+        MLP.load(path)
+
+
+def test_a_network_drawn_anew_has_new_statistics():
+    net, *_ = fitted()
+    options = {"activation": "tanh", "dtype": "float64", "norm": "batch", "residual": True}
+    assert_same(net.redrawn(3), MLP(SIZES, seed=3, **options))
+
+
+def test_evaluations_leave_statistics_alone():
+    net, X, y = fitted()
+    before = net.copy()
+    net.loss(X, y)
+    net.loss_and_grad(X, y)
+    net.predict(X)
+    check_gradient(net, X, y, max_params=1)
+    assert_same(net, before)
+
+
+@both_precisions
+def test_the_loss_is_that_of_predictions_and_of_the_statistics_as_they_are(dtype):
+    net, X, y = fitted(dtype=dtype)
+    for _ in range(2):
+        errors = net.predict(X).astype(np.float64) - y
+        bound = 1e-5 if dtype == "float32" else 1e-12
+        assert net.loss(X, y) == pytest.approx(0.5 * (errors**2).sum(axis=1).mean(), rel=bound)
+        net.statistics["norm_mean[1]"][:] += 0.5
+
+
+@both_precisions
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_a_fit_taken_up_again_ends_with_the_same_bits(norm, dtype, tmp_path):
+    X, y = data(dtype=dtype)
+    options = {"optimizer": SGD(0.05, momentum=0.9), "batch_size": 8, "seed": 0}
+    whole, parts = network(norm, dtype=dtype), network(norm, dtype=dtype)
+    expected = whole.fit(X, y, epochs=6, **options)
+    path = tmp_path / "fit.checkpoint"
+    parts.fit(X, y, epochs=3, checkpoint=path, **options)
+    resumed = network(norm, dtype=dtype, seed=9)
+    result = resumed.fit(X, y, epochs=6, checkpoint=path, **options)
+    assert_same(resumed, whole)
+    assert result.loss == expected.loss
+    assert_array_equal(result.trace["objective"], expected.trace["objective"])
+
+
+def test_an_interrupted_fit_ends_with_the_statistics_of_the_last_epoch():
+    X, y = data()
+    options = {"optimizer": SGD(0.05), "batch_size": 8, "seed": 0}
+    expected, net = network("batch"), network("batch")
+    expected.fit(X, y, epochs=2, **options)
+
+    def interrupt(progress):
+        if progress.record.epoch == 2:
+            raise KeyboardInterrupt
+
+    result = net.fit(X, y, epochs=5, callbacks=[interrupt], **options)
+    assert result.status == Status.INTERRUPTED
+    assert_same(net, expected)
+    assert result.loss == net.loss(X, y)
+
+
+def test_a_fit_that_diverges_ends_with_the_statistics_of_its_best_epoch(overflow):
+    X, y = data()
+    options = {"batch_size": 8, "seed": 0, "shuffle": False}
+    start, net = network("batch"), network("batch")
+    result = net.fit(X, y, optimizer=SGD(1e200), epochs=5, **options)
+    assert result.status == Status.NOT_FINITE
+    assert_same(net, start)
+    assert result.loss == net.loss(X, y)
+
+
+def test_the_first_mini_batches_move_statistics_as_the_formula_says():
+    X, y = data(12)
+    net = MLP([5, 4, 3], norm="batch", dtype="float64", seed=0)
+    W, b = net.weights[0].copy(), net.biases[0].copy()
+    mean, variance = np.zeros(4), np.ones(4)
+    # A rate so small that the weights stay where they are.
+    net.fit(X, y, optimizer=SGD(1e-300), batch_size=6, epochs=2, shuffle=False)
+    for rows in (X[:6], X[6:]) * 2:
+        z = rows @ W + b
+        mean, variance = 0.9 * mean + 0.1 * z.mean(axis=0), 0.9 * variance + 0.1 * z.var(0, ddof=1)
+    assert_allclose(net.statistics["norm_mean[0]"], mean, rtol=1e-12)
+    assert_allclose(net.statistics["norm_variance[0]"], variance, rtol=1e-12)
+
+
+# What calls fit
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_networks_side_by_side_end_as_each_alone(norm):
+    X, y = data(40)
+    rows = [np.arange(0, 30), np.arange(40) % 2 == 0]
+    nets, alone = ([network(norm, seed=seed) for seed in (1, 2)] for _ in range(2))
+    fit_many(nets, X, y, rows=rows, seeds=[5, 6], batch_size=7, epochs=2)
+    for i, net in enumerate(alone):
+        net.fit(X[rows[i]], y[rows[i]], seed=5 + i, n_threads=1, batch_size=7, epochs=2)
+        assert_same(net, nets[i])
+
+
+def test_the_best_of_several_starts_has_its_own_statistics():
+    X, y = data()
+    net = network("batch")
+    result = net.fit(X, y, restarts=3, batch_size=8, epochs=2, seed=0)
+    assert result.loss == net.loss(X, y)
+
+
+def test_every_run_of_a_comparison_starts_with_the_same_statistics():
+    X, y = data()
+    start = network("batch")
+    options = {"passes": 2, "batch_size": 8, "validation_data": (X, y)}
+    comparison = compare(start, X, y, {"a": SGD(0.05), "b": SGD(0.05)}, **options)
+    first, second = (comparison.runs[name][0] for name in ("a", "b"))
+    assert_same(first.network, second.network)
+    assert_same(start, network("batch"))
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+@pytest.mark.parametrize("is_drawn", [True, False])
+def test_scaling_is_folded_into_the_layers_around_a_norm(norm, is_drawn):
+    X, y = data(60)
+    X, y = X * np.array([1e3, 1.0, 1e-3, 5.0, 1.0]) + 7, 100 * y + 3
+    options = {"batch_size": 20, "epochs": 3, "seed": 0, "shuffle": False}
+    net = MLP(SIZES, norm=norm, dtype="float64", seed=0)
+    if not is_drawn:
+        net = network(norm)
+    inner, before = net.copy(), net.predict(X)
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0), (y - y.mean(axis=0)) / y.std(axis=0)
+    if is_drawn:
+        net.fit(X, y, standardize=True, **options)
+        inner.fit(*scaled, **options)
+        expected = inner.predict(scaled[0]) * y.std(axis=0) + y.mean(axis=0)
+        assert_allclose(net.predict(X), expected, rtol=1e-9, atol=1e-9)
+        for name, view in net.statistics.items():
+            assert_allclose(view, inner.statistics[name], rtol=1e-9, atol=1e-12)
+    else:
+        net.fit(X, y, standardize=True, optimizer=SGD(1e-300), **options)
+        if norm == "layer":
+            assert_allclose(net.predict(X), before, rtol=1e-9, atol=1e-9)
+        else:
+            assert np.isfinite(net.predict(X)).all()
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"norm": "group"}, r"norm must be one of batch, layer, got 'group'"),
+        ({"norm": ["layer"]}, r"norm must have one norm for each of the 3 hidden layers, got 1"),
+        ({"norm": 3}, "norm must be one of batch, layer, got 3"),
+        ({"residual": [True, False, False]}, r"residual\[0\] must be False for a hidden layer"),
+        ({"residual": "yes"}, "residual"),
+    ],
+)
+def test_bad_pieces_are_refused(options, sentence):
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        MLP(SIZES, **options)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(9, 1), (9, 4), (1, None), (129, "auto")])
+def test_a_mini_batch_of_one_row_is_refused_before_anything_is_changed(n, batch_size):
+    X, y = data(n)
+    net = network("batch")
+    for call in (
+        lambda: net.fit(X, y, batch_size=batch_size, epochs=1),
+        lambda: fit_many([net], X, y, batch_size=batch_size, epochs=1),
+    ):
+        with pytest.raises(ValueError, match="batch_size must leave no mini-batch of one row"):
+            call()
+    assert_same(net, network("batch"))
+    network("layer").fit(X, y, batch_size=batch_size, epochs=1)
+
+
+def test_mini_batches_go_by_the_rows_that_a_network_of_many_trains_on():
+    X, y = data(9)
+    fit_many([network("batch")], X, y, rows=[np.arange(8)], batch_size=4, epochs=1)
+    nets = [network("batch"), network("batch")]
+    with pytest.raises(ValueError, match=r"nets\[1\]: batch_size must leave no mini-batch of one"):
+        fit_many(nets, X, y, rows=[np.arange(8), np.arange(5)], batch_size=4, epochs=1)
+    assert_same(nets[0], network("batch"))
+
+
+def test_a_comparison_refuses_a_mini_batch_of_one_row():
+    X, y = data(9)
+    with pytest.raises(ValueError, match="batch_size must leave no mini-batch of one row"):
+        compare(network("batch"), X, y, {"a": SGD(0.05)}, passes=1, batch_size=4)
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS(), SPSA(), [Adam(epochs=1), LBFGS()]], ids=str)
+def test_solvers_refuse_batch_norm_and_say_what_takes_it(optimizer):
+    X, y = data()
+    net = network("batch")
+    sentence = r"optimizer must be one of SGD, .*NAdam for a network with norm='batch'.*got "
+    with pytest.raises(ValueError, match=sentence):
+        net.fit(X, y, optimizer=optimizer)
+    with pytest.raises(ValueError, match=sentence):
+        compare(net, X, y, {"a": optimizer})
+    assert_same(net, network("batch"))
+
+
+def test_solvers_take_layer_norm_and_residual_connections():
+    X, y = data()
+    net = network("layer", residual=True)
+    before = net.loss(X, y)
+    result = net.fit(X, y, optimizer=LBFGS(), epochs=20)
+    assert result.loss < 0.5 * before
+
+
+def test_scaling_is_refused_where_a_layer_adds_the_inputs_themselves():
+    X, y = data(n_in=7)
+    net = network("layer", (7, 7, 3), residual=True)
+    before = net.copy()
+    with pytest.raises(ValueError, match="standardize must be False for a network whose first"):
+        net.fit(X, y, standardize=True)
+    assert_same(net, before)
+    network("layer", (7, 6, 6, 3), residual=True).fit(X, y, standardize=True, epochs=1)
+
+
+def test_objectives_take_networks_with_norms():
+    X, y = data()
+    net = network("batch")
+    assert Objective(net, X, y).value() == net.loss(X, y)

@@ -5,8 +5,9 @@ normalization", 2015), else running ones, which are constants. All rows of a min
 seen before the first can be normed, and their deltas before the first can go on back. So there are
 two steps with a cut between, see `program`. Forward, `batch_statistics` measures its block, and
 `batch_norm` combines what all blocks measured. Back, `batch_norm` sums over its block, and
-`batch_statistics` combines the sums. A block's numbers lie in memory that both steps share, and
-each block combines those of all, in their order: so bits do not depend on who does what.
+`batch_statistics` combines the sums. A block's numbers lie in memory that both steps have in
+common, and each block combines those of all, in their order: so bits do not depend on who does
+what.
 """
 
 import numpy as np
@@ -134,7 +135,7 @@ def normalize_columns_back(delta, hats, inverse, gamma, mean, slope):
 
 
 @loop
-def add_scaled(source, factor, target):
+def add_multiple(source, factor, target):
     """Add a vector times `factor` to `target`."""
     for i in range(target.size):
         target[i] += source[i] * factor
@@ -184,8 +185,8 @@ def _whole_sums(step, block, work):
         r0, r1 = part_bounds(block.chunk_rows, group, block.n_groups)
         number = group * block.n_blocks
         for _ in range(r0, r1, block.block_rows):
-            add_scaled(_kept_of(step, block, work, number, DELTA_SUM), share, delta)
-            add_scaled(_kept_of(step, block, work, number, PRODUCT_SUM), share, product)
+            add_multiple(_kept_of(step, block, work, number, DELTA_SUM), share, delta)
+            add_multiple(_kept_of(step, block, work, number, PRODUCT_SUM), share, product)
             number += 1
 
 
@@ -222,8 +223,8 @@ def batch_norm(step, block, work, theta, is_back):
         products = _kept_of(step, block, work, number, PRODUCT_SUM)
         delta_sums(output_deltas(step, block, work), Z, sums, products)
         one = work.dtype.type(1.0)
-        add_scaled(products, one, gradient(block, work, step.weights, n))
-        add_scaled(sums, one, gradient(block, work, step.bias, n))
+        add_multiple(products, one, gradient(block, work, step.weights, n))
+        add_multiple(sums, one, gradient(block, work, step.bias, n))
         return
     mean = _kept_of(step, block, work, number, WHOLE_MEAN)
     inverse = _kept_of(step, block, work, number, WHOLE_INVERSE)
@@ -237,7 +238,7 @@ def batch_norm(step, block, work, theta, is_back):
         inverse_deviations(inverse, count, inverse)
     else:
         _clear(mean)
-        add_scaled(running_mean, work.dtype.type(1.0), mean)
+        add_multiple(running_mean, work.dtype.type(1.0), mean)
         inverse_deviations(running_variance, 1.0, inverse)
     gamma, beta = vector(theta, step.weights, n), vector(theta, step.bias, n)
     normalize_columns(Z, mean, inverse, gamma, beta, outputs(step, block, work))
