@@ -57,6 +57,7 @@ class Pieces:
         """Whether there is any dropout."""
         return bool(any(self.dropout) or self.input_dropout)
 
+    @property
     def random(self) -> tuple[str, ...]:
         """Which arguments make the objective of training another one for each mini-batch."""
         given = {

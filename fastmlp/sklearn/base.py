@@ -1,5 +1,6 @@
 """What the classifier and the regressor share: parameters, fitting, weights, files."""
 
+import inspect
 import math
 import warnings
 from abc import ABC, abstractmethod
@@ -19,13 +20,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.inputs import check_columns, check_inputs
 from fastmlp.losses import LOSS_PARAMETERS, LOSSES
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer, Stochastic
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
-from fastmlp.prediction import check_outputs
+from fastmlp.prediction import check_outputs, outputs_after
 from fastmlp.result import Status, Trace
 from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule, elementwise
@@ -81,9 +83,6 @@ _SMALLEST_SPREAD = 1024
 # What belongs to scikit-learn while a fit runs, so that it can end its callbacks.
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
-# Of a network's description: what has an entry for each hidden layer.
-_BY_LAYER = ("activation", "norm", "residual")
-
 DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."
@@ -138,6 +137,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "standardize": ["boolean"],
         "constant": [StrOptions({"refuse", "predict"})],
+        "init": [StrOptions({*INITIALIZATIONS}), None],
         "norm": [str, list, tuple, None],
         "dropout": [Interval(Real, 0, 1, closed="left"), Schedule, str, list, tuple],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -375,9 +375,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             activation=self._hidden_activations(),
             output=outputs.activation,
             dtype=dtype,
+            init="auto" if self.init is None else self.init,
             **self._given_pieces(),
         )
-        net = _drawn(net, random_state)
+        net = self._drawn(net, random_state)
         self._assign(net)
         self.n_layers_ = len(net.layer_sizes)
         self.n_outputs_ = outputs.n_outputs
@@ -394,6 +395,22 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self._inner = None
         self._states = {}
         self._keep_randomness(random_state)
+
+    def _drawn(self, net, random_state):
+        """The network with starting weights; scikit-learn's are drawn as it draws them.
+
+        Networks with pieces that it does not know, or with another `init`, begin as fastmlp's own.
+        """
+        if net._program is not None or self.init is not None:
+            return net.redrawn(random_state.randint(0, 2**32, 4, dtype=np.uint32))
+        hidden = net.activations[:-1]
+        # The rule for the output layer goes by the last hidden one.
+        by_layer = [*hidden, hidden[-1] if hidden else "identity"]
+        for weights, biases, name in zip(net.weights, net.biases, by_layer, strict=True):
+            bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / sum(weights.shape))
+            weights[:] = random_state.uniform(-bound, bound, weights.shape)
+            biases[:] = random_state.uniform(-bound, bound, biases.shape)
+        return net
 
     def _keep_randomness(self, random_state):
         """Keep where to split from, so that a warm start splits alike, and what shuffles."""
@@ -440,7 +457,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self.__dict__.setdefault(name, value)
         if not hasattr(self, "_shuffle"):
             random_state = check_random_state(self.random_state)
-            _drawn(self.network_.copy(), random_state)  # as a first fit does before it splits
+            self._drawn(self.network_.copy(), random_state)  # as a first fit does before it splits
             self._keep_randomness(random_state)
 
     def _hold_out(self, rows, validation_data, incremental):
@@ -771,24 +788,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return found
 
     def _hidden_values(self, net, X):
-        """What each hidden layer of a network with pieces gives.
-
-        A network of the layers up to it, whose output layer changes nothing, has these outputs.
-        """
-        given, found = net.architecture() | {"dropout": 0.0}, []
-        theta, statistics = net.learned()
-        for n in range(1, len(net.layer_sizes) - 1):
-            sizes = net.layer_sizes[: n + 1]
-            by_layer = {name: given[name][:n] for name in _BY_LAYER if name in given}
-            tied = [pair for pair in given.get("tied", ()) if max(pair) <= n]
-            last = {"layer_sizes": [*sizes, sizes[-1]], "output": "identity", "tied": tied}
-            short = MLP(**(given | by_layer | last))
-            n_own = short.n_params - short.weights[-1].size - short.biases[-1].size
-            short.theta[:n_own] = theta[:n_own]
-            short.weights[-1][:] = np.eye(sizes[-1])
-            for name, values in short.statistics.items():
-                values[:] = net.statistics[name]
-            found.append(self._forward(short, X, members=net._pieces.members > 1))
+        """What each hidden layer of a network with pieces gives."""
+        rows = [dense for *_, dense in blocks(X, net.dtype)] if sparse.issparse(X) else [X]
+        found = []
+        for n_steps in net._program.hidden:
+            parts = [
+                outputs_after(net, net._program, n_steps, net._as_inputs(part)) for part in rows
+            ]
+            values = np.concatenate(parts)
+            found.append(values if net._pieces.members > 1 else values[:, 0])
         return found
 
     # Copies.
@@ -804,7 +812,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return state
 
     def __setstate__(self, state):
-        super().__setstate__(state)
+        parameters = inspect.signature(type(self).__init__).parameters.values()
+        defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+        super().__setstate__(defaults | state)  # older pickles lack newer parameters
         if "network_" in state:
             self._assign(self.network_)
 
@@ -869,23 +879,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         tags.input_tags.sparse = self.inputs is None
         tags.input_tags.allow_nan = self.inputs is not None  # in columns of categories
         return tags
-
-
-def _drawn(net, random_state):
-    """The network with starting weights and biases that are drawn as scikit-learn does.
-
-    Networks with pieces that it does not know begin as fastmlp's own do.
-    """
-    if net._program is not None:
-        return net.redrawn(random_state.randint(0, 2**32, 4, dtype=np.uint32))
-    hidden = net.activations[:-1]
-    # The rule for the output layer goes by the last hidden one.
-    by_layer = [*hidden, hidden[-1] if hidden else "identity"]
-    for weights, biases, name in zip(net.weights, net.biases, by_layer, strict=True):
-        bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / sum(weights.shape))
-        weights[:] = random_state.uniform(-bound, bound, weights.shape)
-        biases[:] = random_state.uniform(-bound, bound, biases.shape)
-    return net
 
 
 def _validation_data(together, X_val, y_val, sample_weight_val):

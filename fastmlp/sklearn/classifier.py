@@ -157,11 +157,22 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         At most so many; None is as many as are of use.
     standardize : bool, default=False
         Whether to train on features scaled to mean 0 and variance 1; the scaling becomes a part
-        of the weights, so that predictions take raw features.
+        of the weights, so that predictions take raw features. Codes of categories stay as they
+        are. Refused where no weights can undo it: for embeddings of numbers, or a first layer
+        that is residual or tied.
     constant : {"refuse", "predict"}, default="refuse"
         What to do with targets of a single class, from which nothing can be learned: "predict"
         predicts it, with probability 1 in a single column, without training, as estimators need
         that fit a part of the classes or rows at a time.
+    init : str or None, default=None
+        Distribution of the starting weights, a name of `fastmlp.MLP`; "data" goes by the rows of
+        the first fit. None is as scikit-learn draws them, or "auto" with any of what follows.
+    norm, dropout, input_dropout, residual, tied, input_scale, members
+        Pieces of the network, as of `fastmlp.MLP`; all default to none. Early stopping goes back
+        to the weights and to the statistics of batch norm of the best epoch.
+    inputs : sequence of fastmlp.Numeric and fastmlp.Categorical, or None, default=None
+        How columns of X enter, as of `fastmlp.MLP`. Columns of categories hold codes; a missing
+        one is -1 or NaN, which no other column may hold. X must be dense then.
 
     Attributes
     ----------
@@ -232,6 +243,7 @@ feature_names_in_
         n_threads=None,
         standardize=False,
         constant="refuse",
+        init=None,
         norm=None,
         dropout=0.0,
         input_dropout=0.0,
@@ -273,6 +285,7 @@ feature_names_in_
         self.n_threads = n_threads
         self.standardize = standardize
         self.constant = constant
+        self.init = init
         self.norm = norm
         self.dropout = dropout
         self.input_dropout = input_dropout

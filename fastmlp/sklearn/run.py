@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 
 from fastmlp.checkpoint import Memory, identify
+from fastmlp.data_initialization import awaits_data, draw_by_data
 from fastmlp.functions import NetworkFunction
 from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective
@@ -234,6 +235,8 @@ class Run:
         """Run the optimizers; return status, message and the objective."""
         estimator = self._estimator
         validate = None if self._validation is None else self._validation.value
+        if awaits_data(self.net):
+            draw_by_data(self.net, self._objective, self.rng)
         try:
             with Monitor(
                 network=self.net,
