@@ -3,6 +3,7 @@
 A network without any of these pieces is *plain*: a chain of layers, which has kernels of its own.
 """
 
+from collections import Counter
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from numbers import Integral, Real
@@ -72,6 +73,37 @@ class Pieces:
         """Whether any layer has batch norm."""
         return "batch" in self.norm
 
+    def summary(self) -> list[str]:
+        """What a network has of them, for its `repr`, as texts."""
+        dropout = [one if isinstance(one, Real) else str(one) for one in self.dropout]
+        if self.dropout_schedule is not None:
+            dropout = [write_schedule(self.dropout_schedule)]
+        kinds = Counter(
+            one.embedding or "numeric"
+            if isinstance(one, Numeric)
+            else ("one-hot" if one.size is None else "embedded")
+            for one in self.inputs
+            for _ in one.columns
+        )
+        texts = {
+            "norm": _for_all([one or "none" for one in self.norm]) if any(self.norm) else "",
+            "dropout": _for_all(dropout) if any(self.dropout) else "",
+            "input dropout": f"{self.input_dropout:g}" if self.input_dropout else "",
+            "tied": ", ".join(f"{later}-{earlier}" for later, earlier in self.tied),
+        }
+        found = [f"{name} {text}" for name, text in texts.items() if text]
+        if any(self.residual):
+            layers = ", ".join(str(i) for i, adds in enumerate(self.residual, 1) if adds)
+            found.append("residual" if all(self.residual) else f"residual layers {layers}")
+        if self.input_scale:
+            found.append("input scale")
+        if self.members > 1:
+            found.append(f"{self.members} members")
+        if kinds:
+            counted = [f"{count} {kind}" for kind, count in kinds.items()]
+            found.append(f"{' and '.join(counted)} columns")
+        return found
+
     def described(self) -> dict:
         """What differs from a plain network, as plain values, fit for JSON."""
         plain = check_pieces((1,) * (len(self.norm) + 2))
@@ -87,6 +119,11 @@ class Pieces:
 
 # The arguments of a network that are pieces.
 NAMES = tuple(one.name for one in fields(Pieces))
+
+
+def _for_all(values):
+    """The one value that all layers have, or those of all."""
+    return str(values[0]) if len(set(values)) == 1 else "/".join(map(str, values))
 
 
 def _as_lists(value):
