@@ -158,6 +158,7 @@ def take_blocks(turn, place, data, chunk, way):
         block.number = group * plan.n_blocks
         for b0 in range(r0, r1, plan.block_rows):
             block.first = b0
+            block.is_first = 1 if b0 == r0 else 0
             block.start = chunk.start + b0
             block.rows = min(plan.block_rows, r1 - b0)
             at = block.number if plan.n_cuts else turn.part
@@ -216,11 +217,11 @@ def read_times(plan, block, X, order, ordered, work):
 
 @loop
 def clear_gradient(layout, gradient):
-    """Overwrite by zeros what steps add to: all but parameters whose gradient tasks form."""
+    """Overwrite by zeros what steps add to, and do not begin themselves or leave to tasks."""
     start = 0
     for p in range(layout.size):
         stop = layout[p + 1].w_offset if p + 1 < layout.size else gradient.size
-        if not layout[p].gathers:
+        if layout[p].clears:
             for i in range(start, stop):
                 gradient[i] = 0.0
         start = stop

@@ -1550,3 +1550,14 @@ def add_vectors(x, y):
 def copy_values(source):
     """The same numbers."""
     return source.copy()
+
+
+def row_moments(z):
+    """Sums of the differences from the first number, and of their squares."""
+    difference = z - z[0]
+    return difference.sum(), (difference**2).sum()
+
+
+def delta_moments(delta, gamma, hat):
+    """Sums of delta * gamma and of delta * gamma * hat."""
+    return (delta * gamma).sum(), (delta * gamma * hat).sum()
