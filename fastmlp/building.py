@@ -56,6 +56,7 @@ def build(architecture):
         if layer < top:
             x = _dropout(program, pieces, layer, x)
             x = _residual(program, pieces, layer, given, x)
+            program.hidden.append(len(program.steps))
     program.output_is_a_step = program.steps[-1].stage == "activation"
     program.factor = x.factor
     program.repeats_target = pieces.members > 1

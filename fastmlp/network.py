@@ -337,10 +337,16 @@ class Network:
 
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
+        if not self._pieces.is_plain:
+            lines.append(f"  {', '.join(self._pieces.summary())}")
         rows = [
             (str(layer + 1), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{self._size(layer):,}")
             for layer, (w, name) in enumerate(zip(self.weights, self.activations, strict=True))
         ]
+        of_inputs = self._size(-1)
+        if of_inputs:
+            units = f"{self._layer_sizes[0]} -> {self.weights[0].shape[-2]}"
+            rows.insert(0, ("inputs", units, "", f"{of_inputs:,}"))
         header = ("layer", "units", "activation", "parameters")
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
         for row in [header, *rows]:
@@ -350,9 +356,9 @@ class Network:
         return "\n".join(lines)
 
     def _size(self, layer):
-        """Number of a layer's parameters."""
+        """Number of a layer's parameters, or, of -1, of those that belong to the inputs."""
         if self._program is None:
-            return self.weights[layer].size + self.biases[layer].size
+            return 0 if layer < 0 else self.weights[layer].size + self.biases[layer].size
         return sum(
             math.prod(parameter.shape)
             for parameter in self._program.parameters

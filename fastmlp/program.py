@@ -113,6 +113,8 @@ class Program:
     products : list of (int, int)
         After how many steps each layer's product is done, before biases of members are added, and
         how many of its inputs are not 0 in a row, where some are one-hot.
+    hidden : list of int
+        After how many steps each hidden layer's outputs are there.
     factor : int
         Outputs of a row.
     repeats_target : bool
@@ -139,6 +141,7 @@ class Program:
     cuts: list = field(default_factory=list)
     layers: list = field(default_factory=list)
     products: list = field(default_factory=list)
+    hidden: list = field(default_factory=list)
     statistics: list = field(default_factory=list)
     factor: int = 1
     repeats_target: bool = False

@@ -95,8 +95,6 @@ def test_kernels_are_those_of_the_twins(dtype, factor):
     assert_array_equal(row, reference.scaled_row(target, 0.3))
     standalone(program_jacobian.unit_vector)(row, 2)
     assert_array_equal(row, reference.unit_vector(4, 2))
-    standalone(program_jacobian.fill)(row, 0.5)
-    assert_array_equal(row, reference.fill(4, 0.5))
 
 
 # The Gauss-Newton matrix
