@@ -1,5 +1,6 @@
 """The command that times fastmlp beside its peers: everything about it but the times."""
 
+import dataclasses
 import gzip
 import importlib
 import json
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from asv_bench.benchmarks import mnist
 from asv_bench.peers import __main__ as command
@@ -19,6 +20,7 @@ from asv_bench.peers import (
     libraries,
     machine,
     minimizations,
+    networks,
     processes,
     report,
     rounds,
@@ -136,6 +138,102 @@ def test_workloads_for_mnist_have_its_images_where_they_are(monkeypatch, tmp_pat
     assert not tasks.TRAINING["wide1024"].workload.has_images
 
 
+# Networks with pieces
+
+
+@pytest.mark.parametrize("name", tasks.PIECES)
+def test_a_network_with_pieces_has_full_mini_batches_and_is_found_by_name(name):
+    task = tasks.find(name)
+    network = task.workload
+    X, y = task.data()
+    assert task.kind == "pieces"
+    assert len(X) == len(y) == network.steps * network.batch
+    assert X.shape[-1] == network.sizes[0]
+    assert X.dtype == np.float32
+
+
+def test_codes_of_all_columns_are_rows_of_one_table():
+    network = small("realmlp")
+    X, _ = network.data()
+    numbers, codes = network.split(X)
+    assert_array_equal(numbers, X[:, :20])
+    for k in range(5):
+        assert_array_equal(codes[:, k], X[:, 20 + k] + 50 * k)
+
+
+def test_operations_of_networks_with_pieces():
+    network = small("members")
+    # forward and weights' gradients of 20-256-256-1 for 16 members, and inputs' but the first's
+    products = 20 * 256, 256 * 256, 256
+    assert network.flops == 2 * 8 * 16 * (2 * products[0] + 3 * products[1] + 3 * products[2])
+    # in 28 steps the inputs' products and the recurrent ones, then the output layer's
+    assert small("rnn").flops == 2 * 8 * (28 * (2 * 28 * 64 + 3 * 64 * 64) + 3 * 64 * 10)
+
+
+def small(name):
+    """The network of that name with mini-batches of 8 rows, two of them."""
+    return dataclasses.replace(networks.NETWORKS[name], batch=8, n_rows=16, steps=2)
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_peers_have_the_same_network(name):
+    """Without dropout JAX and PyTorch have one loss and gradient up to float32's rounding.
+
+    Sums of a few hundred terms: 1e-5 is some 100 units in the last place.
+    """
+    jax = pytest.importorskip("jax")
+    torch = pytest.importorskip("torch")
+    pieces_jax = importlib.import_module("asv_bench.peers.pieces_jax")
+    pieces_torch = importlib.import_module("asv_bench.peers.pieces_torch")
+    network = small(name)
+    X, y = network.data()
+    data = (*network.split(X), y)
+    value, grads = jax.value_and_grad(lambda params: pieces_jax.loss(network, params, *data))(
+        network.start()
+    )
+    params = pieces_torch.parameters(network)
+    batch = [torch.from_numpy(array) for array in data]
+    loss = pieces_torch.loss(network, params, *batch)
+    loss.backward()
+    assert loss.item() == pytest.approx(float(value), rel=1e-5)
+    for theirs, ours in zip(grads, params, strict=True):
+        assert theirs.keys() == ours.keys()
+        for key, grad in theirs.items():
+            assert_allclose(ours[key].grad, grad, rtol=0, atol=1e-5 * np.abs(grad).max())
+
+
+def test_pytorchs_recurrent_module_is_the_loop():
+    torch = pytest.importorskip("torch")
+    pieces_torch = importlib.import_module("asv_bench.peers.pieces_torch")
+    network = small("rnn")
+    params = pieces_torch.parameters(network)
+    batch = [torch.from_numpy(array) for array in network.data()]
+    module = pieces_torch.recurrent(params[1])
+    loss = pieces_torch.loss(network, params, *batch, module=module)
+    assert loss.item() == pytest.approx(pieces_torch.loss(network, params, *batch).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("library", ["jax", "torch"])
+def test_dropout_changes_the_loss_and_not_by_much(library):
+    """Half of the time it is more, half less: the mean of some masks is near the loss without."""
+    package = pytest.importorskip(library)
+    room = importlib.import_module(f"asv_bench.peers.pieces_{library}")
+    network = dataclasses.replace(small("tiny"), sizes=(20, 64, 1), batch=64, n_rows=64, steps=1)
+    data = network.data()
+    if library == "jax":
+        params = network.start()
+        keys = [package.random.key(seed) for seed in range(20)]
+        losses = [float(room.loss(network, params, *data, key=key)) for key in keys]
+    else:
+        package.manual_seed(0)
+        params = room.parameters(network)
+        data = [package.from_numpy(array) for array in data]
+        losses = [room.loss(network, params, *data, training=True).item() for _ in range(20)]
+    without = room.loss(network, params, *data).item()
+    assert len(set(losses)) == 20
+    assert np.mean(losses) == pytest.approx(without, rel=0.1)
+
+
 # The command line
 
 
@@ -151,6 +249,15 @@ def test_without_options_the_workloads_are_timed_beside_all_peers():
     ]
     assert all(names == list(libraries.LIBRARIES) for _, names in timed)
     assert figures == minimized == []
+
+
+def test_networks_with_pieces_have_the_peers_that_can_have_them():
+    timed, figures, minimized = choose("--pieces")
+    assert [task.name for task, _ in timed] == ["modern", "realmlp", "members", "tiny", "rnn"]
+    assert all(names == ["fastmlp", "jax", "torch", "torch-compiled"] for _, names in timed)
+    assert figures == minimized == []
+    timed, *_ = choose("--pieces", "rnn", "--peers", "jax")
+    assert timed == [(tasks.PIECES["rnn"], ["fastmlp", "jax"])]
 
 
 def test_networks_have_two_peers_unless_others_are_asked_for():
@@ -179,6 +286,7 @@ def test_figures_are_calls_beside_peers_that_have_them_and_others_alone():
     [
         (["--workloads", "mnist"], "invalid choice: 'mnist'"),
         (["--network", "4-8-1"], "got '4-8-1'"),
+        (["--pieces", "gru"], "invalid choice: 'gru'"),
         (["--random", "0"], "must be at least 1, got 0"),
         (["--peers", "theano"], "invalid choice: 'theano'"),
         (["--lbfgs", "9-9-9"], "invalid choice: '9-9-9'"),

@@ -30,9 +30,7 @@ def build(network):
                 for column, n_categories in enumerate(network.categories, start=n)
             ),
         ]
-    return fastmlp.MLP(
-        network.sizes, dropout=network.dropout, members=network.members, **options
-    )
+    return fastmlp.MLP(network.sizes, dropout=network.dropout, members=network.members, **options)
 
 
 def one_hot(dense, n_rows=ONE_HOT.n_rows):

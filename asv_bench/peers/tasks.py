@@ -36,9 +36,10 @@ class Task:
     name : str
     workload : Workload
     kind : str
-        "train": a step of training; "pieces": the same of a `networks.Network`; "predict": outputs of all rows; "loss_and_grad" and
-        "value_and_grad": the objective and its gradient on all rows, fastmlp's by the method
-        of `MLP`, which checks its arguments every time, or of an `Objective`, which did so once.
+        "train": a step of training; "pieces": the same of a `networks.Network`; "predict":
+        outputs of all rows; "loss_and_grad" and "value_and_grad": the objective and its gradient
+        on all rows, fastmlp's by the method of `MLP`, which checks its arguments every time, or
+        of an `Objective`, which did so once.
     dtype : str
     """
 

@@ -45,6 +45,7 @@ def measure(task, n_threads):
 
 def train(net, X, y, workload, n_threads):
     """Seconds of a step of `MLP.fit`, as its own trace times the epochs."""
+
     def enough(progress):
         seconds = progress.record.seconds - progress.trace[1].seconds
         if len(progress.trace) > 3 and seconds > SECONDS_PER_RUN:
