@@ -185,8 +185,6 @@ class Objective:
             raise ValueError(f"gauss_newton needs the loss 'squared_error', got {self.loss!r}")
         if self.l1:
             raise ValueError(f"gauss_newton takes no l1, got {self.l1:g}")
-        if self.problem.sequences is not None:
-            raise ValueError(f"gauss_newton takes no recurrent network, got {self.net!r}")
         theta = self._as_theta(theta)
         return self.normal_equations().at(theta, check)
 
