@@ -61,9 +61,7 @@ class NetworkFunction(Function):
 
     @property
     def is_least_squares(self):
-        objective = self._objective
-        is_sequence = objective.problem.sequences is not None
-        return objective.loss == "squared_error" and self.l1 is None and not is_sequence
+        return self._objective.loss == "squared_error" and self.l1 is None
 
     def gauss_newton(self, x, below=np.inf):
         equations, monitor = self._normal_equations, self._monitor
