@@ -146,6 +146,7 @@ def take_blocks(turn, walk, data, chunk, way):
             block.first = b0
             block.is_first = 1 if b0 == r0 else 0
             block.start = chunk.start + b0
+            block.place = plan.rows_before + block.start
             block.rows = min(plan.block_rows, r1 - b0)
             at = block.number if plan.n_cuts else turn.part
             block.memory = plan.memory + at * plan.memory_size

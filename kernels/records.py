@@ -80,7 +80,8 @@ STEP = _record(
 # The block of rows that a part is at.
 BLOCK = _record(
     "rows",
-    "start",  # place of its first row in the epoch's order
+    "start",  # its first row in the order of X's rows
+    "place",  # of its first row in the epoch
     "first",  # its first row in the chunk
     "chunk_rows",
     "n_groups",  # of the chunk
@@ -165,4 +166,5 @@ PLAN = _record(
     "by_length",  # 1: of a row's outputs only the first ones count, as many as its length
     "statistics",  # running means and variances
     "mask_seed",
+    "rows_before",  # rows of the epoch before those that X has, of which it may be a part
 )

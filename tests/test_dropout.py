@@ -428,7 +428,7 @@ def test_a_step_of_several_matrices(training, in_place, dtype):
     step.factor, step.key, step.goes_back = factor, 4, codes.OVERWRITES
     step.output, step.input_delta = (0 if in_place else n), 2 * n
     step.output_delta, step.saved, step.constant = 2 * n, 4 * n, 8 * n
-    block.rows, block.block_rows, block.start, block.training = rows, rows + 2, 11, training
+    block.rows, block.block_rows, block.place, block.training = rows, rows + 2, 11, training
     block.update, block.seed, block.dropout = 2**33 + 6, 2**62 + 9, 0.5
     work = np.random.default_rng(0).normal(size=8 * n + 1).astype(dtype)
     work[step.constant] = limit

@@ -229,8 +229,10 @@ def test_compare(name):
 
 @each_network
 def test_the_gradient_is_right(name):
-    net = fitted(name)
-    X, y = data_for(name, n=12)
+    X, y = data_for(name)
+    net = make(name, activation="silu")  # without kinks, where differences are no derivatives
+    net.fit(X, y, **options_for(name, epochs=2))
+    X, y = X[:12], y[:12]
     loss = LOSSES.get(name, "auto")
     weights = np.random.default_rng(1).random(12) + 0.5
     options = {"loss": loss, "sample_weight": weights, "l2": 0.01}

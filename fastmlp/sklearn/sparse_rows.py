@@ -189,6 +189,7 @@ class BlockSweep(Sweep):
             self._shuffled[start:stop] if shuffled else slice(start, stop)
         )
         taken = slice(first, self._end)
+        self._tables.plan.rows_before = start
         for field in ("start", "stop"):
             self._tables.chunks[field][taken] = self._chunks[field][taken] - start
 

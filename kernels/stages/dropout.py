@@ -44,7 +44,7 @@ def dropout(step, block, work, theta, is_back):
         return
     values = flat(output_deltas(step, block, work) if is_back else outputs(step, block, work))
     size = block.rows * step.n_out
-    first = block.start * step.n_out  # element of the epoch's rows
+    first = block.place * step.n_out  # element of the epoch's rows
     before = first % UNITS
     n_counters = (before + size + UNITS - 1) // UNITS
     for f in range(step.factor):
