@@ -208,9 +208,12 @@ def test_ten_steps_are_those_of_torch(piece, written):
         X = plain_columns(X)
     peer = TorchNetwork(net, mask_seed(SEED))
     name, keywords = torchs.METHODS[written]
+    rate = torchs.LEARNING_RATE
+    if name == "RMSprop":  # whose first steps are up to ten times as long
+        written, rate = written.replace("0.05", "0.005"), rate / 10
     decay = torchs.WEIGHT_DECAY if name == "AdamW" else 0.0
     with double_precision():
-        steps = peer.optimizer(name, torchs.LEARNING_RATE, decay, **keywords)
+        steps = peer.optimizer(name, rate, decay, **keywords)
         peer.fit(steps, X, y, batch_size=10, epochs=2, loss=loss)
     options = {"loss": loss, "batch_size": 10, "shuffle": False, "seed": SEED}
     net.fit(X, y, optimizer=written, epochs=2, **options)
