@@ -88,11 +88,6 @@ def load_described(path, kind):
         ) from None
 
 
-def _tensor_name(parameter):
-    """What a file calls a parameter: "weights.0" is "weights[0]"."""
-    return parameter.replace("[", ".").removesuffix("]")
-
-
 def read_tensors(path):
     """All tensors and texts of a safetensors file, by name; a ValueError if it is not whole."""
     from safetensors import SafetensorError

@@ -69,10 +69,10 @@ class NetworkFunction(Function):
             value = self.value(x)
             if not value < below:
                 return value, None, None
-        n_out = self._objective.net.layer_sizes[-1]
-        monitor.admit(n_out)
+        n_errors = equations.n_errors
+        monitor.admit(n_errors)
         result = equations.at(self._theta(x), monitor.check)
-        monitor.count(1, n_out, n_out)
+        monitor.count(1, n_errors, n_errors)
         return result
 
     @functools.cached_property
@@ -141,9 +141,9 @@ class _Batch(Function):
 
 
 def _l1_factors(net, l1):
-    """The factor of each parameter's absolute value: `l1` for weights, 0 for biases."""
+    """The factor of each parameter's absolute value: `l1` for weights, 0 for all others."""
     factors = np.zeros(net.n_params)
-    for layer in net._layout:
+    for layer in net._layout[net._layout.penalized == 1]:
         factors[layer.w_offset : layer.w_offset + layer.n_in * layer.n_out] = l1
     return factors
 

@@ -7,7 +7,7 @@ from fastmlp.kernels import codes
 from fastmlp.mlp import MLP
 from fastmlp.objective import evaluate_once
 from fastmlp.prediction import predict
-from fastmlp.program import Sequences
+from fastmlp.program import Sequences, has_parameters
 from fastmlp.sequences import as_sequences, check_sequences, is_beyond
 from fastmlp.validation import check_count, check_finite, check_known
 
@@ -44,8 +44,9 @@ class RNN(MLP):
         2, 1990). What h_t is stays the same. The gradient is then not that of the objective. None
         propagates all the way.
     dtype, init, seed
-        As of `fastmlp.MLP`. U starts as an orthogonal matrix with "auto", so that signals neither
-        grow nor vanish over many steps; with any other `init` it is drawn as a layer's weights are.
+        As of `fastmlp.MLP`, but ``init="data"`` is not for recurrent networks. U starts as an
+        orthogonal matrix with "auto", so that signals neither grow nor vanish over many steps; with
+        any other `init` it is drawn as a layer's weights are.
 
     Attributes
     ----------
@@ -97,7 +98,7 @@ class RNN(MLP):
     ):
         self._keep_own(sequence, truncate)
         if init == "data":
-            raise ValueError("init must be another than 'data' for a recurrent network")
+            raise ValueError("init must be another name for a recurrent network, got 'data'")
         super().__init__(
             layer_sizes, activation=activation, output=output, dtype=dtype, init=init, seed=seed
         )
@@ -115,6 +116,12 @@ class RNN(MLP):
                 "layer_sizes must name at least one hidden layer, which is what recurs, got "
                 f"{list(self._layer_sizes)}"
             )
+        for name in self._activations:
+            if has_parameters(name):
+                raise ValueError(
+                    "activation must be one without trainable numbers for a recurrent network, "
+                    f"got {name!r}"
+                )
         return self._program_for(Sequences(1, False, True))
 
     def _program_for(self, sequences):
@@ -128,6 +135,12 @@ class RNN(MLP):
         X = check_sequences(X, self._dtype, self._layer_sizes[0])
         check_finite("X", X)
         return X
+
+    def check_rows(self, X):
+        """Refuse rows of X, step after step, with numbers that are not finite."""
+        n_rows, n_inputs = len(X), self._layer_sizes[0]
+        n_steps = X.shape[1] // n_inputs
+        check_finite("X", X[:, : n_steps * n_inputs].reshape(n_rows, n_steps, n_inputs))
 
     @property
     def sequence(self) -> str:
@@ -168,7 +181,9 @@ class RNN(MLP):
         self._keep_own(architecture["sequence"], architecture["truncate"])
         super()._read(architecture)
 
-    def predict(self, X, *, lengths=None, n_threads=None) -> np.ndarray:
+    def predict(  # type: ignore[override]  # there are no members
+        self, X, *, lengths=None, n_threads=None
+    ) -> np.ndarray:
         """Outputs of the network, after the output activation.
 
         Parameters

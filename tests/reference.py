@@ -904,16 +904,23 @@ def block_pass(layers, X, Y, weights, *, activations, output, loss):
     The deltas are those of the mean of the weighted losses. Lists of one matrix a layer.
     """
     pre_activations, outputs = forward(layers, X, activations, output)
-    fused = name_and_parameter(loss)[0] in FUSED
-    losses, delta = block_losses(loss, pre_activations[-1] if fused else outputs[-1], Y)
-    if not fused:
-        delta = output_backward(delta, pre_activations[-1], output)
+    last = pre_activations[-1], outputs[-1]
+    losses, delta = output_losses(loss, output, *last, Y, weights)
     deltas = [scale_rows(delta, 1 / len(X), weights)]
     for layer in range(len(layers) - 1, 0, -1):
         W = layers[layer][0]
         z_below = pre_activations[layer - 1]
         deltas.insert(0, dense_backward_input(deltas[0], W, z_below, activations[layer - 1]))
-    return outputs, weigh_losses(losses, weights), deltas
+    return outputs, losses, deltas
+
+
+def output_losses(loss, activation, z, output, Y, weights):
+    """Weighted losses of outputs, and the deltas of their pre-activations z, which are not."""
+    fused = name_and_parameter(loss)[0] in FUSED
+    losses, delta = block_losses(loss, z if fused else output, Y)
+    if not fused:
+        delta = output_backward(delta, z, activation)
+    return weigh_losses(losses, weights), delta
 
 
 # Blocks of rows share nothing: all of a chunk's together are one.
@@ -1042,6 +1049,11 @@ def is_within_batch(batches, c):
 def euclidean_norm(x):
     """Square root of the sum of squares."""
     return math.hypot(*np.asarray(x, np.float64))
+
+
+def clip(x, norm):
+    """A vector, or the one of a norm that has its direction, if that is shorter."""
+    return x * min(1.0, norm / euclidean_norm(x)) if np.any(x) else x
 
 
 def scale(x, factor):
@@ -1187,9 +1199,7 @@ def train(
     for t, (rows, rate) in enumerate(zip(batches, rates, strict=True), start=1):
         gradients, loss = batch_gradient(layers, X[rows], Y[rows], weights[rows], **problem)
         flat = pack(gradients)
-        norm = euclidean_norm(flat)
-        if norm > clip_norm:
-            gradients = unpack(scale(flat, clip_norm / norm), layer_sizes)
+        gradients = unpack(clip(flat, clip_norm), layer_sizes)
         if "weight_decay" in hyper:
             hyper = {**hyper, "weight_decay": decays[t - 1]}
         updated = [
@@ -1558,6 +1568,70 @@ def member_outputs_back(delta, Z, S, B, slope):
     return below, np.concatenate([(d * _by_member(Z, k)).sum(axis=1), d.sum(axis=1)])
 
 
+# --- stages of programs: activations with a number alpha for each unit ---
+
+
+def prelu_forward(X, alpha):
+    """X where it is positive, alpha X elsewhere."""
+    X = np.asarray(X, np.float64)
+    return np.maximum(X, 0) + alpha * np.minimum(X, 0)
+
+
+def prelu_backward(delta, X, alpha):
+    """Gradients with respect to X and to alpha."""
+    delta, X = np.asarray(delta, np.float64), np.asarray(X, np.float64)
+    return delta * np.where(X > 0, 1, alpha), (delta * np.minimum(X, 0)).sum(axis=0)
+
+
+def begin_parametric(x):
+    """x, which f is to be taken of, and ones."""
+    return x, np.ones_like(x)
+
+
+def parametric_forward(X, alpha, values):
+    """X + alpha (f(X) - X) and f(X) - X, from the values f(X)."""
+    change = np.subtract(values, X, dtype=np.float64)
+    return X + alpha * change, change
+
+
+def parametric_backward(delta, change, slopes, alpha):
+    """Gradients with respect to X and to alpha, from f(X) - X and f'(X)."""
+    delta = np.asarray(delta, np.float64)
+    return (1 - alpha) * delta + alpha * slopes * delta, (delta * change).sum(axis=0)
+
+
+# --- the Jacobian of a program ---
+
+
+def root_of(weight, count):
+    """Root of a row's weight in each of the `count` losses that it has the mean of."""
+    return math.sqrt(weight / count)
+
+
+def row_errors(outputs, target, weight, count):
+    """Weighted residuals and loss of one row with `count` outputs, (count, n_out)."""
+    residuals = root_of(weight, count) * np.subtract(outputs, target, dtype=np.float64)
+    return residuals.ravel(), np.sum(residuals**2) / 2
+
+
+def scaled_row(gradient, factor):
+    """A gradient times a factor."""
+    return factor * np.asarray(gradient, np.float64)
+
+
+def gather_gradient(gradient, tables):
+    """A gradient with those of tables, (first element, gradient), in their places."""
+    gradient = np.array(gradient)
+    for start, of_table in tables:
+        gradient[start : start + of_table.size] = of_table.ravel()
+    return gradient
+
+
+def unit_vector(n, k):
+    """The unit vector of element k."""
+    return np.eye(n)[k]
+
+
 # --- symmetric systems ---
 
 
@@ -1656,7 +1730,67 @@ def dropout_mask(seed, update, key, rows, units, p, f=0):
     return drop(np.ones(places.shape), numbers.reshape(places.shape), drop_limit(2**16 * p, 1.0))
 
 
+# --- recurrent networks ---
+
+
+def copy_times(source, order, n_times, n_inputs):
+    """Rows of a matrix, a matrix (rows, n_inputs) for each step of time; and what comes after."""
+    rows = source[order]
+    steps = rows[:, : n_times * n_inputs].reshape(len(rows), n_times, n_inputs)
+    return steps.swapaxes(0, 1), rows[:, n_times * n_inputs :]
+
+
+read_times = copy_times
+
+
+def clear_late_rows(lengths, t, Z):
+    """Zeros in the rows that are over before step t."""
+    return np.where(np.less_equal(lengths, t)[:, np.newaxis], 0, Z)
+
+
+def keep_valid(lengths, f, factor, losses, delta):
+    """What makes a mean over all steps one over the first ones, as many as `lengths` say."""
+    share = np.where(np.less(f, lengths), factor / np.asarray(lengths, np.float64), 0)
+    return losses * share, delta * share[:, np.newaxis]
+
+
+def take_last(H, lengths):
+    """Each row's last step of H (T, rows, n)."""
+    return H[np.asarray(lengths) - 1, np.arange(H.shape[1])]
+
+
+def give_last(delta, lengths, n_times):
+    """`delta` (rows, n) at each row's last step, and zeros (T, rows, n) else."""
+    deltas = np.zeros((n_times, *delta.shape))
+    deltas[np.asarray(lengths) - 1, np.arange(len(delta))] = delta
+    return deltas
+
+
+def recurrent_forward(X, W, U, b, activation, lengths):
+    """Pre-activations and outputs of a recurrent layer at each step of X (T, rows, n_in)."""
+    h, Z, H = np.zeros((X.shape[1], len(U))), [], []
+    for t, x in enumerate(X):
+        z = clear_late_rows(lengths, t, x @ W + h @ U + b)
+        h = activation_forward(z, activation)
+        Z.append(z)
+        H.append(h)
+    return np.array(Z), np.array(H)
+
+
+def recurrent_back(X, W, U, Z, H, deltas, activation, truncate=None):
+    """Gradients of W, U and b, and the deltas of X, from the deltas of H: back through time."""
+    carried, through = np.zeros(H.shape[1:]), np.zeros(H.shape)
+    for t in reversed(range(len(X))):
+        through[t] = activation_backward(deltas[t] + carried, Z[t], activation)
+        carried = through[t] @ U.T if not truncate or t % truncate else np.zeros(H.shape[1:])
+    before = np.concatenate([np.zeros((1, *H.shape[1:])), H[:-1]])
+    W_gradient = np.einsum("tri,trj->ij", X, through)
+    U_gradient = np.einsum("tri,trj->ij", before, through)
+    return W_gradient, U_gradient, through.sum((0, 1)), through @ W.T
+
+
 # --- norms and residual connections ---
+
 
 NORM_EPSILON, NORM_MOMENTUM = 1e-5, 0.1
 
@@ -1725,3 +1859,14 @@ def add_vectors(x, y):
 def copy_values(source):
     """The same numbers."""
     return source.copy()
+
+
+def row_moments(z):
+    """Sums of the differences from the first number, and of their squares."""
+    difference = z - z[0]
+    return difference.sum(), (difference**2).sum()
+
+
+def delta_moments(delta, gamma, hat):
+    """Sums of delta * gamma and of delta * gamma * hat."""
+    return (delta * gamma).sum(), (delta * gamma * hat).sum()

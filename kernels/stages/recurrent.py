@@ -29,7 +29,7 @@ ALIGNED = 16
 
 
 @inline
-def lengths_of(step, block, work):
+def _lengths(step, block, work):
     """View of how many steps of time each row has, where it is said; else of nothing."""
     has_lengths = step.lengths >= 0
     return vector(work, block.memory + max(step.lengths, 0), block.rows if has_lengths else 0)
@@ -57,7 +57,7 @@ def recurrent_forward(step, block, work, theta):
     H = outputs(step, block, work)
     slopes = vector(work, block.memory + step.saved, H.size)
     how = (step.code, step.rare_forward_at, step.rare_backward_at, work[step.constant])
-    lengths = lengths_of(step, block, work)
+    lengths = _lengths(step, block, work)
     free = vector(work, block.scratch, block.scratch_size)
     multiply(whole(inputs(step, block, work)), whole(W), FROM_ROW, b, whole(H), free)
     size = rows * n_out
@@ -149,7 +149,7 @@ def give_last(delta, lengths, deltas):
 @worker
 def last_step(step, block, work, theta, is_back):
     """Take each row's last step of time from those of the input."""
-    lengths, n = lengths_of(step, block, work), step.n_out
+    lengths, n = _lengths(step, block, work), step.n_out
     if is_back:
         delta = values(block, work, step.output_delta, block.rows, n)
         give_last(delta, lengths, input_deltas(step, block, work))
