@@ -13,7 +13,21 @@ import numpy as np
 import pytest
 from marks import compiled_only
 
-from fastmlp import LBFGS, MLP, SGD, AdaGrad, Adam, AdamW, NAdam, RMSProp, sweep, workspace
+from fastmlp import (
+    LBFGS,
+    MLP,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Categorical,
+    NAdam,
+    Numeric,
+    RMSProp,
+    program_workspace,
+    sweep,
+    workspace,
+)
 from fastmlp.kernels import threads
 from fastmlp.workspace import NO_SLICES, Slices
 
@@ -128,6 +142,7 @@ class Case:
             self.fit_options["clip_norm"] = 0.1 if rng.random() < 0.5 else None
             self.fit_options["shuffle"] = bool(rng.random() < 0.7)
         self.seed = seed
+        self.pieces = {}
 
     def patch(self, monkeypatch):
         """Have chunks of so many rows, and work shared in this way, whatever the sizes."""
@@ -151,6 +166,7 @@ class Case:
             output=self.output,
             dtype=self.dtype,
             seed=self.seed,
+            **self.pieces,
         )
         numbers = {"loss": net.loss(self.X, self.y, n_threads=n_threads, **self.options)}
         evaluation = net.loss_and_grad(self.X, self.y, n_threads=n_threads, **self.options)
@@ -160,6 +176,41 @@ class Case:
         numbers["losses"] = result.trace["objective"]
         numbers["theta"] = net.theta.copy()
         return numbers
+
+
+class PiecesCase(Case):
+    """One that is no chain of layers: a random norm, dropout, inputs, and so on."""
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        rng = np.random.default_rng([1, seed])
+        hidden = len(self.sizes) - 2
+        n, last = len(self.X), self.sizes[0] - 1
+        self.rows = int(rng.integers(4, 12))
+        is_random = not isinstance(self.optimizer, LBFGS)
+        # A batch norm of one row is refused.
+        may_be_batch = self.batch_rows > 1 and n % self.batch_rows != 1
+        norms = [None, "layer", *(["batch"] if may_be_batch and is_random else [])]
+        self.pieces = {
+            "norm": [norms[i] for i in rng.integers(len(norms), size=hidden)],
+            "dropout": float(rng.choice([0.0, 0.3])) * is_random,
+            "residual": bool(rng.random() < 0.5),
+            "input_scale": bool(rng.random() < 0.5),
+            "members": int(rng.integers(1, 4)),
+        }
+        if rng.random() < 0.7:
+            size = None if rng.random() < 0.5 else int(rng.integers(1, 20))
+            self.pieces["inputs"] = [Categorical(last, 4, size=size)]
+            self.X[:, last] = rng.integers(-1, 4, n)
+            if last:
+                self.pieces["inputs"].append(Numeric(0, "periodic", size=3))
+
+    def patch(self, monkeypatch):
+        """Have chunks of so many rows, in groups and blocks of a few."""
+        shared = {"LARGEST_CHUNK": self.rows, "GROUP_ROWS": 2, "FEWEST_GROUP_ROWS": 1}
+        shared |= {"BLOCK_BYTES": 1, "FEWEST_BLOCK_ROWS": 3, "TASK_ELEMENTS": 16}
+        for name, value in shared.items():
+            monkeypatch.setattr(program_workspace, name, value)
 
 
 def disturb(rng, monkeypatch):
@@ -207,3 +258,16 @@ def test_no_bit_depends_on_what_happens_within_a_sweep(seed, monkeypatch):
     assert case.way == "small" or True in taken
     for name, numbers in expected.items():
         assert np.array_equal(results[name], numbers), f"{name} of {case.way}, seed {seed}"
+
+
+@compiled_only
+@pytest.mark.parametrize("seed", range(120))
+def test_no_bit_of_other_pieces_depends_on_what_happens_within_a_sweep(seed, monkeypatch):
+    case = PiecesCase(seed)
+    case.patch(monkeypatch)
+    expected = case.results(1)
+    with monkeypatch.context() as disturbed:
+        disturb(np.random.default_rng(seed), disturbed)
+        results = case.results(case.n_threads)
+    for name, numbers in expected.items():
+        assert np.array_equal(results[name], numbers), f"{name} of {case.pieces}, seed {seed}"
