@@ -6,6 +6,7 @@ from fastmlp.building_inputs import add_one_hot, bring_in
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import KEPT_SLOPES
 from fastmlp.kernels.stages.batch_norm import N_KEPT
+from fastmlp.kernels.stages.dense import STARTS_GRADIENT
 from fastmlp.kernels.stages.dropout import LEVELS, UNITS
 from fastmlp.pieces import Pieces
 from fastmlp.program import Program, Value
@@ -54,7 +55,20 @@ def build(architecture):
     program.output_is_a_step = program.steps[-1].stage == "activation"
     program.factor = x.factor
     program.repeats_target = pieces.members > 1
+    begin_gradients(program)
     return program
+
+
+def begin_gradients(program):
+    """Have dense steps overwrite the gradients of their weights, where they are the first to come.
+
+    Of steps with the same weights the last one is the first on the way back.
+    """
+    seen = set()
+    for step in reversed(program.steps):
+        if step.stage == "dense" and not step.separate and step.weights not in seen:
+            step.option = STARTS_GRADIENT
+            seen.add(step.weights)
 
 
 def dense(program, architecture, layer, given, one_hot):

@@ -2,7 +2,7 @@
 
 import functools
 
-from fastmlp.building import activation, dense
+from fastmlp.building import activation, begin_gradients, dense
 from fastmlp.kernels.activations import KEPT_SLOPES
 from fastmlp.program import Program, Value
 
@@ -30,6 +30,7 @@ def build_recurrent(architecture, truncate, sequences):
     x = activation(program, architecture, top, x)
     program.output_is_a_step = program.steps[-1].stage == "activation"
     program.factor = x.factor
+    begin_gradients(program)
     program.by_length = sequences.has_lengths and sequences.by_step
     return program
 

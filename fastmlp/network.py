@@ -172,7 +172,7 @@ class Network:
         start = width = 0
         for layer, (n_in, n_out) in enumerate(pairwise(self._layer_sizes)):
             code = self._activation_codes[layer]
-            layout[layer] = n_in, n_out, start, code, n_out, width, 1, 0, 0, 0
+            layout[layer] = n_in, n_out, start, code, n_out, width, 1, 0, 0, 0, 0
             start += (n_in + 1) * n_out
             width += n_out
         return layout

@@ -14,6 +14,8 @@ import numpy as np
 from fastmlp.kernels import codes, jacobian, penalties
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.finite import serial_finite
+from fastmlp.kernels.jacobian import Equations, LeastSquares
+from fastmlp.kernels.layers import Layers
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import (
     CHECKED,
@@ -338,17 +340,14 @@ class NormalEquations:
         self._addresses = jacobian.addresses(net.dtype)
         rare_at = rare_addresses(net._activation_codes, net.dtype)
         self._constants = (
-            *(read_only(sample.reshape(-1)) for sample in samples),
-            net._layout_numbers,
-            net._activation_parameters,
-            rare_at,
-            problem.l2,
+            LeastSquares(*(read_only(sample.reshape(-1)) for sample in samples), problem.l2),
+            Layers(net._layout_numbers, net._activation_parameters, *rare_at),
         )
         self._calls = [
             (start, min(start + rows_in_call, n_rows), n_rows)
             for start in range(0, n_rows, rows_in_call)
         ]
-        self._scratch = (
+        self._scratch = Equations(
             np.empty((block * n_out, n_params)),
             np.empty(block * n_out),
             np.empty(block, net.dtype),
@@ -362,13 +361,12 @@ class NormalEquations:
             total += run(
                 jacobian.gauss_newton,
                 self._n_parts,
-                *self._addresses,
+                self._addresses,
                 theta,
                 *self._constants,
-                *rows,
-                *self._scratch,
-                gradient,
-                hessian,
+                rows,
+                self._scratch,
+                (gradient, hessian),
                 self._n_parts,
             )
             if check is not None:

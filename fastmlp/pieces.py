@@ -174,12 +174,12 @@ def _check_dropout(dropout, n_hidden):
 
 
 def _largest(schedule: Any) -> float:
-    """The largest value of a schedule of `schedules.BY_NAME`: all of them begin with or name it."""
+    """The largest value of a schedule of `schedules.BY_NAME`: all of them name it."""
     while isinstance(schedule, WarmUp):
         schedule = schedule.then
-    if not isinstance(schedule, Schedule):
-        return schedule
-    return schedule.maximum if hasattr(schedule, "maximum") else schedule.initial
+    for name in ("maximum", "initial"):
+        schedule = getattr(schedule, name, schedule)
+    return schedule
 
 
 def _check_probability(name, value, allowed):

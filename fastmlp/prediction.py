@@ -7,6 +7,7 @@ import numpy as np
 
 from fastmlp.kernels import codes, program
 from fastmlp.kernels.activations import rare_addresses
+from fastmlp.kernels.layers import Layers
 from fastmlp.kernels.predict import predict as predict_kernel
 from fastmlp.kernels.predict import predict_part_address
 from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
@@ -130,10 +131,9 @@ def _forward(net, described, X, result, n_parts, averages):
         arguments = address, tables, fixed, net.theta, X, result, averages
         return run(program.program_predict, n_parts, *arguments, n_parts)
     address = predict_part_address(net.dtype)
-    rare_at, _ = rare_addresses(net._activation_codes, net.dtype)
-    layout, parameters = net._layout_numbers, net._activation_parameters
-    arguments = address, net.theta, X, layout, parameters, rare_at, result
-    return run(predict_kernel, n_parts, *arguments, n_parts)
+    rare_at = rare_addresses(net._activation_codes, net.dtype)
+    layers = Layers(net._layout_numbers, net._activation_parameters, *rare_at)
+    return run(predict_kernel, n_parts, address, net.theta, X, layers, result, n_parts)
 
 
 def _forward_at_pace(net, described, pace, X, result, n_parts, averages):

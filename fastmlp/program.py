@@ -217,6 +217,7 @@ class Program:
 
     def layout(self):
         """The blocks of parameters as the table that kernels read."""
+        begun = {step.weights for step in self.steps if step.stage == "dense" and step.option}
         gathers = {step.weights: i for i, step in enumerate(self.steps, 1) if step.n_kept}
         table = new(LAYER, len(self.blocks))
         for record, block in zip(table, self.blocks, strict=True):
@@ -224,6 +225,7 @@ class Program:
             record.w_offset = block.start
             record.penalized = block.penalized
             record.gathers = gathers[block.start] if block.is_table else 0
+            record.clears = not (block.is_table or block.start in begun)
         return table
 
 

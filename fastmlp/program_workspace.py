@@ -10,7 +10,7 @@ from fastmlp.workspace import N_KINDS, Memory, aligned_empty
 
 # Bytes of a block's values and deltas that stay in the second level of a core's cache, and the
 # fewest rows of a product that use the tiles well.
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 20
 FEWEST_BLOCK_ROWS = 2 * TALL
 
 # Rows of a group: adding up its gradient takes some 1/20 of forming it. Few rows are two groups,

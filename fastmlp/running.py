@@ -7,11 +7,11 @@ import numpy as np
 
 from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.kernels import codes, vectors
+from fastmlp.kernels.epoch import Update
 from fastmlp.monitor import Stop
 from fastmlp.order import random_order
 from fastmlp.result import FitResult, Status
 from fastmlp.solvers import Solver, Updates, check_solvers
-from fastmlp.sweep import Update
 
 # After these a list of optimizers goes on to the next; after any other the fit is over.
 HAND_OVER = (

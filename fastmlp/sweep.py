@@ -12,6 +12,7 @@ from fastmlp import program_workspace
 from fastmlp.kernels import codes, empty_columns, epoch, records, small
 from fastmlp.kernels import program as program_kernels
 from fastmlp.kernels.activations import KEPT_SLOPES, rare_addresses
+from fastmlp.kernels.epoch import Call, Update
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.records import numbers
 from fastmlp.kernels.team import SYNC_SIZE
@@ -55,14 +56,6 @@ class Problem(NamedTuple):
     sequences: Sequences | None = None  # what the rows of X are, if the network is recurrent
 
 
-class Update(NamedTuple):
-    """What only the modes that update theta use; see `epoch.sweep_part`."""
-
-    state: np.ndarray
-    rates: np.ndarray
-    clip_norm: float
-
-
 class Tables:
     """What the compiled loop works with and that stays the same all through a sweep.
 
@@ -84,8 +77,8 @@ class Tables:
     total : ndarray, (1,)
         Sum of the losses.
     kept : tuple of ndarray
-        The arguments ``tables, work`` of `epoch.sweep`. All tables are one vector because a call
-        takes longer for each array that it is given.
+        The tables and the workspace, `kept` of `epoch.sweep`. All tables are one vector because a
+        call takes longer for each array that it is given.
     """
 
     def __init__(self, workspace, chunks, layout, constants, hyper):
@@ -291,7 +284,7 @@ class Sweep:
                 self._statistics_there[:] = self._statistics
             # All that `begin` and `advance` do, in the least time: small networks wait for Python.
             at_once = self._at_once.get(mode) or self._prepare(mode)
-            self.total, self.all_finite = at_once(theta, *samples, gradient)
+            self.total, self.all_finite = at_once(theta, samples, gradient)
             if check is not None:
                 check()
             return self.total
@@ -306,7 +299,8 @@ class Sweep:
     def _prepare(self, mode):
         """The compiled loop, with all arguments that evaluations in one call have in common."""
         tables = self._tables
-        common = True, False, mode, self._n_chunks, _AS_THEY_LIE, *self._no_update, *tables.kept
+        call = Call(True, False, mode, self._n_chunks)
+        common = call, tables.kept, _AS_THEY_LIE, self._no_update
         self._at_once[mode] = functools.partial(tables.alone(mode), *common)
         return self._at_once[mode]
 
@@ -453,7 +447,7 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
     (float, bool)
         Those of `epoch.sweep`.
     """
-    arguments = mode, stop, order, *update, *tables.kept, theta, *samples, result
+    arguments = tables.kept, order, update, theta, samples, result
     if as_team:
         cursor = tables.cursor
         cursor[OUTCOME] = codes.NOT_STARTED
@@ -461,9 +455,10 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
             if entered:
                 tables.sync[:] = 0
                 kernel = epoch.exact_sweep(theta.dtype, True)
-                outcome = kernel(epoch.sweep_part_address(theta.dtype), False, True, *arguments)
+                address = epoch.sweep_part_address(theta.dtype)
+                outcome = kernel(address, Call(False, True, mode, stop), *arguments)
         if cursor[OUTCOME] != codes.NOT_STARTED:
             return outcome
         if entered:
             no_teams()
-    return tables.alone(mode)(False, False, *arguments)
+    return tables.alone(mode)(Call(False, False, mode, stop), *arguments)

@@ -17,18 +17,20 @@ see `addresses`.
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 from numba import from_dtype, types
 
-from fastmlp.kernels._jit import call_worker, inline, loop, part, worker
+from fastmlp.kernels._jit import call_worker, inline, loop, named, part, worker
 from fastmlp.kernels.blocks import piece, whole
+from fastmlp.kernels.context import Columns, Rows
 from fastmlp.kernels.gather import ROWS_AHEAD, prefetch_row
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.simd import FROM_ROW, copy_run, panel_width
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import matrix, vector
-from fastmlp.kernels.views import part_scratch, product_scratch
+from fastmlp.kernels.views import product_scratch, runs_of
 
 NOT_LOOKED_FOR = -1
 
@@ -188,131 +190,104 @@ def clear_rows(gradient, first, stop):
         run[i] = 0.0
 
 
-@part
-def copy_used_columns(
-    X,
-    order,
-    layout,
-    plan,
-    work,
-    start,
-    rows,
-    whole,
-    part,
-    member,
-    n_members,
-    k0,
-    k1,
-    width,
-    room,
-    copied,
-    sync,
-):
-    """Copy the columns ``k0 : k1`` of X that are not empty, for some rows of a mini-batch.
+class Marks(NamedTuple):
+    """Marks of used columns, of `n_parts` parts, each `stride` elements after the other's."""
 
-    Only if these and the rows of the other `n_members` of a team, in which the part is number
-    `member`, are the `whole` mini-batch: then gradients are overwritten, not added to. Overwrites
-    the part's runs and what `columns_part` says of `copied`. Returns whether it did so.
+    used: np.ndarray
+    n_parts: int
+    stride: int
+
+
+@part
+def copy_used_columns(data, net, space, team, rows, whole, columns, copied):
+    """Copy those of the `columns` of X that are not empty, for some `rows` of a mini-batch.
+
+    Only if these and the rows of the others of the team are the `whole` mini-batch: then gradients
+    are overwritten, not added to. Overwrites the part's runs and what `columns_part` says of the
+    vector `copied`. Returns whether it did so.
     """
-    runs = part_scratch(work, plan, part, plan.column_runs + k0, k1 - k0)
+    plan = net.plan
+    runs = runs_of(net, space, columns.first, columns.stop - columns.first)
     if plan.columns_at == 0 or not whole or runs[0] == NOT_LOOKED_FOR:
         return False
-    stride = plan.scratch_size
     for marking in range(1, -1, -1):
-        # One's own marks, then those of all members.
-        first_part, n_marks = (part, 1) if marking else (part - member, n_members)
-        size = (n_marks - 1) * stride + k1 - k0
-        used = part_scratch(work, plan, first_part, plan.used_columns + k0, size)
-        call_worker(
-            plan.columns_at,
-            marking,
-            X,
-            layout[0].n_in,
-            k0,
-            width,
-            room,
-            plan.input_gap,
-            order,
-            start,
-            rows,
-            used,
-            n_marks,
-            stride,
-            runs,
-            copied,
-        )
+        marks = _own_marks(net, space, columns)
+        if not marking and team.n_parts > 1:
+            marks = _marks_of_team(net, space, columns, team.n_parts)
+        X, order, at = data.X, data.order, plan.columns_at
+        call_worker(at, marking, X, columns, order, rows, marks, runs, copied)
         if marking:
-            barrier(sync, n_members)
+            barrier(team.sync, team.n_parts)
     return runs[0] != NOT_LOOKED_FOR
 
 
 @inline
-def used_weights(W, runs, j, columns, plan, work, part):
-    """Copy of the runs' rows of W, of its columns from `j` on, in the scratch of `part`."""
+def _own_marks(net, space, columns):
+    """A part's own marks of columns."""
+    size = columns.stop - columns.first
+    return Marks(vector(space.scratch, net.plan.used_columns + columns.first, size), 1, 0)
+
+
+@inline
+def _marks_of_team(net, space, columns, n_parts):
+    """The marks of columns of all parts."""
+    stride = net.plan.scratch_size
+    size = (n_parts - 1) * stride + columns.stop - columns.first
+    first = net.plan.scratch + net.plan.used_columns + columns.first
+    return Marks(vector(space.work, first, size), n_parts, stride)
+
+
+@inline
+def used_weights(W, runs, j, columns, net, space):
+    """Copy of the runs' rows of W, of its columns from `j` on, in the part's scratch."""
     depth = int(runs[1])
-    packed = part_scratch(work, plan, part, plan.packed, depth * columns)
-    used = matrix(packed, 0, depth, columns)
-    call_worker(plan.pack_at, W, runs, j, used)
+    used = matrix(vector(space.scratch, net.plan.packed, depth * columns), 0, depth, columns)
+    call_worker(net.plan.pack_at, W, runs, j, used)
     return used
 
 
 @part
-def multiply_used(A, W, b, runs, C, plan, work, part):
+def multiply_used(A, W, b, runs, C, net, space):
     """Overwrite the block C by A W + b, of its columns of W.
 
     The block A has the columns in runs alone, from its first on. May destroy the scratch of
     products, and what `used_weights` does.
     """
     width = panel_width(W)
-    scratch = product_scratch(work, plan, part)
+    scratch = product_scratch(net, space)
     for c in range(0, C.columns, width):
         n = min(C.columns - c, width)
-        panel = used_weights(W, runs, C.column + c, n, plan, work, part)
+        panel = used_weights(W, runs, C.column + c, n, net, space)
         a, result = piece(A, 0, 0, A.rows, panel.shape[0]), piece(C, 0, c, C.rows, n)
         multiply(a, whole(panel), FROM_ROW, b, result, scratch)
 
 
 @worker
-def columns_part(
-    marking,
-    X,
-    n_columns,
-    first,
-    width,
-    room,
-    gap,
-    order,
-    start,
-    rows,
-    used,
-    n_parts,
-    stride,
-    runs,
-    copied,
-):
-    """Do `mark_columns` for as many columns as `runs` has elements, or else copy those in use.
+def columns_part(marking, X, columns, order, rows, marks, runs, copied):
+    """Do `mark_columns` for the `columns`, as many as `runs` has elements, or copy those in use.
 
-    Then `runs` is overwritten, and `copied`, unless too few columns are empty. Each `width` of
-    them, a slice, have runs of their own, and a matrix of their own that begins at element
-    ``room * k`` of `copied`, with k the first of them, and has `gap` columns more. For the other
-    arguments see `list_runs`, which has them for each slice, and `copy_rows_by_runs`.
+    Then `runs` is overwritten, and `copied`, unless too few columns are empty: each slice has runs
+    of its own, and a matrix, see `context.Columns`. For the other arguments see `list_runs`, which
+    has them for each slice, and `copy_rows_by_runs`; `rows` are `context.Rows`.
     """
+    start, first, width = rows.start, columns.first, columns.width
     if marking:
-        mark_columns(X, n_columns, first, order, start, rows, vector(used, 0, runs.size))
+        used = vector(marks.used, 0, runs.size)
+        mark_columns(X, columns.of, first, order, start, rows.count, used)
         return
     n_left = runs.size
     for k in range(0, runs.size, width):
         n = min(width, runs.size - k)
-        marks = vector(used, k, used.size - k)
-        n_left -= list_runs(marks, n_parts, stride, vector(runs, k, n))
+        used = vector(marks.used, k, marks.used.size - k)
+        n_left -= list_runs(used, marks.n_parts, marks.stride, vector(runs, k, n))
     if n_left * FEWEST_EMPTY < runs.size:
         for k in range(0, runs.size, width):
             runs[k] = NOT_LOOKED_FOR
         return
     for k in range(0, runs.size, width):
         n = min(width, runs.size - k)
-        to = matrix(copied, room * k, rows, n + gap)
-        copy_rows_by_runs(X, n_columns, first + k, order, start, vector(runs, k, n), to)
+        to = matrix(copied, columns.room * k, rows.count, n + columns.gap)
+        copy_rows_by_runs(X, columns.of, first + k, order, start, vector(runs, k, n), to)
 
 
 @worker
@@ -343,10 +318,10 @@ def _workers(dtype):
     """The workers, and Numba's types of their arguments."""
     number, index = from_dtype(np.dtype(dtype)), types.int64
     numbers, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    rows = types.Array(index, 1, "C"), index, index
-    sizes, marks = [index] * 5, (numbers, index, index)
+    columns, rows = named(Columns, *[index] * 6), named(Rows, *[index] * 3)
+    order, marks = types.Array(index, 1, "C"), named(Marks, numbers, index, index)
     return (
-        (columns_part, (index, numbers, *sizes, *rows, *marks, numbers, numbers)),
+        (columns_part, (index, numbers, columns, order, rows, marks, numbers, numbers)),
         (pack_part, (table, numbers, index, table)),
         (spread_part, (table, index, index, numbers)),
     )

@@ -10,17 +10,24 @@ that starts the team.
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 from numba import from_dtype, types
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
+from fastmlp.kernels._jit import call_worker, entry, inline, loop, named, prange, worker
+from fastmlp.kernels.context import Net, Share, Step, Team, Trained
 from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.finite import all_finite
-from fastmlp.kernels.network import chunk_pass, params_pass, task_place, update_task
+from fastmlp.kernels.network import (
+    chunk_pass,
+    params_pass,
+    task_place,
+    update_task,
+)
 from fastmlp.kernels.penalties import sum_of_squares
-from fastmlp.kernels.program import Data, Trained, Turn
+from fastmlp.kernels.program import Turn
 from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN, TASK
 from fastmlp.kernels.reductions import interleaved_sum
 from fastmlp.kernels.slices import move_own, move_own_gradient, publish, take_own
@@ -28,203 +35,186 @@ from fastmlp.kernels.team import barrier, roll_call
 from fastmlp.kernels.updates import kinds_coefficients
 from fastmlp.kernels.view import vector
 from fastmlp.kernels.views import (
+    coefficients_of,
     column,
     constants_of,
+    data_of,
     only,
-    part_scratch,
+    runs_of,
+    space_of,
     table,
     total_and_hyper,
 )
 
 
 @worker
-def sweep_part(
-    part,
-    as_team,
-    mode,
-    stop,
-    order,
-    state,
-    rates,
-    clip_norm,
-    tables,
-    work,
-    theta,
-    X,
-    Y,
-    weights,
-    result,
-):
-    """Process chunks from the cursor on, up to `stop`, as one `part` of a team.
+def sweep_part(part, call, kept, order, update, theta, samples, result):
+    """Process chunks from the cursor on, up to ``call.stop``, as one `part` of a team.
 
     Parameters
     ----------
     part : int
-    as_team : bool
-        Whether the team's tasks and bounds hold, not those of a thread alone.
-    mode : int
-        ``codes.EVALUATE``, ``DIFFERENTIATE``, ``UPDATE`` or ``UPDATE_CLIPPED``.
-    stop : int
-        Return before this chunk.
+    call : Call
+    kept : (tables, work)
+        int64, see `codes`, and the workspace. The counters of ``SYNC`` are zero at first. The
+        cursor is advanced and its outcome overwritten by part 0: `codes.NOT_STARTED` leaves all as
+        it was. The sum of the losses is added to. The workspace may be destroyed, but for the
+        constants.
     order : (n_rows,) int64
         The epoch's rows of X, read if the plan says gather; chunks count along it.
-    state : (n_slots * n_params,)
-        The optimizer's state, read and overwritten by the updates.
-    rates : (n_updates, N_RATES) float64
-        One row for each mini-batch of the table; columns as in `codes.RATE`.
-    clip_norm : float
-        Largest norm of a gradient that is applied, with ``UPDATE_CLIPPED``.
-    tables : int64
-        See `codes`. The counters of ``SYNC`` are zero at first. The cursor is advanced and its
-        outcome overwritten by part 0: `codes.NOT_STARTED` leaves all as it was. The sum of the
-        losses is added to.
-    work
-        The workspace; may be destroyed, but for the constants.
+    update : Update
+        What is needed to train, of which the state is overwritten.
     theta : (n_params,)
         Read; overwritten by the updates.
-    X, Y, weights : (n, n_in), (n * n_target,), (n,) or (0,)
-        Samples, read. `weights` have mean 1.
+    samples : (X, Y, weights)
+        (n, n_in), (n * n_target,), and (n,) or (0,) with mean 1; read.
     result : (n_params,) or (0,)
         The gradient, summed over the chunks of each mini-batch, except by ``UPDATE`` of
         one-chunk mini-batches, which leave it alone; not touched by ``EVALUATE``.
 
     A chunk whose loss is not finite ends the sweep before its update, with the cursor on it.
     """
-    X = vector(X, 0, X.size)
+    tables, work = kept
     sync, cursor = column(tables, codes.SYNC), only(tables, codes.CURSOR, CURSOR)
     chunks = table(tables, codes.CHUNKS, CHUNK)
-    tasks = table(tables, codes.TEAM_TASKS if as_team else codes.TASKS, TASK)
-    bounds = column(tables, codes.TEAM_BOUNDS if as_team else codes.BOUNDS)
+    tasks = table(tables, codes.TEAM_TASKS if call.as_team else codes.TASKS, TASK)
+    bounds = column(tables, codes.TEAM_BOUNDS if call.as_team else codes.BOUNDS)
     plan, layout = only(tables, codes.PLAN, PLAN), table(tables, codes.LAYOUT, LAYER)
-    constants = constants_of(work, plan, layout)
+    net, data = Net(plan, layout, constants_of(work, plan, layout)), data_of(samples, order)
+    space, team = space_of(work, plan, part), Team(part, bounds.size - 1, sync)
+    trained = Trained(theta, update.state, result)
+    share = Share(tasks, bounds[part], bounds[part + 1])
     total, hyper = total_and_hyper(tables)
-    n_parts = bounds.size - 1
     # Part 0 advances the cursor while others still look: each keeps count for itself.
-    c = cursor.chunk
-    batch = cursor.mini_batch
-    t = cursor.updates
-    if not roll_call(sync, n_parts):
+    c, batch, t = cursor.chunk, cursor.mini_batch, cursor.updates
+    if not roll_call(sync, team.n_parts):
         return
-    sliced = plan.n_slices > 0
-    n_slots = plan.n_slots if mode >= codes.UPDATE else 0
-    own = vector(work, part * plan.own_size, work.size - part * plan.own_size)
+    mode = call.mode
     if plan.columns_at:
-        runs = part_scratch(work, plan, part, plan.column_runs, layout[0].n_in)
-        for k in range(runs.size):
-            runs[k] = 0.0
-    if sliced:
-        take_own(theta, state, n_slots, layout, plan, work, own, t, part, n_parts)
-    owns_gradient = plan.sliced_layer > 0 and mode != codes.EVALUATE
-    if owns_gradient and is_within_batch(chunks, c):
-        move_own_gradient(result, layout, plan, own, part, n_parts, False)
+        _clear(runs_of(net, space, 0, layout[0].n_in))
+    if plan.n_slices:
+        _begin_slices(trained, net, space, team, mode, t, is_within_batch(chunks, c))
     outcome = codes.FINISHED
-    while c < stop:
-        start = chunks[c].start
-        rows = chunks[c].stop - start
-        last = chunks[c].last != 0
-        turn = Turn(part, n_parts, c, t, mode, rates[batch, codes.DROPOUT] if rates.size else 1.0)
+    while c < call.stop:
+        rows, last = chunks[c].stop - chunks[c].start, chunks[c].last
+        turn = c % 2 if team.n_parts > 1 else 0
+        backward = mode != codes.EVALUATE
+        start, n, first = chunks[c].start, chunks[c].batch, chunks[c].first
+        step = Step(start, rows, n, first, last, turn, t, backward)
+        ahead = Turn(part, team.n_parts, c, t, mode, _dropout(update, batch))
         if plan.program_at:
-            data = Data(X, vector(Y, 0, Y.size), vector(weights, 0, weights.size), order)
-            call_worker(plan.program_at, turn, tables, work, theta, data)
+            call_worker(plan.program_at, ahead, tables, work, theta, data)
         else:
-            chunk_pass(
-                theta,
-                X,
-                Y,
-                weights,
-                order,
-                layout,
-                plan,
-                constants,
-                work,
-                own,
-                c % 2 if n_parts > 1 else 0,
-                t,
-                start,
-                chunks[c].batch,
-                rows,
-                part,
-                n_parts,
-                sync,
-                mode != codes.EVALUATE,
-            )
-        if not sliced:
-            barrier(sync, n_parts)
-        # Every part sums all losses, so that all come to the same end without a word.
-        loss = interleaved_sum(vector(own, plan.sample_loss, rows))
+            chunk_pass(theta, data, net, space, team, step)
+        if not plan.n_slices:
+            barrier(sync, team.n_parts)
+        # Every part sums all losses, so that all reach the same verdict without communicating.
+        loss = interleaved_sum(vector(space.own, plan.sample_loss, rows))
         if not np.isfinite(loss):
             outcome = codes.LOSS_NOT_FINITE
             break
-        if mode >= codes.UPDATE and last:
-            n = plan.n_kinds * codes.N_COEFFICIENTS
-            coefficients = part_scratch(work, plan, part, plan.coefficients, n)
+        applies = mode >= codes.UPDATE and last != 0
+        if applies:
+            rates, coefficients = update.rates, coefficients_of(net, space)
             rate, decay = rates[batch, codes.RATE], rates[batch, codes.DECAY]
-            kinds_coefficients(
-                plan.optimizer, hyper, plan.n_kinds, rate, decay, t + 1, coefficients
-            )
-        if plan.program_at:
-            if mode != codes.EVALUATE:
-                trained = Trained(theta, state, result)
-                call_worker(plan.program_tasks_at, turn, as_team, tables, work, trained)
-        elif mode != codes.EVALUATE:
-            for i in range(bounds[part], bounds[part + 1]):
-                params_pass(
-                    theta,
-                    state,
-                    X,
-                    layout,
-                    plan,
-                    constants,
-                    work,
-                    own,
-                    result,
-                    start,
-                    rows,
-                    chunks[c].first != 0,
-                    last,
-                    tasks[i],
-                    part,
-                    mode == codes.UPDATE,
-                )
-        if mode == codes.UPDATE_CLIPPED and last:
-            barrier(sync, n_parts)
-            norm = euclidean_norm(result)
-            if not np.isfinite(norm):
+            n_kinds = plan.n_kinds
+            kinds_coefficients(plan.optimizer, hyper, n_kinds, rate, decay, t + 1, coefficients)
+        if plan.program_at and backward:
+            call_worker(plan.program_tasks_at, ahead, call.as_team, tables, work, trained)
+        elif backward:
+            for i in range(share.first, share.stop):
+                params_pass(trained, data, net, space, step, tasks[i], mode == codes.UPDATE)
+        if applies and mode == codes.UPDATE_CLIPPED:
+            is_finite = _update_clipped(trained, net, space, team, share, update.clip_norm)
+            if not is_finite:
                 outcome = codes.LOSS_NOT_FINITE
                 break
-            barrier(sync, n_parts)
-            factor = clip_norm / norm if norm > clip_norm else 1.0
-            for i in range(bounds[part], bounds[part + 1]):
-                task = tasks[i]
-                values, slots, gradient, offset, columns = task_place(
-                    theta, state, result, layout, plan, own, task
-                )
-                size = (task.row_1 - task.row_0) * columns
-                g = vector(gradient, offset, size)
-                scale(g, factor)
-                update_task(values, slots, layout, plan, work, g, offset, columns, task, part)
         # The next chunk overwrites the losses and deltas that others may still be reading; with
         # slices all is a part's own, but for what chunks and updates take turns with.
-        if not sliced:
-            barrier(sync, n_parts)
-        elif last and mode >= codes.UPDATE:
-            for i in range(bounds[part], bounds[part + 1]):
-                publish(theta, layout, plan, work, t + 1, tasks[i])
+        if not plan.n_slices:
+            barrier(sync, team.n_parts)
+        elif applies:
+            for i in range(share.first, share.stop):
+                publish(theta, net, space, t + 1, tasks[i])
         c += 1
-        if last and mode >= codes.UPDATE:
+        if applies:
             batch += 1
             t += 1
         if part == 0:
             total[0] += loss
-    if plan.sliced_layer and mode >= codes.UPDATE:
-        move_own(theta, state, n_slots, layout, plan, own, part, n_parts, True)
-    if owns_gradient and is_within_batch(chunks, c):
-        move_own_gradient(result, layout, plan, own, part, n_parts, True)
+    if plan.n_slices:
+        _end_slices(trained, net, space, team, mode, is_within_batch(chunks, c))
     if part == 0:
         cursor.chunk = c
         cursor.mini_batch = batch
         cursor.updates = t
         cursor.outcome = outcome
+
+
+@inline
+def _dropout(update, batch):
+    """Factor of all probabilities of dropout, of which there are none without updates."""
+    return update.rates[batch, codes.DROPOUT] if update.rates.size else 1.0
+
+
+@inline
+def _begin_slices(trained, net, space, team, mode, t, within_batch):
+    """Copy what a part has to itself where a layer's input is sliced, at the start of a call.
+
+    `within_batch` says that the call begins within a mini-batch.
+    """
+    n_slots = net.plan.n_slots if mode >= codes.UPDATE else 0
+    take_own(trained, n_slots, net, space, team, t)
+    if within_batch and net.plan.sliced_layer and mode != codes.EVALUATE:
+        move_own_gradient(trained.gradient, net, space, team, False)
+
+
+@inline
+def _end_slices(trained, net, space, team, mode, within_batch):
+    """Give back what `_begin_slices` has copied, at the end of a call."""
+    if net.plan.sliced_layer and mode >= codes.UPDATE:
+        move_own(trained, net.plan.n_slots, net, space, team, True)
+    if within_batch and net.plan.sliced_layer and mode != codes.EVALUATE:
+        move_own_gradient(trained.gradient, net, space, team, True)
+
+
+@inline
+def _update_clipped(trained, net, space, team, share, clip_norm):
+    """Apply the share's part of the gradient, which is scaled to `clip_norm` if that is smaller.
+
+    Returns whether the gradient is finite; else nothing is done.
+    """
+    barrier(team.sync, team.n_parts)
+    norm = euclidean_norm(trained.gradient)
+    if not np.isfinite(norm):
+        return False
+    barrier(team.sync, team.n_parts)
+    factor = clip_norm / norm if norm > clip_norm else 1.0
+    for i in range(share.first, share.stop):
+        task = share.tasks[i]
+        place = task_place(trained, net, space, task)
+        size = (task.row_1 - task.row_0) * place.columns
+        g = vector(place.gradient, place.offset, size)
+        scale(g, factor)
+        update_task(place, net, space, g, task)
+    return True
+
+
+@inline
+def clip(gradient, clip_norm):
+    """Scale the gradient to `clip_norm` if that is smaller; return False if it is not finite."""
+    norm = euclidean_norm(gradient)
+    if not np.isfinite(norm):
+        return False
+    scale(gradient, clip_norm / norm if norm > clip_norm else 1.0)
+    return True
+
+
+@loop
+def _clear(x):
+    """Overwrite a vector by zeros."""
+    for i in range(x.size):
+        x[i] = 0.0
 
 
 @inline
@@ -256,66 +246,57 @@ def sweep_part_address(dtype):
 @functools.cache
 def exact_sweep(dtype, is_parallel):
     """`sweep.serial` or `sweep.parallel` for networks of `dtype`; see `Twin.exactly`."""
-    return sweep.exactly(*_driver_types(dtype), is_parallel=is_parallel)
+    return sweep.exactly(types.int64, *argument_types(dtype), is_parallel=is_parallel)
 
 
 def is_team_kept(dtype):
     """Whether `sweep.parallel` for networks of `dtype` need not be compiled."""
-    return sweep.is_kept(*_driver_types(dtype), is_parallel=True)
+    return sweep.is_kept(types.int64, *argument_types(dtype), is_parallel=True)
+
+
+class Call(NamedTuple):
+    """What a call of the loop does.
+
+    If `anew`, the sweep begins with the first chunk and without losses, not where the cursor is,
+    and its end is `stop`.
+    """
+
+    anew: bool
+    as_team: bool  # whether the team's tasks and bounds hold, not those of a thread alone
+    mode: int  # ``codes.EVALUATE``, ``DIFFERENTIATE``, ``UPDATE`` or ``UPDATE_CLIPPED``
+    stop: int  # return before this chunk
+
+
+class Update(NamedTuple):
+    """What only the modes that update theta use."""
+
+    state: np.ndarray  # (n_slots * n_params,) the optimizer's, read and overwritten
+    rates: np.ndarray  # (n_updates, N_RATES) float64, a row for each mini-batch, see `codes.RATE`
+    clip_norm: float  # largest norm of a gradient that is applied, with ``UPDATE_CLIPPED``
 
 
 @functools.cache
-def _driver_types(dtype):
-    return types.int64, types.boolean, *argument_types(dtype)
-
-
 def argument_types(dtype):
     """Numba's types of the arguments that the loop's workers and `sweep` share."""
     number = from_dtype(np.dtype(dtype))
     index, real = types.int64, types.float64
     numbers, indices = types.Array(number, 1, "C"), types.Array(index, 1, "C")
     return (
-        types.boolean,  # as_team
-        index,  # mode
-        index,  # stop
+        named(Call, types.boolean, types.boolean, index, index),
+        types.Tuple((indices, numbers)),  # kept
         indices,  # order
-        numbers,  # state
-        types.Array(real, 2, "C"),  # rates
-        real,  # clip_norm
-        indices,  # tables
-        numbers,  # work
+        named(Update, numbers, types.Array(real, 2, "C"), real),
         numbers,  # theta
-        types.Array(number, 2, "C"),  # X
-        numbers,  # Y
-        numbers,  # weights
+        types.Tuple((types.Array(number, 2, "C"), numbers, numbers)),  # samples
         numbers,  # result
     )
 
 
 @entry
-def sweep(
-    sweep_part_at,
-    anew,
-    as_team,
-    mode,
-    stop,
-    order,
-    state,
-    rates,
-    clip_norm,
-    tables,
-    work,
-    theta,
-    X,
-    Y,
-    weights,
-    result,
-):
+def sweep(sweep_part_at, call, kept, order, update, theta, samples, result):
     """Run the worker at `sweep_part_at` as a team, or alone.
 
-    The serial kernel must not be called `as_team`. If `anew`, the sweep begins with the first chunk
-    and without losses, not where the cursor is, and its end is `stop`. The other arguments are
-    those of `sweep_part`.
+    The serial kernel must not be called as a team. The other arguments are those of `sweep_part`.
 
     Returns
     -------
@@ -324,36 +305,20 @@ def sweep(
         thread; and, at the end of a sweep that is more than ``EVALUATE``, whether all of theta,
         and of the gradient by ``DIFFERENTIATE``, is finite: before, True.
     """
+    tables, _ = kept
     cursor = only(tables, codes.CURSOR, CURSOR)
     total, _ = total_and_hyper(tables)
-    if anew:
+    if call.anew:
         cursor.chunk = 0
         cursor.mini_batch = 0
-        cursor.end = stop
+        cursor.end = call.stop
         total[0] = 0.0
-    bounds = column(tables, codes.TEAM_BOUNDS if as_team else codes.BOUNDS)
+    bounds = column(tables, codes.TEAM_BOUNDS if call.as_team else codes.BOUNDS)
     for part in prange(bounds.size - 1):
         before = flush_denormals()
-        call_worker(
-            sweep_part_at,
-            part,
-            as_team,
-            mode,
-            stop,
-            order,
-            state,
-            rates,
-            clip_norm,
-            tables,
-            work,
-            theta,
-            X,
-            Y,
-            weights,
-            result,
-        )
+        call_worker(sweep_part_at, part, call, kept, order, update, theta, samples, result)
         restore_denormals(before)
-    finite = True
+    finite, mode = True, call.mode
     if mode != codes.EVALUATE and cursor.chunk == cursor.end:
         finite = all_finite(theta) and (mode != codes.DIFFERENTIATE or all_finite(result))
     return (float(total[0]) if cursor.outcome == codes.FINISHED else np.nan), finite

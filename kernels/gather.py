@@ -66,20 +66,22 @@ def rows_of(source, order, ordered, start, copied):
 
 
 @loop
-def copy_slices(source, n_columns, order, start, ordered, rows, room, width, k0, k1, copied):
-    """Overwrite slices of the flat matrix `copied` by columns ``k0 : k1`` of rows of `source`.
+def copy_slices(source, columns, order, ordered, rows, copied):
+    """Overwrite the flat `copied` by slices of some rows of the flat `source`.
 
-    Rows are those of `copy_rows` if `ordered`, else those from `start` on. A slice is `width`
-    columns, the last one what is left; that from column k on becomes a matrix of its own, which
-    begins at element ``room * k``.
+    `columns` and `rows` are `context.Columns`, without gaps, and `context.Rows`. The rows are those
+    of `copy_rows` if `ordered`, else those from `rows.start` on.
     """
-    for r in range(rows):
+    start, first, width = rows.start, columns.first, columns.width
+    for r in range(rows.count):
         row = order[start + r] if ordered else start + r
         if ordered and start + r + ROWS_AHEAD < order.size:
-            prefetch_row(source, order[start + r + ROWS_AHEAD] * n_columns + k0, k1 - k0)
-        for k in range(k0, k1, width):
-            size = min(width, k1 - k)
-            copy_run(source, row * n_columns + k, copied, room * k + r * size, size)
+            ahead = order[start + r + ROWS_AHEAD] * columns.of
+            prefetch_row(source, ahead + first, columns.stop - first)
+        for k in range(first, columns.stop, width):
+            size = min(width, columns.stop - k)
+            to = columns.room * (k - first) + r * size
+            copy_run(source, row * columns.of + k, copied, to, size)
 
 
 @loop

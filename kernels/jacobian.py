@@ -10,11 +10,12 @@ part they are in.
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 from numba import from_dtype, types
 
-from fastmlp.kernels._jit import call_worker, entry, loop, prange, worker
+from fastmlp.kernels._jit import call_worker, entry, loop, named, prange, worker
 from fastmlp.kernels.blocks import block, some_rows, transpose, whole
 from fastmlp.kernels.dense import (
     dense_backward_input_block,
@@ -23,6 +24,7 @@ from fastmlp.kernels.dense import (
     part_bounds,
 )
 from fastmlp.kernels.gemm import multiply, transpose_matrix
+from fastmlp.kernels.layers import activation_of, layers_type
 from fastmlp.kernels.network import output_backward
 from fastmlp.kernels.simd import FROM_C, FROM_ZERO, TALL
 from fastmlp.kernels.view import matrix, vector
@@ -111,35 +113,39 @@ def finish_normal(theta, layout, l2, n_rows, gradient, hessian):
             transpose_matrix(hessian, i, below, TASK_ROWS, n_params - below, hessian, below, i)
 
 
+class LeastSquares(NamedTuple):
+    """Samples, flat and read, and the penalty."""
+
+    X: np.ndarray  # (n_rows * n_in,)
+    Y: np.ndarray  # (n_rows * n_out,)
+    weights: np.ndarray  # (n_rows,) with mean 1, or (0,)
+    l2: float
+
+
+class Equations(NamedTuple):
+    """What a block of rows overwrites, of which `jacobian` and `residuals` are float64."""
+
+    jacobian: np.ndarray  # (block * n_out, n_params)
+    residuals: np.ndarray  # (block * n_out,)
+    losses: np.ndarray  # (block,)
+
+
 @worker
-def jacobian_part(
-    part,
-    n_parts,
-    theta,
-    X,
-    Y,
-    weights,
-    layout_numbers,
-    parameters,
-    rare_at,
-    start,
-    rows,
-    jacobian,
-    residuals,
-    losses,
-):
+def jacobian_part(team, theta, problem, layers, start, rows, equations):
     """Do one part's share of the rows ``start : start+rows``: forward, and back for each output.
 
-    Reads theta, the samples, the layout and the activations' parameters. Overwrites the rows
-    of `jacobian` (at least rows * n_out, n_params), `residuals` and `losses` that belong to the
-    part's rows: row ``r * n_out + k`` of `jacobian` is that of output k of row ``start + r``, and
-    carries the root of the row's weight, as `residuals` does. Buffers are its own.
+    The part is ``team[0]`` of ``team[1]``. Reads theta, the `LeastSquares` problem and the
+    network's `Layers`. Overwrites what belongs to the part's rows of the `Equations`: row
+    ``r * n_out + k`` of the Jacobian is that of output k of row ``start + r``, and carries the root
+    of the row's weight, as the residuals do. Buffers are its own.
     """
-    r0, r1 = part_bounds(rows, part, n_parts)
+    X, Y, weights, _ = problem
+    jacobian, residuals, losses = equations
+    r0, r1 = part_bounds(rows, team[0], team[1])
     n = r1 - r0
     if n == 0:
         return
-    layout = layout_of(layout_numbers)
+    layout = layout_of(layers.numbers)
     top = layout.size - 1
     n_in, n_out = layout[0].n_in, layout[top].n_out
     buffer = n * (layout[top].width_offset + n_out)
@@ -155,7 +161,7 @@ def jacobian_part(
         width = layout[layer].n_out
         output = matrix(outputs, n * layout[layer].width_offset, n, width)
         slope = matrix(slopes, n * layout[layer].width_offset, n, width)
-        activation = (layout[layer].activation, *rare_at, parameters[layer])
+        activation = activation_of(layers, layout, layer)
         a, to = whole(below), whole(output)
         dense_forward_block(a, W, b, activation, to, slope, True, scratch)
         below = output
@@ -177,7 +183,7 @@ def jacobian_part(
             delta,
             matrix(outputs, at, n, n_out),
             matrix(slopes, at, n, n_out),
-            (layout[top].activation, *rare_at, parameters[top]),
+            activation_of(layers, layout, top),
         )
         for layer in range(top, -1, -1):
             offset = layout[layer].w_offset
@@ -195,7 +201,7 @@ def jacobian_part(
                 W,
                 below,
                 matrix(slopes, at, n, width),
-                (layout[layer - 1].activation, *rare_at, parameters[layer - 1]),
+                activation_of(layers, layout, layer - 1),
                 whole(delta_below),
                 scratch,
             )
@@ -203,12 +209,13 @@ def jacobian_part(
 
 
 @worker
-def products_part(part, n_parts, jacobian, residuals, depth, origin, gradient, hessian):
+def products_part(part, n_parts, jacobian, residuals, depth, origin, sums):
     """Form one part's rows of J^T J, from the diagonal on, and its elements of J^T e.
 
     Reads the first `depth` rows of `jacobian` and of the vector `residuals`. Overwrites or adds to
     `hessian` and `gradient` by `origin`; blocks of `TASK_ROWS` on the diagonal are formed whole.
     """
+    gradient, hessian = sums
     n_params = jacobian.shape[1]
     errors = matrix(residuals, 0, depth, 1)
     sums = matrix(gradient, 0, n_params, 1)
@@ -227,130 +234,73 @@ def products_part(part, n_parts, jacobian, residuals, depth, origin, gradient, h
 def addresses(dtype):
     """Addresses of both workers for networks of `dtype`, compiled or loaded on first use."""
     number = from_dtype(np.dtype(dtype))
-    index = types.int64
-    numbers, sample = types.Array(number, 1, "C"), types.Array(number, 1, "C", readonly=True)
-    sums, table = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
-    layout_numbers = types.Array(index, 1, "C")
+    index, sample = types.int64, types.Array(number, 1, "C", readonly=True)
+    vector, table = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
+    losses = types.Array(number, 1, "C")
     return (
         jacobian_part.address(
-            index,  # part
-            index,  # n_parts
-            numbers,  # theta
-            sample,  # X
-            sample,  # Y
-            sample,  # weights
-            layout_numbers,
-            numbers,  # parameters
-            types.UniTuple(index, 2),  # rare_at
+            types.UniTuple(index, 2),  # team
+            types.Array(number, 1, "C"),  # theta
+            named(LeastSquares, sample, sample, sample, types.float64),
+            layers_type(number),
             index,  # start
             index,  # rows
-            table,  # jacobian
-            sums,  # residuals
-            numbers,  # losses
+            named(Equations, table, vector, losses),
         ),
         products_part.address(
             index,  # part
             index,  # n_parts
             table,  # jacobian
-            sums,  # residuals
+            vector,  # residuals
             index,  # depth
             index,  # origin
-            sums,  # gradient
-            table,  # hessian
+            types.Tuple((vector, table)),  # sums
         ),
     )
 
 
 @entry
-def gauss_newton(
-    jacobian_part_at,
-    products_part_at,
-    theta,
-    X,
-    Y,
-    weights,
-    layout_numbers,
-    parameters,
-    rare_at,
-    l2,
-    start,
-    stop,
-    n_rows,
-    jacobian,
-    residuals,
-    losses,
-    gradient,
-    hessian,
-    n_parts,
-):
-    """Add rows ``start : stop`` to the normal equations; return the sum of their losses.
+def gauss_newton(workers, theta, problem, layers, rows, equations, sums, n_parts):
+    """Add some rows to the normal equations; return the sum of their losses.
 
     Parameters
     ----------
-    jacobian_part_at, products_part_at : int
+    workers : (int, int)
         See `addresses`.
     theta : (n_params,)
-        Read, as are X, Y, weights, layout_numbers and parameters.
-    X, Y, weights : (n_rows * n_in,), (n_rows * n_out,), (n_rows,) or (0,)
-        Samples; weights have mean 1.
-    layout_numbers : (n_layers * fields,) int64
-        The numbers of a table of `records.LAYER`.
-    parameters : (n_layers,)
-        Of the layers' activations.
-    rare_at : (int, int)
-        See `activations.rare_addresses`.
-    l2 : float
-        Penalty on the weights.
-    start, stop, n_rows : int
-        With `start` 0 the sums begin anew; with `stop` equal to `n_rows` they are finished.
-    jacobian, residuals : (block * n_out, n_params), (block * n_out,) float64
-        May be destroyed; their size says how many rows go through the network at a time.
-    losses : (block,)
-        May be destroyed.
-    gradient, hessian : (n_params,), (n_params, n_params) float64
-        The sums, accumulated: of J^T e and, in the upper triangle, of J^T J. When they are
-        finished: gradient of the objective, and the Gauss-Newton approximation of its Hessian.
+        Read.
+    problem : LeastSquares
+    layers : Layers
+    rows : (int, int, int)
+        The first of the rows, the end of them, and how many there are in all. With 0 the sums begin
+        anew; where the end is that of all they are finished.
+    equations : Equations
+        May be destroyed; its size says how many rows go through the network at a time.
+    sums : (gradient, hessian)
+        (n_params,) and (n_params, n_params), float64, accumulated: J^T e and, in the upper
+        triangle, J^T J. When they are finished: gradient of the objective, and the Gauss-Newton
+        approximation of its Hessian.
     n_parts : int
         Parts that the work on a block is shared out to; does not change a bit.
     """
+    start, stop, n_rows = rows
+    jacobian, residuals, losses = equations
+    gradient, hessian = sums
     total = 0.0
     block = losses.size
     n_out = residuals.size // block
     for first in range(start, stop, block):
-        rows = min(block, stop - first)
+        n = min(block, stop - first)
         for part in prange(n_parts):
-            call_worker(
-                jacobian_part_at,
-                part,
-                n_parts,
-                theta,
-                X,
-                Y,
-                weights,
-                layout_numbers,
-                parameters,
-                rare_at,
-                first,
-                rows,
-                jacobian,
-                residuals,
-                losses,
-            )
-        origin = FROM_ZERO if first == 0 else FROM_C
+            team = part, n_parts
+            call_worker(workers[0], team, theta, problem, layers, first, n, equations)
+        origin, depth = FROM_ZERO if first == 0 else FROM_C, n * n_out
         for part in prange(n_parts):
-            call_worker(
-                products_part_at,
-                part,
-                n_parts,
-                jacobian,
-                residuals,
-                rows * n_out,
-                origin,
-                gradient,
-                hessian,
-            )
-        for r in range(rows):
+            at = workers[1]
+            call_worker(at, part, n_parts, jacobian, residuals, depth, origin, sums)
+        for r in range(n):
             total += np.float64(losses[r])
     if stop == n_rows:
-        finish_normal(theta, layout_of(layout_numbers), l2, n_rows, gradient, hessian)
+        layout = layout_of(layers.numbers)
+        finish_normal(theta, layout, problem.l2, n_rows, gradient, hessian)
     return total

@@ -4,6 +4,8 @@ The history has one row more than it may hold pairs, so that a pair is formed, a
 row that no pair is in. Rows are taken in turn. Sums are those of `reductions.inner`.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastmlp.kernels._jit import entry, loop
@@ -12,6 +14,16 @@ from fastmlp.kernels.vectors import add_scaled
 
 # A pair is kept if s'y is more than this part of |s| |y|: else rounding may have made its sign.
 SMALLEST_COSINE = np.finfo(np.float64).eps
+
+
+class History(NamedTuple):
+    """Pairs of a step and a difference of gradients, see `add_pair`."""
+
+    S: np.ndarray  # (n_rows, n), of each pair the step s
+    Y: np.ndarray  # (n_rows, n), of each pair the difference y of the gradients
+    curvatures: np.ndarray  # (n_rows,), of each pair s'y
+    last: int  # row of the latest pair; before row 0 comes the last row
+    count: int  # number of pairs, of which the others are in the rows before
 
 
 @loop
@@ -78,25 +90,21 @@ def add_pair(S, Y, curvatures, row, old_x, x, old_gradient, gradient):
 
 
 @entry
-def two_loop(S, Y, curvatures, last, count, scale, gradient, direction):
+def two_loop(history, scale, gradient, direction):
     """Overwrite `direction` by -H gradient, H the inverse Hessian that the pairs make of scale I.
 
     Nocedal, Mathematics of Computation 35:773-782 (1980).
 
     Parameters
     ----------
-    S, Y, curvatures
-        The history, see `add_pair`; read.
-    last : int
-        Row of the latest pair; those before it are in the rows before, and before row 0 comes
-        the last row.
-    count : int
-        Number of pairs.
+    history : History
+        Read.
     scale : float
     gradient : (n,) float64
         Read.
     direction : (n,) float64
     """
+    S, Y, curvatures, last, count = history
     n_rows = S.shape[0]
     weights = np.empty(n_rows)
     for i in range(direction.size):
@@ -114,18 +122,19 @@ def two_loop(S, Y, curvatures, last, count, scale, gradient, direction):
 
 
 @entry
-def two_loop_of_free(S, Y, curvatures, last, count, scale, gradient, free, direction):
+def two_loop_of_free(history, scale, gradient, free, direction):
     """Do what `two_loop` does with some components alone of gradient, pairs and direction.
 
     Parameters
     ----------
-    S, Y, curvatures, last, count, scale, gradient
+    history, scale, gradient
         As of `two_loop`; `scale` is for a history without a pair of clearly positive s'y.
     free : (n,) float64
         1 for the components that take part, else 0; read.
     direction : (n,) float64
         Overwritten, by 0 where a component does not take part.
     """
+    S, Y, curvatures, last, count = history
     n_rows = S.shape[0]
     weights = np.empty(n_rows)
     of_free = np.empty(n_rows)

@@ -25,6 +25,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop
 from fastmlp.kernels.activations import activation_backward, softmax_backward_rows
 from fastmlp.kernels.blocks import block, some_columns
+from fastmlp.kernels.context import Columns, Place, Rows, Team
 from fastmlp.kernels.dense import (
     activate_block,
     dense_backward_input_block,
@@ -53,13 +54,14 @@ from fastmlp.kernels.slices import (
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import (
+    coefficients_of,
     input_rows,
     kind_row,
     layer_activation,
     layer_rows,
     layer_weights,
-    part_scratch,
     product_scratch,
+    runs_of,
 )
 
 # Vectors of columns a member of a team should have, so that no member has much more than another.
@@ -88,12 +90,13 @@ def scale_rows(delta, scale, weights, order, ordered, start):
 
 
 @inline
-def block_share(rows, columns, lanes, member, n_members):
+def block_share(rows, columns, lanes, team):
     """Which block of a matrix falls to a member of a team: r0, r1, j0, j1.
 
     Columns are shared out first, because then each member reads its own columns of the weights,
     in whole vectors of `lanes` and at least `FEWEST_VECTORS` of them; rows make up for the rest.
     """
+    member, n_members = team.part, team.n_parts
     n_vectors = (columns + lanes - 1) // lanes
     across = n_members
     while across > 1 and (n_members % across or n_vectors < FEWEST_VECTORS * across):
@@ -104,260 +107,182 @@ def block_share(rows, columns, lanes, member, n_members):
 
 
 @inline
-def chunk_pass(
-    theta,
-    X,
-    Y,
-    weights,
-    order,
-    layout,
-    plan,
-    constants,
-    work,
-    own,
-    turn,
-    t,
-    start,
-    batch,
-    rows,
-    part,
-    n_parts,
-    sync,
-    backward,
-):
-    """Take one part's share of the chunk at `start` of `rows` rows forward, and back if `backward`.
+def chunk_pass(theta, data, net, space, team, step):
+    """Take one part's share of a chunk forward, and back if the step is `backward`.
 
-    Reads theta, after t updates, and the samples; overwrites the outputs, sample losses and, if
-    `backward`, the deltas, which carry sample weight / `batch`, or the gradients of the part's
-    groups of rows. May destroy the scratch of `part`.
+    Reads theta and the samples; overwrites the outputs, sample losses and, if `backward`, the
+    deltas, which carry sample weight / the rows of the mini-batch, or the gradients of the part's
+    groups of rows. May destroy the part's scratch.
     """
-    n_slices = plan.n_slices
-    if n_slices:
-        slice_pass(
-            theta,
-            X,
-            order,
-            layout,
-            plan,
-            constants,
-            work,
-            own,
-            turn,
-            start,
-            batch,
-            rows,
-            part,
-            n_parts,
-            sync,
-            backward,
-        )
-        barrier(sync, n_parts)
-    n_groups = n_parts
-    first, stop = part, part + 1
-    member, n_members = 0, 1
+    plan = net.plan
+    if plan.n_slices:
+        slice_pass(theta, data, net, space, team, step)
+        barrier(team.sync, team.n_parts)
+    n_groups = team.n_parts
+    first, stop = team.part, team.part + 1
+    members = Team(0, 1, team.sync)
     grouped = plan.n_groups > 0
     if grouped:
-        n_groups = min(plan.n_groups, rows)
-        first, stop = part_bounds(n_groups, part, n_parts)
-    elif n_slices:
+        n_groups = min(plan.n_groups, step.rows)
+        first, stop = part_bounds(n_groups, team.part, team.n_parts)
+    elif plan.n_slices or plan.together:
         n_groups = 1
         first, stop = 0, 1
-    elif plan.together:
-        n_groups = 1
-        first, stop = 0, 1
-        member, n_members = part, n_parts
-    upper = upper_weights(theta, plan, work, t)
-    block = plan.block_rows
+        if not plan.n_slices:
+            members = team
+    upper = upper_weights(theta, net, space, step.updates)
     for group in range(first, stop):
-        r0, r1 = part_bounds(rows, group, n_groups)
-        for b0 in range(r0, r1, block):
+        r0, r1 = part_bounds(step.rows, group, n_groups)
+        for b0 in range(r0, r1, plan.block_rows):
             # Groups leave nothing but their gradient, so that blocks can use one buffer in turn.
-            at = part * block if grouped else b0
-            n = min(r1 - b0, block)
-            block_pass(
-                upper,
-                X,
-                Y,
-                weights,
-                order,
-                layout,
-                plan,
-                constants,
-                work,
-                own,
-                turn,
-                start,
-                batch,
-                b0,
-                n,
-                at,
-                part,
-                member,
-                n_members,
-                sync,
-                backward,
-            )
-            if grouped and backward:
-                group_pass(X, layout, plan, work, start + b0, n, at, part, group, b0 > r0)
-    if n_slices and backward and plan.sliced_layer > 0:
-        slice_back(theta, layout, plan, constants, work, own, rows, part, n_parts)
+            at = team.part * plan.block_rows if grouped else b0
+            rows = Rows(step.start + b0, min(r1 - b0, plan.block_rows), at)
+            block_pass(upper, data, net, space, members, step, rows)
+            if grouped and step.backward:
+                group_pass(data, net, space, rows, group, b0 > r0)
+    if plan.n_slices and step.backward and plan.sliced_layer > 0:
+        slice_back(theta, net, space, team, step.rows)
 
 
 @inline
-def block_pass(
-    upper,
-    X,
-    Y,
-    weights,
-    order,
-    layout,
-    plan,
-    constants,
-    work,
-    own,
-    turn,
-    start,
-    batch,
-    b0,
-    rows,
-    at,
-    part,
-    member,
-    n_members,
-    sync,
-    backward,
-):
-    """Take rows ``b0 : b0+rows`` of the chunk at `start` through all layers, and back again.
+def block_pass(upper, data, net, space, team, step, rows):
+    """Take some rows of a chunk through all layers, and back again if the step is `backward`.
 
-    If the input of a layer is sliced, only from there on up. `upper` is the weights it takes.
-
-    The first of them is row `at` of the buffers. `n_members` parts do this together, of which this
-    is number `member`: each does its share of every layer, then waits for the others.
+    If the input of a layer is sliced, only from there on up. `upper` is the weights it takes. The
+    `team` does this together: each does its share of every layer, then waits for the others.
     """
-    n_layers = layout.size
-    top = n_layers - 1
-    lanes = panel_width(upper) // 2
-    loss = plan.loss
-    fused = loss >= codes.FUSED_BINARY_CROSS_ENTROPY
-    n_in = layout[0].n_in
-    n_out = layout[top].n_out
-    n_target = plan.n_target
-    ordered = plan.gather == 1
-    n_slices = plan.n_slices
-    bottom = plan.sliced_layer
-    scratch = product_scratch(work, plan, part)
+    by_runs = _copy_inputs(data, net, space, team, step, rows)
+    _forward_pass(upper, data, net, space, team, step, rows, by_runs)
+    _loss_pass(data, net, space, team, step, rows)
+    if step.backward:
+        _backward_pass(upper, net, space, team, rows)
 
-    r0, r1 = part_bounds(rows, member, n_members)
-    by_runs = False
-    if ordered and not n_slices:
-        copied = input_rows(X, own, plan, layout, start + b0, at + r0, r1 - r0)
-        by_runs = copy_used_columns(
-            X,
-            order,
-            layout,
-            plan,
-            work,
-            start + b0 + r0,
-            r1 - r0,
-            rows == batch,
-            part,
-            member,
-            n_members,
-            0,
-            n_in,
-            n_in,
-            0,
-            vector(copied, 0, copied.size),
-            sync,
-        )
-        if not by_runs:
-            copy_rows(X, n_in, order, start + b0 + r0, copied)
-        barrier(sync, n_members)
-    below = input_rows(X, own, plan, layout, start + b0, at, rows)
-    for layer in range(bottom, n_layers):
-        columns = layout[layer].n_out
-        output = layer_rows(own, plan.output, plan, layout, layer, at, rows)
-        slope = layer_rows(own, plan.slope, plan, layout, layer, at, rows)
-        activation = layer_activation(layout, plan, constants, layer)
+
+@inline
+def _copy_inputs(data, net, space, team, step, rows):
+    """Copy a member's share of rows of X, if they are gathered, for the team.
+
+    Returns whether without the columns that are empty.
+    """
+    plan = net.plan
+    if plan.gather == 0 or plan.n_slices:
+        return False
+    r0, r1 = part_bounds(rows.count, team.part, team.n_parts)
+    share = Rows(rows.start + r0, r1 - r0, rows.at + r0)
+    to = input_rows(net, data, space, share)
+    n_in = net.layout[0].n_in
+    columns, copied = Columns(n_in, 0, n_in, n_in, 0, plan.input_gap), vector(to, 0, to.size)
+    is_whole = rows.count == step.batch
+    by_runs = copy_used_columns(data, net, space, team, share, is_whole, columns, copied)
+    if not by_runs:
+        copy_rows(data.X, n_in, data.order, share.start, to)
+    barrier(team.sync, team.n_parts)
+    return by_runs
+
+
+@inline
+def _forward_pass(upper, data, net, space, team, step, rows, by_runs):
+    """Overwrite the outputs of all layers, or of those from the sliced one on."""
+    plan, bottom = net.plan, net.plan.sliced_layer
+    top = net.layout.size - 1
+    fused = plan.loss >= codes.FUSED_BINARY_CROSS_ENTROPY
+    lanes = panel_width(upper) // 2
+    below = input_rows(net, data, space, rows)
+    for layer in range(bottom, top + 1):
+        n_out = net.layout[layer].n_out
+        output = layer_rows(net, space, plan.output, layer, rows)
+        slope = layer_rows(net, space, plan.slope, layer, rows)
+        activation = layer_activation(net, layer)
         if fused and layer == top:
             activation = (codes.IDENTITY, 0, 0, activation[3])
-        s0, s1, j0, j1 = layer_share(rows, columns, activation[0], lanes, member, n_members)
+        s0, s1, j0, j1 = layer_share(rows.count, n_out, activation[0], lanes, team)
         share = block(output, s0, j0, s1 - s0, j1 - j0)
-        if n_slices and layer == bottom:
-            products = slice_products(work, plan, columns, turn)
-            add_terms(products, at * columns, False, vector(output, 0, rows * columns))
+        if plan.n_slices and layer == bottom:
+            products = slice_products(net, space, n_out, step.turn)
+            sums = vector(output, 0, rows.count * n_out)
+            add_terms(products, rows.at * n_out, False, sums)
         else:
-            W, b = layer_weights(upper, plan.upper_start, layout, layer)
-            rows_below = block(below, s0, 0, s1 - s0, W.shape[0])
+            W, b = layer_weights(upper, plan.upper_start, net.layout, layer)
+            inputs = block(below, s0, 0, s1 - s0, W.shape[0])
             if by_runs and layer == 0:
-                runs = part_scratch(work, plan, part, plan.column_runs, n_in)
-                multiply_used(rows_below, W, b, runs, share, plan, work, part)
+                runs = runs_of(net, space, 0, W.shape[0])
+                multiply_used(inputs, W, b, runs, share, net, space)
             else:
-                columns_of_W = some_columns(W, share.column, share.columns)
-                multiply(rows_below, columns_of_W, FROM_ROW, b, share, scratch)
-        activate_block(activation, share, slope, backward)
-        barrier(sync, n_members)
+                columns = some_columns(W, j0, j1 - j0)
+                multiply(inputs, columns, FROM_ROW, b, share, product_scratch(net, space))
+        activate_block(activation, share, slope, step.backward)
+        barrier(team.sync, team.n_parts)
         below = output
 
-    scale = upper.dtype.type(1.0) / upper.dtype.type(batch)
-    for l0 in range(r0, r1, plan.loss_rows):
-        n = min(r1 - l0, plan.loss_rows)
-        target = part_scratch(work, plan, part, plan.target, n * n_target)
-        target = rows_of(Y, order, ordered, start + b0 + l0, matrix(target, 0, n, n_target))
-        output = matrix(below, l0 * n_out, n, n_out)
-        delta = layer_rows(own, plan.delta, plan, layout, top, at + l0, n)
-        sample_loss = vector(own, plan.sample_loss + b0 + l0, n)
-        block_losses(
-            loss,
-            plan.rare_loss_at,
-            constants[codes.LOSS_PARAMETER],
-            output,
-            target,
-            delta,
-            part_scratch(work, plan, part, plan.loss_terms, n * n_out),
-            sample_loss,
-        )
-        if weights.size:
-            weigh_losses(sample_loss, weights, order, ordered, start + b0 + l0)
-        if backward:
-            # The fused losses give the delta itself, the others the gradient of the output.
-            if not fused:
-                slope = layer_rows(own, plan.slope, plan, layout, top, at + l0, n)
-                output_backward(
-                    delta,
-                    output,
-                    slope,
-                    layer_activation(layout, plan, constants, top),
-                )
-            scale_rows(delta, scale, weights, order, ordered, start + b0 + l0)
-    if not backward:
-        return
 
-    delta = layer_rows(own, plan.delta, plan, layout, top, at, rows)
+@inline
+def _loss_pass(data, net, space, team, step, rows):
+    """Overwrite a member's share of the sample losses and, if `backward`, of the last deltas."""
+    r0, r1 = part_bounds(rows.count, team.part, team.n_parts)
+    for r in range(r0, r1, net.plan.loss_rows):
+        n = min(r1 - r, net.plan.loss_rows)
+        some = Rows(rows.start + r, n, rows.at + r)
+        output_losses(data, net, space, some, step.start, step.backward)
+        if step.backward:
+            delta = layer_rows(net, space, net.plan.delta, net.layout.size - 1, some)
+            scale = delta.dtype.type(1.0) / delta.dtype.type(step.batch)
+            ordered = net.plan.gather == 1
+            scale_rows(delta, scale, data.weights, data.order, ordered, some.start)
+
+
+@inline
+def output_losses(data, net, space, rows, start, backward):
+    """Overwrite the weighted losses of rows of a chunk that begins at `start`.
+
+    Reads their outputs and overwrites their last deltas, which are not scaled yet: if `backward`
+    those of the pre-activations. May destroy the scratch.
+    """
+    plan, top = net.plan, net.layout.size - 1
+    ordered = plan.gather == 1
+    target = matrix(space.scratch, plan.target, rows.count, plan.n_target)
+    target = rows_of(data.Y, data.order, ordered, rows.start, target)
+    output = layer_rows(net, space, plan.output, top, rows)
+    delta = layer_rows(net, space, plan.delta, top, rows)
+    terms = vector(space.scratch, plan.loss_terms, delta.size)
+    losses = vector(space.own, plan.sample_loss + rows.start - start, rows.count)
+    parameter = net.constants[codes.LOSS_PARAMETER]
+    block_losses(plan.loss, plan.rare_loss_at, parameter, output, target, delta, terms, losses)
+    if data.weights.size:
+        weigh_losses(losses, data.weights, data.order, ordered, rows.start)
+    # The fused losses give the delta itself, the others the gradient of the output.
+    if backward and plan.loss < codes.FUSED_BINARY_CROSS_ENTROPY:
+        slope = layer_rows(net, space, plan.slope, top, rows)
+        output_backward(delta, output, slope, layer_activation(net, top))
+
+
+@inline
+def _backward_pass(upper, net, space, team, rows):
+    """Overwrite the deltas of the layers below the last, down to the sliced one."""
+    plan, bottom = net.plan, net.plan.sliced_layer
+    top = net.layout.size - 1
+    lanes = panel_width(upper) // 2
+    delta = layer_rows(net, space, plan.delta, top, rows)
     for layer in range(top, bottom, -1):
-        barrier(sync, n_members)
-        W, _ = layer_weights(upper, plan.upper_start, layout, layer)
-        output = layer_rows(own, plan.output, plan, layout, layer - 1, at, rows)
-        slope = layer_rows(own, plan.slope, plan, layout, layer - 1, at, rows)
-        delta_below = layer_rows(own, plan.delta, plan, layout, layer - 1, at, rows)
-        columns = layout[layer].n_in
-        s0, s1, j0, j1 = block_share(rows, columns, lanes, member, n_members)
+        barrier(team.sync, team.n_parts)
+        W, _ = layer_weights(upper, plan.upper_start, net.layout, layer)
+        below = layer_rows(net, space, plan.delta, layer - 1, rows)
+        s0, s1, j0, j1 = block_share(rows.count, W.shape[0], lanes, team)
         dense_backward_input_block(
             delta,
             W,
-            output,
-            slope,
-            layer_activation(layout, plan, constants, layer - 1),
-            block(delta_below, s0, j0, s1 - s0, j1 - j0),
-            scratch,
+            layer_rows(net, space, plan.output, layer - 1, rows),
+            layer_rows(net, space, plan.slope, layer - 1, rows),
+            layer_activation(net, layer - 1),
+            block(below, s0, j0, s1 - s0, j1 - j0),
+            product_scratch(net, space),
         )
-        delta = delta_below
+        delta = below
 
 
 @inline
-def layer_share(rows, n_out, code, lanes, member, n_members):
+def layer_share(rows, n_out, code, lanes, team):
     """Do `block_share` for the outputs of a layer: softmax needs whole rows."""
-    return block_share(rows, n_out, n_out if code == codes.SOFTMAX else lanes, member, n_members)
+    return block_share(rows, n_out, n_out if code == codes.SOFTMAX else lanes, team)
 
 
 @inline
@@ -373,22 +298,24 @@ def output_backward(delta, output, slope, activation):
 
 
 @inline
-def group_pass(X, layout, plan, work, start, rows, at, part, group, accumulate):
+def group_pass(data, net, space, rows, group, accumulate):
     """Overwrite the gradient of a group of rows by that of a block, or add the block's to it.
 
-    Reads the block's outputs and deltas, from row `at` of the buffers on; `start` is its first row
-    of X, or of the order.
+    Reads the block's outputs and deltas.
     """
-    n_params = total_params(layout)
-    scratch = product_scratch(work, plan, part)
-    below = input_rows(X, work, plan, layout, start, at, rows)
-    for layer in range(layout.size):
-        n_in = layout[layer].n_in
-        offset = plan.group_gradient + group * n_params + layout[layer].w_offset
-        gradient = matrix(work, offset, n_in + 1, layout[layer].n_out)
-        delta = layer_rows(work, plan.delta, plan, layout, layer, at, rows)
+    plan = net.plan
+    gradients = plan.group_gradient + group * total_params(net.layout)
+    below = input_rows(net, data, space, rows)
+    for layer in range(net.layout.size):
+        n_in, n_out = net.layout[layer].n_in, net.layout[layer].n_out
+        offset = gradients + net.layout[layer].w_offset
+        gradient = matrix(space.work, offset, n_in + 1, n_out)
+        delta, scratch = (
+            layer_rows(net, space, plan.delta, layer, rows),
+            product_scratch(net, space),
+        )
         dense_backward_params_rows(below, n_in, delta, 0, n_in + 1, accumulate, gradient, scratch)
-        below = layer_rows(work, plan.output, plan, layout, layer, at, rows)
+        below = layer_rows(net, space, plan.output, layer, rows)
 
 
 @inline
@@ -399,109 +326,93 @@ def total_params(layout):
 
 
 @inline
-def task_place(theta, state, gradient, layout, plan, own, task):
-    """Vectors of the parameters, slots and gradient that a task is part of, and where in them.
-
-    Namely the offset of its first row of [W; b], in all three of them, and the columns of a row.
-    One slot comes as far after the other as the parameters are long.
-    """
+def task_place(trained, net, space, task):
+    """`Place` of a task, in vectors like theta or in a part's own columns, see `slices`."""
     layer = task.layer
-    columns = layout[layer].n_out
-    if layer < plan.sliced_layer:
+    if layer < net.plan.sliced_layer:
         columns = task.slice_1 - task.slice_0
-        return (
-            own_columns(own, layout, plan, 0, 1, columns),
-            own_columns(own, layout, plan, 1, 3, columns),
-            own_columns(own, layout, plan, 4, 1, columns),
+        return Place(
+            own_columns(net, space, 0, 1, columns),
+            own_columns(net, space, 1, 3, columns),
+            own_columns(net, space, 4, 1, columns),
             task.row_0 * columns,
             columns,
         )
-    offset = layout[layer].w_offset + task.row_0 * columns
-    return (
-        vector(theta, 0, theta.size),
-        vector(state, 0, state.size),
-        vector(gradient, 0, gradient.size),
-        offset,
+    columns = net.layout[layer].n_out
+    return Place(
+        vector(trained.theta, 0, trained.theta.size),
+        vector(trained.state, 0, trained.state.size),
+        vector(trained.gradient, 0, trained.gradient.size),
+        net.layout[layer].w_offset + task.row_0 * columns,
         columns,
     )
 
 
 @inline
-def params_pass(
-    theta,
-    state,
-    X,
-    layout,
-    plan,
-    constants,
-    work,
-    own,
-    gradient,
-    start,
-    rows,
-    first,
-    last,
-    task,
-    part,
-    update,
-):
+def params_pass(trained, data, net, space, step, task, update):
     """Form one task's rows of the gradient from the chunk's deltas and, if `update`, apply them.
 
-    Adds to the rows of `gradient`, which start from zero on the `first` chunk of a mini-batch,
-    and adds the penalties on the `last`. A mini-batch of one chunk that is applied at once keeps
-    its gradient in the scratch of `part`: it need not leave the cache.
+    Adds to the rows of the gradient, which start from zero on the first chunk of a mini-batch,
+    and adds the penalties on the last. A mini-batch of one chunk that is applied at once keeps
+    its gradient in the part's scratch: it need not leave the cache.
     """
-    layer = task.layer
-    k0 = task.row_0
-    k1 = task.row_1
-    n_in = layout[layer].n_in
-    theta, state, g, offset, columns = task_place(theta, state, gradient, layout, plan, own, task)
-    size = (k1 - k0) * columns
-    if update and first and last:
-        g = part_scratch(work, plan, part, plan.task, size)
-    else:
-        g = vector(g, offset, size)
+    plan, n_in = net.plan, net.layout[task.layer].n_in
+    place = task_place(trained, net, space, task)
+    size = (task.row_1 - task.row_0) * place.columns
+    g = vector(place.gradient, place.offset, size)
+    if update and step.first and step.last:
+        g = vector(space.scratch, plan.task, size)
     if plan.n_groups:
-        n_groups = min(plan.n_groups, rows)
-        n_params = total_params(layout)
-        terms = matrix(work, plan.group_gradient, n_groups, n_params)
-        add_terms(terms, offset, not first, g)
+        n_groups = min(plan.n_groups, step.rows)
+        terms = matrix(space.work, plan.group_gradient, n_groups, total_params(net.layout))
+        add_terms(terms, place.offset, step.first == 0, g)
     else:
-        delta = layer_rows(own, plan.delta, plan, layout, layer, 0, rows)
-        below = input_rows(X, own, plan, layout, start, 0, rows)
-        first_row = 0
-        n_below = n_in
-        if layer > 0:
-            below = layer_rows(own, plan.output, plan, layout, layer - 1, 0, rows)
-        if plan.n_slices:
-            k = task.slice_0
-            width = task.slice_1 - k
-            if layer == plan.sliced_layer:
-                n_below = width
-                base = plan.output if layer > 0 else plan.input
-                below = slice_matrix(own, base, plan, rows, k, width)
-                first_row = k
-            elif layer < plan.sliced_layer:
-                delta = slice_matrix(own, plan.delta, plan, rows, k, width)
-        scratch = product_scratch(work, plan, part)
-        g_rows = matrix(g, 0, k1 - k0, columns)
-        r0, r1 = k0 - first_row, k1 - first_row
-        p0, p1 = r0, r1
-        runs = part_scratch(work, plan, part, plan.column_runs + first_row, n_below)
-        by_runs = layer == 0 and plan.columns_at != 0 and first and last
-        by_runs = by_runs and runs[0] != NOT_LOOKED_FOR
-        if by_runs:
-            p0, p1, n_below = place_of(runs, r0), place_of(runs, r1), int(runs[1])
-        dense_backward_params_rows(below, n_below, delta, p0, p1, not first, g_rows, scratch)
-        if by_runs:
-            call_worker(plan.spread_at, g_rows, r0, r1, runs)
-    if last and (constants[codes.L1] != 0.0 or constants[codes.L2] != 0.0):
-        n_weights = (min(k1, n_in) - k0) * columns
-        add_penalties(constants, vector(theta, offset, n_weights), vector(g, 0, n_weights))
-    if last and update:
-        update_task(theta, state, layout, plan, work, g, offset, columns, task, part)
-    elif last and layer < plan.sliced_layer:
-        move_columns(gradient, layout, k0, k1, g, task.slice_0, columns, True)
+        _form_gradient(data, net, space, step, task, g)
+    if not step.last:
+        return
+    constants = net.constants
+    if constants[codes.L1] != 0.0 or constants[codes.L2] != 0.0:
+        n_weights = (min(task.row_1, n_in) - task.row_0) * place.columns
+        weights = vector(place.theta, place.offset, n_weights)
+        add_penalties(constants, weights, vector(g, 0, n_weights))
+    if update:
+        update_task(place, net, space, g, task)
+    elif task.layer < plan.sliced_layer:
+        k0, k1 = task.row_0, task.row_1
+        move_columns(trained.gradient, net.layout, k0, k1, g, task.slice_0, place.columns, True)
+
+
+@inline
+def _form_gradient(data, net, space, step, task, g):
+    """Overwrite the vector `g` by a task's rows of the gradient of a chunk, or add them to it."""
+    plan, rows = net.plan, Rows(step.start, step.rows, 0)
+    layer = task.layer
+    n_below, columns = net.layout[layer].n_in, net.layout[layer].n_out
+    delta = layer_rows(net, space, plan.delta, layer, rows)
+    below = input_rows(net, data, space, rows)
+    if layer > 0:
+        below = layer_rows(net, space, plan.output, layer - 1, rows)
+    first_row = 0
+    width = task.slice_1 - task.slice_0
+    if plan.n_slices and layer == plan.sliced_layer:
+        base = plan.output if layer > 0 else plan.input
+        below = slice_matrix(net, space, base, step.rows, task.slice_0, width)
+        first_row, n_below = task.slice_0, width
+    elif plan.n_slices and layer < plan.sliced_layer:
+        delta = slice_matrix(net, space, plan.delta, step.rows, task.slice_0, width)
+        columns = width
+    r0, r1 = task.row_0 - first_row, task.row_1 - first_row
+    p0, p1 = r0, r1
+    runs = runs_of(net, space, first_row, n_below)
+    by_runs = layer == 0 and plan.columns_at != 0 and step.first and step.last
+    by_runs = by_runs and runs[0] != NOT_LOOKED_FOR
+    if by_runs:
+        p0, p1, n_below = place_of(runs, r0), place_of(runs, r1), int(runs[1])
+    g_rows = matrix(g, 0, r1 - r0, columns)
+    scratch, accumulate = product_scratch(net, space), step.first == 0
+    dense_backward_params_rows(below, n_below, delta, p0, p1, accumulate, g_rows, scratch)
+    if by_runs:
+        call_worker(plan.spread_at, g_rows, r0, r1, runs)
 
 
 @loop
@@ -543,38 +454,39 @@ def add_penalties(constants, weights, gradient):
 
 
 @inline
-def update_task(theta, state, layout, plan, work, g, offset, columns, task, part):
-    """Apply the gradient `g` of one task's rows of [W; b], which are where `task_place` says."""
-    k0 = task.row_0
-    k1 = task.row_1
-    layer = layout[task.layer]
-    weight_rows = k1 - k0
-    if plan.decays or layer.weight_kind != layer.bias_kind:
-        weight_rows = max(0, min(k1, layer.n_in) - k0)
-    n = plan.n_kinds * codes.N_COEFFICIENTS
-    coefficients = part_scratch(work, plan, part, plan.coefficients, n)
+def update_task(place, net, space, g, task):
+    """Apply the gradient `g` of one task's rows of [W; b]."""
+    layer = net.layout[task.layer]
+    rows = task.row_1 - task.row_0
+    weight_rows = rows
+    if net.plan.decays or layer.weight_kind != layer.bias_kind:
+        weight_rows = max(0, min(task.row_1, layer.n_in) - task.row_0)
     # Weights first, then the bias, which no decay touches; all at once where they are alike.
     for is_weight in range(1, -1, -1):
-        r0 = 0 if is_weight else weight_rows
-        r1 = weight_rows if is_weight else k1 - k0
+        r0, r1 = (0, weight_rows) if is_weight else (weight_rows, rows)
         if r0 < r1:
-            run = vector(g, r0 * columns, (r1 - r0) * columns)
-            row = kind_row(coefficients, layer.weight_kind if is_weight else layer.bias_kind)
-            apply_update(theta, state, run, offset + r0 * columns, plan, row, is_weight)
+            run = vector(g, r0 * place.columns, (r1 - r0) * place.columns)
+            first = place.offset + r0 * place.columns
+            kind = layer.weight_kind if is_weight else layer.bias_kind
+            apply_update(place, run, first, net, space, kind, is_weight)
 
 
 @inline
-def apply_update(theta, state, gradient, first, plan, coefficients, is_weight):
-    """Apply `gradient` to as many parameters from element `first` on, by the plan's optimizer."""
+def apply_update(trained, gradient, first, net, space, kind, is_weight):
+    """Apply `gradient` to as many parameters from element `first` on, by the plan's optimizer.
+
+    `trained` has theta and the state; `kind` is the row of the coefficients.
+    """
+    theta, state = trained.theta, trained.state
     n = theta.size
-    n_slots = plan.n_slots
+    n_slots = net.plan.n_slots
     call_worker(
-        plan.update_at,
+        net.plan.update_at,
         vector(theta, first, gradient.size),
         gradient,
         vector(state, first if n_slots > 0 else 0, gradient.size),
         vector(state, n + first if n_slots > 1 else 0, gradient.size),
         vector(state, 2 * n + first if n_slots > 2 else 0, gradient.size),
-        coefficients,
+        kind_row(coefficients_of(net, space), kind),
         is_weight,
     )

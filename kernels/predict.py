@@ -15,6 +15,7 @@ from fastmlp.kernels.blocks import whole
 from fastmlp.kernels.dense import new_scratch, part_bounds
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.gemm import multiply
+from fastmlp.kernels.layers import activation_of, layers_type
 from fastmlp.kernels.simd import FROM_ROW, TALL
 from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import layer_weights, layout_of
@@ -25,9 +26,7 @@ BLOCK_ROWS = 16 * TALL
 
 
 @worker
-def predict_part(
-    part, n_parts, theta, X, layout_numbers, parameters, rare_forward_at, result, finite
-):
+def predict_part(part, n_parts, theta, X, layers, result, finite):
     """Overwrite the rows of `result` that belong to `part` by the outputs for those of X.
 
     Overwrites ``finite[part]`` as well: whether all of the part's pre-activations are finite.
@@ -35,7 +34,7 @@ def predict_part(
     between two buffers; these are made here, so that any number of calls may run at once.
     """
     r0, r1 = part_bounds(X.shape[0], part, n_parts)
-    layout = layout_of(layout_numbers)
+    layout = layout_of(layers.numbers)
     top = layout.size - 1
     widest = 0
     for layer in range(top):
@@ -63,7 +62,7 @@ def predict_part(
             if code == codes.SOFTMAX:
                 softmax_rows(output, 0, rows)
             else:
-                activation_forward(z, (code, rare_forward_at, 0, parameters[layer]))
+                activation_forward(z, activation_of(layers, layout, layer))
             below = output
     finite[part] = is_finite
 
@@ -78,18 +77,14 @@ def predict_part_address(dtype):
         index,  # n_parts
         types.Array(number, 1, "C"),  # theta
         types.Array(number, 2, "C", readonly=True),  # X
-        types.Array(index, 1, "C"),  # layout_numbers
-        types.Array(number, 1, "C"),  # parameters
-        index,  # rare_forward_at
+        layers_type(number),
         types.Array(number, 2, "C"),  # result
         types.Array(types.boolean, 1, "C"),  # finite
     )
 
 
 @entry
-def predict(
-    predict_part_at, theta, X, layout_numbers, parameters, rare_forward_at, result, n_parts
-):
+def predict(predict_part_at, theta, X, layers, result, n_parts):
     """Overwrite `result` by the outputs for X, and return whether no pre-activation is bad.
 
     The same bits as in the forward pass of training, for any number of parts.
@@ -99,15 +94,10 @@ def predict(
     predict_part_at : int
         See `predict_part_address`.
     theta : (n_params,)
-        Read, as are X, layout_numbers and parameters.
+        Read, as is X.
     X : (n, n_in)
         At least one row.
-    layout_numbers : (n_layers * fields,) int64
-        The numbers of a table of `records.LAYER`.
-    parameters : (n_layers,)
-        Of the layers' activations.
-    rare_forward_at : int
-        See `activations.rare_addresses`.
+    layers : Layers
     result : (n, n_out)
         Overwritten.
     n_parts : int
@@ -124,16 +114,5 @@ def predict(
     """
     finite = np.empty(n_parts, np.bool_)
     for part in prange(n_parts):
-        call_worker(
-            predict_part_at,
-            part,
-            n_parts,
-            theta,
-            X,
-            layout_numbers,
-            parameters,
-            rare_forward_at,
-            result,
-            finite,
-        )
+        call_worker(predict_part_at, part, n_parts, theta, X, layers, result, finite)
     return finite.all()

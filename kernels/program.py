@@ -23,7 +23,8 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import call_worker, entry, inline, loop, prange, worker
+from fastmlp.kernels._jit import call_worker, entry, inline, loop, named, prange, worker
+from fastmlp.kernels.context import Data, Net, Place, Trained
 from fastmlp.kernels.dense import part_bounds
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.gather import copy_rows, copy_times, copy_values, rows_of
@@ -55,7 +56,7 @@ from fastmlp.kernels.stages.recurrent import last_step, recurrent
 from fastmlp.kernels.stages.residual import residual
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.view import View, matrix, record, vector
-from fastmlp.kernels.views import column, constants_of, only, part_scratch, table
+from fastmlp.kernels.views import column, constants_of, only, space_of, table
 
 N_BLOCK = len(BLOCK.names)
 
@@ -76,24 +77,7 @@ class Turn(NamedTuple):
     dropout: float  # factor of all probabilities of dropout
 
 
-class Data(NamedTuple):
-    """Samples, as in `epoch.sweep_part`."""
-
-    X: np.ndarray
-    Y: np.ndarray
-    weights: np.ndarray
-    order: np.ndarray
-
-
-class Trained(NamedTuple):
-    """The parameters, and what goes with them, as in `epoch.sweep_part`."""
-
-    theta: np.ndarray
-    state: np.ndarray
-    gradient: np.ndarray
-
-
-class Place(NamedTuple):
+class Walk(NamedTuple):
     """The tables of a program, the part's block, and where the numbers are."""
 
     plan: object
@@ -117,7 +101,7 @@ def program_rows(turn, tables, work, theta, data):
     block = table(tables, codes.BLOCKS, BLOCK)[turn.part]
     sync, cuts = column(tables, codes.SYNC), column(tables, codes.CUTS)
     layout, steps = table(tables, codes.LAYOUT, LAYER), table(tables, codes.STEPS, STEP)
-    place = Place(plan, layout, steps, block, work, theta)
+    walk = Walk(plan, layout, steps, block, work, theta)
     block.part = turn.part
     block.chunk_rows = chunk.stop - chunk.start
     block.n_groups = min(plan.n_groups, block.chunk_rows)
@@ -132,61 +116,62 @@ def program_rows(turn, tables, work, theta, data):
     n_cuts = plan.n_cuts if block.training else 0
     first = 0
     for k in range(n_cuts):
-        take_blocks(turn, place, data, chunk, (first, cuts[k], FORWARD))
+        take_blocks(turn, walk, data, chunk, (first, cuts[k], FORWARD))
         barrier(sync, turn.n_parts)
         first = cuts[k]
-    take_blocks(turn, place, data, chunk, (first, plan.n_steps, TURN))
+    take_blocks(turn, walk, data, chunk, (first, plan.n_steps, TURN))
     for k in range(n_cuts - 1, -1, -1):
         barrier(sync, turn.n_parts)
         before = cuts[k - 1] if k > 0 else 0
-        take_blocks(turn, place, data, chunk, (before, cuts[k], BACK))
+        take_blocks(turn, walk, data, chunk, (before, cuts[k], BACK))
 
 
 @inline
-def take_blocks(turn, place, data, chunk, way):
+def take_blocks(turn, walk, data, chunk, way):
     """Take all blocks of a part's groups through some steps: `way` is (first, stop, which)."""
-    plan, block = place.plan, place.block
+    plan, block = walk.plan, walk.block
     first, stop, which = way
     backward = turn.mode != codes.EVALUATE
-    n_params = place.theta.size
+    n_params = walk.theta.size
     g0, g1 = part_bounds(block.n_groups, turn.part, turn.n_parts)
     for group in range(g0, g1):
         r0, r1 = part_bounds(block.chunk_rows, group, block.n_groups)
         block.gradient = plan.group_gradient + group * n_params
         if which == TURN and backward:
-            clear_gradient(place.layout, vector(place.work, block.gradient, n_params))
+            clear_gradient(walk.layout, vector(walk.work, block.gradient, n_params))
         block.number = group * plan.n_blocks
         for b0 in range(r0, r1, plan.block_rows):
             block.first = b0
+            block.is_first = 1 if b0 == r0 else 0
             block.start = chunk.start + b0
             block.rows = min(plan.block_rows, r1 - b0)
             at = block.number if plan.n_cuts else turn.part
             block.memory = plan.memory + at * plan.memory_size
             if which != BACK:
                 if first == 0:
-                    read_rows(plan, block, data, place.layout, place.work)
-                forward(place, first, stop)
+                    read_rows(plan, block, data, walk.layout, walk.work)
+                forward(walk, first, stop)
             if which == TURN:
-                take_loss(place, data, chunk.batch, backward)
+                take_loss(walk, data, chunk.batch, backward)
             if which == BACK or (which == TURN and backward):
-                back(place, first, stop)
+                back(walk, first, stop)
             block.number += 1
 
 
 @inline
-def forward(place, first, stop):
+def forward(walk, first, stop):
     """Take a block through the steps ``first : stop``."""
     for s in range(first, stop):
-        step = place.steps[s]
-        call_worker(step.at, step, place.block, place.work, place.theta, 0)
+        step = walk.steps[s]
+        call_worker(step.at, step, walk.block, walk.work, walk.theta, 0)
 
 
 @inline
-def back(place, first, stop):
+def back(walk, first, stop):
     """Take the deltas of a block back through the steps ``first : stop``, the last one first."""
     for s in range(stop - 1, first - 1, -1):
-        step = place.steps[s]
-        call_worker(step.at, step, place.block, place.work, place.theta, 1)
+        step = walk.steps[s]
+        call_worker(step.at, step, walk.block, walk.work, walk.theta, 1)
 
 
 @inline
@@ -216,37 +201,38 @@ def read_times(plan, block, X, order, ordered, work):
 
 @loop
 def clear_gradient(layout, gradient):
-    """Overwrite by zeros what steps add to: all but parameters whose gradient tasks form."""
+    """Overwrite by zeros what steps add to, and do not begin themselves or leave to tasks."""
     start = 0
     for p in range(layout.size):
         stop = layout[p + 1].w_offset if p + 1 < layout.size else gradient.size
-        if not layout[p].gathers:
+        if layout[p].clears:
             for i in range(start, stop):
                 gradient[i] = 0.0
         start = stop
 
 
 @inline
-def take_loss(place, data, batch, backward):
+def take_loss(walk, data, batch, backward):
     """Overwrite the losses of a block's rows, and the delta of the last step's output.
 
     A row with several outputs has the mean of their losses, or, if the plan says so, of as many as
     its length. Deltas carry sample weight / `batch`.
     """
-    plan, block, work = place.plan, place.block, place.work
-    constants = constants_of(work, plan, place.layout)
-    top = place.steps[plan.n_steps - 1]
+    plan, block, work = walk.plan, walk.block, walk.work
+    constants = constants_of(work, plan, walk.layout)
+    scratch = space_of(work, plan, block.part).scratch
+    top = walk.steps[plan.n_steps - 1]
     rows, n_out, n_target, factor = block.rows, top.n_out, plan.n_target, plan.factor
     ordered = plan.gather == 1
     outputs = matrix(work, block.memory + top.output, rows * factor, n_out)
     deltas = matrix(work, block.memory + top.output_delta, rows * factor, n_out)
-    terms = part_scratch(work, plan, block.part, plan.loss_terms, rows * n_out)
-    losses = part_scratch(work, plan, block.part, plan.task, rows)
+    terms = vector(scratch, plan.loss_terms, rows * n_out)
+    losses = vector(scratch, plan.task, rows)
     totals = vector(work, plan.sample_loss + block.first, rows)
     columns = n_target if plan.repeats_target else n_target * factor
-    copied = part_scratch(work, plan, block.part, plan.target, rows * columns)
+    copied = vector(scratch, plan.target, rows * columns)
     given = rows_of(data.Y, data.order, ordered, block.start, matrix(copied, 0, rows, columns))
-    own = part_scratch(work, plan, block.part, plan.own_target, rows * n_target)
+    own = vector(scratch, plan.own_target, rows * n_target)
     target = matrix(own, 0, rows, n_target)
     scale = work.dtype.type(1.0) / work.dtype.type(batch * factor)
     for f in range(factor):
@@ -321,6 +307,7 @@ def program_tasks(turn, as_team, tables, work, trained):
     bounds = column(tables, codes.TEAM_BOUNDS if as_team else codes.BOUNDS)
     steps = table(tables, codes.STEPS, STEP)
     constants = constants_of(work, plan, layout)
+    net, space = Net(plan, layout, constants), space_of(work, plan, turn.part)
     theta = trained.theta
     rows = chunk.stop - chunk.start
     first, last = chunk.first != 0, chunk.last != 0
@@ -334,7 +321,7 @@ def program_tasks(turn, as_team, tables, work, trained):
         offset = p.w_offset + task.row_0 * columns
         size = (task.row_1 - task.row_0) * columns
         if update and first and last:
-            g = part_scratch(work, plan, turn.part, plan.task, size)
+            g = vector(space.scratch, plan.task, size)
         else:
             g = vector(trained.gradient, offset, size)
         if p.gathers:
@@ -346,9 +333,8 @@ def program_tasks(turn, as_team, tables, work, trained):
             n_weights = max(0, min(task.row_1, p.n_in) - task.row_0) * columns
             add_penalties(constants, vector(theta, offset, n_weights), vector(g, 0, n_weights))
         if last and update:
-            update_task(
-                theta, trained.state, layout, plan, work, g, offset, columns, task, turn.part
-            )
+            at = Place(theta, trained.state, trained.gradient, offset, columns)
+            update_task(at, net, space, g, task)
 
 
 def stage_types(dtype):
@@ -362,9 +348,9 @@ def addresses(dtype):
     """Addresses of `program_rows` and `program_tasks`, compiled or loaded on first use."""
     number, index = from_dtype(np.dtype(dtype)), types.int64
     numbers, indices = View(number, 1), View(index, 1)
-    turn = types.BaseTuple.from_types((*[index] * 5, types.float64), Turn)
-    data = types.BaseTuple.from_types((numbers, numbers, numbers, indices), Data)
-    trained = types.BaseTuple.from_types((numbers, numbers, numbers), Trained)
+    turn = named(Turn, *[index] * 5, types.float64)
+    data = named(Data, numbers, numbers, numbers, indices)
+    trained = named(Trained, numbers, numbers, numbers)
     return (
         program_rows.address(turn, indices, numbers, numbers, data),
         program_tasks.address(turn, types.boolean, indices, numbers, trained),

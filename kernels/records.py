@@ -33,6 +33,7 @@ LAYER = _record(
     "width_offset",  # sum of the strides of the layers before
     "penalized",  # 1: penalties are of these weights
     "gathers",  # of a program: number of the step, from 1, that forms this gradient in tasks, or 0
+    "clears",  # of a program: 1 if steps add to this gradient from 0 on
     "weight_kind",  # which row of the update's coefficients is for W, and which for the bias
     "bias_kind",
 )
@@ -86,6 +87,7 @@ BLOCK = _record(
     "block_rows",  # of all blocks but the last of a group
     "n_blocks",  # of a group at most
     "number",  # counted through all groups
+    "is_first",  # 1: of its group
     "memory",  # in the workspace: where the block's values are
     "gradient",  # in the workspace: the gradient of the block's group
     "scratch",  # in the workspace: what products may destroy, and its size

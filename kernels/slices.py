@@ -11,8 +11,13 @@ their weights and hands them to all (`publish`).
 
 from fastmlp.kernels._jit import inline
 from fastmlp.kernels.blocks import some_columns, whole
+from fastmlp.kernels.context import Columns, Rows, Team
 from fastmlp.kernels.dense import activate_block, dense_backward_input_block, part_bounds
-from fastmlp.kernels.empty_columns import copy_used_columns, multiply_used, used_weights
+from fastmlp.kernels.empty_columns import (
+    copy_used_columns,
+    multiply_used,
+    used_weights,
+)
 from fastmlp.kernels.gather import copy_rows, copy_slices
 from fastmlp.kernels.gemm import multiply
 from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, copy_run
@@ -22,49 +27,46 @@ from fastmlp.kernels.views import (
     layer_activation,
     layer_rows,
     layer_weights,
-    part_scratch,
     product_scratch,
+    runs_of,
 )
 
 
 @inline
-def slice_bounds(layout, plan, part, n_parts):
+def slice_bounds(net, team):
     """First and last + 1 of a part's slices, then of their columns."""
-    first, stop = part_bounds(plan.n_slices, part, n_parts)
-    n_in = layout[plan.sliced_layer].n_in
-    width = plan.slice_width
+    first, stop = part_bounds(net.plan.n_slices, team.part, team.n_parts)
+    n_in = net.layout[net.plan.sliced_layer].n_in
+    width = net.plan.slice_width
     return first, stop, min(first * width, n_in), min(stop * width, n_in)
 
 
 @inline
-def slice_matrix(own, base, plan, rows, k, columns):
+def slice_matrix(net, space, base, rows, k, columns):
     """View of columns of slices, from `k` on: inputs, outputs, deltas or slopes.
 
     Which of them `base` tells, where the plan has them.
     """
-    return matrix(own, base + plan.buffer_rows * k, rows, columns)
+    return matrix(space.own, base + net.plan.buffer_rows * k, rows, columns)
 
 
 @inline
-def slice_products(work, plan, n_out, turn):
-    """View of the products of all slices, a row each.
-
-    There are two places for them, which the chunks of a team take in `turn`, 0 or 1: a part may
-    begin the next chunk while others still read.
-    """
-    n_slices = plan.n_slices
-    size = plan.buffer_rows * n_out
-    return matrix(work, plan.slice_product + turn * n_slices * size, n_slices, size)
+def slice_products(net, space, n_out, turn):
+    """View of the products of all slices, a row each, of the two places for them; see `Step`."""
+    n_slices = net.plan.n_slices
+    size = net.plan.buffer_rows * n_out
+    first = net.plan.slice_product + turn * n_slices * size
+    return matrix(space.work, first, n_slices, size)
 
 
 @inline
-def own_columns(own, layout, plan, first, count, columns):
+def own_columns(net, space, first, count, columns):
     """View of `count` matrices like a part's own columns of [W; b] of the layer below the slices.
 
     Number 0 holds the parameters, 1 to 3 the optimizer's slots and 4 the gradient.
     """
-    size = (layout[0].n_in + 1) * columns
-    return vector(own, plan.own_columns + first * size, count * size)
+    size = (net.layout[0].n_in + 1) * columns
+    return vector(space.own, net.plan.own_columns + first * size, count * size)
 
 
 @inline
@@ -83,154 +85,153 @@ def move_columns(x, layout, r0, r1, block, k0, columns, back):
 
 
 @inline
-def move_own(theta, state, n_slots, layout, plan, own, part, n_parts, back):
+def move_own(trained, n_slots, net, space, team, back):
     """Copy a part's columns of the layer below the slices, and their slots, to itself, or back.
 
     In theta other parts' columns are next to them in every row, so that cores would take cache
     lines from each other at every update.
     """
-    _, _, k0, k1 = slice_bounds(layout, plan, part, n_parts)
-    rows = layout[0].n_in + 1
+    _, _, k0, k1 = slice_bounds(net, team)
+    rows, n_params = net.layout[0].n_in + 1, trained.theta.size
     for number in range(1 + n_slots):
-        block = own_columns(own, layout, plan, number, 1, k1 - k0)
-        x = vector(theta, 0, theta.size)
+        block = own_columns(net, space, number, 1, k1 - k0)
+        x = vector(trained.theta, 0, n_params)
         if number > 0:
-            x = vector(state, (number - 1) * theta.size, theta.size)
-        move_columns(x, layout, 0, rows, block, k0, k1 - k0, back)
+            x = vector(trained.state, (number - 1) * n_params, n_params)
+        move_columns(x, net.layout, 0, rows, block, k0, k1 - k0, back)
 
 
 @inline
-def move_own_gradient(gradient, layout, plan, own, part, n_parts, back):
+def move_own_gradient(gradient, net, space, team, back):
     """Copy a part's columns of the gradient of the layer below the slices to itself, or back.
 
     For calls that begin or end within a mini-batch: in the call before or after, these columns may
     be another part's, as a team may have gone on where a thread alone had begun.
     """
-    _, _, k0, k1 = slice_bounds(layout, plan, part, n_parts)
-    block = own_columns(own, layout, plan, 4, 1, k1 - k0)
-    move_columns(gradient, layout, 0, layout[0].n_in + 1, block, k0, k1 - k0, back)
+    _, _, k0, k1 = slice_bounds(net, team)
+    block = own_columns(net, space, 4, 1, k1 - k0)
+    move_columns(gradient, net.layout, 0, net.layout[0].n_in + 1, block, k0, k1 - k0, back)
 
 
 @inline
-def take_own(theta, state, n_slots, layout, plan, work, own, t, part, n_parts):
+def take_own(trained, n_slots, net, space, team, t):
     """Begin a sweep after t updates: copy what a part has to itself, and part 0 what all read."""
-    if part == 0:
-        start = plan.upper_start
-        copy_run(theta, start, work, upper_offset(theta, plan, t), theta.size - start)
-    if plan.sliced_layer:
-        move_own(theta, state, n_slots, layout, plan, own, part, n_parts, False)
+    theta = trained.theta
+    if team.part == 0:
+        start = net.plan.upper_start
+        to = upper_offset(theta, net.plan, t)
+        copy_run(theta, start, space.work, to, theta.size - start)
+    if net.plan.sliced_layer:
+        move_own(trained, n_slots, net, space, team, False)
 
 
 @inline
-def slice_pass(
-    theta,
-    X,
-    order,
-    layout,
-    plan,
-    constants,
-    work,
-    own,
-    turn,
-    start,
-    batch,
-    rows,
-    part,
-    n_parts,
-    sync,
-    saving,
-):
+def slice_pass(theta, data, net, space, team, step):
     """Make a part's slices of the sliced layer's input, and multiply them by their weights.
 
     Overwrites the part's own slices and their products, of which the last starts from the bias.
-    May destroy the scratch of `part`.
+    May destroy the part's scratch.
     """
-    layer = plan.sliced_layer
-    n_out = layout[layer].n_out
-    n_columns = layout[0].n_in
-    ordered = plan.gather == 1
-    first, stop, k0, k1 = slice_bounds(layout, plan, part, n_parts)
+    first, stop, _, _ = slice_bounds(net, team)
     if first == stop:
         return
-    columns = k1 - k0
-    room = plan.buffer_rows
-    width = plan.slice_width
-    scratch = product_scratch(work, plan, part)
-    c0, c1 = (k0, k1) if layer == 0 else (0, n_columns)
-    by_runs = copy_used_columns(
-        X,
-        order,
-        layout,
-        plan,
-        work,
-        start,
-        rows,
-        rows == batch,
-        part,
-        0,
-        1,
-        c0,
-        c1,
-        width if layer == 0 else n_columns,
-        room,
-        vector(own, plan.input + room * c0, room * (c1 - c0)),
-        sync,
-    )
-    if layer == 0 and not by_runs:
-        copied = vector(own, plan.input, room * n_columns)
-        copy_slices(X, n_columns, order, start, ordered, rows, room, width, k0, k1, copied)
-    elif layer > 0:
-        x = input_rows(X, own, plan, layout, start, 0, rows)
-        if ordered and not by_runs:
-            copy_rows(X, n_columns, order, start, x)
-        below = own_columns(own, layout, plan, 0, 1, columns)
-        W = matrix(below, 0, n_columns, columns)
-        b = vector(below, n_columns * columns, columns)
-        activation = layer_activation(layout, plan, constants, 0)
-        output = slice_matrix(own, plan.output, plan, rows, k0, columns)
-        slope = slice_matrix(own, plan.slope, plan, rows, k0, columns)
-        if by_runs:
-            runs = part_scratch(work, plan, part, plan.column_runs, n_columns)
-            multiply_used(whole(x), W, b, runs, whole(output), plan, work, part)
-        else:
-            multiply(whole(x), whole(W), FROM_ROW, b, whole(output), scratch)
-        activate_block(activation, whole(output), slope, saving)
-    W, b = layer_weights(theta, 0, layout, layer)
-    products = slice_products(work, plan, n_out, turn)
-    for s in range(first, stop):
-        k = s * width
-        depth = min(width, k1 - k)
-        if layer == 0:
-            A = slice_matrix(own, plan.input, plan, rows, k, depth)
-        else:
-            A = matrix(own, plan.output + room * k0 + k - k0, rows, columns)
-        B = matrix(W, k * n_out, depth, n_out)
-        product = matrix(products, s * products.shape[1], rows, n_out)
-        origin = FROM_ROW if s == plan.n_slices - 1 else FROM_ZERO
-        if by_runs and layer == 0:
-            runs = part_scratch(work, plan, part, plan.column_runs + k, depth)
-            B = used_weights(B, runs, 0, n_out, plan, work, part)
-        a = some_columns(A, 0, B.shape[0])
-        multiply(a, whole(B), origin, b, whole(product), scratch)
+    if net.plan.sliced_layer == 0:
+        by_runs = _copy_own_slices(data, net, space, team, step)
+    else:
+        _compute_own_slices(data, net, space, team, step)
+        by_runs = False
+    _multiply_slices(theta, net, space, team, step, by_runs)
 
 
 @inline
-def slice_back(theta, layout, plan, constants, work, own, rows, part, n_parts):
-    """Take the deltas of a sliced second layer back to a part's own slices of its input."""
-    n_out = layout[1].n_out
-    first, stop, k0, k1 = slice_bounds(layout, plan, part, n_parts)
+def _copy_own_slices(data, net, space, team, step):
+    """Copy a part's slices of X; return whether without the columns that are empty."""
+    plan, room = net.plan, net.plan.buffer_rows
+    _, _, k0, k1 = slice_bounds(net, team)
+    columns = Columns(net.layout[0].n_in, k0, k1, plan.slice_width, room, 0)
+    copied = vector(space.own, plan.input + room * k0, room * (k1 - k0))
+    if _copy_used_by_part(data, net, space, team, step, columns, copied):
+        return True
+    rows = Rows(step.start, step.rows, 0)
+    copy_slices(data.X, columns, data.order, plan.gather == 1, rows, copied)
+    return False
+
+
+@inline
+def _copy_used_by_part(data, net, space, team, step, columns, copied):
+    """Do `copy_used_columns` for all rows of a chunk, by a part alone."""
+    rows, alone = Rows(step.start, step.rows, 0), Team(0, 1, team.sync)
+    is_whole = step.rows == step.batch
+    return copy_used_columns(data, net, space, alone, rows, is_whole, columns, copied)
+
+
+@inline
+def _compute_own_slices(data, net, space, team, step):
+    """Compute a part's slices of the first layer's outputs, by its own columns of that."""
+    plan, n_in = net.plan, net.layout[0].n_in
+    _, _, k0, k1 = slice_bounds(net, team)
+    every = Columns(n_in, 0, n_in, n_in, plan.buffer_rows, 0)
+    copied = vector(space.own, plan.input, plan.buffer_rows * n_in)
+    by_runs = _copy_used_by_part(data, net, space, team, step, every, copied)
+    x = input_rows(net, data, space, Rows(step.start, step.rows, 0))
+    if plan.gather and not by_runs:
+        copy_rows(data.X, n_in, data.order, step.start, x)
+    parameters = own_columns(net, space, 0, 1, k1 - k0)
+    W = matrix(parameters, 0, n_in, k1 - k0)
+    b = vector(parameters, n_in * (k1 - k0), k1 - k0)
+    output = whole(slice_matrix(net, space, plan.output, step.rows, k0, k1 - k0))
+    slope = slice_matrix(net, space, plan.slope, step.rows, k0, k1 - k0)
+    if by_runs:
+        multiply_used(whole(x), W, b, runs_of(net, space, 0, n_in), output, net, space)
+    else:
+        multiply(whole(x), whole(W), FROM_ROW, b, output, product_scratch(net, space))
+    activate_block(layer_activation(net, 0), output, slope, step.backward)
+
+
+@inline
+def _multiply_slices(theta, net, space, team, step, by_runs):
+    """Multiply a part's slices by their weights; with `by_runs` they are without some columns."""
+    plan, layer, rows = net.plan, net.plan.sliced_layer, step.rows
+    n_out = net.layout[layer].n_out
+    first, stop, k0, k1 = slice_bounds(net, team)
+    W, b = layer_weights(theta, 0, net.layout, layer)
+    products = slice_products(net, space, n_out, step.turn)
+    for s in range(first, stop):
+        k = s * plan.slice_width
+        depth = min(plan.slice_width, k1 - k)
+        if layer == 0:
+            A = slice_matrix(net, space, plan.input, rows, k, depth)
+        else:
+            at = plan.output + plan.buffer_rows * k0 + k - k0
+            A = matrix(space.own, at, rows, k1 - k0)
+        B = matrix(W, k * n_out, depth, n_out)
+        product = matrix(products, s * products.shape[1], rows, n_out)
+        origin = FROM_ROW if s == plan.n_slices - 1 else FROM_ZERO
+        if by_runs:
+            B = used_weights(B, runs_of(net, space, k, depth), 0, n_out, net, space)
+        a = some_columns(A, 0, B.shape[0])
+        multiply(a, whole(B), origin, b, whole(product), product_scratch(net, space))
+
+
+@inline
+def slice_back(theta, net, space, team, rows):
+    """Take the deltas of a sliced second layer back to a part's own slices of its input.
+
+    Those of so many rows.
+    """
+    plan, n_out = net.plan, net.layout[1].n_out
+    first, stop, k0, k1 = slice_bounds(net, team)
     if first == stop:
         return
-    columns = k1 - k0
-    W, _ = layer_weights(theta, 0, layout, 1)
+    W, _ = layer_weights(theta, 0, net.layout, 1)
     dense_backward_input_block(
-        layer_rows(own, plan.delta, plan, layout, 1, 0, rows),
-        matrix(W, k0 * n_out, columns, n_out),
-        slice_matrix(own, plan.output, plan, rows, k0, columns),
-        slice_matrix(own, plan.slope, plan, rows, k0, columns),
-        layer_activation(layout, plan, constants, 0),
-        whole(slice_matrix(own, plan.delta, plan, rows, k0, columns)),
-        product_scratch(work, plan, part),
+        layer_rows(net, space, plan.delta, 1, Rows(0, rows, 0)),
+        matrix(W, k0 * n_out, k1 - k0, n_out),
+        slice_matrix(net, space, plan.output, rows, k0, k1 - k0),
+        slice_matrix(net, space, plan.slope, rows, k0, k1 - k0),
+        layer_activation(net, 0),
+        whole(slice_matrix(net, space, plan.delta, rows, k0, k1 - k0)),
+        product_scratch(net, space),
     )
 
 
@@ -245,21 +246,22 @@ def upper_offset(theta, plan, t):
 
 
 @inline
-def upper_weights(theta, plan, work, t):
+def upper_weights(theta, net, space, t):
     """View of theta from `plan.upper_start` on; with slices, of the copy after t updates."""
-    size = theta.size - plan.upper_start
-    if plan.n_slices:
-        return vector(work, upper_offset(theta, plan, t), size)
+    size = theta.size - net.plan.upper_start
+    if net.plan.n_slices:
+        return vector(space.work, upper_offset(theta, net.plan, t), size)
     return vector(theta, 0, size)
 
 
 @inline
-def publish(theta, layout, plan, work, t, task):
+def publish(theta, net, space, t, task):
     """Copy a task's part of the weights above the slices to where they are looked for next."""
-    start = plan.upper_start
-    offset = layout[task.layer].w_offset
-    n_out = layout[task.layer].n_out
+    start = net.plan.upper_start
+    offset = net.layout[task.layer].w_offset
+    n_out = net.layout[task.layer].n_out
     if offset >= start:
         offset += task.row_0 * n_out
         size = (task.row_1 - task.row_0) * n_out
-        copy_run(theta, offset, work, upper_offset(theta, plan, t) + offset - start, size)
+        to = upper_offset(theta, net.plan, t) + offset - start
+        copy_run(theta, offset, space.work, to, size)

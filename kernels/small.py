@@ -16,22 +16,16 @@ from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline, worker
 from fastmlp.kernels.activations import activation_backward
 from fastmlp.kernels.blocks import block, some_columns, some_rows, transpose, whole
+from fastmlp.kernels.context import Net, Rows, Trained
 from fastmlp.kernels.dense import activate_block
-from fastmlp.kernels.epoch import (
-    argument_types,
-    euclidean_norm,
-    scale,
-    sweep_part,
-)
+from fastmlp.kernels.epoch import argument_types, clip, sweep_part
 from fastmlp.kernels.gather import rows_of
 from fastmlp.kernels.gemm import multiply, tile_rows
-from fastmlp.kernels.losses import block_losses
 from fastmlp.kernels.network import (
     add_penalties,
     apply_update,
-    output_backward,
+    output_losses,
     scale_rows,
-    weigh_losses,
 )
 from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN
 from fastmlp.kernels.reductions import interleaved_sum
@@ -39,13 +33,15 @@ from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, TALL, column_sums, panel_w
 from fastmlp.kernels.updates import kinds_coefficients
 from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import (
+    coefficients_of,
     constants_of,
-    kind_row,
+    data_of,
     layer_activation,
     layer_rows,
     layer_weights,
     only,
-    part_scratch,
+    product_scratch,
+    space_of,
     table,
     total_and_hyper,
 )
@@ -59,102 +55,41 @@ COLUMN_WEIGHTS = 256
 
 
 @worker
-def small_part(
-    part,
-    as_team,
-    mode,
-    stop,
-    order,
-    state,
-    rates,
-    clip_norm,
-    tables,
-    work,
-    theta,
-    X,
-    Y,
-    weights,
-    result,
-):
+def small_part(part, call, kept, order, update, theta, samples, result):
     """Do `epoch.sweep_part` alone, where the plan has no slices.
 
     But by ``EVALUATE``, mini-batches are one chunk and one block each, there are no groups, and
     the place of a task's gradient has room for that of all layers.
     """
-    X = vector(X, 0, X.size)
+    tables, work = kept
     cursor, chunks = only(tables, codes.CURSOR, CURSOR), table(tables, codes.CHUNKS, CHUNK)
     plan, layout = only(tables, codes.PLAN, PLAN), table(tables, codes.LAYOUT, LAYER)
-    constants = constants_of(work, plan, layout)
+    net, data = Net(plan, layout, constants_of(work, plan, layout)), data_of(samples, order)
+    space, trained = space_of(work, plan, 0), Trained(theta, update.state, result)
     total, hyper = total_and_hyper(tables)
-    c = cursor.chunk
-    batch = cursor.mini_batch
-    t = cursor.updates
-    top = layout.size - 1
-    ordered = plan.gather == 1
-    block = min(plan.block_rows, plan.loss_rows)
-    one = theta.dtype.type(1.0)
-    scratch = part_scratch(work, plan, 0, 0, plan.loss_terms)
-    sample_loss = vector(work, plan.sample_loss, work.size - plan.sample_loss)
-    n_kinds = plan.n_kinds
-    coefficients = part_scratch(work, plan, 0, plan.coefficients, n_kinds * codes.N_COEFFICIENTS)
+    mode = call.mode
     gradient = vector(result, 0, result.size)
     if mode == codes.UPDATE:
-        gradient = part_scratch(work, plan, 0, plan.task, theta.size)
+        gradient = vector(space.scratch, plan.task, theta.size)
+    c, batch, t = cursor.chunk, cursor.mini_batch, cursor.updates
     outcome = codes.FINISHED
-    while c < stop:
-        start = chunks[c].start
-        rows = chunks[c].stop - start
-        b0 = 0
-        while b0 < rows:
-            n = min(rows - b0, block)
-            x = _evaluate(
-                theta,
-                X,
-                Y,
-                weights,
-                order,
-                layout,
-                plan,
-                constants,
-                work,
-                start + b0,
-                n,
-                vector(sample_loss, b0, n),
-                mode != codes.EVALUATE,
-                scratch,
-            )
-            b0 += n
-        loss = interleaved_sum(vector(sample_loss, 0, rows))
+    while c < call.stop:
+        rows = Rows(chunks[c].start, chunks[c].stop - chunks[c].start, 0)
+        loss, x = _evaluate(theta, data, net, space, rows, mode != codes.EVALUATE)
         if not np.isfinite(loss):
             outcome = codes.LOSS_NOT_FINITE
             break
         if mode != codes.EVALUATE:
-            if rows > 1 or weights.size:
-                delta = layer_rows(work, plan.delta, plan, layout, top, 0, rows)
-                scale_rows(delta, one / theta.dtype.type(rows), weights, order, ordered, start)
-            _differentiate(theta, x, layout, plan, constants, work, gradient, scratch)
-        if mode == codes.UPDATE_CLIPPED:
-            norm = euclidean_norm(gradient)
-            if not np.isfinite(norm):
-                outcome = codes.LOSS_NOT_FINITE
-                break
-            scale(gradient, clip_norm / norm if norm > clip_norm else 1.0)
+            _differentiate(theta, x, data, net, space, rows, gradient)
+        if mode == codes.UPDATE_CLIPPED and not clip(gradient, update.clip_norm):
+            outcome = codes.LOSS_NOT_FINITE
+            break
         if mode >= codes.UPDATE:
+            rates, coefficients = update.rates, coefficients_of(net, space)
             rate, decay = rates[batch, codes.RATE], rates[batch, codes.DECAY]
+            n_kinds = plan.n_kinds
             kinds_coefficients(plan.optimizer, hyper, n_kinds, rate, decay, t + 1, coefficients)
-            if plan.decays or n_kinds > 1:
-                for layer in range(top + 1):
-                    W, b = layer_weights(theta, 0, layout, layer)
-                    first = layout[layer].w_offset
-                    g = vector(gradient, first, W.size)
-                    of_weights = kind_row(coefficients, layout[layer].weight_kind)
-                    apply_update(theta, state, g, first, plan, of_weights, 1)
-                    first += W.size
-                    g = vector(gradient, first, b.size)
-                    of_bias = kind_row(coefficients, layout[layer].bias_kind)
-                    apply_update(theta, state, g, first, plan, of_bias, 0)
-            else:
-                apply_update(theta, state, gradient, 0, plan, coefficients, 0)
+            _apply(trained, gradient, net, space)
             batch += 1
             t += 1
         total[0] += loss
@@ -166,70 +101,89 @@ def small_part(
 
 
 @inline
-def _evaluate(
-    theta, X, Y, weights, order, layout, plan, constants, work, start, rows, losses, saving, scratch
-):
-    """Overwrite the weighted `losses` of a block of rows and its last deltas; return its rows of X.
+def _evaluate(theta, data, net, space, rows, saving):
+    """Return the sum of the losses of a chunk, and its last block's rows of X.
 
-    The deltas are unscaled, and if `saving` those of the pre-activations.
+    Overwrites the deltas of the last layer, unscaled, and if `saving` those of the pre-activations.
     """
-    top = layout.size - 1
-    loss = plan.loss
-    fused = loss >= codes.FUSED_BINARY_CROSS_ENTROPY
-    ordered = plan.gather == 1
-    copied = matrix(work, plan.input, rows, layout[0].n_in)
-    x = rows_of(X, order, ordered, start, copied)
-    copied = matrix(work, plan.scratch + plan.target, rows, plan.n_target)
-    y = rows_of(Y, order, ordered, start, copied)
+    plan = net.plan
+    block = min(plan.block_rows, plan.loss_rows)
+    x = matrix(data.X, 0, 0, net.layout[0].n_in)
+    r = 0
+    while r < rows.count:
+        n = min(rows.count - r, block)
+        x = _forward_pass(theta, data, net, space, Rows(rows.start + r, n, 0), saving)
+        output_losses(data, net, space, Rows(rows.start + r, n, 0), rows.start, saving)
+        r += n
+    return interleaved_sum(vector(space.own, plan.sample_loss, rows.count)), x
+
+
+@inline
+def _forward_pass(theta, data, net, space, rows, saving):
+    """Overwrite the outputs of all layers for a block of rows; return its rows of X."""
+    plan, top = net.plan, net.layout.size - 1
+    fused = plan.loss >= codes.FUSED_BINARY_CROSS_ENTROPY
+    copied = matrix(space.own, plan.input, rows.count, net.layout[0].n_in)
+    x = rows_of(data.X, data.order, plan.gather == 1, rows.start, copied)
     below = x
     for layer in range(top + 1):
-        W, b = layer_weights(theta, 0, layout, layer)
-        output = layer_rows(work, plan.output, plan, layout, layer, 0, rows)
-        _forward(below, W, b, output, scratch)
+        W, b = layer_weights(theta, 0, net.layout, layer)
+        output = layer_rows(net, space, plan.output, layer, rows)
+        _forward(below, W, b, output, product_scratch(net, space))
         if not (fused and layer == top):
-            slope = layer_rows(work, plan.slope, plan, layout, layer, 0, rows)
-            activation = layer_activation(layout, plan, constants, layer)
-            activate_block(activation, whole(output), slope, saving)
+            slope = layer_rows(net, space, plan.slope, layer, rows)
+            activate_block(layer_activation(net, layer), whole(output), slope, saving)
         below = output
-    delta = layer_rows(work, plan.delta, plan, layout, top, 0, rows)
-    terms = part_scratch(work, plan, 0, plan.loss_terms, delta.size)
-    parameter, rare_at = constants[codes.LOSS_PARAMETER], plan.rare_loss_at
-    block_losses(loss, rare_at, parameter, below, y, delta, terms, losses)
-    if weights.size:
-        weigh_losses(losses, weights, order, ordered, start)
-    if saving and not fused:
-        slope = layer_rows(work, plan.slope, plan, layout, top, 0, rows)
-        output_backward(delta, below, slope, layer_activation(layout, plan, constants, top))
     return x
 
 
 @inline
-def _differentiate(theta, x, layout, plan, constants, work, gradient, scratch):
-    """Overwrite `gradient`, given what `_evaluate` has left and the last layer's scaled deltas."""
-    rows = x.shape[0]
-    top = layout.size - 1
-    delta = layer_rows(work, plan.delta, plan, layout, top, 0, rows)
+def _differentiate(theta, x, data, net, space, rows, gradient):
+    """Overwrite `gradient`, given what `_evaluate` has left for the rows `x` of X."""
+    plan, top = net.plan, net.layout.size - 1
+    scratch = product_scratch(net, space)
+    delta = layer_rows(net, space, plan.delta, top, rows)
+    if rows.count > 1 or data.weights.size:
+        factor = delta.dtype.type(1.0) / delta.dtype.type(rows.count)
+        ordered = plan.gather == 1
+        scale_rows(delta, factor, data.weights, data.order, ordered, rows.start)
     for layer in range(top, -1, -1):
-        W, _ = layer_weights(theta, 0, layout, layer)
+        W, _ = layer_weights(theta, 0, net.layout, layer)
         below = x
         if layer > 0:
-            below = layer_rows(work, plan.output, plan, layout, layer - 1, 0, rows)
-        g = matrix(gradient, layout[layer].w_offset, W.shape[0] + 1, W.shape[1])
+            below = layer_rows(net, space, plan.output, layer - 1, rows)
+        g = matrix(gradient, net.layout[layer].w_offset, W.shape[0] + 1, W.shape[1])
         _form_gradient(below, delta, g, scratch)
-        if constants[codes.L1] != 0.0 or constants[codes.L2] != 0.0:
-            add_penalties(constants, vector(W, 0, W.size), vector(g, 0, W.size))
+        if net.constants[codes.L1] != 0.0 or net.constants[codes.L2] != 0.0:
+            add_penalties(net.constants, vector(W, 0, W.size), vector(g, 0, W.size))
         if layer > 0:
-            delta_below = layer_rows(work, plan.delta, plan, layout, layer - 1, 0, rows)
+            delta_below = layer_rows(net, space, plan.delta, layer - 1, rows)
             _go_back(delta, W, delta_below, scratch)
-            slope = layer_rows(work, plan.slope, plan, layout, layer - 1, 0, rows)
+            slope = layer_rows(net, space, plan.slope, layer - 1, rows)
             n = below.size
             activation_backward(
                 vector(delta_below, 0, n),
                 vector(below, 0, n),
                 vector(slope, 0, n),
-                layer_activation(layout, plan, constants, layer - 1),
+                layer_activation(net, layer - 1),
             )
             delta = delta_below
+
+
+@inline
+def _apply(trained, gradient, net, space):
+    """Apply the gradient of all layers at once, or weights and biases apart where they differ."""
+    if not net.plan.decays and net.plan.n_kinds == 1:
+        apply_update(trained, gradient, 0, net, space, 0, 0)
+        return
+    for layer in range(net.layout.size):
+        W, b = layer_weights(trained.theta, 0, net.layout, layer)
+        of, first = net.layout[layer], net.layout[layer].w_offset
+        g = vector(gradient, first, W.size)
+        apply_update(trained, g, first, net, space, of.weight_kind, 1)
+        first += W.size
+        g = vector(gradient, first, b.size)
+        apply_update(trained, g, first, net, space, of.bias_kind, 0)
 
 
 @inline

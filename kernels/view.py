@@ -46,6 +46,17 @@ class _ViewModel(models.StructModel):
         lengths = [(f"length_{axis}", types.intp) for axis in range(view.ndim)]
         super().__init__(manager, view, [("data", types.CPointer(view.dtype)), *lengths])
 
+    # Numba would take a structure apart at every call and put it together again.
+
+    def get_argument_type(self):
+        return self.get_value_type()
+
+    def as_argument(self, builder, value):
+        return value
+
+    def from_argument(self, builder, value):
+        return value
+
 
 def data_of(context, builder, kind, value):
     """Pointer to the first element of an array or a view."""
@@ -64,19 +75,19 @@ def lengths_of(context, builder, kind, value):
 
 
 def view_type(kind):
-    """What an argument of this type arrives as in a worker: an array as a view, also in a tuple."""
+    """What an argument of this type arrives as in a worker: an array as a view, in tuples too."""
     if isinstance(kind, types.BaseTuple):
-        named = getattr(kind, "instance_class", None)
-        return types.BaseTuple.from_types(tuple(map(view_type, kind)), named)
+        cls = getattr(kind, "instance_class", tuple)
+        return types.BaseTuple.from_types(tuple(map(view_type, kind)), cls)
     return View(kind.dtype, kind.ndim) if isinstance(kind, types.Array) else kind
 
 
 def as_view(context, builder, kind, value):
-    """View of a C-contiguous array, or any other value as it is; of a tuple the same of each."""
+    """View of a C-contiguous array, a tuple with views in place of arrays, or any other value."""
     if isinstance(kind, types.BaseTuple):
-        values = cgutils.unpack_tuple(builder, value, len(kind))
-        views = [as_view(context, builder, *pair) for pair in zip(kind, values, strict=True)]
-        return context.make_tuple(builder, view_type(kind), views)
+        items = zip(kind, cgutils.unpack_tuple(builder, value, len(kind)), strict=True)
+        items = [as_view(context, builder, of_item, item) for of_item, item in items]
+        return context.make_tuple(builder, view_type(kind), items)
     if not isinstance(kind, types.Array):
         return value
     shape = lengths_of(context, builder, kind, value)

@@ -2,6 +2,7 @@
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline
+from fastmlp.kernels.context import Data, Space
 from fastmlp.kernels.records import LAYER
 from fastmlp.kernels.view import matrix, reals, record, records, vector
 
@@ -61,44 +62,66 @@ def layer_weights(theta, start, layout, layer):
 
 
 @inline
-def layer_rows(work, base, plan, layout, layer, first, rows):
-    """View of rows of a layer's outputs, deltas or slopes, by `base`, where the plan has them.
+def layer_rows(net, space, base, layer, rows):
+    """View of `Rows` of a layer's outputs, deltas or slopes, by `base`, where the plan has them.
 
     Its columns beyond the layer's own, if there are any, are nobody's.
     """
-    stride = layout[layer].stride
-    offset = base + plan.buffer_rows * layout[layer].width_offset
-    return matrix(work, offset + first * stride, rows, stride)
+    stride = net.layout[layer].stride
+    offset = base + net.plan.buffer_rows * net.layout[layer].width_offset
+    return matrix(space.own, offset + rows.at * stride, rows.count, stride)
 
 
 @inline
-def input_rows(X, work, plan, layout, start, at, rows):
-    """View of rows of the input: of X, in place, or of where `copy_rows` has copied them."""
-    n_in = layout[0].n_in
-    if plan.gather:
-        stride = n_in + plan.input_gap
-        return matrix(work, plan.input + at * stride, rows, stride)
-    return matrix(X, start * n_in, rows, n_in)
+def input_rows(net, data, space, rows):
+    """View of `Rows` of the input: of X, in place, or of where `copy_rows` has copied them."""
+    n_in = net.layout[0].n_in
+    if net.plan.gather:
+        stride = n_in + net.plan.input_gap
+        return matrix(space.own, net.plan.input + rows.at * stride, rows.count, stride)
+    return matrix(data.X, rows.start * n_in, rows.count, n_in)
 
 
 @inline
-def part_scratch(work, plan, part, offset, size):
-    """View of a piece of a part's scratch."""
-    return vector(work, plan.scratch + part * plan.scratch_size + offset, size)
+def space_of(work, plan, part):
+    """Views of the workspace, of what a part has of it, and of the part's scratch."""
+    own = part * plan.own_size
+    scratch = plan.scratch + part * plan.scratch_size
+    return Space(work, vector(work, own, work.size - own), vector(work, scratch, plan.scratch_size))
 
 
 @inline
-def product_scratch(work, plan, part):
-    """View of what the products of a part may destroy."""
-    return part_scratch(work, plan, part, 0, plan.loss_terms)
+def product_scratch(net, space):
+    """View of what products may destroy of a part's scratch."""
+    return vector(space.scratch, 0, net.plan.loss_terms)
 
 
 @inline
-def layer_activation(layout, plan, constants, layer):
+def runs_of(net, space, first, n_columns):
+    """View of a part's runs of columns from a first one on, see `empty_columns`."""
+    return vector(space.scratch, net.plan.column_runs + first, n_columns)
+
+
+@inline
+def coefficients_of(net, space):
+    """View of the coefficients of the update, see `updates.kinds_coefficients`."""
+    n = net.plan.n_kinds * codes.N_COEFFICIENTS
+    return vector(space.scratch, net.plan.coefficients, n)
+
+
+@inline
+def data_of(samples, order):
+    """Views of the samples, all flat, and the order of their rows."""
+    X, Y, weights = samples
+    return Data(vector(X, 0, X.size), Y, weights, order)
+
+
+@inline
+def layer_activation(net, layer):
     """Activation of one layer, as `activations` takes it."""
     return (
-        layout[layer].activation,
-        plan.rare_forward_at,
-        plan.rare_backward_at,
-        constants[codes.ACTIVATION_PARAMETERS + layer],
+        net.layout[layer].activation,
+        net.plan.rare_forward_at,
+        net.plan.rare_backward_at,
+        net.constants[codes.ACTIVATION_PARAMETERS + layer],
     )

@@ -899,16 +899,23 @@ def block_pass(layers, X, Y, weights, *, activations, output, loss):
     The deltas are those of the mean of the weighted losses. Lists of one matrix a layer.
     """
     pre_activations, outputs = forward(layers, X, activations, output)
-    fused = name_and_parameter(loss)[0] in FUSED
-    losses, delta = block_losses(loss, pre_activations[-1] if fused else outputs[-1], Y)
-    if not fused:
-        delta = output_backward(delta, pre_activations[-1], output)
+    last = pre_activations[-1], outputs[-1]
+    losses, delta = output_losses(loss, output, *last, Y, weights)
     deltas = [scale_rows(delta, 1 / len(X), weights)]
     for layer in range(len(layers) - 1, 0, -1):
         W = layers[layer][0]
         z_below = pre_activations[layer - 1]
         deltas.insert(0, dense_backward_input(deltas[0], W, z_below, activations[layer - 1]))
-    return outputs, weigh_losses(losses, weights), deltas
+    return outputs, losses, deltas
+
+
+def output_losses(loss, activation, z, output, Y, weights):
+    """Weighted losses of outputs, and the deltas of their pre-activations z, which are not."""
+    fused = name_and_parameter(loss)[0] in FUSED
+    losses, delta = block_losses(loss, z if fused else output, Y)
+    if not fused:
+        delta = output_backward(delta, z, activation)
+    return weigh_losses(losses, weights), delta
 
 
 # Blocks of rows share nothing: all of a chunk's together are one.
@@ -1037,6 +1044,11 @@ def is_within_batch(batches, c):
 def euclidean_norm(x):
     """Square root of the sum of squares."""
     return math.hypot(*np.asarray(x, np.float64))
+
+
+def clip(x, norm):
+    """A vector, or the one of a norm that has its direction, if that is shorter."""
+    return x * min(1.0, norm / euclidean_norm(x)) if np.any(x) else x
 
 
 def scale(x, factor):
@@ -1182,9 +1194,7 @@ def train(
     for t, (rows, rate) in enumerate(zip(batches, rates, strict=True), start=1):
         gradients, loss = batch_gradient(layers, X[rows], Y[rows], weights[rows], **problem)
         flat = pack(gradients)
-        norm = euclidean_norm(flat)
-        if norm > clip_norm:
-            gradients = unpack(scale(flat, clip_norm / norm), layer_sizes)
+        gradients = unpack(clip(flat, clip_norm), layer_sizes)
         if "weight_decay" in hyper:
             hyper = {**hyper, "weight_decay": decays[t - 1]}
         updated = [
@@ -1609,3 +1619,14 @@ def add_vectors(x, y):
 def copy_values(source):
     """The same numbers."""
     return source.copy()
+
+
+def row_moments(z):
+    """Sums of the differences from the first number, and of their squares."""
+    difference = z - z[0]
+    return difference.sum(), (difference**2).sum()
+
+
+def delta_moments(delta, gamma, hat):
+    """Sums of delta * gamma and of delta * gamma * hat."""
+    return (delta * gamma).sum(), (delta * gamma * hat).sum()

@@ -93,7 +93,7 @@ def kernels_in(path):
 
 # How kernels are called, see memory, wait for each other and set up the processor: nothing that
 # NumPy could compute.
-MACHINERY = {"view", "views", "blocks", "team", "denormals"}
+MACHINERY = {"view", "views", "blocks", "context", "layers", "team", "denormals"}
 ALL_KERNELS = [
     f"{path.stem}.{name}"
     for path in KERNELS
@@ -116,6 +116,27 @@ def test_every_kernel_has_a_twin_in_the_reference(kernel):
         elif isinstance(node, ast.Assign):
             defined.update(ast.unparse(target) for target in node.targets)
     assert name in defined, f"tests/reference.py has no NumPy twin of kernels/{kernel}"
+
+
+# Arguments
+
+MOST_PARAMETERS = 8
+# The register tile's room: LLVM's instructions know no tuples.
+INSTRUCTIONS = {"simd"}
+
+
+def parameters_of(function):
+    arguments = function.args
+    return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+
+
+@pytest.mark.parametrize("path", **relative_ids(KERNELS))
+def test_a_kernel_has_a_handful_of_parameters(path):
+    """Nobody can hold more; what goes through several kernels is a named tuple, see `context`."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.FunctionDef) and path.stem not in INSTRUCTIONS:
+            n = len(parameters_of(node))
+            assert n <= MOST_PARAMETERS, f"{node.name} has {n} parameters"
 
 
 # Compilation

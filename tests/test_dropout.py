@@ -37,9 +37,12 @@ from fastmlp import (
     program_workspace,
     sweep,
 )
-from fastmlp.kernels._jit import standalone
+from fastmlp.kernels import codes, records
+from fastmlp.kernels._jit import call_worker, standalone
 from fastmlp.kernels.philox import philox
+from fastmlp.kernels.program import stage_addresses
 from fastmlp.kernels.stages import dropout
+from fastmlp.kernels.view import record
 from fastmlp.order import random_order
 from fastmlp.schedules import BY_NAME, CosineLog
 from fastmlp.written import parse_schedule, write_schedule
@@ -401,6 +404,49 @@ def test_masks_go_by_the_place_in_the_order_that_an_epoch_has():
     expected = torch_fit("sgd(learning_rate=0.05)", net.theta, X, y, masks, order, 8, 1)
     net.fit(X, y, optimizer="sgd(learning_rate=0.05)", epochs=1, batch_size=8, seed=5)
     assert_allclose(net.theta, expected, rtol=0, atol=ROUND_OFF)
+
+
+STEPS, BLOCKS = 3, 3 + len(records.STEP.names)
+
+
+@standalone
+def do_step(at, tables, work, is_back):
+    step, block = record(tables, STEPS, records.STEP), record(tables, BLOCKS, records.BLOCK)
+    call_worker(at, step, block, work, work, is_back)
+
+
+@both_precisions
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("training", [0, 1])
+def test_a_step_of_several_matrices(training, in_place, dtype):
+    """As of the members of a network, or of the times of a sequence."""
+    factor, n_units, rows, limit = 3, 5, 7, 2**14
+    steps, blocks = records.new(records.STEP, 1), records.new(records.BLOCK, 1)
+    step, block = steps[0], blocks[0]
+    n = factor * rows * n_units
+    step.n_in = step.n_out = n_units
+    step.factor, step.key, step.goes_back = factor, 4, codes.OVERWRITES
+    step.output, step.input_delta = (0 if in_place else n), 2 * n
+    step.output_delta, step.saved, step.constant = 2 * n, 4 * n, 8 * n
+    block.rows, block.block_rows, block.start, block.training = rows, rows + 2, 11, training
+    block.update, block.seed, block.dropout = 2**33 + 6, 2**62 + 9, 0.5
+    work = np.random.default_rng(0).normal(size=8 * n + 1).astype(dtype)
+    work[step.constant] = limit
+    values, deltas = work[:n].copy(), work[2 * n : 3 * n].copy()
+    tables = np.concatenate([[0] * STEPS, records.numbers(steps), records.numbers(blocks)])
+    address, _ = stage_addresses("dropout", np.dtype(dtype))
+    for is_back in (0, 1):
+        do_step(address, tables, work, is_back)
+    mask = [
+        reference.dropout_mask(block.seed, block.update, 4, range(11, 18), n_units, 0.25, f=f)
+        for f in range(factor)
+    ]
+    mask = np.ravel(mask) if training else np.ones(n)
+    close = {"rtol": 2 * np.finfo(dtype).eps, "atol": 0}
+    assert_allclose(work[step.output :][:n], values * mask, **close)
+    assert_allclose(work[2 * n : 3 * n], deltas * mask, **close)
+    if not in_place:
+        assert_array_equal(work[:n], values)
 
 
 # Schedules

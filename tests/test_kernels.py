@@ -57,9 +57,11 @@ from fastmlp.kernels import (
 )
 from fastmlp.kernels._jit import call_worker, standalone
 from fastmlp.kernels.blocks import Block
+from fastmlp.kernels.context import Columns, Data, Net, Rows, Space, Step, Team, Trained
+from fastmlp.kernels.layers import Layers
 from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN, TASK
 from fastmlp.kernels.team import SYNC_SIZE
-from fastmlp.sweep import Tables, Update, run_sweep
+from fastmlp.sweep import Tables, run_sweep
 from fastmlp.workspace import (
     NO_SLICES,
     Slices,
@@ -172,6 +174,7 @@ total = standalone(reductions.total)
 inner = standalone(reductions.inner)
 maximum = standalone(reductions.maximum)
 euclidean_norm = standalone(epoch.euclidean_norm)
+clip = standalone(epoch.clip)
 
 
 @standalone
@@ -233,21 +236,23 @@ def apply_update(at, theta, gradient, slot_1, slot_2, slot_3, coefficients, is_w
 
 
 @standalone
-def slice_views(work, plan, layout, rows, k, columns, turn, number, count):
-    slice_matrix = slices.slice_matrix(work, plan.output, plan, rows, k, columns)
-    products = slices.slice_products(work, plan, layout[plan.sliced_layer].n_out, turn)
-    own_columns = slices.own_columns(work, layout, plan, number, count, columns)
+def slice_views(net, space, k, columns, turn, number):
+    """Of three rows and matrices."""
+    slice_matrix = slices.slice_matrix(net, space, net.plan.output, 3, k, columns)
+    n_out = net.layout[net.plan.sliced_layer].n_out
+    products = slices.slice_products(net, space, n_out, turn)
+    own_columns = slices.own_columns(net, space, number, 3, columns)
     return copied(slice_matrix), copied(products), copied(own_columns)
 
 
 @standalone
-def upper_weights(theta, plan, work, t):
-    return copied(slices.upper_weights(theta, plan, work, t))
+def upper_weights(theta, net, space, t):
+    return copied(slices.upper_weights(theta, net, space, t))
 
 
 @standalone
-def task_place(theta, state, gradient, layout, plan, own, task):
-    place = network.task_place(theta, state, gradient, layout, plan, own, task)
+def task_place(trained, net, space, task):
+    place = network.task_place(trained, net, space, task)
     return copied(place[0]), copied(place[1]), copied(place[2]), place[3], place[4]
 
 
@@ -257,9 +262,10 @@ def address(array, i):
 
 
 @standalone
-def scratch_views(work, plan, part, offset, size):
-    piece = views.part_scratch(work, plan, part, offset, size)
-    return copied(piece), copied(views.product_scratch(work, plan, part))
+def scratch_views(work, net, part):
+    space = views.space_of(work, net.plan, part)
+    of_products = views.product_scratch(net, space)
+    return copied(space.own), copied(space.scratch), copied(of_products)
 
 
 @standalone
@@ -290,9 +296,9 @@ def total_and_hyper(tables):
 
 
 @standalone
-def layer_views(X, work, plan, layout, layer, start, first, rows):
-    below = views.input_rows(X, work, plan, layout, start, first, rows)
-    outputs = views.layer_rows(work, plan.output, plan, layout, layer, first, rows)
+def layer_views(net, data, space, layer, rows):
+    below = views.input_rows(net, data, space, rows)
+    outputs = views.layer_rows(net, space, net.plan.output, layer, rows)
     return copied(below), copied(outputs)
 
 
@@ -1699,7 +1705,9 @@ def test_copy_slices_makes_a_matrix_of_each_slice(n_slices):
         expected = reference.copy_slices(source, rows, 2, 5, n_slices)
         for k0, k1 in ((0, 7), (width, 7), (0, width)):
             copied = np.full(room * 7, np.nan)
-            copy_slices(source.ravel(), 7, order, 2, ordered, 5, room, width, k0, k1, copied)
+            columns = Columns(7, k0, k1, width, room, 0)
+            place = copied[room * k0 : room * k1]
+            copy_slices(source.ravel(), columns, order, ordered, Rows(2, 5, 0), place)
             for k, matrix in zip(range(0, 7, width), expected, strict=True):
                 place = copied[room * k : room * k + matrix.size]
                 assert_array_equal(place, matrix.ravel() if k0 <= k < k1 else np.nan)
@@ -1752,27 +1760,8 @@ def test_used_columns_are_listed_run_by_run(n_parts, share):
 
 
 @standalone
-def columns_part(
-    at, marking, X, n_columns, first, width, room, gap, order, start, rows, used, runs, copied
-):
-    call_worker(
-        at,
-        marking,
-        X,
-        n_columns,
-        first,
-        width,
-        room,
-        gap,
-        order,
-        start,
-        rows,
-        used,
-        1,
-        0,
-        runs,
-        copied,
-    )
+def columns_part(at, marking, X, columns, order, rows, marks, runs, copied):
+    call_worker(at, marking, X, columns, order, rows, marks, runs, copied)
 
 
 @both_precisions
@@ -1788,10 +1777,11 @@ def test_used_columns_are_copied_if_enough_others_are_empty(width, gap, dtype):
     for start in (2, 0, 11):
         used = np.full(60, np.nan, dtype)
         runs, copied = np.zeros(60, dtype), np.full(6 * (60 + gap), np.nan, dtype)
-        where = X.ravel(), 70, 3, width, 6, gap, order, start, 5
-        columns_part(columns_at, 1, *where, used, runs, copied)
+        where = X.ravel(), Columns(70, 3, 63, width, 6, gap), order, Rows(start, 5, 0)
+        marks = empty_columns.Marks(used, 1, 0)
+        columns_part(columns_at, 1, *where, marks, runs, copied)
         assert_array_equal(used, reference.mark_columns(X, 3, 60, order, start, 5))
-        columns_part(columns_at, 0, *where, used, runs, copied)
+        columns_part(columns_at, 0, *where, marks, runs, copied)
         expected = reference.columns_part(X, 3, 60, width, order, start, 5, empty_columns)
         assert (expected is None) == (start == 11)
         if expected is None:
@@ -1844,7 +1834,8 @@ def test_columns_left_out_are_left_out_of_the_product(some_runs):
     plan.pack_at = empty_columns.addresses(np.float64)[1]
     C, work = np.full((5, 70), np.nan), np.empty(40 * 70)
     to = Block(C, 1, 2, 3, 66, 0)
-    multiply_used(Block(A, 1, 0, 3, 40, 0), W, b, runs, to, plan, work, 0)
+    net, space = Net(plan, records.new(LAYER, 1), work), Space(work, work, work)
+    multiply_used(Block(A, 1, 0, 3, 40, 0), W, b, runs, to, net, space)
     twin = reference.multiply_used(A, W, b, expected)
     assert_allclose(C[1:4, 2:68], twin[1:4, 2:68], rtol=0, atol=1e-13)
     C[1:4, 2:68] = np.nan
@@ -1893,26 +1884,12 @@ def test_parts_multiply_their_slices(way, by_order, n_parts, dtype, monkeypatch)
         products = place[: n_slices * size].reshape(n_slices, size)
         written = np.zeros(n_slices, bool)
         for part in range(n_parts):
-            own = work[part * plan.own_size :]
-            tables = case.layout, plan
-            take_own(theta, theta, 0, *tables, work, own, 0, part, n_parts)
-            slice_pass(
-                theta,
-                case.X.ravel(),
-                order,
-                *tables,
-                case.constants,
-                work,
-                own,
-                turn,
-                1,
-                3,
-                3,
-                part,
-                n_parts,
-                np.zeros(SYNC_SIZE, np.int64),
-                True,
-            )
+            net, space = net_and_space(case, workspace, part)
+            team = team_of(part, n_parts)
+            take_own(Trained(theta, theta, theta), 0, net, space, team, 0)
+            step = Step(1, 3, 3, 1, 1, turn, 0, True)
+            data = Data(case.X.ravel(), theta, theta, order)
+            slice_pass(theta, data, net, space, team, step)
             new = np.isfinite(products[:, : 3 * n_out]).all(axis=1) & ~written
             written |= new
             tasks, bounds = workspace.team
@@ -1924,6 +1901,19 @@ def test_parts_multiply_their_slices(way, by_order, n_parts, dtype, monkeypatch)
         for found, twin in zip(products, expected, strict=True):
             assert_allclose(found[: 3 * n_out].reshape(3, n_out), twin, rtol=eps, atol=eps)
         assert np.isnan(products[:, 3 * n_out :]).all()
+
+
+def net_and_space(case, workspace, part):
+    """What kernels are given of a case and of a workspace, as a part of a team."""
+    plan, work = workspace.plan, workspace.buffer
+    scratch = work[plan.scratch + part * plan.scratch_size :][: plan.scratch_size]
+    net = Net(plan, case.layout, case.constants)
+    return net, Space(work, work[part * plan.own_size :], scratch)
+
+
+def team_of(part, n_parts):
+    """A part of a team."""
+    return Team(part, n_parts, np.zeros(SYNC_SIZE, np.int64))
 
 
 TWO_LAYERS = 3, 70, 5, 4  # of which the second is sliced, unless it is small
@@ -1952,9 +1942,9 @@ def test_slices_fall_to_parts(n_in, width, n_slices, n_parts):
     layout.n_in = n_in
     plan = records.new(records.PLAN, 1)[0]
     plan.n_slices, plan.slice_width = n_slices, width
-    columns = []
+    net, columns = Net(plan, layout, np.empty(0)), []
     for part in range(n_parts):
-        first, stop, k0, k1 = slice_bounds(layout, plan, part, n_parts)
+        first, stop, k0, k1 = slice_bounds(net, team_of(part, n_parts))
         assert Slices(0, n_slices, width).columns(n_in, part, n_parts) == (k0, k1)
         if first < stop:
             assert (first, stop, k0, k1) == reference.slice_bounds(
@@ -1968,14 +1958,16 @@ def test_slices_fall_to_parts(n_in, width, n_slices, n_parts):
 def test_views_of_slices_equal_their_twins():
     case, workspace, theta, *_ = sliced_case(1)
     plan = workspace.plan
-    work = np.arange(workspace.buffer.size, dtype=np.float32)
+    work = workspace.buffer
+    work[:] = np.arange(work.size)
+    net, space = net_and_space(case, workspace, 0)
     columns, room, n_slices = 38, plan.buffer_rows, plan.n_slices
     size = n_slices * room * 5
     products = work[plan.slice_product :][: 2 * size].reshape(2, n_slices, room * 5)
     blocks = work[plan.own_columns :][: 5 * 4 * columns].reshape(5, 4, columns)
     outputs = work[plan.output + 32 * room :][: 3 * columns].reshape(3, columns)
     for turn in (0, 1):
-        found = slice_views(work, plan, case.layout, 3, 32, columns, turn, 1, 3)
+        found = slice_views(net, space, 32, columns, turn, 1)
         assert_array_equal(found[0], reference.slice_matrix({32: outputs}, 32, columns))
         assert_array_equal(found[1], reference.slice_products(products, turn))
         assert_array_equal(found[2], np.ravel(reference.own_columns(blocks[1:4], 0, columns)))
@@ -1983,9 +1975,9 @@ def test_views_of_slices_equal_their_twins():
     places = work[plan.upper :][: 2 * n_upper].reshape(2, n_upper)
     for t in (0, 1, 4):
         assert upper_offset(theta, plan, t) - plan.upper == reference.upper_offset(n_upper, t)
-        assert_array_equal(upper_weights(theta, plan, work, t), reference.upper_weights(places, t))
+        assert_array_equal(upper_weights(theta, net, space, t), reference.upper_weights(places, t))
     plan.n_slices = plan.upper_start = 0
-    assert_array_equal(upper_weights(theta, plan, work, 1), theta)
+    assert_array_equal(upper_weights(theta, net, space, 1), theta)
 
 
 @pytest.mark.usefixtures("nothing_is_small")
@@ -1993,22 +1985,24 @@ def test_views_of_slices_equal_their_twins():
 def test_a_part_takes_its_columns_and_gives_them_back(n_parts):
     """What parts do to their own copies in between is what theta and the slots are then."""
     case, workspace, theta, state, matrices = sliced_case(n_parts)
-    plan, work = workspace.plan, workspace.buffer
+    plan = workspace.plan
     expected = [matrix.copy() for matrix in matrices]
     above = theta[4 * 70 :].copy()
+    trained = Trained(theta, state, theta)
     for part in range(n_parts):
-        own = work[part * plan.own_size :]
-        take_own(theta, state, 2, case.layout, plan, work, own, 0, part, n_parts)
+        net, space = net_and_space(case, workspace, part)
+        take_own(trained, 2, net, space, team_of(part, n_parts), 0)
     for part in range(n_parts):
-        own = work[part * plan.own_size :]
+        net, space = net_and_space(case, workspace, part)
+        own = space.own
         k0, k1 = choose_slices(TWO_LAYERS, 4, 4).columns(70, part, n_parts)
         columns, upper = reference.take_own(matrices, k0, k1, case.layers, 1)
         blocks = own[plan.own_columns :][: 3 * 4 * (k1 - k0)].reshape(3, 4, -1)
         assert_array_equal(blocks, columns)
-        assert_array_equal(upper_weights(theta, plan, work, 0), upper.astype(np.float32))
+        assert_array_equal(upper_weights(theta, net, space, 0), upper.astype(np.float32))
         blocks += np.array([1, 2, 3], np.float32).reshape(3, 1, 1)
         expected = reference.move_own(expected, blocks, k0)
-        move_own(theta, state, 2, case.layout, plan, own, part, n_parts, True)
+        move_own(trained, 2, net, space, team_of(part, n_parts), True)
     for number, (found, twin) in enumerate(zip(matrices, expected, strict=True), start=1):
         assert_array_equal(found, twin)
         assert (twin != found - number).all()
@@ -2020,25 +2014,26 @@ def test_a_part_takes_its_columns_and_gives_them_back(n_parts):
 def test_a_gradient_passes_from_a_team_to_a_thread_alone_and_back(n_parts):
     """What the parts of a team have added to their own columns, a thread alone finds in all."""
     case, workspace, theta, *_ = sliced_case(n_parts)
-    plan, work = workspace.plan, workspace.buffer
+    plan = workspace.plan
     gradient = np.full_like(theta, 7)
     expected = gradient[: 4 * 70].reshape(4, 70).copy()
 
     def own_of(part, n_parts):
-        own = work[part * plan.own_size :]
+        net, space = net_and_space(case, workspace, part)
         k0, k1 = choose_slices(TWO_LAYERS, 4, 4).columns(70, part, n_parts)
         size = 4 * (k1 - k0)
-        return own, own[plan.own_columns + 4 * size :][:size].reshape(4, -1), k0
+        block = space.own[plan.own_columns + 4 * size :][:size].reshape(4, -1)
+        return (net, space, team_of(part, n_parts)), block, k0
 
     for part in range(n_parts):
         own, block, k0 = own_of(part, n_parts)
         block[:] = part
         expected = reference.move_own_gradient(expected, block, k0)
-        move_own_gradient(gradient, case.layout, plan, own, part, n_parts, True)
+        move_own_gradient(gradient, *own, True)
     assert_array_equal(gradient[: 4 * 70].reshape(4, 70), expected)
     assert (gradient[4 * 70 :] == 7).all()
     own, block, _ = own_of(0, 1)
-    move_own_gradient(gradient, case.layout, plan, own, 0, 1, False)
+    move_own_gradient(gradient, *own, False)
     assert_array_equal(block, expected)
 
 
@@ -2059,12 +2054,13 @@ def test_weights_above_the_slices_are_published_for_the_next_step(updates):
     n_upper = count_params(TWO_LAYERS[2:])
     copies = work[plan.upper :][: 2 * n_upper].reshape(2, n_upper)
     copies[:] = np.nan
-    take_own(theta, theta, 0, case.layout, plan, work, work, updates, 0, 2)
+    net, space = net_and_space(case, workspace, 0)
+    take_own(Trained(theta, theta, theta), 0, net, space, team_of(0, 2), updates)
     expected = copies.copy()
     before = theta[-n_upper:].copy()
     theta += 1
     for task in workspace.team[0]:
-        publish(theta, case.layout, plan, work, updates + 1, task)
+        publish(theta, net, space, updates + 1, task)
     expected = reference.publish(expected, updates + 1, 0, theta[-n_upper:])
     assert_array_equal(copies, expected)
     assert_array_equal(copies[updates % 2], before)
@@ -2074,37 +2070,38 @@ def test_weights_above_the_slices_are_published_for_the_next_step(updates):
 def test_tasks_find_their_parameters():
     """In the layer below the slices a part's own columns, else theta itself; slots follow."""
     case, workspace, theta, state, _ = sliced_case(2)
-    plan, work = workspace.plan, np.arange(workspace.buffer.size, dtype=np.float32)
-    gradient = -theta
+    plan, trained = workspace.plan, Trained(theta, state, -theta)
+    workspace.buffer[:] = np.arange(workspace.buffer.size)
     for part in (0, 1):
-        own = work[part * plan.own_size :]
+        net, space = net_and_space(case, workspace, part)
         tasks, bounds = workspace.team
         for task in tasks[bounds[part] : bounds[part + 1]]:
             layer, row, _, k0, k1 = task
             size = 4 * (k1 - k0)
-            blocks = own[plan.own_columns :][: 5 * size].reshape(5, 4, -1)
+            blocks = space.own[plan.own_columns :][: 5 * size].reshape(5, 4, -1)
             twin, first, columns = reference.task_place(case.layers, layer, row, blocks[0], 1)
-            place = task_place(theta, state, gradient, case.layout, plan, own, task)
+            place = task_place(trained, net, space, task)
             assert place[3:] == (first, columns)
             assert_array_equal(place[0], twin.astype(np.float32))
             assert_array_equal(place[1], blocks[1:4].ravel() if layer == 0 else state)
-            assert_array_equal(place[2], blocks[4].ravel() if layer == 0 else gradient)
+            assert_array_equal(place[2], blocks[4].ravel() if layer == 0 else trained.gradient)
 
 
 @pytest.mark.parametrize("n_parts", [1, 2, 3])
 def test_deltas_of_slices_equal_their_twin(n_parts):
     case, workspace, theta, *_ = sliced_case(n_parts)
-    plan, work = workspace.plan, workspace.buffer
+    plan = workspace.plan
     rng, rows, eps = np.random.default_rng(5), 3, FEW * np.finfo(np.float32).eps
     delta, z = normal(rng, (rows, 5), np.float32), normal(rng, (rows, 70), np.float32)
     for part in range(n_parts):
-        own = work[part * plan.own_size :]
+        net, space = net_and_space(case, workspace, part)
+        own = space.own
         k0, k1 = choose_slices(TWO_LAYERS, 4, 4).columns(70, part, n_parts)
         room, size = plan.buffer_rows, rows * (k1 - k0)
         at = room * case.layout[1].width_offset
         own[plan.delta + at :][: delta.size] = delta.ravel()
         own[plan.output + room * k0 :][:size] = np.tanh(z[:, k0:k1]).ravel()
-        slice_back(theta, case.layout, plan, case.constants, work, own, rows, part, n_parts)
+        slice_back(theta, net, space, team_of(part, n_parts), rows)
         found = own[plan.delta + room * k0 :][:size].reshape(rows, -1)
         W = widen(case.layers[1][0])
         twin = reference.slice_back(widen(delta), W, widen(z), "tanh", k0, k1)
@@ -2280,19 +2277,24 @@ def test_views_of_the_workspace_equal_their_twins():
     plan.buffer_rows, plan.scratch_size, plan.loss_terms = 5, 11, 7
     work, X, order = np.arange(200.0), numbered(9, 3, np.float64), np.arange(9)
     scratch = reference.matrix(work, 70, 3, 11)
-    piece, of_products = scratch_views(work, plan, 2, 4, 5)
-    assert_array_equal(piece, reference.part_scratch(scratch, 2, 4, 5))
+    net, data = Net(plan, layout, work), Data(X.ravel(), work, work, order)
+    plan.own_size = 3
+    own, of_part, of_products = scratch_views(work, net, 2)
+    plan.own_size = 0
+    assert_array_equal(own, work[6:])
+    assert_array_equal(of_part, reference.part_scratch(scratch, 2, 0, 11))
     assert_array_equal(of_products, reference.product_scratch(scratch, 2, 7))
+    space, rows = Space(work, work, work), Rows(4, 3, 1)
     outputs = [reference.matrix(work, 32, 5, 6), reference.matrix(work, 62, 5, 2)]
     for layer in (0, 1):
-        below, view = layer_views(X.ravel(), work, plan, layout, layer, 4, 1, 3)
+        below, view = layer_views(net, data, space, layer, rows)
         assert_array_equal(view, reference.layer_rows(outputs, layer, 1, 3))
         assert_array_equal(below, reference.input_rows(X, order, 4, 3))
     plan.gather = 1
-    below, _ = layer_views(X.ravel(), work, plan, layout, 0, 4, 1, 3)
+    below, _ = layer_views(net, data, space, 0, rows)
     assert_array_equal(below, reference.matrix(work, 2, 5, 3)[1:4])
     plan.input_gap = 2
-    below, _ = layer_views(X.ravel(), work, plan, layout, 0, 4, 1, 3)
+    below, _ = layer_views(net, data, space, 0, rows)
     assert_array_equal(below, reference.matrix(work, 2, 5, 5)[1:4])
 
 
@@ -2305,12 +2307,13 @@ def test_the_members_of_a_team_share_a_layer_out(activation, rows, columns, n_me
     for lanes in (2, 8, 16):
         owners = np.zeros((rows, columns), np.int64)
         for member in range(n_members):
-            team = lanes, member, n_members
-            share = layer_share(rows, columns, code_of(activation), *team)
-            twin = reference.layer_share(rows, columns, activation, *team, network.FEWEST_VECTORS)
+            team, limit = team_of(member, n_members), network.FEWEST_VECTORS
+            share = layer_share(rows, columns, code_of(activation), lanes, team)
+            where = lanes, member, n_members, limit
+            twin = reference.layer_share(rows, columns, activation, *where)
             assert share == twin
             if activation == "relu":
-                assert share == block_share(rows, columns, *team)
+                assert share == block_share(rows, columns, lanes, team)
             r0, r1, j0, j1 = share
             owners[r0:r1, j0:j1] += 1
             whole_vectors = j0 % lanes == 0 and (j1 % lanes == 0 or j1 == columns)
@@ -2524,7 +2527,7 @@ class Case:
         numbers = np.append(hyper_vector(hyper), 1.0)
         tables = Tables(workspace, chunks, self.layout, self.constants, numbers)
         rates = rates_table(int(chunks.last.sum()), rate, hyper)
-        update = Update(np.zeros(3 * theta.size, dtype), rates, clip_norm)
+        update = epoch.Update(np.zeros(3 * theta.size, dtype), rates, clip_norm)
         order = order if gather else np.empty(0, np.int64)
         total, _ = run_sweep(
             tables, n_parts > 1, len(chunks), mode, theta, samples, result, order, update
@@ -2539,9 +2542,9 @@ class Case:
         result = np.full((len(X), self.sizes[-1]), np.nan, self.dtype)
         parameters = self.constants[codes.ACTIVATION_PARAMETERS :]
         address = predict.predict_part_address(np.dtype(self.dtype))
-        rare_at, _ = activations.rare_addresses((codes.GELU,), self.dtype)
-        layout = records.numbers(self.layout)
-        finite = kernel(address, theta, X, layout, parameters, rare_at, result, n_parts)
+        rare_at = activations.rare_addresses((codes.GELU,), self.dtype)
+        layers = Layers(records.numbers(self.layout), parameters, *rare_at)
+        finite = kernel(address, theta, X, layers, result, n_parts)
         return finite, result
 
 
@@ -2999,6 +3002,20 @@ def test_every_way_trains_like_the_twin(way, n_chunks, clip_norm, monkeypatch):
     assert_allclose(theta, reference.pack(layers), rtol=0, atol=1e-12)
 
 
+@both_precisions
+def test_gradients_are_clipped_to_a_largest_norm(dtype):
+    gradient = np.array([3, 0, -4], dtype)
+    for clip_norm in (np.inf, 5.0, 4.9, 0.1):
+        clipped = gradient.copy()
+        assert clip(clipped, clip_norm)
+        expected = reference.clip(widen(gradient), clip_norm)
+        assert_allclose(clipped, expected, rtol=2 * np.finfo(dtype).eps)
+    for bad in (np.nan, np.inf):
+        bad_gradient = np.array([1, bad], dtype)
+        assert not clip(bad_gradient, 1.0)
+        assert_array_equal(bad_gradient, [1, bad])
+
+
 # The compiled code
 
 DOUBLE_ARITHMETIC = re.compile(
@@ -3049,7 +3066,7 @@ def calls(dtype):
         ),
         finite.all_finite: (x,),
         gather.copy_rows: (x, 4, order, 0, matrix.copy()),
-        gather.copy_slices: (x, 4, order, 0, True, 3, 3, 2, 0, 4, x.copy()),
+        gather.copy_slices: (x, Columns(4, 0, 4, 2, 3, 0), order, True, Rows(0, 3, 0), x.copy()),
         empty_columns.mark_columns: (x, 4, 0, order, 0, 3, x[:4].copy()),
         empty_columns.copy_rows_by_runs: (x, 4, 0, order, 0, runs, matrix.copy()),
         empty_columns.pack_rows_by_runs: (matrix, runs, 0, matrix.copy()),

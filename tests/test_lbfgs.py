@@ -110,7 +110,7 @@ def test_two_loops_are_the_product_with_the_dense_matrix(n, count):
     """Rows without a pair hold NaN, and the rows in use go round the end of the table."""
     table, pairs = history(n, count)
     gradient, direction = np.random.default_rng(1).normal(size=(2, n))
-    lbfgs.two_loop.serial(*table, 0.7, gradient, direction)
+    lbfgs.two_loop.serial(lbfgs.History(*table), 0.7, gradient, direction)
     # Roundings grow with the condition number of H, here up to some 1e4.
     assert_allclose(direction, reference.two_loop(pairs, 0.7, gradient), rtol=1e-9, atol=1e-9)
 
@@ -120,7 +120,7 @@ def test_the_latest_pair_satisfies_the_secant_equation(count):
     table, pairs = history(12, count)
     s, y = pairs[-1]
     direction = np.empty(12)
-    lbfgs.two_loop.serial(*table, 0.3, y, direction)
+    lbfgs.two_loop.serial(lbfgs.History(*table), 0.3, y, direction)
     assert_allclose(direction, -s, rtol=1e-10, atol=1e-10)
 
 
@@ -130,7 +130,7 @@ def test_the_direction_descends():
     for seed in range(20):
         table, _ = history(9, 5, seed=seed)
         gradient, direction = rng.normal(size=(2, 9))
-        lbfgs.two_loop.serial(*table, 1.0, gradient, direction)
+        lbfgs.two_loop.serial(lbfgs.History(*table), 1.0, gradient, direction)
         assert direction @ gradient < 0
 
 
@@ -142,7 +142,7 @@ def test_two_loops_of_free_components(n, share):
     rng = np.random.default_rng(3)
     gradient, direction = rng.normal(size=(2, n))
     free = (rng.random(n) < share).astype(np.float64)
-    lbfgs.two_loop_of_free.serial(*table, 0.7, gradient, free, direction)
+    lbfgs.two_loop_of_free.serial(lbfgs.History(*table), 0.7, gradient, free, direction)
     expected = reference.two_loop_of_free(pairs, 0.7, gradient, free)
     assert_allclose(direction, expected, rtol=1e-9, atol=1e-9)
     assert_array_equal(direction[free == 0], 0)

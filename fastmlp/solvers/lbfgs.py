@@ -64,13 +64,13 @@ class _LimitedMemory(LineDescent):
         If not all parameters are `free`, only those take part: 0 for the others.
         """
         direction = np.empty(gradient.size)
-        history = [state[name] for name in ("S", "Y", "curvatures", "last", "count")]
+        history = lbfgs.History(*(state[name] for name in lbfgs.History._fields))
         scale = state["scale"] or 1.0
         if free is None or free.all():
-            lbfgs.two_loop.serial(*history, scale, gradient, direction)
+            lbfgs.two_loop.serial(history, scale, gradient, direction)
         else:
             mask = free.astype(np.float64)
-            lbfgs.two_loop_of_free.serial(*history, scale, gradient, mask, direction)
+            lbfgs.two_loop_of_free.serial(history, scale, gradient, mask, direction)
         return direction
 
     def first_step(self, state, direction):

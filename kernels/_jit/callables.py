@@ -4,7 +4,7 @@ import functools
 
 import numba
 from numba.core import cgutils
-from numba.core.types import Integer, StarArgTuple, Type, int64, void
+from numba.core.types import BaseTuple, Integer, StarArgTuple, Type, int64, void
 from numba.extending import intrinsic
 
 from fastmlp.kernels._jit import ways
@@ -104,6 +104,11 @@ class Worker:
 
 
 _workers = {}
+
+
+def named(cls, *types):
+    """Numba's type of a NamedTuple class with fields of these Numba types."""
+    return BaseTuple.from_types(types, cls)
 
 
 def _worker_types(arguments):

@@ -3,12 +3,14 @@
 All of this stands on the inside of Numba's compiler.
 """
 
+import functools
 from typing import ClassVar
 
 from llvmlite.binding import Linkage
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, Flags
 from numba.core.compiler_machinery import register_pass
+from numba.core.lowering import Lower
 from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
 from numba.core.untyped_passes import InlineClosureLikes, InlineInlinables, WithLifting
 
@@ -85,8 +87,40 @@ class _PartLibrary(_WholeLibrary):
         return found
 
 
+@functools.cache
+def _has_references(models, kind):
+    """Whether values of a Numba type hold memory whose references are counted."""
+    return models[kind].contains_nrt_meminfo()
+
+
+class _Lower(Lower):
+    """Numba's step from types to intermediate code, without what does nothing in kernels.
+
+    Numba takes every tuple apart wherever it appears or goes, in search of references to count, and
+    overwrites with zeros what goes.
+    """
+
+    def incref(self, typ, val):
+        if _has_references(self.context.data_model_manager, typ):
+            super().incref(typ, val)
+
+    def decref(self, typ, val):
+        if _has_references(self.context.data_model_manager, typ):
+            super().decref(typ, val)
+
+    def delvar(self, name):
+        if _has_references(self.context.data_model_manager, self.typeof(name)):
+            super().delvar(name)
+
+
+class _Lowering(NativeLowering):
+    """Numba's pass that lowers a function, by a `_Lower`."""
+
+    lowering_class = _Lower
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _PartLowering(NativeLowering):
+class _PartLowering(_Lowering):
     """Lowers a function that only other kernels call: to LLVM's intermediate code, no further.
 
     Numba would optimize every function on the way to an entry, turn it into machine code of its
@@ -116,7 +150,7 @@ class _PartLowering(NativeLowering):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _WholeLowering(NativeLowering):
+class _WholeLowering(_Lowering):
     """Lowers a kernel to a `_WholeLibrary`."""
 
     _name = "fastmlp_whole_lowering"

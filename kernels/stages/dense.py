@@ -16,6 +16,9 @@ from fastmlp.kernels.stages.place import (
 )
 from fastmlp.kernels.view import matrix, vector
 
+# The step's `option`, if it overwrites the gradient of W with that of a group's first block.
+STARTS_GRADIENT = 1
+
 
 @inline
 def dense_step_forward(step, block, work, theta, f, rows):
@@ -32,14 +35,18 @@ def dense_step_forward(step, block, work, theta, f, rows):
 
 @inline
 def dense_step_back(step, block, work, theta, f, rows):
-    """Add the gradients of W and b, and overwrite or add to the input's delta."""
+    """Form the gradients of W and b, and overwrite or add to the input's delta.
+
+    They are added to those of the group's earlier blocks, and of a later step with the same W.
+    """
     n_in, n_out = step.n_in, step.n_out
     at = f * (n_in * n_out + n_out) * step.separate
     A = matrix(inputs(step, block, work), f * rows * n_in, rows, n_in)
     delta = matrix(output_deltas(step, block, work), f * rows * n_out, rows, n_out)
     free = scratch(block, work)
     g = whole(matrix(gradient(block, work, step.weights + at, n_in * n_out), 0, n_in, n_out))
-    multiply(transpose(whole(A)), whole(delta), FROM_C, free, g, free)
+    starts = block.is_first and step.option == STARTS_GRADIENT
+    multiply(transpose(whole(A)), whole(delta), FROM_ZERO if starts else FROM_C, free, g, free)
     if step.bias >= 0:
         g_bias = matrix(gradient(block, work, step.bias + at, n_out), 0, 1, n_out)
         add_column_sums(delta, g_bias)

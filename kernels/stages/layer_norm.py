@@ -7,7 +7,7 @@ normalization", 2016).
 import numpy as np
 
 from fastmlp.kernels._jit import loop, worker
-from fastmlp.kernels.reductions import inner, total
+from fastmlp.kernels.moments import delta_moments, row_moments
 from fastmlp.kernels.stages.place import (
     flat,
     gradient,
@@ -33,15 +33,16 @@ def normalize_rows(Z, gamma, beta, inverses, result):
     one, size, epsilon = Z.dtype.type(1.0), Z.dtype.type(n), Z.dtype.type(EPSILON)
     for r in range(rows):
         z, y = vector(Z, r * n, n), vector(result, r * n, n)
-        mean = total(z) / size
-        for j in range(n):
-            z[j] -= mean
-        inverse = one / np.sqrt(inner(z, z) / size + epsilon)
+        shifted, squares = row_moments(z)
+        shifted /= size
+        mean = z[0] + shifted
+        variance = max(squares / size - shifted * shifted, Z.dtype.type(0.0))
+        inverse = one / np.sqrt(variance + epsilon)
         inverses[r] = inverse
         for j in range(n):
-            z[j] *= inverse
-        for j in range(n):
-            y[j] = z[j] * gamma[j] + beta[j]
+            hat = (z[j] - mean) * inverse
+            z[j] = hat
+            y[j] = hat * gamma[j] + beta[j]
 
 
 @loop
@@ -56,17 +57,14 @@ def normalize_rows_back(delta, hats, gamma, inverses, gamma_gradient, beta_gradi
     size = delta.dtype.type(n)
     for r in range(rows):
         d, hat = vector(delta, r * n, n), vector(hats, r * n, n)
-        # One loop for each array that is written: then few pairs of arrays have to be told apart
-        # before the loop may run as vectors.
+        # Apart, so that few pairs of arrays have to be told apart before a loop may run as vectors.
         for j in range(n):
             gamma_gradient[j] += d[j] * hat[j]
-        for j in range(n):
             beta_gradient[j] += d[j]
+        mean, slope = delta_moments(d, gamma, hat)
+        mean, slope, inverse = mean / size, slope / size, inverses[r]
         for j in range(n):
-            d[j] *= gamma[j]
-        mean, slope, inverse = total(d) / size, inner(d, hat) / size, inverses[r]
-        for j in range(n):
-            d[j] = (d[j] - mean - hat[j] * slope) * inverse
+            d[j] = (d[j] * gamma[j] - mean - hat[j] * slope) * inverse
 
 
 @worker
