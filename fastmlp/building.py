@@ -8,8 +8,9 @@ from fastmlp.kernels.activations import KEPT_SLOPES
 from fastmlp.kernels.stages.batch_norm import N_KEPT
 from fastmlp.kernels.stages.dense import STARTS_GRADIENT
 from fastmlp.kernels.stages.dropout import LEVELS, UNITS
+from fastmlp.kernels.stages.parametric import FOLLOWS
 from fastmlp.pieces import Pieces
-from fastmlp.program import Program, Value
+from fastmlp.program import Program, Value, has_parameters, plain_activation
 from fastmlp.schedules import Schedule
 
 # Activations whose way back does not read their output: it may be changed in place; and those that
@@ -21,6 +22,9 @@ BY_SIGN = (codes.RELU, codes.LEAKY_RELU)
 RECTIFIERS = (codes.IDENTITY, codes.RELU, codes.LEAKY_RELU)
 
 ONE = ("constant", 1.0)
+
+# Where the number that prelu has for each unit starts, in the paper.
+PRELU_START = 0.25
 
 
 class Architecture(NamedTuple):
@@ -52,6 +56,7 @@ def build(architecture):
         if layer < top:
             x = _dropout(program, pieces, layer, x)
             x = _residual(program, pieces, layer, given, x)
+            program.hidden.append(len(program.steps))
     program.output_is_a_step = program.steps[-1].stage == "activation"
     program.factor = x.factor
     program.repeats_target = pieces.members > 1
@@ -86,7 +91,7 @@ def dense(program, architecture, layer, given, one_hot):
     n_active = n_in if one_hot is None else n_in + len(one_hot.columns)
     tied = dict(architecture.pieces.tied).get(layer + 1)
     if tied is None:
-        rule = ("layer", architecture.names[layer], n_active)
+        rule = ("layer", plain_activation(architecture.names[layer]), n_active)
         W = program.parameter(f"weights[{layer}]", "weights", n_rows, n_out, rule=rule)
         if n_in:
             program.block(W, n_out, n_in, 0, ("weights", "bias"), penalized=True)
@@ -144,7 +149,7 @@ def _scale_members(program, layer, given):
 def _member_outputs(program, architecture, layer, given):
     """The output layers of all members: for each its W, then its biases."""
     k, n_in, n_out = given.factor, given.n_columns, architecture.sizes[layer + 1]
-    rule = ("layer", architecture.names[layer], n_in)
+    rule = ("layer", plain_activation(architecture.names[layer]), n_in)
     first = program.n_params
     for m in range(k):
         W = program.parameter(f"weights[{layer}][{m}]", "weights", n_in, n_out, rule=rule)
@@ -165,16 +170,36 @@ def _is_in_members(architecture, layer):
     pieces = architecture.pieces
     is_hidden = layer < len(architecture.sizes) - 2
     one_pass = is_hidden and pieces.norm[layer] is None
-    return pieces.members > 1 and one_pass and architecture.codes[layer] in RECTIFIERS
+    is_rectifier = architecture.codes[layer] in RECTIFIERS
+    own = has_parameters(architecture.names[layer])
+    return pieces.members > 1 and one_pass and is_rectifier and not own
 
 
 def activation(program, architecture, layer, x):
     """The activation of a layer, in place."""
     code, number = architecture.codes[layer], architecture.numbers[layer]
+    name = architecture.names[layer]
+    if has_parameters(name):
+        return _parametric(program, name, code, layer, x)
     if code == codes.IDENTITY or _is_in_members(architecture, layer):
         return x
     saved = program.slot(x.n_columns * x.factor) if code in KEPT_SLOPES else x.delta
     return program.add("activation", x, x, code=code, numbers=(number,), saved=saved)
+
+
+def _parametric(program, name, code, layer, x):
+    """An activation with a trainable number for each unit, which members share."""
+    rule = ("constant", PRELU_START) if name == "prelu" else ONE
+    alpha = program.parameter(f"activation[{layer}]", "activation", x.n_columns, rule=rule)
+    program.block(alpha, x.n_columns, 1, 0, ("activation", "bias"))
+    size = x.n_columns * x.factor
+    if name == "prelu":  # the way back needs what goes in
+        return program.add("prelu", x, x._replace(slot=program.slot(size)), weights=alpha)
+    option = 0 if code in KEPT_SLOPES else FOLLOWS
+    saved = program.slot(2 * size)
+    return program.add(
+        "parametric", x, x, code=code, weights=alpha, option=option, saved=saved, numbers=(0.0,)
+    )
 
 
 def _input_scale(program, pieces, x, one_hot):

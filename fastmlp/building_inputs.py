@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.inputs import FREQUENCY_SCALE, N_FREQUENCIES, Categorical, Numeric
+from fastmlp.inputs import FREQUENCY_SCALE, N_FREQUENCIES, Categorical, in_order
 from fastmlp.program import Value
 
 
@@ -27,23 +27,18 @@ class OneHot(NamedTuple):
 def bring_in(program, pieces, X):
     """Bring columns of X to where the first layer reads them.
 
-    First come those that no entry names, then the entries that are no one-hot codes, in their
-    order. Returns them, and the one-hot columns or None.
+    Returns them, and the one-hot columns or None; their order is that of `inputs.in_order`.
     """
     if not pieces.inputs:
         return X, None
-    named = {column for entry in pieces.inputs for column in entry.columns}
-    plain = [column for column in range(X.n_columns) if column not in named]
-    entries = [Numeric(tuple(plain))] if plain else []
-    one_hot = [one for one in pieces.inputs if isinstance(one, Categorical) and one.size is None]
-    entries += [entry for entry in pieces.inputs if entry not in one_hot]
+    entries, one_hot = in_order(pieces.inputs, X.n_columns)
     width = sum(entry.width for entry in entries)
-    is_trained = any(not _is_as_it_is(entry) for entry in entries)
+    is_trained = not all(entry.is_as_it_is for entry in entries)
     needs_delta = is_trained or pieces.input_scale
     result = program.value(width, 1, with_delta=needs_delta)
     at = 0
     for entry in entries:
-        if _is_as_it_is(entry):
+        if entry.is_as_it_is:
             numbers = (at, len(entry.columns), *entry.columns)
             program.add("columns", X, result, numbers=numbers)
         elif isinstance(entry, Categorical):
@@ -57,10 +52,6 @@ def bring_in(program, pieces, X):
         return result, None
     columns, counts = zip(*((entry.column, entry.n_categories) for entry in one_hot), strict=True)
     return result, OneHot(X, columns, counts)
-
-
-def _is_as_it_is(entry):
-    return isinstance(entry, Numeric) and entry.embedding is None
 
 
 def _embedding(program, entry, X, result, at):

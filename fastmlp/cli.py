@@ -273,6 +273,7 @@ it is.""",
         help="of the hidden layers: relu, tanh, sigmoid, gelu, 'leaky_relu(0.2)' and others of "
         "fastmlp.MLP (default: %(default)s)",
     )
+    _add_pieces(parser)
     parser.add_argument(
         "--optimizer",
         default="adam",
@@ -433,6 +434,63 @@ def _add_hidden(parser, default):
         help="units of each hidden layer, with commas between; an empty text is no hidden layer "
         f"(default: {_HIDDEN})",
     )
+
+
+def _add_pieces(parser):
+    parser.add_argument(
+        "--norm",
+        type=_for_each_layer(str),
+        metavar="NAME",
+        help="batch or layer, of all hidden layers, or one for each with commas between, of which "
+        "none is none (default: none)",
+    )
+    parser.add_argument(
+        "--dropout",
+        type=_for_each_layer(float),
+        default=0.0,
+        metavar="P",
+        help="probability that an output of a hidden layer is dropped, of all layers, or one for "
+        "each with commas between, or a schedule such as 'flat_cosine(initial=0.15)' (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
+        "--input-dropout",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="the same of an input (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--residual", action="store_true", help="add the input of hidden layers where widths agree"
+    )
+    parser.add_argument(
+        "--input-scale", action="store_true", help="train a factor for each column as well"
+    )
+    parser.add_argument(
+        "--members",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train so many networks that share their hidden weights, and predict their mean "
+        "(default: %(default)s)",
+    )
+
+
+def _for_each_layer(kind):
+    """What turns "0.1" into a value of this kind, and "0.1,0.2" into a list of them.
+
+    What is no such value stays a text, which may be a written form.
+    """
+
+    def convert(text):
+        parts = [part.strip() for part in _split_outside(text, ",")]
+        try:
+            values = [None if part == "none" else kind(part) for part in parts]
+        except ValueError:
+            return text
+        return values[0] if len(values) == 1 else values
+
+    return convert
 
 
 def _add_run_options(parser):
@@ -715,6 +773,12 @@ def _train(arguments):
     net = MLP(
         [len(features), *arguments.hidden, n_classes or 1],
         activation=arguments.activation,
+        norm=arguments.norm,
+        dropout=arguments.dropout,
+        input_dropout=arguments.input_dropout,
+        residual=arguments.residual,
+        input_scale=arguments.input_scale,
+        members=arguments.members,
         output="softmax" if n_classes else "identity",
         dtype=arguments.dtype,
         seed=arguments.seed,

@@ -46,8 +46,8 @@ def fit(
         runs them in turn, each from where the last one stopped.
     batch_size : int, None or "auto", default "auto"
         Rows of a mini-batch, at most all; None is full batch, 1 is online, "auto" is 128. The
-        last mini-batch of an epoch may be smaller. For stochastic optimizers: solvers use all
-        rows, or have a `batch_size` of their own.
+        last mini-batch of an epoch may be smaller, but with norm="batch" no mini-batch may be one
+        row. For stochastic optimizers: solvers use all rows, or have a `batch_size` of their own.
     epochs : int or None, default None
         Passes over the data of a stochastic optimizer, iterations of a solver, for each
         optimizer of a list that has no number of its own. None is 20 epochs, or the solver's own
@@ -91,7 +91,8 @@ def fit(
         Train on features scaled to mean 0 and variance 1, and on targets scaled so where the output
         is the identity and the loss is a squared, absolute, Huber's or quantile one (Huber's of one
         output). The scaling becomes a part of the first and the last layer, so that the network
-        takes and gives numbers as they are. See the notes.
+        takes and gives numbers as they are. Refused if the first hidden layer is residual, which
+        adds the features as they are. See the notes.
 
     Returns
     -------

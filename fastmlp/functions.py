@@ -61,9 +61,7 @@ class NetworkFunction(Function):
 
     @property
     def is_least_squares(self):
-        objective = self._objective
-        is_sequence = objective.problem.sequences is not None
-        return objective.loss == "squared_error" and self.l1 is None and not is_sequence
+        return self._objective.loss == "squared_error" and self.l1 is None
 
     def gauss_newton(self, x, below=np.inf):
         equations, monitor = self._normal_equations, self._monitor
@@ -71,10 +69,10 @@ class NetworkFunction(Function):
             value = self.value(x)
             if not value < below:
                 return value, None, None
-        n_out = self._objective.net.layer_sizes[-1]
-        monitor.admit(n_out)
+        n_errors = equations.n_errors
+        monitor.admit(n_errors)
         result = equations.at(self._theta(x), monitor.check)
-        monitor.count(1, n_out, n_out)
+        monitor.count(1, n_errors, n_errors)
         return result
 
     @functools.cached_property
@@ -143,9 +141,9 @@ class _Batch(Function):
 
 
 def _l1_factors(net, l1):
-    """The factor of each parameter's absolute value: `l1` for weights, 0 for biases."""
+    """The factor of each parameter's absolute value: `l1` for weights, 0 for all others."""
     factors = np.zeros(net.n_params)
-    for layer in net._layout:
+    for layer in net._layout[net._layout.penalized == 1]:
         factors[layer.w_offset : layer.w_offset + layer.n_in * layer.n_out] = l1
     return factors
 

@@ -34,11 +34,12 @@ class GradientCheck:
         return max(self.errors.values())
 
     def __str__(self) -> str:
+        width = max(map(len, [*self.errors, "weights[0]  "]))
         rows = [
-            f"{name:<12} {error:9.2e}  {'ok' if error <= self.tolerance else 'WRONG'}"
+            f"{name:<{width}} {error:9.2e}  {'ok' if error <= self.tolerance else 'WRONG'}"
             for name, error in self.errors.items()
         ]
-        return "\n".join([f"{'block':<12} {'error':>9}", *rows])
+        return "\n".join([f"{'block':<{width}} {'error':>9}", *rows])
 
 
 def check_gradient(

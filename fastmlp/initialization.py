@@ -23,6 +23,7 @@ NAMES = ("auto", "data", *_SCHEMES)
 _BY_ACTIVATION = {
     "relu": "he_uniform",
     "leaky_relu": "he_uniform",
+    "prelu": "he_uniform",
     "elu": "he_uniform",
     "gelu": "he_uniform",
     "silu": "he_uniform",

@@ -99,6 +99,11 @@ class Numeric:
         """Inputs of the first layer."""
         return len(self.columns) * int(self.size or 1)
 
+    @property
+    def is_as_it_is(self) -> bool:
+        """Whether its numbers are inputs of the first layer themselves."""
+        return self.embedding is None
+
 
 @dataclass(frozen=True)
 class Categorical:
@@ -120,6 +125,8 @@ class Categorical:
     column: int
     n_categories: int
     size: int | None = None
+
+    is_as_it_is = False
 
     def __post_init__(self):
         object.__setattr__(self, "column", _as_column("column", self.column))
@@ -170,6 +177,18 @@ def check_inputs(inputs, n_columns):
     return tuple(entries)
 
 
+def in_order(inputs, n_columns):
+    """The entries in the order of the first layer's inputs, one-hot ones apart, which come last.
+
+    First come the columns that no entry names, as an entry of their own.
+    """
+    named = {column for entry in inputs for column in entry.columns}
+    plain = tuple(column for column in range(n_columns) if column not in named)
+    one_hot = [one for one in inputs if isinstance(one, Categorical) and one.size is None]
+    entries = [entry for entry in inputs if entry not in one_hot]
+    return ([Numeric(plain)] if plain else []) + entries, one_hot
+
+
 def described(entry):
     """An entry of `inputs` as plain values, fit for JSON."""
     if isinstance(entry, Categorical):
@@ -204,6 +223,8 @@ def quantile_edges(X, columns, n_bins=48):
     X = as_real("X", X)
     if X.ndim != 2:
         raise ValueError(f"X must be a matrix, got the shape {X.shape}")
+    if not len(X):
+        raise ValueError("X must have at least one row, got none")
     columns = [columns] if isinstance(columns, Integral) else list(columns)
     for column in columns:
         if _as_column("columns", column) >= X.shape[1]:

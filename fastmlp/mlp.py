@@ -30,9 +30,14 @@ class MLP(Network):
     activation : str or sequence of str, default "relu"
         Of all hidden layers, or one for each: "identity", "relu", "leaky_relu" (slope 0.01, or
         "leaky_relu(0.2)"), "sigmoid", "tanh", "elu", "selu", "gelu" (exact), "silu",
-        "mish", "softplus" or "exponential".
+        "mish", "softplus" or "exponential". And with a trainable number alpha for each unit:
+        "prelu", which is alpha x where x is not positive (alpha starts at 0.25; He et al.,
+        "Delving deep into rectifiers", ICCV 2015), and "parametric(selu)", "parametric(mish)" or
+        another name in their place, which are x + alpha (f(x) - x) (alpha starts at 1;
+        Holzmüller et al., "Better by default", NeurIPS 2024). They are ``activation[0]`` (n_out,)
+        and so on among `parameters`, decay, and have no penalty.
     output : str, default "identity"
-        Of the output layer: one of the above or "softmax".
+        Of the output layer: one of the above without such numbers, or "softmax".
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all computation. float32 is twice as fast; float64 is for
         second-order methods run to high accuracy.
@@ -46,6 +51,21 @@ class MLP(Network):
     seed : int or None, default None
         Of the starting weights. The same seed gives the same weights, up to rounding also for
         the other dtype. None draws afresh.
+    norm : None, "batch", "layer", or a sequence of them, default None
+        Of the hidden layers' pre-activations z, all or one for each:
+        (z - m) / sqrt(v + 1e-5) * gamma + beta. gamma, which starts at 1, and beta, 0, are
+        parameters of each unit, which neither penalties nor weight decay touch. "layer" has the
+        mean m and the biased variance v of a row's units (Ba, Kiros and Hinton, "Layer
+        normalization", 2016). "batch" has those of each unit over a mini-batch (Ioffe and Szegedy,
+        "Batch normalization", ICML 2015), whose rows are all in memory at a time, and which must
+        be more than one; sample weights play no part. While it trains, running means and unbiased
+        variances move by 0.1 towards those of each mini-batch, as in PyTorch. All else goes by
+        these: `predict`, `loss`, `loss_and_grad`, validation. Solvers refuse "batch", by which the
+        objective is another one for each mini-batch.
+    residual : bool or sequence of bool, default False
+        Whether a hidden layer adds its input to its output, after the activation: one for each
+        layer, or True for all layers that have as many units as inputs (He et al., "Deep residual
+        learning for image recognition", CVPR 2016).
     dropout : float, sequence of float, or Schedule, default 0.0
         Probability, in [0, 1), that an output of a hidden layer is replaced by 0 in an update:
         of all hidden layers, or one for each. Whatever is kept is divided by 1 - p, so that
@@ -73,17 +93,25 @@ class MLP(Network):
     Attributes
     ----------
     theta : ndarray, (n_params,)
-        All parameters: for each layer its weights, row by row, then its biases. Assigning
-        copies the values in; changing it in place changes the network.
+        All parameters: for each layer its weights, row by row, then its biases, and with `norm`
+        gamma and beta. Assigning copies the values in; changing it in place changes the network.
     weights : tuple of ndarray, (n_in, n_out) each
         Views of theta.
     biases : tuple of ndarray, (n_out,) each
         Views of theta.
+    parameters : tuple of (str, ndarray)
+        Names and views of all that theta holds, in its order: "weights[0]", "biases[0]",
+        "norm_scale[0]" (gamma), "norm_shift[0]" (beta), "weights[1]" and so on.
+    statistics : dict of str to ndarray
+        The running statistics of norm="batch", "norm_mean[0]" and "norm_variance[0]" and so on,
+        (n_out,) each. They are no part of theta; copies, pickles, files and checkpoints have them.
 
     Raises
     ------
     ValueError, TypeError
-        For sizes below 1, unknown names or another dtype.
+        For sizes below 1, unknown names, another dtype, a sequence that has not one entry for
+        each hidden layer, or `residual` of a layer whose input has not as many columns as it has
+        units.
 
     Examples
     --------

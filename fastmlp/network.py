@@ -2,8 +2,9 @@
 
 import functools
 import math
+import re
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
-from fastmlp.program import strided_view
+from fastmlp.program import has_parameters, plain_activation, strided_view
 from fastmlp.validation import (
     as_array,
     as_generator,
@@ -48,6 +49,12 @@ ACTIVATIONS = {
 }
 
 LEAKY_RELU_SLOPE = 0.01
+
+# Activations with a trainable number for each unit, by what they are without it: hidden layers'.
+PRELU = {"prelu": codes.LEAKY_RELU}
+PARAMETRIC = tuple(
+    name for name in ACTIVATIONS if name not in ("identity", "leaky_relu", "softmax")
+)
 
 # A wider layer is a slip of the keyboard; refuse it before its memory is asked for.
 LARGEST_LAYER = 1 << 24
@@ -112,7 +119,7 @@ class Network:
             weights[:] = draw_weights(rng, n_in, n_out, self._init, name)
 
     def _allocate(self):
-        """Lay theta out, as zeros, and make the views and the table that kernels read."""
+        """Lay theta out, as zeros, and make the table that kernels read."""
         n_params = count_params(self._layer_sizes)
         if self._program is not None:
             n_params = self._program.n_params
@@ -120,7 +127,7 @@ class Network:
         self._theta[:] = 0
         layout = self._chain() if self._program is None else self._program.layout()
         self._layout, self._layout_numbers = layout, numbers(layout)
-        self._statistics = None
+        self._statistics: Any = None
         if self._program is not None and self._program.n_statistics:
             self._statistics = self._program.first_statistics(self._dtype)
         self._feature_names: tuple[str, ...] | None = None
@@ -132,7 +139,8 @@ class Network:
 
     def _describe(self):
         """The network's program, None if it is plain."""
-        return None if self._pieces.is_plain else build(self._architecture())
+        is_plain = self._pieces.is_plain and not any(map(has_parameters, self._activations))
+        return None if is_plain else build(self._architecture())
 
     def _architecture(self):
         """What its program is built from."""
@@ -197,7 +205,8 @@ class Network:
     @functools.cached_property
     def _activation_codes(self):
         """The activations as kernels know them."""
-        return tuple(ACTIVATIONS[name] for name in self._activations)
+        known = ACTIVATIONS | PRELU
+        return tuple(known[plain_activation(name)] for name in self._activations)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -328,10 +337,16 @@ class Network:
 
     def __repr__(self):
         lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
+        if not self._pieces.is_plain:
+            lines.append(f"  {', '.join(self._pieces.summary())}")
         rows = [
             (str(layer + 1), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{self._size(layer):,}")
             for layer, (w, name) in enumerate(zip(self.weights, self.activations, strict=True))
         ]
+        of_inputs = self._size(-1)
+        if of_inputs:
+            units = f"{self._layer_sizes[0]} -> {self.weights[0].shape[-2]}"
+            rows.insert(0, ("inputs", units, "", f"{of_inputs:,}"))
         header = ("layer", "units", "activation", "parameters")
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
         for row in [header, *rows]:
@@ -341,9 +356,9 @@ class Network:
         return "\n".join(lines)
 
     def _size(self, layer):
-        """Number of a layer's parameters."""
+        """Number of a layer's parameters, or, of -1, of those that belong to the inputs."""
         if self._program is None:
-            return self.weights[layer].size + self.biases[layer].size
+            return 0 if layer < 0 else self.weights[layer].size + self.biases[layer].size
         return sum(
             math.prod(parameter.shape)
             for parameter in self._program.parameters
@@ -391,7 +406,7 @@ class Network:
         net = cls.__new__(cls)
         net._read(architecture)
         if net._program is None:
-            shapes = {}
+            shapes: dict[str, tuple[int, ...]] = {}
             for layer, (n_in, n_out) in enumerate(pairwise(net._layer_sizes)):
                 shapes[f"weights[{layer}]"] = n_in, n_out
                 shapes[f"biases[{layer}]"] = (n_out,)
@@ -472,10 +487,10 @@ def _check_dtype(dtype):
 
 def _check_activations(activation, output, n_hidden):
     """Names of all layers' activations, and their parameters, 0 where they have none."""
-    hidden = [name for name in ACTIVATIONS if name != "softmax"]
+    hidden = [name for name in ACTIVATIONS if name != "softmax"] + [*PRELU, "parametric(name)"]
     if isinstance(activation, str):
         # Checked here, because without hidden layers nobody else would.
-        parse_name("activation", activation, hidden, {"leaky_relu": "slope"})
+        _parse_activation("activation", activation, hidden)
         activation = [activation] * n_hidden
     elif not hasattr(activation, "__iter__"):
         raise TypeError(f"activation must be a name or a sequence of names, got {activation!r}")
@@ -485,13 +500,21 @@ def _check_activations(activation, output, n_hidden):
             f"activation must name one activation for each of the {n_hidden} hidden layers, "
             f"got {len(activation)}"
         )
-    names, parameters = [], []
-    for i, text in enumerate([*activation, output]):
-        argument, known = ("activation", hidden) if i < n_hidden else ("output", ACTIVATIONS)
-        name, slope = parse_name(argument, text, known, {"leaky_relu": "slope"})
-        if name == "leaky_relu":
-            slope = LEAKY_RELU_SLOPE if slope is None else slope
-            check_number("slope of leaky_relu", slope, "in [0, 1)", lambda x: 0 <= x < 1)
-        names.append(name)
-        parameters.append(slope or 0.0)
-    return tuple(names), tuple(parameters)
+    found = [_parse_activation("activation", text, hidden) for text in activation]
+    found.append(_parse_activation("output", output, ACTIVATIONS))
+    names, parameters = zip(*found, strict=True)
+    return names, parameters
+
+
+def _parse_activation(argument, text, known):
+    """Name and parameter of one activation, 0 where it has none."""
+    if isinstance(text, str) and "parametric(name)" in known:
+        match = re.fullmatch(r"\s*parametric\s*\(\s*(\w+)\s*\)\s*", text)
+        if match:
+            check_known("name in parametric(name)", match[1], PARAMETRIC)
+            return f"parametric({match[1]})", 0.0
+    name, slope = parse_name(argument, text, known, {"leaky_relu": "slope"})
+    if name == "leaky_relu":
+        slope = LEAKY_RELU_SLOPE if slope is None else slope
+        check_number("slope of leaky_relu", slope, "in [0, 1)", lambda x: 0 <= x < 1)
+    return name, slope or 0.0

@@ -11,11 +11,10 @@ import math
 import numba
 import numpy as np
 
-from fastmlp.kernels import codes, jacobian, penalties
+from fastmlp.kernels import codes, jacobian, penalties, program_jacobian, records
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.finite import serial_finite
 from fastmlp.kernels.jacobian import Equations, LeastSquares
-from fastmlp.kernels.layers import Layers
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import (
     CHECKED,
@@ -26,8 +25,10 @@ from fastmlp.losses import (
     needs_finite,
 )
 from fastmlp.network import Network
+from fastmlp.program_workspace import ProgramWorkspace
 from fastmlp.sequences import without_padding
 from fastmlp.sweep import Problem, SpareSweep, Sweep
+from fastmlp.tables import packed
 from fastmlp.validation import (
     as_array,
     as_real,
@@ -157,7 +158,8 @@ class Objective:
 
         H = (1 / sum w) sum_i w_i J_i^T J_i + l2 on the diagonal of the weights,
 
-        with J_i (n_out, n_params) the Jacobian of the outputs for row i, takes one pass forward
+        with J_i (n_out, n_params) the Jacobian of the outputs for row i (with k members, or steps
+        of time, those of all, over the root of k), takes one pass forward
         and one back for each output (Bishop, Pattern Recognition and Machine Learning, 2006,
         sections 5.3.4 and 5.4.2). Rows go through in blocks: the memory is that of H and of some
         256 rows of Jacobians, whatever n is.
@@ -183,8 +185,6 @@ class Objective:
             raise ValueError(f"gauss_newton needs the loss 'squared_error', got {self.loss!r}")
         if self.l1:
             raise ValueError(f"gauss_newton takes no l1, got {self.l1:g}")
-        if self.problem.sequences is not None:
-            raise ValueError(f"gauss_newton takes no recurrent network, got {self.net!r}")
         theta = self._as_theta(theta)
         return self.normal_equations().at(theta, check)
 
@@ -323,12 +323,18 @@ class NormalEquations:
     ----------
     flops : float
         Operations of the products in one evaluation, the most of its work.
+    n_errors : int
+        Of a row: its outputs, of all members or steps of time. So often it goes back through the
+        network.
     """
 
     def __init__(self, net, problem, samples):
-        n_params, n_out, n_rows = net.n_params, net.layer_sizes[-1], problem.n_rows
-        block = min(n_rows, max(1, JACOBIAN_ROWS // n_out))
-        flops_of_row = float(n_out * n_params * (n_params + 1))
+        n_params, n_rows = net.n_params, problem.n_rows
+        program = net._program_for(problem.sequences)
+        factor = 1 if program is None else program.factor
+        self.n_errors = n_errors = factor * net.layer_sizes[-1]
+        block = min(n_rows, max(1, JACOBIAN_ROWS // n_errors))
+        flops_of_row = float(n_errors * n_params * (n_params + 1))
         n_parts = choose_parts(block * flops_of_row, None, BUSY_REGION_SECONDS)
         if problem.n_threads is not None:
             n_parts = min(n_parts, problem.n_threads)
@@ -337,19 +343,26 @@ class NormalEquations:
         self._net = net
         self._problem = problem
         self._n_parts = n_parts
-        self._addresses = jacobian.addresses(net.dtype)
-        rare_at = rare_addresses(net._activation_codes, net.dtype)
+        if program is None:
+            jacobian_part_at, described = _describe_chain(net)
+        else:
+            jacobian_part_at, described = _describe_program(net, program, n_parts)
+        self._addresses = jacobian_part_at, jacobian.products_address()
         self._constants = (
-            LeastSquares(*(read_only(sample.reshape(-1)) for sample in samples), problem.l2),
-            Layers(net._layout_numbers, net._activation_parameters, *rare_at),
+            LeastSquares(
+                *(read_only(sample.reshape(-1)) for sample in samples),
+                net._layout_numbers,
+                problem.l2,
+            ),
+            described,
         )
         self._calls = [
             (start, min(start + rows_in_call, n_rows), n_rows)
             for start in range(0, n_rows, rows_in_call)
         ]
         self._scratch = Equations(
-            np.empty((block * n_out, n_params)),
-            np.empty(block * n_out),
+            np.empty((block * n_errors, n_params)),
+            np.empty(block * n_errors),
             np.empty(block, net.dtype),
         )
 
@@ -375,6 +388,31 @@ class NormalEquations:
             return np.nan, np.full_like(gradient, np.nan), np.full_like(hessian, np.nan)
         value = total / self._problem.n_rows + penalty(self._net, self._problem, theta)
         return value, gradient, hessian
+
+
+def _describe_chain(net):
+    """Address of the worker for rows of the Jacobian, and what it knows the network by."""
+    rare_at = rare_addresses(net._activation_codes, net.dtype)
+    described = net._layout_numbers, net._activation_parameters, rare_at
+    return jacobian.jacobian_address(net.dtype), described
+
+
+def _describe_program(net, program, n_parts):
+    """Do what `_describe_chain` does for a network that is a program."""
+    workspace = ProgramWorkspace(program, net.dtype, rows=1)
+    tables = [(p, 0, block.n_weight_rows, 0, 0) for p, block in enumerate(program.blocks)]
+    parts = {
+        codes.PLAN: workspace.plans,
+        codes.LAYOUT: net._layout,
+        codes.STEPS: workspace.steps,
+        codes.BLOCKS: records.new(records.BLOCK, n_parts),
+        codes.TASKS: np.array(tables, records.TASK),
+    }
+    if net._statistics is not None:
+        start = workspace.plan.statistics
+        workspace.buffer[start : start + net._statistics.size] = net._statistics
+    memories = np.tile(workspace.buffer, n_parts)
+    return program_jacobian.address(net.dtype), (packed(parts)[0], memories)
 
 
 def evaluate_once(net, spare, mode, X, y, loss, lengths, sample_weight, l1, l2, n_threads):

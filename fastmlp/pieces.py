@@ -3,13 +3,14 @@
 A network without any of these pieces is *plain*: a chain of layers, which has kernels of its own.
 """
 
+from collections import Counter
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
 from fastmlp import schedules
-from fastmlp.inputs import Categorical, Numeric, check_inputs, described
+from fastmlp.inputs import Categorical, Numeric, check_inputs, described, in_order
 from fastmlp.schedules import Schedule, WarmUp
 from fastmlp.validation import check_count, check_flag, check_known
 from fastmlp.written import parse_schedule, write_schedule
@@ -72,6 +73,37 @@ class Pieces:
         """Whether any layer has batch norm."""
         return "batch" in self.norm
 
+    def summary(self) -> list[str]:
+        """What a network has of them, for its `repr`, as texts."""
+        dropout = [one if isinstance(one, Real) else str(one) for one in self.dropout]
+        if self.dropout_schedule is not None:
+            dropout = [write_schedule(self.dropout_schedule)]
+        kinds = Counter(
+            one.embedding or "numeric"
+            if isinstance(one, Numeric)
+            else ("one-hot" if one.size is None else "embedded")
+            for one in self.inputs
+            for _ in one.columns
+        )
+        texts = {
+            "norm": _for_all([one or "none" for one in self.norm]) if any(self.norm) else "",
+            "dropout": _for_all(dropout) if any(self.dropout) else "",
+            "input dropout": f"{self.input_dropout:g}" if self.input_dropout else "",
+            "tied": ", ".join(f"{later}-{earlier}" for later, earlier in self.tied),
+        }
+        found = [f"{name} {text}" for name, text in texts.items() if text]
+        if any(self.residual):
+            layers = ", ".join(str(i) for i, adds in enumerate(self.residual, 1) if adds)
+            found.append("residual" if all(self.residual) else f"residual layers {layers}")
+        if self.input_scale:
+            found.append("input scale")
+        if self.members > 1:
+            found.append(f"{self.members} members")
+        if kinds:
+            counted = [f"{count} {kind}" for kind, count in kinds.items()]
+            found.append(f"{' and '.join(counted)} columns")
+        return found
+
     def described(self) -> dict:
         """What differs from a plain network, as plain values, fit for JSON."""
         plain = check_pieces((1,) * (len(self.norm) + 2))
@@ -87,6 +119,11 @@ class Pieces:
 
 # The arguments of a network that are pieces.
 NAMES = tuple(one.name for one in fields(Pieces))
+
+
+def _for_all(values):
+    """The one value that all layers have, or those of all."""
+    return str(values[0]) if len(set(values)) == 1 else "/".join(map(str, values))
 
 
 def _as_lists(value):
@@ -119,16 +156,25 @@ def check_pieces(
     check_count("members", members)
     if members > 1 and not n_hidden:
         raise ValueError(f"members must be 1 without hidden layers, got {members}")
+    entries = check_inputs(inputs, layer_sizes[0])
+    sizes, has_one_hot = _widths(layer_sizes, entries)
     return Pieces(
         tuple(norms),
         probabilities,
         float(input_dropout),
-        _check_residual(residual, layer_sizes),
-        _check_tied(tied, layer_sizes, int(members)),
+        _check_residual(residual, sizes, has_one_hot),
+        _check_tied(tied, sizes, has_one_hot, int(members)),
         bool(input_scale),
-        check_inputs(inputs, layer_sizes[0]),
+        entries,
         int(members),
     )
+
+
+def _widths(layer_sizes, inputs):
+    """Inputs of the first layer and of those that follow, and whether some are one-hot codes."""
+    entries, one_hot = in_order(inputs, layer_sizes[0])
+    width = sum(entry.width for entry in entries + one_hot)
+    return (width, *layer_sizes[1:]), bool(one_hot)
 
 
 def _for_each(name, given, n_hidden, what):
@@ -188,28 +234,30 @@ def _check_probability(name, value, allowed):
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
-def _check_residual(residual, layer_sizes):
+def _check_residual(residual, sizes, has_one_hot):
     """Whether each hidden layer adds its input; for all means where widths agree."""
-    sizes = layer_sizes[:-1]
-    agree = [n_in == n_out for n_in, n_out in pairwise(sizes)]
+    agree = [n_in == n_out for n_in, n_out in pairwise(sizes[:-1])]
+    if has_one_hot and agree:
+        agree[0] = False
     if isinstance(residual, bool):
         return tuple(residual and same for same in agree)
     flags = _for_each("residual", residual, len(agree), "bool")
     for i, (flag, same) in enumerate(zip(flags, agree, strict=True)):
         check_flag(f"residual[{i}]", flag)
         if flag and not same:
+            codes = " with one-hot codes" if has_one_hot and i == 0 else ""
             raise ValueError(
                 f"residual[{i}] must be False for a hidden layer of {sizes[i + 1]} units, as its "
-                f"input has {sizes[i]}"
+                f"input has {sizes[i]}{codes}"
             )
     return tuple(map(bool, flags))
 
 
-def _check_tied(tied, layer_sizes, members):
+def _check_tied(tied, sizes, has_one_hot, members):
     """Pairs of layers, counted from 1, the later one first."""
     if isinstance(tied, str) or not hasattr(tied, "__iter__"):
         raise TypeError(f"tied must be a sequence of pairs of layers, got {tied!r}")
-    n_layers = len(layer_sizes) - 1
+    n_layers = len(sizes) - 1
     pairs = []
     for pair in tied:
         if isinstance(pair, str) or not hasattr(pair, "__iter__") or len(list(pair)) != 2:
@@ -224,13 +272,17 @@ def _check_tied(tied, layer_sizes, members):
                     f"tied must name layers from 1 to {n_layers}, got {number!r} in {pair!r}"
                 )
         first, second = sorted(map(int, numbers))
-        shapes = [(layer_sizes[i - 1], layer_sizes[i]) for i in (second, first)]
+        shapes = [(sizes[i - 1], sizes[i]) for i in (second, first)]
         if first == second:
             raise ValueError(f"tied must name two different layers, got {pair!r}")
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"tied must name layers whose weights have one shape, got {pair!r} with the "
                 f"shapes {shapes[0]} and {shapes[1]}"
+            )
+        if has_one_hot and first == 1:
+            raise ValueError(
+                f"tied must not name layer 1 where inputs have one-hot codes, got {pair!r}"
             )
         if members > 1 and n_layers in (first, second):
             raise ValueError(

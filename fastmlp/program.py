@@ -113,6 +113,8 @@ class Program:
     products : list of (int, int)
         After how many steps each layer's product is done, before biases of members are added, and
         how many of its inputs are not 0 in a row, where some are one-hot.
+    hidden : list of int
+        After how many steps each hidden layer's outputs are there.
     factor : int
         Outputs of a row.
     repeats_target : bool
@@ -139,6 +141,7 @@ class Program:
     cuts: list = field(default_factory=list)
     layers: list = field(default_factory=list)
     products: list = field(default_factory=list)
+    hidden: list = field(default_factory=list)
     statistics: list = field(default_factory=list)
     factor: int = 1
     repeats_target: bool = False
@@ -235,6 +238,16 @@ class Sequences(NamedTuple):
     n_steps: int
     has_lengths: bool  # whether each row's length follows its steps
     by_step: bool  # whether each step has a target, else the last one alone
+
+
+def has_parameters(activation):
+    """Whether an activation has trainable numbers."""
+    return activation == "prelu" or activation.startswith("parametric(")
+
+
+def plain_activation(activation):
+    """The name f of "parametric(f)", or that of another activation as it is."""
+    return activation.removeprefix("parametric(").removesuffix(")")
 
 
 def strided_view(theta, start, shape, strides):

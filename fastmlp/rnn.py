@@ -7,7 +7,7 @@ from fastmlp.kernels import codes
 from fastmlp.mlp import MLP
 from fastmlp.objective import evaluate_once
 from fastmlp.prediction import predict
-from fastmlp.program import Sequences
+from fastmlp.program import Sequences, has_parameters
 from fastmlp.sequences import as_sequences, check_sequences, is_beyond
 from fastmlp.validation import check_count, check_finite, check_known
 
@@ -116,6 +116,12 @@ class RNN(MLP):
                 "layer_sizes must name at least one hidden layer, which is what recurs, got "
                 f"{list(self._layer_sizes)}"
             )
+        for name in self._activations:
+            if has_parameters(name):
+                raise ValueError(
+                    "activation must be one without trainable numbers for a recurrent network, "
+                    f"got {name!r}"
+                )
         return self._program_for(Sequences(1, False, True))
 
     def _program_for(self, sequences):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmlp.inputs import Numeric, in_order
 from fastmlp.losses import LOSS_PARAMETERS
 from fastmlp.validation import rounded
 
@@ -48,13 +49,17 @@ class Scaling:
     target_scale: np.ndarray
 
     @classmethod
-    def of(cls, X, n_outputs, targets=None, sample_weight=None):
-        """Measure the columns of X, and of targets (n, n_outputs) if they are given."""
+    def of(cls, X, n_outputs, targets=None, sample_weight=None, categories=()):
+        """Measure the columns of X, and of targets (n, n_outputs) if they are given.
+
+        Columns of `categories` stay as they are.
+        """
         if targets is None:
             target_mean, target_scale = np.zeros(n_outputs), np.ones(n_outputs)
         else:
             target_mean, target_scale = _measure(targets, sample_weight)
         mean, scale = _measure(X, sample_weight)
+        mean[list(categories)], scale[list(categories)] = 0.0, 1.0
         return cls(mean, scale, target_mean, target_scale)
 
     def transform(self, X):
@@ -112,15 +117,14 @@ class Scaling:
 
     @np.errstate(all="ignore")
     def _changed(self, net, factor, shift, target_factor, target_shift):
-        if any(net._pieces.residual[:1]):
-            raise ValueError(
-                "standardize must be False for a network whose first hidden layer is residual: "
-                "it adds the inputs as they are, so that no weights could undo their scaling"
-            )
+        _check_can_change(net, target_factor)
         # W' = factor W and b' = b + shift W', both in float64, so that rounding happens once.
         changed = net.copy()
+        rows = _columns_of_rows(net)
+        is_scaled, factor, shift = rows >= 0, factor[rows], shift[rows]
+        factor[~is_scaled], shift[~is_scaled] = 1.0, 0.0
         first = net.weights[0].astype(np.float64) * factor[:, np.newaxis]
-        bias = net.biases[0] + _weighted_sum(shift, first)
+        bias = net.biases[0] + _shift_of_first(net, shift, first)
         if len(net.weights) == 1:
             last, last_bias = first, bias
         else:
@@ -130,6 +134,48 @@ class Scaling:
         changed.weights[-1][:] = last * target_factor
         changed.biases[-1][:] = last_bias * target_factor + target_shift
         return changed
+
+
+def _check_can_change(net, target_factor):
+    """Refuse networks in which no weights could undo a scaling."""
+    pieces, n_layers = net._pieces, len(net.weights)
+    reason = None
+    if any(pieces.residual[:1]):
+        reason = "whose first hidden layer is residual, which adds the inputs as they are"
+    elif any(isinstance(one, Numeric) and one.embedding for one in pieces.inputs):
+        reason = "whose inputs have embeddings, which are of the numbers as they are"
+    elif any(1 in pair for pair in pieces.tied):
+        reason = "whose layer 1 is tied to another, which takes no columns of X"
+    elif any(n_layers in pair for pair in pieces.tied) and (target_factor != 1).any():
+        reason = "whose output layer is tied to another, which gives no targets"
+    if reason is not None:
+        raise ValueError(f"standardize must be False for a network {reason}: scale X before")
+
+
+def _columns_of_rows(net):
+    """Which column of X each row of the first layer's weights is a factor of; -1 for others."""
+    entries, one_hot = in_order(net._pieces.inputs, net.layer_sizes[0])
+    columns = []
+    for entry in entries + one_hot:
+        columns += list(entry.columns) if entry.is_as_it_is else [-1] * entry.width
+    return np.array(columns)
+
+
+def _shift_of_first(net, shift, weights):
+    """What the biases of the first layer need where its inputs are shifted; (n_out,).
+
+    With members it is (members, n_out). One-hot codes, which come last, have no shift.
+    """
+    own = dict(net.parameters)
+    if "input_scale" in own:
+        shift[: own["input_scale"].size] *= own["input_scale"]
+    if net._pieces.members == 1:
+        return _weighted_sum(shift, weights)
+    inputs = own.get("member_inputs[0]", np.ones((net._pieces.members, 0)))
+    shifts = np.tile(shift, (len(inputs), 1))
+    shifts[:, : inputs.shape[1]] *= inputs
+    sums = [_weighted_sum(one, weights) for one in shifts]
+    return own["member_outputs[0]"] * np.array(sums)
 
 
 def units(columns):

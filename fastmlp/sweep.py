@@ -4,7 +4,7 @@ import functools
 import math
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -187,7 +187,8 @@ class Sweep:
         self.total, self.all_finite = 0.0, True
         self._dtype = dtype
         # What update modes change besides theta: while a call runs it lies in the workspace.
-        self._statistics, self._statistics_there = net._statistics, None
+        self._statistics: Any = net._statistics
+        self._statistics_there: Any = None
         if self._statistics is not None:
             start, size = plan.statistics, self._statistics.size
             self._statistics_there = workspace.buffer[start : start + size]

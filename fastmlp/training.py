@@ -205,7 +205,9 @@ class _Standardized:
         n_outputs = net.layer_sizes[-1]
         self._scales_targets = scales_targets(objective.loss, net.output, n_outputs)
         targets = self._targets(y) if self._scales_targets else None
-        self._scaling = Scaling.of(X, n_outputs, targets, weights if weights.size else None)
+        self._scaling = Scaling.of(
+            X, n_outputs, targets, weights if weights.size else None, net.categorical_columns
+        )
         is_drawn = not any(biases.any() for biases in net.biases)
         with np.errstate(over="ignore", invalid="ignore"):
             self._inner = net.copy() if is_drawn else self._scaling.unfold(net)

@@ -21,8 +21,9 @@ def warmup(dtypes=("float32",)) -> Path | None:
     """Compile the usual kernels, or load them from the cache, so that what follows starts at once.
 
     For the build of a container image, or the start of a service. After it `fit`, `predict`,
-    `loss` and `loss_and_grad` compile nothing, whatever the network, the objective and the
-    optimizer. An empty cache costs some seconds for each dtype, a full one fractions of one.
+    `loss` and `loss_and_grad` compile nothing, whatever the objective, the optimizer and the
+    network, if that is a chain of layers: pieces such as norm are compiled where they are used
+    first. An empty cache costs some seconds for each dtype, a full one fractions of one.
 
     Parameters
     ----------

@@ -6,7 +6,8 @@ to the sums. Only one block's rows are ever held. Each element of a sum is one c
 multiply-adds over samples, and over outputs within a sample, in their order, whichever block or
 part they are in.
 
-`jacobian_part` and `products_part` are the workers, `gauss_newton` is the driver.
+`jacobian_part` and `products_part` are the workers, `gauss_newton` is the driver. Of a network that
+is a program `program_jacobian` has the first worker.
 """
 
 import functools
@@ -103,6 +104,8 @@ def finish_normal(theta, layout, l2, n_rows, gradient, hessian):
             row[j] /= n_rows
     if l2 != 0:
         for layer in range(layout.size):
+            if not layout[layer].penalized:
+                continue
             first = layout[layer].w_offset
             for i in range(first, first + layout[layer].n_in * layout[layer].n_out):
                 gradient[i] += l2 * np.float64(theta[i])
@@ -119,6 +122,7 @@ class LeastSquares(NamedTuple):
     X: np.ndarray  # (n_rows * n_in,)
     Y: np.ndarray  # (n_rows * n_out,)
     weights: np.ndarray  # (n_rows,) with mean 1, or (0,)
+    layout: np.ndarray  # (n_blocks * fields,) int64: the numbers of a table of `records.LAYER`
     l2: float
 
 
@@ -139,7 +143,7 @@ def jacobian_part(team, theta, problem, layers, start, rows, equations):
     ``r * n_out + k`` of the Jacobian is that of output k of row ``start + r``, and carries the root
     of the row's weight, as the residuals do. Buffers are its own.
     """
-    X, Y, weights, _ = problem
+    X, Y, weights, _, _ = problem
     jacobian, residuals, losses = equations
     r0, r1 = part_bounds(rows, team[0], team[1])
     n = r1 - r0
@@ -230,47 +234,59 @@ def products_part(part, n_parts, jacobian, residuals, depth, origin, sums):
         multiply(a, whole(errors), origin, scratch, some_rows(sums, i, rows), scratch)
 
 
-@functools.cache
-def addresses(dtype):
-    """Addresses of both workers for networks of `dtype`, compiled or loaded on first use."""
+def jacobian_types(dtype, described):
+    """Numba's types of the arguments of a worker for rows of the Jacobian."""
     number = from_dtype(np.dtype(dtype))
     index, sample = types.int64, types.Array(number, 1, "C", readonly=True)
     vector, table = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
     losses = types.Array(number, 1, "C")
     return (
-        jacobian_part.address(
-            types.UniTuple(index, 2),  # team
-            types.Array(number, 1, "C"),  # theta
-            named(LeastSquares, sample, sample, sample, types.float64),
-            layers_type(number),
-            index,  # start
-            index,  # rows
-            named(Equations, table, vector, losses),
-        ),
-        products_part.address(
-            index,  # part
-            index,  # n_parts
-            table,  # jacobian
-            vector,  # residuals
-            index,  # depth
-            index,  # origin
-            types.Tuple((vector, table)),  # sums
-        ),
+        types.UniTuple(index, 2),  # team
+        types.Array(number, 1, "C"),  # theta
+        named(LeastSquares, sample, sample, sample, types.Array(index, 1, "C"), types.float64),
+        described,
+        index,  # start
+        index,  # rows
+        named(Equations, table, vector, losses),
+    )
+
+
+@functools.cache
+def jacobian_address(dtype):
+    """Address of `jacobian_part` for networks of `dtype`, compiled or loaded on first use."""
+    described = layers_type(from_dtype(np.dtype(dtype)))
+    return jacobian_part.address(*jacobian_types(dtype, described))
+
+
+@functools.cache
+def products_address():
+    """Address of `products_part`, compiled or loaded on first use."""
+    index = types.int64
+    vector, table = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
+    return products_part.address(
+        index,  # part
+        index,  # n_parts
+        table,  # jacobian
+        vector,  # residuals
+        index,  # depth
+        index,  # origin
+        types.Tuple((vector, table)),  # sums
     )
 
 
 @entry
-def gauss_newton(workers, theta, problem, layers, rows, equations, sums, n_parts):
+def gauss_newton(workers, theta, problem, described, rows, equations, sums, n_parts):
     """Add some rows to the normal equations; return the sum of their losses.
 
     Parameters
     ----------
     workers : (int, int)
-        See `addresses`.
+        See `jacobian_address` and `products_address`.
     theta : (n_params,)
         Read.
     problem : LeastSquares
-    layers : Layers
+    described
+        What the first worker knows the network by, such as `Layers`.
     rows : (int, int, int)
         The first of the rows, the end of them, and how many there are in all. With 0 the sums begin
         anew; where the end is that of all they are finished.
@@ -293,7 +309,7 @@ def gauss_newton(workers, theta, problem, layers, rows, equations, sums, n_parts
         n = min(block, stop - first)
         for part in prange(n_parts):
             team = part, n_parts
-            call_worker(workers[0], team, theta, problem, layers, first, n, equations)
+            call_worker(workers[0], team, theta, problem, described, first, n, equations)
         origin, depth = FROM_ZERO if first == 0 else FROM_C, n * n_out
         for part in prange(n_parts):
             at = workers[1]
@@ -301,6 +317,6 @@ def gauss_newton(workers, theta, problem, layers, rows, equations, sums, n_parts
         for r in range(n):
             total += np.float64(losses[r])
     if stop == n_rows:
-        layout = layout_of(layers.numbers)
+        layout = layout_of(problem.layout)
         finish_normal(theta, layout, problem.l2, n_rows, gradient, hessian)
     return total

@@ -51,10 +51,12 @@ from fastmlp.kernels.stages.dense import dense
 from fastmlp.kernels.stages.dropout import dropout
 from fastmlp.kernels.stages.layer_norm import layer_norm
 from fastmlp.kernels.stages.members import expand, member_in, member_out
+from fastmlp.kernels.stages.parametric import parametric, prelu
 from fastmlp.kernels.stages.piecewise import piecewise
 from fastmlp.kernels.stages.recurrent import last_step, recurrent
 from fastmlp.kernels.stages.residual import residual
 from fastmlp.kernels.team import barrier
+from fastmlp.kernels.vectors import fill
 from fastmlp.kernels.view import View, matrix, record, vector
 from fastmlp.kernels.views import column, constants_of, only, space_of, table
 
@@ -206,8 +208,7 @@ def clear_gradient(layout, gradient):
     for p in range(layout.size):
         stop = layout[p + 1].w_offset if p + 1 < layout.size else gradient.size
         if layout[p].clears:
-            for i in range(start, stop):
-                gradient[i] = 0.0
+            fill(vector(gradient, start, stop - start), 0.0)
         start = stop
 
 
@@ -361,6 +362,8 @@ def addresses(dtype):
 STAGES = {
     "dense": (dense, None),
     "activation": (activation, None),
+    "prelu": (prelu, None),
+    "parametric": (parametric, None),
     "columns": (columns, None),
     "periodic": (periodic, None),
     "piecewise": (piecewise, None),

@@ -1,7 +1,7 @@
-"""Operations of solvers on float64 vectors: serial, in an order of their own that never changes.
+"""Operations on vectors: serial, in an order of their own that never changes.
 
-BLAS would wake its threads for long vectors, which spin on for a while and get in ours' way, and
-would sum in an order that depends on their number.
+Solvers call some with float64. BLAS would wake its threads for long vectors, which spin on for a
+while and get in ours' way, and would sum in an order that depends on their number.
 """
 
 import numpy as np
@@ -16,6 +16,13 @@ def add_scaled(x, factor, y):
     """Add `factor` times the vector `y` to `x`."""
     for i in range(x.size):
         x[i] += factor * y[i]
+
+
+@loop
+def fill(x, value):
+    """Overwrite the vector `x` by one value."""
+    for i in range(x.size):
+        x[i] = value
 
 
 @entry

@@ -64,6 +64,11 @@ def mish_slope(x):
     return t + x * (1 - t) * (1 + t) * sigmoid(x)
 
 
+def sine_cosine(x):
+    """sin(x) and cos(x)."""
+    return np.sin(x), np.cos(x)
+
+
 def normal_pdf(x):
     """Density of the standard normal distribution."""
     return np.exp(-np.square(x) / 2) / math.sqrt(2 * math.pi)
@@ -1240,6 +1245,11 @@ def combine_rows(factors, A):
     return factors @ A
 
 
+def fill(x, value):
+    """A vector like x of one value."""
+    return np.full_like(x, value)
+
+
 def add_scaled(x, factor, y):
     return x + factor * y
 
@@ -1341,6 +1351,181 @@ def gauss_newton(layers, X, Y, weights=None, *, activations, output, l2=0.0):
     return np.mean(losses) + penalty(layers, 0.0, l2), gradient, hessian
 
 
+# --- programs ---
+#
+# Matrices of k outputs of each row are (k, rows, n).
+
+
+def take_blocks(n_rows, n_groups, block_rows):
+    """Rows of a chunk as groups, lists of the rows of each block."""
+    groups = [range(*part_bounds(n_rows, group, n_groups)) for group in range(n_groups)]
+    return [[rows[i : i + block_rows] for i in range(0, len(rows), block_rows)] for rows in groups]
+
+
+def read_rows(X, order, start, rows):
+    """Rows of X that a block has, in the order of a sweep."""
+    return copy_rows(X, order, start, rows)
+
+
+def back(ways_back, delta):
+    """A delta through the ways back of some steps, the last one first."""
+    for way_back in reversed(ways_back):
+        delta = way_back(delta)
+    return delta
+
+
+def clear_gradient(gradient, is_cleared):
+    """A gradient with zeros where steps add to it."""
+    return np.where(is_cleared, 0.0, gradient)
+
+
+def take_loss(outputs, targets, weights, batch, loss):
+    """Weighted losses of rows, the mean of those of their outputs, and the deltas of all."""
+    found = [block_losses(loss, *pair) for pair in zip(outputs, targets, strict=True)]
+    losses = np.mean([losses for losses, _ in found], axis=0)
+    deltas = np.array([delta for _, delta in found]) / (batch * len(outputs))
+    return losses * weights, deltas * np.asarray(weights)[:, np.newaxis]
+
+
+def copy_columns(source, first, n):
+    """Some columns of a matrix."""
+    return source[:, first : first + n]
+
+
+def add_mean(losses, factor, totals):
+    """Totals, and a share of losses."""
+    return totals + losses / factor
+
+
+def mean_of_outputs(outputs):
+    """Mean of the outputs of each row."""
+    return np.mean(outputs, axis=0)
+
+
+def outputs_in_rows(outputs):
+    """The outputs of each row side by side."""
+    return np.concatenate(list(outputs), axis=1)
+
+
+def program_predict(outputs, averages):
+    """What a prediction gives, of the outputs of each row."""
+    return mean_of_outputs(outputs) if averages else outputs_in_rows(outputs)
+
+
+# --- stages of programs: dense products ---
+
+
+def dense_step_forward(A, W, b):
+    """A W + b."""
+    return A @ W + b
+
+
+def dense_step_back(A, W, delta):
+    """Gradients of W and b, and the delta of A."""
+    return A.T @ delta, delta.sum(axis=0), delta @ W.T
+
+
+def add_column_sums(delta, sums):
+    """Sums, and those of the columns of delta."""
+    return sums + delta.sum(axis=0)
+
+
+# --- stages of programs: inputs ---
+
+
+def copy_column(source, i, target, j):
+    """`target` with column j from column i of `source`."""
+    return put_column(take_column(source, i), target, j)
+
+
+def put_column(source, target, j):
+    """`target` with a vector as column j."""
+    target = target.copy()
+    target[:, j] = source
+    return target
+
+
+def take_column(source, j):
+    """Column j of a matrix."""
+    return source[:, j]
+
+
+def angles(x, w, b):
+    """cos(u) and sin(u) for u = 2 pi w x + b."""
+    u = 2 * np.pi * w * x + b
+    return np.cos(u), np.sin(u)
+
+
+def angle_deltas(sines, sums, x):
+    """Deltas of u, given those of cos(u), and of w."""
+    deltas = -sines * sums
+    return deltas, 2 * np.pi * x * deltas
+
+
+def periodic(x, w, b, V, c):
+    """The embedding (rows, n + 1) of a column: c + cos(2 pi w x + b) V, and x."""
+    cosines, _ = angles(x[:, np.newaxis], w, b)
+    return np.column_stack([cosines @ V + c, x])
+
+
+def add_periodic_gradients(x, w, b, V, delta):
+    """Gradients of w, b, V and c, given that of `periodic`."""
+    delta = delta[:, :-1]
+    cosines, sines = angles(x[:, np.newaxis], w, b)
+    of_angles, of_frequencies = angle_deltas(sines, delta @ V.T, x[:, np.newaxis])
+    return of_frequencies.sum(0), of_angles.sum(0), cosines.T @ delta, delta.sum(0)
+
+
+def bin_of(x, edges):
+    """The bin of a value: that before the first has the number of the first, and so the last."""
+    return int(np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2))
+
+
+def encode(x, edges):
+    """Piecewise-linear encoding (rows, bins): how far a value is through each bin."""
+    edges = np.asarray(edges, np.float64)
+    e = (x[:, np.newaxis] - edges[:-1]) / np.diff(edges)
+    low, high = np.zeros(e.shape[1]), np.ones(e.shape[1])
+    low[0], high[-1] = -np.inf, np.inf
+    return np.clip(e, low, high)
+
+
+def sum_rows_before(V):
+    """Sum of the rows before each one."""
+    return np.cumsum(V, axis=0) - V
+
+
+def embed_value(x, share, w, b, before, row):
+    """The embedding of one value."""
+    return x * w + b + before + share * row
+
+
+def add_value_gradients(x, share, delta):
+    """What one value adds to the gradients of w, b, the row of its bin, and those before."""
+    return x * delta, delta, share * delta, delta
+
+
+def add_rows_after(sums, g_V):
+    """Gradient with the sums of the rows after each one added."""
+    return g_V + np.cumsum(sums[::-1], axis=0)[::-1] - sums
+
+
+def piecewise(x, w, b, V, edges):
+    """The embedding (rows, size) of a column: x w + b + e V."""
+    return np.outer(x, w) + b + encode(x, edges) @ V
+
+
+def one_hot(codes, n_categories):
+    """A column for each category; that of a missing one, NaN or negative, is zeros."""
+    return (np.asarray(codes)[:, np.newaxis] == np.arange(n_categories)).astype(np.float64)
+
+
+def add_factor_gradients(weights, delta, factors):
+    """Gradient of each factor in z = w times the product of some, given that of z."""
+    slope = weights @ delta
+    return [slope * np.prod(np.delete(factors, i)) for i in range(len(factors))]
+
+
 # --- stages of programs: members ---
 #
 # Matrices of k members have the rows of one below those of the other.
@@ -1381,6 +1566,70 @@ def member_outputs_back(delta, Z, S, B, slope):
     d = np.where(u > 0, 1.0, slope) * _by_member(delta, k)
     below = np.concatenate(d * np.float64(S)[:, None])
     return below, np.concatenate([(d * _by_member(Z, k)).sum(axis=1), d.sum(axis=1)])
+
+
+# --- stages of programs: activations with a number alpha for each unit ---
+
+
+def prelu_forward(X, alpha):
+    """X where it is positive, alpha X elsewhere."""
+    X = np.asarray(X, np.float64)
+    return np.maximum(X, 0) + alpha * np.minimum(X, 0)
+
+
+def prelu_backward(delta, X, alpha):
+    """Gradients with respect to X and to alpha."""
+    delta, X = np.asarray(delta, np.float64), np.asarray(X, np.float64)
+    return delta * np.where(X > 0, 1, alpha), (delta * np.minimum(X, 0)).sum(axis=0)
+
+
+def begin_parametric(x):
+    """x, which f is to be taken of, and ones."""
+    return x, np.ones_like(x)
+
+
+def parametric_forward(X, alpha, values):
+    """X + alpha (f(X) - X) and f(X) - X, from the values f(X)."""
+    change = np.subtract(values, X, dtype=np.float64)
+    return X + alpha * change, change
+
+
+def parametric_backward(delta, change, slopes, alpha):
+    """Gradients with respect to X and to alpha, from f(X) - X and f'(X)."""
+    delta = np.asarray(delta, np.float64)
+    return (1 - alpha) * delta + alpha * slopes * delta, (delta * change).sum(axis=0)
+
+
+# --- the Jacobian of a program ---
+
+
+def root_of(weight, count):
+    """Root of a row's weight in each of the `count` losses that it has the mean of."""
+    return math.sqrt(weight / count)
+
+
+def row_errors(outputs, target, weight, count):
+    """Weighted residuals and loss of one row with `count` outputs, (count, n_out)."""
+    residuals = root_of(weight, count) * np.subtract(outputs, target, dtype=np.float64)
+    return residuals.ravel(), np.sum(residuals**2) / 2
+
+
+def scaled_row(gradient, factor):
+    """A gradient times a factor."""
+    return factor * np.asarray(gradient, np.float64)
+
+
+def gather_gradient(gradient, tables):
+    """A gradient with those of tables, (first element, gradient), in their places."""
+    gradient = np.array(gradient)
+    for start, of_table in tables:
+        gradient[start : start + of_table.size] = of_table.ravel()
+    return gradient
+
+
+def unit_vector(n, k):
+    """The unit vector of element k."""
+    return np.eye(n)[k]
 
 
 # --- symmetric systems ---
@@ -1458,11 +1707,6 @@ def mask_stream(update, key, f):
 def saved_size(n_rows, n_units, itemsize):
     """Numbers of `itemsize` bytes that hold 16 bits a unit, wherever in 16 bytes they begin."""
     return (2 * (n_rows * n_units + 14) // 16 * 16) // itemsize
-
-
-def copy(source):
-    """The same numbers."""
-    return source
 
 
 def drop(values, numbers, limit):
@@ -1547,6 +1791,7 @@ def recurrent_back(X, W, U, Z, H, deltas, activation, truncate=None):
 
 # --- norms and residual connections ---
 
+
 NORM_EPSILON, NORM_MOMENTUM = 1e-5, 0.1
 
 
@@ -1604,11 +1849,6 @@ def delta_sums(delta, hats):
 def normalize_columns_back(delta, hats, inverse, gamma, mean, slope):
     """Deltas of what a batch norm was of."""
     return (delta - mean - hats * slope) * gamma * inverse
-
-
-def add_multiple(source, factor, target):
-    """A vector times a factor, added to another."""
-    return target + source * factor
 
 
 def add_vectors(x, y):

@@ -93,7 +93,7 @@ def kernels_in(path):
 
 # How kernels are called, see memory, wait for each other and set up the processor: nothing that
 # NumPy could compute.
-MACHINERY = {"view", "views", "blocks", "context", "layers", "team", "denormals"}
+MACHINERY = {"view", "views", "blocks", "context", "layers", "team", "denormals", "place"}
 ALL_KERNELS = [
     f"{path.stem}.{name}"
     for path in KERNELS

@@ -11,6 +11,7 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 import pytest
+import reference
 from marks import INTERPRETED
 from scipy import special
 
@@ -153,6 +154,75 @@ def test_float64_normal_error_is_within_the_stated_bound(name):
         digits = [mpmath.nstr(oracle(mpmath.mpf(float(v))), 25) for v in x]
     exact = np.array([np.longdouble(d) for d in digits])
     assert errors_in_ulp(evaluate(name, x), exact).max() <= BOUNDS[name]
+
+
+@compiled
+def sine_cosine_loop(x, sines, cosines):
+    for i in range(x.size):
+        sines[i], cosines[i] = elementwise.sine_cosine(x[i])
+
+
+def sines_and_cosines(x):
+    sines, cosines = np.empty_like(x), np.empty_like(x)
+    with np.errstate(invalid="ignore"):
+        sine_cosine_loop(x, sines, cosines)
+    return sines, cosines
+
+
+def turns(dtype, count):
+    """Up to the stated bound, around zero, and about multiples of pi / 4, where a quarter ends."""
+    rng = np.random.default_rng(21)
+    multiples = rng.integers(-12_000, 12_000, count) * (np.pi / 4)
+    near = np.concatenate([multiples, multiples + rng.normal(0, 1e-6, count)])
+    x = np.concatenate(
+        [np.linspace(-1e4, 1e4, count), np.linspace(-4, 4, count), rng.normal(0, 3, count), near]
+    )
+    return x[np.abs(x) <= 1e4].astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wide"),
+    [
+        (np.float32, np.float64),
+        pytest.param(
+            np.float64,
+            np.longdouble,
+            marks=pytest.mark.skipif(
+                np.finfo(np.longdouble).nmant != 63, reason="needs 80-bit long double"
+            ),
+        ),
+    ],
+)
+def test_sine_and_cosine_are_within_the_stated_bound(dtype, wide):
+    """Of an absolute error, in ulp of 1."""
+    x = turns(dtype, 100 if INTERPRETED else 200_000)
+    found = sines_and_cosines(x)
+    for one, exact in zip(found, reference.sine_cosine(x.astype(wide)), strict=True):
+        assert np.abs(one.astype(wide) - exact).max() <= 2 * np.finfo(dtype).eps
+
+
+@both_dtypes
+def test_sine_is_odd_and_cosine_even(dtype):
+    x = turns(dtype, 50 if INTERPRETED else 10_000)
+    sines, cosines = sines_and_cosines(x)
+    mirrored = sines_and_cosines(-x)
+    np.testing.assert_array_equal(mirrored[0], -sines)
+    np.testing.assert_array_equal(mirrored[1], cosines)
+
+
+@both_dtypes
+def test_sine_of_small_numbers_is_their_value_and_cosine_one(dtype):
+    smallest = np.finfo(dtype).smallest_subnormal
+    x = np.array([0.0, -0.0, smallest, -3 * smallest, np.finfo(dtype).tiny], dtype)
+    sines, cosines = sines_and_cosines(x)
+    np.testing.assert_array_equal(sines, x)
+    np.testing.assert_array_equal(cosines, 1)
+
+
+@both_dtypes
+def test_sine_and_cosine_of_what_is_not_finite_are_nan(dtype):
+    x = np.array([np.nan, -np.nan, np.inf, -np.inf] * 9, dtype)
+    assert np.isnan(sines_and_cosines(x)).all()
 
 
 # --- Limits, signs, symmetries ---

@@ -454,7 +454,7 @@ def test_bad_layer_sizes(layer_sizes, error, message):
         (
             {"activation": "softmax"},
             ValueError,
-            "activation must be one of identity, .*, exponential, got 'softmax'",
+            "activation must be one of identity, .*, got 'softmax'",
         ),
         ({"output": "soft max"}, ValueError, "output must be one of .*, softmax, got 'soft max'"),
         ({"output": None}, TypeError, "output must be one of .*, softmax, got None"),

@@ -1,5 +1,6 @@
 """The command that times fastmlp beside its peers: everything about it but the times."""
 
+import dataclasses
 import gzip
 import importlib
 import json
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from asv_bench.benchmarks import mnist
 from asv_bench.peers import __main__ as command
@@ -19,6 +20,8 @@ from asv_bench.peers import (
     libraries,
     machine,
     minimizations,
+    networks,
+    pieces_fastmlp,
     processes,
     report,
     rounds,
@@ -136,6 +139,148 @@ def test_workloads_for_mnist_have_its_images_where_they_are(monkeypatch, tmp_pat
     assert not tasks.TRAINING["wide1024"].workload.has_images
 
 
+# Networks with pieces
+
+
+@pytest.mark.parametrize("name", tasks.PIECES)
+def test_a_network_with_pieces_has_full_mini_batches_and_is_found_by_name(name):
+    task = tasks.find(name)
+    network = task.workload
+    X, y = task.data()
+    assert task.kind == "pieces"
+    assert len(X) == len(y) == network.steps * network.batch
+    assert X.shape[-1] == network.sizes[0]
+    assert X.dtype == np.float32
+
+
+def test_codes_of_all_columns_are_rows_of_one_table():
+    network = small("realmlp")
+    X, _ = network.data()
+    numbers, codes = network.split(X)
+    assert_array_equal(numbers, X[:, :20])
+    for k in range(5):
+        assert_array_equal(codes[:, k], X[:, 20 + k] + 50 * k)
+
+
+def test_operations_of_networks_with_pieces():
+    network = small("members")
+    # forward and weights' gradients of 20-256-256-1 for 16 members, and inputs' but the first's
+    products = 20 * 256, 256 * 256, 256
+    assert network.flops == 2 * 8 * 16 * (2 * products[0] + 3 * products[1] + 3 * products[2])
+    # in 28 steps the inputs' products and the recurrent ones, then the output layer's
+    assert small("rnn").flops == 2 * 8 * (28 * (2 * 28 * 64 + 3 * 64 * 64) + 3 * 64 * 10)
+
+
+def small(name):
+    """The network of that name with mini-batches of 8 rows, two of them."""
+    return dataclasses.replace(networks.NETWORKS[name], batch=8, n_rows=16, steps=2)
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_peers_have_the_same_network(name):
+    """Without dropout JAX and PyTorch have one loss and gradient up to float32's rounding.
+
+    Sums of a few hundred terms: 1e-5 is some 100 units in the last place.
+    """
+    jax = pytest.importorskip("jax")
+    torch = pytest.importorskip("torch")
+    pieces_jax = importlib.import_module("asv_bench.peers.pieces_jax")
+    pieces_torch = importlib.import_module("asv_bench.peers.pieces_torch")
+    network = small(name)
+    X, y = network.data()
+    data = (*network.split(X), y)
+    value, grads = jax.value_and_grad(lambda params: pieces_jax.loss(network, params, *data))(
+        network.start()
+    )
+    params = pieces_torch.parameters(network)
+    batch = [torch.from_numpy(array) for array in data]
+    loss = pieces_torch.loss(network, params, *batch)
+    loss.backward()
+    assert loss.item() == pytest.approx(float(value), rel=1e-5)
+    for theirs, ours in zip(grads, params, strict=True):
+        assert theirs.keys() == ours.keys()
+        for key, grad in theirs.items():
+            assert_allclose(ours[key].grad, grad, rtol=0, atol=1e-5 * np.abs(grad).max())
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_ours_is_the_network_of_the_peers(name):
+    """The same loss for the same parameters, up to float32's rounding as above."""
+    pytest.importorskip("jax")
+    pieces_jax = importlib.import_module("asv_bench.peers.pieces_jax")
+    network = dataclasses.replace(small(name), dropout=0.0)
+    X, y = network.data()
+    net = pieces_fastmlp.build(network)
+    views, start = dict(net.parameters), by_our_names(network)
+    assert views.keys() == start.keys()
+    for key, values in start.items():
+        views[key][:] = values
+    theirs = pieces_jax.loss(network, network.start(), *network.split(X), y)
+    assert net.loss(X, y) == pytest.approx(float(theirs), rel=1e-5)
+
+
+def by_our_names(network):
+    """`Network.start` by the names of `MLP.parameters`."""
+    inputs, *layers = network.start()
+    start = {}
+    for ours in ("frequencies", "phases", "weights", "biases") if network.n_periodic else ():
+        start[f"periodic[0].{ours}"] = inputs[{"weights": "W", "biases": "b"}.get(ours, ours)]
+    first = 0
+    for column, n in enumerate(network.categories, start=network.n_periodic):
+        start[f"embedding[{column}]"] = inputs["table"][first : first + n]
+        first += n
+    names = {"W": "weights", "b": "biases", "r": "member_inputs", "s": "member_outputs"}
+    names |= {"scale": "norm_scale", "shift": "norm_shift", "alpha": "activation", "U": "recurrent"}
+    for i, layer in enumerate(layers):
+        for key, values in layer.items():
+            if network.members > 1 and i == len(layers) - 1:
+                start |= {f"{names[key]}[{i}][{m}]": own for m, own in enumerate(values)}
+            else:
+                start[f"{names[key]}[{i}]"] = values
+    return start
+
+
+def test_the_one_hot_matrix_is_the_same_network():
+    """Gathered rows of W are summed in another order than a product does."""
+    net, X, y = pieces_fastmlp.one_hot(dense=False, n_rows=8)
+    dense, dense_X, _ = pieces_fastmlp.one_hot(dense=True, n_rows=8)
+    assert_array_equal(dense_X.sum(1), 10)
+    dense.theta[:] = net.theta
+    assert net.loss(X, y) == pytest.approx(dense.loss(dense_X, y), rel=1e-5)
+
+
+def test_pytorchs_recurrent_module_is_the_loop():
+    torch = pytest.importorskip("torch")
+    pieces_torch = importlib.import_module("asv_bench.peers.pieces_torch")
+    network = small("rnn")
+    params = pieces_torch.parameters(network)
+    batch = [torch.from_numpy(array) for array in network.data()]
+    module = pieces_torch.recurrent(params[1])
+    loss = pieces_torch.loss(network, params, *batch, module=module)
+    assert loss.item() == pytest.approx(pieces_torch.loss(network, params, *batch).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("library", ["jax", "torch"])
+def test_dropout_changes_the_loss_and_not_by_much(library):
+    """Half of the time it is more, half less: the mean of some masks is near the loss without."""
+    package = pytest.importorskip(library)
+    room = importlib.import_module(f"asv_bench.peers.pieces_{library}")
+    network = dataclasses.replace(small("tiny"), sizes=(20, 64, 1), batch=64, n_rows=64, steps=1)
+    data = network.data()
+    if library == "jax":
+        params = network.start()
+        keys = [package.random.key(seed) for seed in range(20)]
+        losses = [float(room.loss(network, params, *data, key=key)) for key in keys]
+    else:
+        package.manual_seed(0)
+        params = room.parameters(network)
+        data = [package.from_numpy(array) for array in data]
+        losses = [room.loss(network, params, *data, training=True).item() for _ in range(20)]
+    without = room.loss(network, params, *data).item()
+    assert len(set(losses)) == 20
+    assert np.mean(losses) == pytest.approx(without, rel=0.1)
+
+
 # The command line
 
 
@@ -151,6 +296,15 @@ def test_without_options_the_workloads_are_timed_beside_all_peers():
     ]
     assert all(names == list(libraries.LIBRARIES) for _, names in timed)
     assert figures == minimized == []
+
+
+def test_networks_with_pieces_have_the_peers_that_can_have_them():
+    timed, figures, minimized = choose("--pieces")
+    assert [task.name for task, _ in timed] == ["modern", "realmlp", "members", "tiny", "rnn"]
+    assert all(names == ["fastmlp", "jax", "torch", "torch-compiled"] for _, names in timed)
+    assert figures == minimized == []
+    timed, *_ = choose("--pieces", "rnn", "--peers", "jax")
+    assert timed == [(tasks.PIECES["rnn"], ["fastmlp", "jax"])]
 
 
 def test_networks_have_two_peers_unless_others_are_asked_for():
@@ -179,6 +333,7 @@ def test_figures_are_calls_beside_peers_that_have_them_and_others_alone():
     [
         (["--workloads", "mnist"], "invalid choice: 'mnist'"),
         (["--network", "4-8-1"], "got '4-8-1'"),
+        (["--pieces", "gru"], "invalid choice: 'gru'"),
         (["--random", "0"], "must be at least 1, got 0"),
         (["--peers", "theano"], "invalid choice: 'theano'"),
         (["--lbfgs", "9-9-9"], "invalid choice: '9-9-9'"),
@@ -262,11 +417,11 @@ def test_the_table_in_markdown(no_clock, capsys):
     name = "tabular: 20-64-64-1 relu, batch 64, Adam"
     # 2 * 64 * (3 * (20 * 64 + 64 * 64 + 64) - 20 * 64) operations are 1.925 million
     assert lines[2:6] == [
-        "|  | threads | fastmlp | JAX | torch.compile | fastest peer / ours | same threads | "
-        "GFLOP/s | of peak |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        f"| {name} | 1 | 10.0 | 20.0 | 2,500 | 2.00 | 2.00 | 192.5 | 96% |",
-        f"| {name} | 2 | 8.00 | 24.0 | 1,500 | 2.50 | 3.00 | 240.6 | 60% |",
+        "|  | threads | fastmlp | JAX | torch.compile | fastest peer / ours | median of rounds | "
+        "same threads | GFLOP/s | of peak |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| {name} | 1 | 10.0 | 20.0 | 2,500 | 2.00 | 2.00 | 2.00 | 192.5 | 96% |",
+        f"| {name} | 2 | 8.00 | 24.0 | 1,500 | 2.50 | 2.50 | 3.00 | 240.6 | 60% |",
     ]
     assert "200 GFLOP/s in float32 with 1 thread, 400 GFLOP/s in float32 with 2 threads" in lines[8]
 
@@ -280,6 +435,20 @@ def test_rows_where_a_peer_is_faster_are_marked(monkeypatch, no_clock, capsys):
     assert ["0.90 slower" in row for row in rows] == [True, False]
     assert "Slower than a peer in 1 of 2 rows: 4-8-1:relu:16 with 1 thread." in output
     assert "Slower than a peer with as many threads in 0 of 2 rows." in output
+
+
+def test_the_median_ratio_is_that_of_the_rounds(monkeypatch, no_clock, tmp_path, capsys):
+    seconds = {"fastmlp": iter([10e-6, 12e-6, 11e-6]), "jax": iter([30e-6, 24e-6, 44e-6])}
+
+    def measure(what, name, n_threads):
+        return 200.0 if what == "peak" else next(seconds[what])
+
+    monkeypatch.setattr(rounds, "measure_apart", measure)
+    path = tmp_path / "peers.json"
+    command.main(["--pieces", "tiny", "--peers", "jax", "--threads", "1", "--json", str(path)])
+    (row,) = json.loads(path.read_text())["rows"]
+    assert row["ratio"] == pytest.approx(24 / 10)
+    assert row["median_ratio"] == pytest.approx(30 / 10)
 
 
 def test_json_has_all_figures(no_clock, tmp_path, capsys):

@@ -177,7 +177,8 @@ def minimizers_without_missing(minimized):
 def write(results, timed, minimized, options):
     """Print the tables, and write the file if one is asked for."""
     values = results.values
-    rows, figures = report.rows_of(values, timed, options.threads), report.figures_of(values)
+    rows = report.rows_with_medians(results, timed, options.threads)
+    figures = report.figures_of(values)
     runs = minimization_report.rows_of(values, minimized, options.threads)
     layout = report.as_markdown if options.markdown else report.as_text
     inspected = machine.inspect()

@@ -93,10 +93,11 @@ def forward(network, params, columns, training, module):
 
 def embedded(inputs, numbers, codes):
     """Numbers as sums of cosines and themselves, then categories as rows of a table."""
-    numbers = numbers[:, :, None]
-    angles = torch.addcmul(inputs["phases"], numbers, 2 * math.pi * inputs["frequencies"])
-    sums = torch.einsum("rcf,cfk->rck", torch.cos(angles), inputs["W"]) + inputs["b"]
-    periodic = torch.cat([sums, numbers], 2)
+    numbers = numbers.T[:, :, None]
+    frequencies = 2 * math.pi * inputs["frequencies"][:, None]
+    angles = torch.addcmul(inputs["phases"][:, None], numbers, frequencies)
+    sums = torch.baddbmm(inputs["b"][:, None], torch.cos(angles), inputs["W"])
+    periodic = torch.cat([sums, numbers], 2).transpose(0, 1)
     categories = functional.embedding(codes, inputs["table"])
     return torch.cat([periodic.flatten(1), categories.flatten(1)], 1)
 

@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 
-# A process that takes longer is ended: compiling and two epochs take a minute at most.
-TIMEOUT = 300.0
+# A process that takes longer is ended: compiling in several ways and two epochs of each take some
+# minutes at most, on a machine that does other work as well.
+TIMEOUT = 600.0
 
 
 class Failed(Exception):

@@ -1,13 +1,18 @@
 """A run's results as rows, as a table for the screen or for Markdown, and as JSON."""
 
 import json
+from statistics import median
 
 from asv_bench.peers.figures import FIGURES
 from asv_bench.peers.libraries import LIBRARIES, OURS
 from asv_bench.peers.rounds import in_threads, with_unit
 
 # Ratios of a row, and the titles of their columns.
-RATIOS = {"ratio": "fastest peer / ours", "ratio_same_threads": "same threads"}
+RATIOS = {
+    "ratio": "fastest peer / ours",
+    "median_ratio": "median of rounds",
+    "ratio_same_threads": "same threads",
+}
 
 
 def rows_of(values, timed, threads):
@@ -56,6 +61,16 @@ def rows_of(values, timed, threads):
                     "share_of_peak": gflops / peak if gflops and peak else None,
                 }
             )
+    return rows
+
+
+def rows_with_medians(results, timed, threads):
+    """`rows_of` with `median_ratio`: the median over rounds of the ratio that each has alone."""
+    rows = rows_of(results.values, timed, threads)
+    rounds = [rows_of(values, timed, threads) for values in results.by_round()]
+    for row, *same in zip(rows, *rounds, strict=True):
+        ratios = [one["ratio"] for one in same if one["ratio"] is not None]
+        row["median_ratio"] = median(ratios) if ratios else None
     return rows
 
 
@@ -115,7 +130,8 @@ def notes_on(results, rows, n_rounds):
         notes.append(
             f"Microseconds a step or call, the least of {n_rounds} "
             f"round{'s' if n_rounds > 1 else ''}. The first ratio is that of the fastest peer "
-            "with whatever number of threads suits it best, the second with as many as ours."
+            "with whatever number of threads suits it best, the second the median of what it is "
+            "in each round alone, the third that of the fastest peer with as many as ours."
         )
     peaks = [
         f"{value:,.0f} GFLOP/s in {key[1]} with {in_threads(key[2])}"
@@ -175,7 +191,7 @@ def as_json(machine, results, rows, runs, n_rounds):
         As of `machine.inspect`.
     results : rounds.Results
     rows : list of dict
-        As of `rows_of`.
+        As of `rows_with_medians`.
     runs : list of dict
         As of `minimization_report.rows_of`.
     n_rounds : int

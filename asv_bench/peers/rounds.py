@@ -38,6 +38,8 @@ class Results:
         The best of all rounds: seconds of a step or call by ("seconds", task name, threads,
         library), GFLOP/s by ("peak", dtype, threads), a `minimizations.Run` by ("run", problem
         name, threads, minimizer), others by ("figure", name, threads).
+    taken : dict
+        What each round found, by the same keys: a list.
     skipped : list of str
         The libraries that are not installed.
     failed : dict
@@ -45,6 +47,7 @@ class Results:
     """
 
     values: dict = field(default_factory=dict)
+    taken: dict = field(default_factory=dict)
     skipped: list = field(default_factory=list)
     failed: dict = field(default_factory=dict)
 
@@ -59,9 +62,18 @@ class Results:
             self.failed[label] = str(reason)
             print(f"  {label}: left out: {reason}", file=sys.stderr)
             return
+        self.taken.setdefault(measurement.key, []).append(value)
         known = self.values.get(measurement.key, value)
         self.values[measurement.key] = measurement.best(value, known)
         print(f"  {label}: {measurement.told(value)}", file=sys.stderr)
+
+    def by_round(self):
+        """What each round found, as `values` of its own."""
+        n_rounds = max(map(len, self.taken.values()), default=0)
+        return [
+            {key: found[i] for key, found in self.taken.items() if i < len(found)}
+            for i in range(n_rounds)
+        ]
 
 
 def plan(timed, figures, minimized, threads):

@@ -38,8 +38,8 @@ class Task:
     kind : str
         "train": a step of training; "pieces": the same of a `networks.Network`; "predict":
         outputs of all rows; "loss_and_grad" and "value_and_grad": the objective and its gradient
-        on all rows, fastmlp's by the method of `MLP`, which checks its arguments every time, or of
-        an `Objective`, which did so once.
+        on all rows, fastmlp's by the method of `MLP`, which checks its arguments every time, or
+        of an `Objective`, which did so once.
     dtype : str
     """
 

@@ -1,5 +1,6 @@
 """What the classifier and the regressor share: parameters, fitting, weights, files."""
 
+import inspect
 import math
 import warnings
 from abc import ABC, abstractmethod
@@ -19,10 +20,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.initialization import NAMES as INITIALIZATIONS
+from fastmlp.inputs import check_columns, check_inputs
 from fastmlp.losses import LOSS_PARAMETERS, LOSSES
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer, Stochastic
-from fastmlp.prediction import check_outputs
+from fastmlp.pieces import NAMES as PIECES
+from fastmlp.pieces import check_pieces
+from fastmlp.prediction import check_outputs, outputs_after
 from fastmlp.result import Status, Trace
 from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule, elementwise
@@ -61,7 +66,15 @@ _ACTIVATION_NAMES = {
 }
 
 # Parameters that are no flags, though Python, and scikit-learn with it, take True for 1.
-_INTEGERS = ("batch_size", "max_iter", "n_iter_no_change", "max_fun", "n_threads", "random_state")
+_INTEGERS = (
+    "batch_size",
+    "max_iter",
+    "n_iter_no_change",
+    "max_fun",
+    "n_threads",
+    "random_state",
+    "members",
+)
 
 # Times the smallest normal number: columns with less spread would need weights of more than some
 # thousandth of the largest finite number.
@@ -124,6 +137,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "standardize": ["boolean"],
         "constant": [StrOptions({"refuse", "predict"})],
+        "init": [StrOptions({*INITIALIZATIONS}), None],
+        "norm": [str, list, tuple, None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), Schedule, str, list, tuple],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "residual": ["boolean", list, tuple],
+        "tied": [list, tuple],
+        "input_scale": ["boolean"],
+        "inputs": [list, tuple, None],
+        "members": [Interval(Integral, 1, None, closed="left")],
     }
 
     # What `_plain_score` is to scikit-learn.
@@ -330,6 +352,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             )
         return [_TO_FASTMLP.get(name, name) for name in names]
 
+    def _given_pieces(self):
+        """The parameters that are a network's pieces, as `MLP` takes them."""
+        given = {name: getattr(self, name) for name in PIECES}
+        return given | {"input_scale": bool(self.input_scale)}
+
     def _check_weights(self, sample_weight, X, y):
         if sample_weight is None:
             return None
@@ -343,14 +370,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _start(self, n_features, outputs, dtype):
         """Draw the weights, as scikit-learn draws them, and all that a fit begins with."""
         random_state = check_random_state(self.random_state)
-        hidden = self._hidden_activations()
         net = MLP(
             [n_features, *self._hidden_sizes(), outputs.n_outputs],
-            activation=hidden,
+            activation=self._hidden_activations(),
             output=outputs.activation,
             dtype=dtype,
+            init="auto" if self.init is None else self.init,
+            **self._given_pieces(),
         )
-        _draw(net, random_state)
+        net = self._drawn(net, random_state)
         self._assign(net)
         self.n_layers_ = len(net.layer_sizes)
         self.n_outputs_ = outputs.n_outputs
@@ -368,6 +396,22 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self._states = {}
         self._keep_randomness(random_state)
 
+    def _drawn(self, net, random_state):
+        """The network with starting weights; scikit-learn's are drawn as it draws them.
+
+        Networks with pieces that it does not know, or with another `init`, begin as fastmlp's own.
+        """
+        if net._program is not None or self.init is not None:
+            return net.redrawn(random_state.randint(0, 2**32, 4, dtype=np.uint32))
+        hidden = net.activations[:-1]
+        # The rule for the output layer goes by the last hidden one.
+        by_layer = [*hidden, hidden[-1] if hidden else "identity"]
+        for weights, biases, name in zip(net.weights, net.biases, by_layer, strict=True):
+            bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / sum(weights.shape))
+            weights[:] = random_state.uniform(-bound, bound, weights.shape)
+            biases[:] = random_state.uniform(-bound, bound, biases.shape)
+        return net
+
     def _keep_randomness(self, random_state):
         """Keep where to split from, so that a warm start splits alike, and what shuffles."""
         self._split_state = random_state.get_state()
@@ -383,6 +427,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 "hidden_layer_sizes, features and outputs must stay as they are when a fit goes "
                 f"on: the layers are {net.layer_sizes}, now asked for {sizes}"
             )
+        given = self._given_pieces()
+        asked_for = check_pieces(sizes, **given).described()
+        for name in given:
+            is_there = net.architecture().get(name)
+            if asked_for.get(name) != is_there:
+                raise ValueError(
+                    f"{name} must stay as it is when a fit goes on, got {given[name]!r} for a "
+                    f"network that has {'none' if is_there is None else is_there}"
+                )
         self._assign(net)
         self._prepare_to_go_on()
         self.n_outputs_, self.n_layers_ = outputs.n_outputs, len(net.layer_sizes)
@@ -404,7 +457,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self.__dict__.setdefault(name, value)
         if not hasattr(self, "_shuffle"):
             random_state = check_random_state(self.random_state)
-            _draw(self.network_.copy(), random_state)  # as a first fit does before it splits
+            self._drawn(self.network_.copy(), random_state)  # as a first fit does before it splits
             self._keep_randomness(random_state)
 
     def _hold_out(self, rows, validation_data, incremental):
@@ -514,7 +567,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _measure(self, rows):
         targets = self._targets_to_scale(rows)
-        scaling = Scaling.of(rows.X, self.n_outputs_, targets, rows.sample_weight)
+        categories = self.network_.categorical_columns
+        scaling = Scaling.of(rows.X, self.n_outputs_, targets, rows.sample_weight, categories)
         smallest = _SMALLEST_SPREAD * np.finfo(rows.X.dtype).tiny
         for what, scales in (("X", scaling.scale), ("y", scaling.target_scale)):
             column = int(np.argmin(scales))
@@ -630,7 +684,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return X
 
     def _check_finite(self, X):
-        """Refuse missing and infinite values, and name the column of the first."""
+        """Refuse missing and infinite values, and name the column of the first.
+
+        Columns of categories hold codes, or NaN, and are checked as `MLP` does it.
+        """
+        if self.inputs is not None:
+            if sparse.issparse(X):
+                raise TypeError(f"X must be dense where inputs are given, got {type(X).__name__}")
+            check_columns(X, check_inputs(self.inputs, X.shape[1]))
+            return
         values = X.data if sparse.issparse(X) else X
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(values.sum()) or np.isfinite(values).all():
@@ -654,28 +716,30 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         names = getattr(self, "feature_names_in_", None)
         return str(column) if names is None or what == "y" else repr(str(names[column]))
 
-    def _forward(self, net, X):
-        """Outputs of a network, for sparse rows in blocks."""
+    def _forward(self, net, X, members=False):
+        """Outputs of a network, or of each of its members, for sparse rows in blocks."""
+        options = {"n_threads": self.n_threads, "members": members}
         if not sparse.issparse(X):
-            return net.predict(X, n_threads=self.n_threads)
-        result = np.empty((X.shape[0], net.layer_sizes[-1]), net.dtype)
-        for start, stop, dense in blocks(X, net.dtype):
-            result[start:stop] = net.predict(dense, n_threads=self.n_threads)
-        return result
+            return net.predict(X, **options)
+        parts = [net.predict(dense, **options) for *_, dense in blocks(X, net.dtype)]
+        return np.concatenate(parts)
 
-    def _network_outputs(self, X, net=None):
+    def _network_outputs(self, X, net=None, members=False):
         check_is_fitted(self)
         net = self._current_network() if net is None else net
-        outputs = self._forward(net, self._check_X(X))
-        check_outputs(outputs, "X")
+        outputs = self._forward(net, self._check_X(X), members)
+        check_outputs(outputs.reshape(len(outputs), -1), "X")
         return outputs
 
     def _logits(self, X):
-        """Outputs before the output activation, (n, n_outputs)."""
+        """Outputs before the output activation, (n, n_outputs), or (n, members, n_outputs).
+
+        An identity output has no other: of that it is the members' mean.
+        """
         check_is_fitted(self)
         net = self._current_network()
         raw = MLP.from_architecture(net.architecture() | {"output": "identity"}, *net.learned())
-        return self._network_outputs(X, raw)
+        return self._network_outputs(X, raw, net._pieces.members > 1 and net.output != "identity")
 
     def predict(self, X):
         """Predict the targets of rows.
@@ -705,10 +769,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         Returns
         -------
         list of ndarray of shape (n_samples, n_units), one for each hidden layer
+            What the next layer takes: after norm, and with the layer's input added where it is
+            residual. With members they are of shape (n_samples, members, n_units).
         """
         check_is_fitted(self)
         net = self._current_network()
         layer = self._check_X(X)
+        if net._program is not None:
+            return self._hidden_values(net, layer)
         found: list[np.ndarray] = []
         for weights, biases, name in zip(net.weights, net.biases, net.activations, strict=True):
             if len(found) == len(net.weights) - 1:
@@ -717,6 +785,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             one.weights[0][:], one.biases[0][:] = weights, biases
             layer = self._forward(one, layer)
             found.append(layer)
+        return found
+
+    def _hidden_values(self, net, X):
+        """What each hidden layer of a network with pieces gives."""
+        rows = [dense for *_, dense in blocks(X, net.dtype)] if sparse.issparse(X) else [X]
+        found = []
+        for n_steps in net._program.hidden:
+            parts = [
+                outputs_after(net, net._program, n_steps, net._as_inputs(part)) for part in rows
+            ]
+            values = np.concatenate(parts)
+            found.append(values if net._pieces.members > 1 else values[:, 0])
         return found
 
     # Copies.
@@ -732,7 +812,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return state
 
     def __setstate__(self, state):
-        super().__setstate__(state)
+        parameters = inspect.signature(type(self).__init__).parameters.values()
+        defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+        super().__setstate__(defaults | state)  # older pickles lack newer parameters
         if "network_" in state:
             self._assign(self.network_)
 
@@ -786,7 +868,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            For activations or losses that it does not have.
+            For activations, losses or pieces such as norm that it does not have.
         """
         from fastmlp.sklearn.convert import to_sklearn
 
@@ -794,19 +876,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = self.inputs is None
+        tags.input_tags.allow_nan = self.inputs is not None  # in columns of categories
         return tags
-
-
-def _draw(net, random_state):
-    """Draw starting weights and biases as scikit-learn does."""
-    hidden = net.activations[:-1]
-    # The rule for the output layer goes by the last hidden one.
-    by_layer = [*hidden, hidden[-1] if hidden else "identity"]
-    for weights, biases, name in zip(net.weights, net.biases, by_layer, strict=True):
-        bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / sum(weights.shape))
-        weights[:] = random_state.uniform(-bound, bound, weights.shape)
-        biases[:] = random_state.uniform(-bound, bound, biases.shape)
 
 
 def _validation_data(together, X_val, y_val, sample_weight_val):

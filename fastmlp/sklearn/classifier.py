@@ -1,5 +1,6 @@
 """The classifier."""
 
+import math
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -32,6 +33,13 @@ def _has_probabilities(estimator):
     if estimator.loss.partition("(")[0].strip() == "hinge":
         raise AttributeError("predict_proba is not available for the loss 'hinge'")
     return True
+
+
+def _log_of_mean(logs):
+    """Logarithms of the mean of the members' probabilities, of which `logs` has those if 3-d."""
+    if logs.ndim < 3:
+        return logs
+    return logsumexp(logs, axis=1) - math.log(logs.shape[1])
 
 
 def _inside(probabilities):
@@ -149,11 +157,22 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         At most so many; None is as many as are of use.
     standardize : bool, default=False
         Whether to train on features scaled to mean 0 and variance 1; the scaling becomes a part
-        of the weights, so that predictions take raw features.
+        of the weights, so that predictions take raw features. Codes of categories stay as they
+        are. Refused where no weights can undo it: for embeddings of numbers, or a first layer
+        that is residual or tied.
     constant : {"refuse", "predict"}, default="refuse"
         What to do with targets of a single class, from which nothing can be learned: "predict"
         predicts it, with probability 1 in a single column, without training, as estimators need
         that fit a part of the classes or rows at a time.
+    init : str or None, default=None
+        Distribution of the starting weights, a name of `fastmlp.MLP`; "data" goes by the rows of
+        the first fit. None is as scikit-learn draws them, or "auto" with any of what follows.
+    norm, dropout, input_dropout, residual, tied, input_scale, members
+        Pieces of the network, as of `fastmlp.MLP`; all default to none. Early stopping goes back
+        to the weights and to the statistics of batch norm of the best epoch.
+    inputs : sequence of fastmlp.Numeric and fastmlp.Categorical, or None, default=None
+        How columns of X enter, as of `fastmlp.MLP`. Columns of categories hold codes; a missing
+        one is -1 or NaN, which no other column may hold. X must be dense then.
 
     Attributes
     ----------
@@ -224,6 +243,15 @@ feature_names_in_
         n_threads=None,
         standardize=False,
         constant="refuse",
+        init=None,
+        norm=None,
+        dropout=0.0,
+        input_dropout=0.0,
+        residual=False,
+        tied=(),
+        input_scale=False,
+        inputs=None,
+        members=1,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -257,6 +285,15 @@ feature_names_in_
         self.n_threads = n_threads
         self.standardize = standardize
         self.constant = constant
+        self.init = init
+        self.norm = norm
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.residual = residual
+        self.tied = tied
+        self.input_scale = input_scale
+        self.inputs = inputs
+        self.members = members
 
     @available_if(partial_fit_is_there)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -511,11 +548,12 @@ feature_names_in_
         if self.out_activation_ == "softmax":
             return _inside(self._network_outputs(X))
         logits = self._logits(X)
-        if logits.shape[1] == 1:  # 1 - p would round small probabilities to 0
-            return _inside(expit(np.hstack([-logits, logits])))
-        if self._is_multilabel():
-            return _inside(expit(logits))
-        return _inside(np.exp(self._log_shares(logits)))
+        if logits.shape[-1] == 1:  # 1 - p would round small probabilities to 0
+            logits = np.concatenate([-logits, logits], axis=-1)
+        elif not self._is_multilabel():
+            return _inside(np.exp(self._log_shares(logits)))
+        probabilities = expit(logits)
+        return _inside(probabilities.mean(axis=1) if logits.ndim == 3 else probabilities)
 
     @available_if(_has_probabilities)
     @np.errstate(all="ignore")
@@ -532,16 +570,18 @@ feature_names_in_
         """
         logits = self._logits(X)
         if len(self.classes_) == 1:
-            return np.zeros_like(logits)
+            return np.zeros((len(logits), 1), logits.dtype)
         if self.out_activation_ == "softmax":
-            return log_softmax(logits, axis=1)
-        if logits.shape[1] == 1:
-            return log_expit(np.hstack([-logits, logits]))
-        return log_expit(logits) if self._is_multilabel() else self._log_shares(logits)
+            return _log_of_mean(log_softmax(logits, axis=-1))
+        if logits.shape[-1] == 1:
+            return _log_of_mean(log_expit(np.concatenate([-logits, logits], axis=-1)))
+        if self._is_multilabel():
+            return _log_of_mean(log_expit(logits))
+        return self._log_shares(logits)
 
     def _log_shares(self, logits):
         """Logarithms of sigmoids divided by their sum."""
-        logs = log_expit(logits)
+        logs = _log_of_mean(log_expit(logits))
         return logs - logsumexp(logs, axis=1, keepdims=True)
 
     def __sklearn_tags__(self):

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp import schedules
 from fastmlp.files import load_described, save
+from fastmlp.inputs import Categorical, Numeric
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer
 from fastmlp.result import Trace
@@ -77,6 +78,8 @@ def to_sklearn(ours):
     """See `BaseMLP.to_sklearn`."""
     check_is_fitted(ours)
     net = ours._current_network()
+    for name, value in net._pieces.described().items():
+        raise ValueError(f"{name} must not be given for scikit-learn, which lacks it, got {value}")
     kind = getattr(neural_network, ours.__sklearn_counterpart__)
     hidden = {"logistic" if name == "sigmoid" else name for name in net.activations[:-1]}
     activation = hidden.pop() if len(hidden) == 1 else "identity" if not hidden else None
@@ -204,7 +207,7 @@ def _plain(value):
 
 def _encode(name, value):
     """A parameter as plain values, fit for JSON."""
-    if isinstance(value, Optimizer | Schedule) and is_dataclass(value):
+    if isinstance(value, Optimizer | Schedule | Numeric | Categorical) and is_dataclass(value):
         given = {f.name: _encode(f.name, getattr(value, f.name)) for f in fields(value)}
         return {"object": type(value).__name__, "fields": given}
     if isinstance(value, np.ndarray | np.generic):
@@ -230,5 +233,6 @@ def _decode(value):
         return tuple(_decode(one) for one in value["tuple"])
     if "pairs" in value:
         return {_decode(key): _decode(one) for key, one in value["pairs"]}
-    kinds = {kind.__name__: kind for kind in (*OPTIMIZERS.values(), *schedules.BY_NAME.values())}
+    ours = *OPTIMIZERS.values(), *schedules.BY_NAME.values(), Numeric, Categorical
+    kinds = {kind.__name__: kind for kind in ours}
     return kinds[value["object"]](**{n: _decode(one) for n, one in value["fields"].items()})

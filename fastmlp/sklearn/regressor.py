@@ -38,7 +38,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, \
 learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
 nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
-n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
+n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads, init, norm, dropout, \
+input_dropout, residual, tied, input_scale, inputs, members
         As of `MLPClassifier`.
     scoring : str, callable or None, default=None
         Validation score: None is R², "loss" is minus the validation loss, else any scorer of
@@ -94,6 +95,15 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         n_threads=None,
         standardize=False,
         constant="refuse",
+        init=None,
+        norm=None,
+        dropout=0.0,
+        input_dropout=0.0,
+        residual=False,
+        tied=(),
+        input_scale=False,
+        inputs=None,
+        members=1,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -126,6 +136,15 @@ n_iter_no_change, max_fun, callbacks, clip_norm, time_limit, n_threads
         self.n_threads = n_threads
         self.standardize = standardize
         self.constant = constant
+        self.init = init
+        self.norm = norm
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.residual = residual
+        self.tied = tied
+        self.input_scale = input_scale
+        self.inputs = inputs
+        self.members = members
 
     @available_if(partial_fit_is_there)
     @_fit_context(prefer_skip_nested_validation=True)

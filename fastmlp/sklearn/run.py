@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 
 from fastmlp.checkpoint import Memory, identify
+from fastmlp.data_initialization import awaits_data, draw_by_data
 from fastmlp.functions import NetworkFunction
 from fastmlp.monitor import Monitor
 from fastmlp.objective import Objective
@@ -28,7 +29,7 @@ from fastmlp.sklearn.stages import (
 )
 from fastmlp.sklearn.watch import Keeper, Report, Watch
 from fastmlp.solvers import check_solvers
-from fastmlp.training import check_optimizers, check_pieces_of, warn_without_fma
+from fastmlp.training import check_mini_batches, check_optimizers, warn_without_fma
 
 # What an optimizer goes on from, of all that `running` hands to a checkpoint.
 _TAKEN_UP = ("state", "n_updates", "mask_seed", "data")
@@ -103,9 +104,9 @@ class Run:
         try:
             check_optimizers(self._stages, self.net.n_params)
             check_solvers(self._stages, function)
-            check_pieces_of(self.net, self._stages)
         except (TypeError, ValueError) as error:
             raise type(error)(f"solver: {error}") from None
+        check_mini_batches(self.net, self._stages, self.n_samples, self._batch_size)
 
     def _budget(self, stage):
         if self.incremental:
@@ -234,6 +235,8 @@ class Run:
         """Run the optimizers; return status, message and the objective."""
         estimator = self._estimator
         validate = None if self._validation is None else self._validation.value
+        if awaits_data(self.net):
+            draw_by_data(self.net, self._objective, self.rng)
         try:
             with Monitor(
                 network=self.net,

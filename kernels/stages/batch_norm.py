@@ -14,8 +14,10 @@ import numpy as np
 
 from fastmlp.kernels._jit import inline, loop, worker
 from fastmlp.kernels.dense import part_bounds
+from fastmlp.kernels.gather import copy_values
 from fastmlp.kernels.stages.layer_norm import EPSILON
 from fastmlp.kernels.stages.place import gradient, inputs, output_deltas, outputs
+from fastmlp.kernels.vectors import add_scaled, fill
 from fastmlp.kernels.view import vector
 
 # Share of a mini-batch in the running statistics, as torch has by default.
@@ -134,20 +136,6 @@ def normalize_columns_back(delta, hats, inverse, gamma, mean, slope):
             d[j] = (d[j] - mean[j] - hat[j] * slope[j]) * (gamma[j] * inverse[j])
 
 
-@loop
-def add_multiple(source, factor, target):
-    """Add a vector times `factor` to `target`."""
-    for i in range(target.size):
-        target[i] += source[i] * factor
-
-
-@inline
-def _clear(x):
-    """Overwrite a vector by zeros."""
-    for i in range(x.size):
-        x[i] = 0.0
-
-
 @inline
 def _whole_moments(step, block, work):
     """Overwrite the block's whole mean, and a sum of squared deviations, by those of all blocks.
@@ -156,8 +144,8 @@ def _whole_moments(step, block, work):
     """
     mean = _kept_of(step, block, work, block.number, WHOLE_MEAN)
     deviations = _kept_of(step, block, work, block.number, WHOLE_INVERSE)
-    _clear(mean)
-    _clear(deviations)
+    fill(mean, 0.0)
+    fill(deviations, 0.0)
     count = 0.0
     for group in range(block.n_groups):
         r0, r1 = part_bounds(block.chunk_rows, group, block.n_groups)
@@ -176,8 +164,8 @@ def _whole_sums(step, block, work):
     """Overwrite the block's whole means of the deltas and products by those of all blocks."""
     delta = _kept_of(step, block, work, block.number, WHOLE_DELTA)
     product = _kept_of(step, block, work, block.number, WHOLE_PRODUCT)
-    _clear(delta)
-    _clear(product)
+    fill(delta, 0.0)
+    fill(product, 0.0)
     if not block.training:
         return  # running statistics do not depend on these rows
     share = work.dtype.type(1.0 / (block.chunk_rows * step.factor))
@@ -185,8 +173,8 @@ def _whole_sums(step, block, work):
         r0, r1 = part_bounds(block.chunk_rows, group, block.n_groups)
         number = group * block.n_blocks
         for _ in range(r0, r1, block.block_rows):
-            add_multiple(_kept_of(step, block, work, number, DELTA_SUM), share, delta)
-            add_multiple(_kept_of(step, block, work, number, PRODUCT_SUM), share, product)
+            add_scaled(delta, share, _kept_of(step, block, work, number, DELTA_SUM))
+            add_scaled(product, share, _kept_of(step, block, work, number, PRODUCT_SUM))
             number += 1
 
 
@@ -223,8 +211,8 @@ def batch_norm(step, block, work, theta, is_back):
         products = _kept_of(step, block, work, number, PRODUCT_SUM)
         delta_sums(output_deltas(step, block, work), Z, sums, products)
         one = work.dtype.type(1.0)
-        add_multiple(products, one, gradient(block, work, step.weights, n))
-        add_multiple(sums, one, gradient(block, work, step.bias, n))
+        add_scaled(gradient(block, work, step.weights, n), one, products)
+        add_scaled(gradient(block, work, step.bias, n), one, sums)
         return
     mean = _kept_of(step, block, work, number, WHOLE_MEAN)
     inverse = _kept_of(step, block, work, number, WHOLE_INVERSE)
@@ -237,8 +225,7 @@ def batch_norm(step, block, work, theta, is_back):
             update_running(count, mean, inverse, running_mean, running_variance)
         inverse_deviations(inverse, count, inverse)
     else:
-        _clear(mean)
-        add_multiple(running_mean, work.dtype.type(1.0), mean)
+        copy_values(running_mean, mean)
         inverse_deviations(running_variance, 1.0, inverse)
     gamma, beta = vector(theta, step.weights, n), vector(theta, step.bias, n)
     normalize_columns(Z, mean, inverse, gamma, beta, outputs(step, block, work))

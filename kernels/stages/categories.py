@@ -7,26 +7,20 @@ by row of the table, from the codes and deltas of all rows of the chunk, which t
 so no group holds a table of its own.
 """
 
-from fastmlp.kernels._jit import inline, loop, worker
+from fastmlp.kernels._jit import inline, worker
+from fastmlp.kernels.gather import copy_values
 from fastmlp.kernels.reductions import inner
-from fastmlp.kernels.stages.columns import setting
 from fastmlp.kernels.stages.dense import add_column_sums
-from fastmlp.kernels.stages.place import gradient, inputs, output_deltas, outputs, values
+from fastmlp.kernels.stages.place import (
+    gradient,
+    inputs,
+    output_deltas,
+    outputs,
+    setting,
+    values,
+)
+from fastmlp.kernels.vectors import add_scaled, fill
 from fastmlp.kernels.view import matrix, vector
-
-
-@loop
-def copy_vector(source, target):
-    """Overwrite a vector by another."""
-    for j in range(target.size):
-        target[j] = source[j]
-
-
-@loop
-def add_to(target, source, factor):
-    """Add `factor` times a vector to another."""
-    for j in range(target.size):
-        target[j] += factor * source[j]
 
 
 @worker
@@ -45,16 +39,15 @@ def embedding(step, block, work, theta, is_back):
             found = vector(E, r * E.shape[1] + at, size)
             code = X[r, column]
             if code >= 0:
-                copy_vector(vector(theta, step.weights + int(code) * size, size), found)
+                copy_values(vector(theta, step.weights + int(code) * size, size), found)
             else:
-                for j in range(size):
-                    found[j] = 0.0
+                fill(found, 0.0)
         return
     delta = output_deltas(step, block, work)
     for r in range(block.rows):
         kept = vector(work, step.kept + (block.first + r) * (1 + size), 1 + size)
         kept[0] = X[r, column]
-        copy_vector(vector(delta, r * delta.shape[1] + at, size), vector(kept, 1, size))
+        copy_values(vector(delta, r * delta.shape[1] + at, size), vector(kept, 1, size))
 
 
 @worker
@@ -62,25 +55,24 @@ def embedding_gradient(step, task, rows, is_first, work, g):
     """Add to `g`, rows of the table's gradient, or overwrite them if `is_first`."""
     size = setting(step, work, 2)
     if is_first:
-        for i in range(g.size):
-            g[i] = 0.0
+        fill(g, 0.0)
     for r in range(rows):
         kept = vector(work, step.kept + r * (1 + size), 1 + size)
         code = kept[0]
         if code >= task.row_0 and code < task.row_1:
             row = vector(g, (int(code) - task.row_0) * size, size)
-            add_to(row, vector(kept, 1, size), g.dtype.type(1.0))
+            add_scaled(row, g.dtype.type(1.0), vector(kept, 1, size))
 
 
 @inline
-def one_hot_row(step, work, X, r, i):
+def _row_of(step, work, X, r, i):
     """The row of the table for the step's column i of row r of X, -1 for a missing category."""
     code = X[r, setting(step, work, 2 + 2 * i)]
     return setting(step, work, 3 + 2 * i) + int(code) if code >= 0 else -1
 
 
 @inline
-def one_hot_factor(step, theta, f, row, n_rows):
+def _factor_of(step, theta, f, row, n_rows):
     """What the input of a table's row is multiplied by, for member f."""
     factor = theta.dtype.type(1.0)
     if step.bias >= 0:
@@ -108,26 +100,26 @@ def one_hot(step, block, work, theta, is_back):
     if not is_back:
         for r in range(block.rows):
             for i in range(n_columns):
-                row = one_hot_row(step, work, X, r, i)
+                row = _row_of(step, work, X, r, i)
                 if row < 0:
                     continue
                 W_row = vector(theta, step.weights + row * n_out, n_out)
                 for f in range(factor):
                     z = vector(Z, (f * block.rows + r) * n_out, n_out)
-                    add_to(z, W_row, one_hot_factor(step, theta, f, row, n_rows))
+                    add_scaled(z, _factor_of(step, theta, f, row, n_rows), W_row)
         return
     delta = values(block, work, step.output_delta, factor * block.rows, n_out)
     for r in range(block.rows):
         kept = vector(work, step.kept + (block.first + r) * width, width)
         for i in range(n_columns):
-            row = one_hot_row(step, work, X, r, i)
+            row = _row_of(step, work, X, r, i)
             kept[i] = row
             if row < 0:
                 continue
             for f in range(factor):
                 d = vector(delta, (f * block.rows + r) * n_out, n_out)
                 own = vector(kept, n_columns + (i * factor + f) * n_out, n_out)
-                scale = one_hot_factor(step, theta, f, row, n_rows)
+                scale = _factor_of(step, theta, f, row, n_rows)
                 for j in range(n_out):
                     own[j] = scale * d[j]
                 add_factor_gradients(step, block, work, theta, (f, row, n_rows), d)
@@ -158,8 +150,7 @@ def one_hot_gradient(step, task, rows, is_first, work, g):
     n_columns, n_out, factor = setting(step, work, 1), step.n_out, step.factor
     width = n_columns * (1 + factor * n_out)
     if is_first:
-        for i in range(g.size):
-            g[i] = 0.0
+        fill(g, 0.0)
     one = g.dtype.type(1.0)
     for r in range(rows):
         kept = vector(work, step.kept + r * width, width)
@@ -168,7 +159,8 @@ def one_hot_gradient(step, task, rows, is_first, work, g):
             if row >= task.row_0 and row < task.row_1:
                 own = vector(g, (int(row) - task.row_0) * n_out, n_out)
                 for f in range(factor):
-                    add_to(own, vector(kept, n_columns + (i * factor + f) * n_out, n_out), one)
+                    of_row = vector(kept, n_columns + (i * factor + f) * n_out, n_out)
+                    add_scaled(own, one, of_row)
 
 
 @worker
@@ -185,7 +177,6 @@ def bias_rows(step, block, work, theta, is_back):
     for r in range(Z.shape[0]):
         row = vector(Z, r * n_out, n_out)
         if step.bias >= 0:
-            copy_vector(vector(theta, step.bias, n_out), row)
+            copy_values(vector(theta, step.bias, n_out), row)
         else:
-            for j in range(n_out):
-                row[j] = 0.0
+            fill(row, 0.0)

@@ -3,16 +3,18 @@
 from fastmlp.kernels._jit import inline, loop, worker
 from fastmlp.kernels.elementwise import sine_cosine
 from fastmlp.kernels.reductions import inner, total
-from fastmlp.kernels.stages.place import gradient, inputs, output_deltas, outputs, values
+from fastmlp.kernels.stages.place import (
+    gradient,
+    inputs,
+    output_deltas,
+    outputs,
+    setting,
+    values,
+)
+from fastmlp.kernels.vectors import add_scaled, fill
 from fastmlp.kernels.view import matrix, vector
 
 TWO_PI = 6.283185307179586
-
-
-@inline
-def setting(step, work, i):
-    """One of the step's own numbers, as an integer."""
-    return int(work[step.constant + i])
 
 
 @worker
@@ -49,20 +51,6 @@ def angles(x, w, b, cosines, sines):
 
 
 @loop
-def add_multiple(source, factor, target):
-    """Add `factor` times a vector to another."""
-    for r in range(target.size):
-        target[r] += factor * source[r]
-
-
-@loop
-def fill(target, value):
-    """Overwrite a vector by one value."""
-    for r in range(target.size):
-        target[r] = value
-
-
-@loop
 def put_column(source, target, j):
     """Overwrite column j of the matrix `target` by a vector."""
     for r in range(source.size):
@@ -92,8 +80,8 @@ def add_periodic_gradients(step, block, work, theta, i, place):
     at, n_columns, n_frequencies, size = place
     rows, n_out = block.rows, size - 1
     E_delta = output_deltas(step, block, work)
-    x, saved = periodic_memory(step, block, work, i, place)
-    V = periodic_weights(step, theta, i, place)[2]
+    x, saved = _memory_of(step, block, work, i, place)
+    V = _weights_of(step, theta, i, place)[2]
     offset = step.weights + i * n_frequencies
     shift = n_columns * n_frequencies
     g_w = gradient(block, work, offset, n_frequencies)
@@ -109,18 +97,18 @@ def add_periodic_gradients(step, block, work, theta, i, place):
         g_c[j] += total(delta)
     for f in range(n_frequencies):
         cosines = vector(saved, 2 * f * rows, rows)
-        fill(sums, sums.dtype.type(0.0))
+        fill(sums, 0.0)
         for j in range(n_out):
             delta = vector(free, j * rows, rows)
             g_V[f * n_out + j] += inner(cosines, delta)
-            add_multiple(delta, V[f, j], sums)
+            add_scaled(sums, V[f, j], delta)
         angle_deltas(vector(saved, (2 * f + 1) * rows, rows), sums, x, slopes)
         g_b[f] += total(sums)
         g_w[f] += total(slopes)
 
 
 @inline
-def periodic_memory(step, block, work, i, place):
+def _memory_of(step, block, work, i, place):
     """Views of the values of the step's column i, and of its cosines and sines by frequency."""
     _, n_columns, n_frequencies, _ = place
     rows = block.rows
@@ -130,7 +118,7 @@ def periodic_memory(step, block, work, i, place):
 
 
 @inline
-def periodic_weights(step, theta, i, place):
+def _weights_of(step, theta, i, place):
     """Views of w, b, V and c of the step's column i."""
     _, n_columns, n_frequencies, size = place
     n_out, shift = size - 1, n_columns * n_frequencies
@@ -165,8 +153,8 @@ def periodic(step, block, work, theta, is_back):
     X, E = inputs(step, block, work), outputs(step, block, work)
     free = values(block, work, step.input_delta, n_out + 2, rows)
     for i in range(n_columns):
-        x, saved = periodic_memory(step, block, work, i, place)
-        w, b, V, c = periodic_weights(step, theta, i, place)
+        x, saved = _memory_of(step, block, work, i, place)
+        w, b, V, c = _weights_of(step, theta, i, place)
         take_column(X, setting(step, work, 4 + i), x)
         for j in range(n_out):
             fill(vector(free, j * rows, rows), c[j])
@@ -174,7 +162,7 @@ def periodic(step, block, work, theta, is_back):
             cosines = vector(saved, 2 * f * rows, rows)
             angles(x, w[f], b[f], cosines, vector(saved, (2 * f + 1) * rows, rows))
             for j in range(n_out):
-                add_multiple(cosines, V[f, j], vector(free, j * rows, rows))
+                add_scaled(vector(free, j * rows, rows), V[f, j], cosines)
         for j in range(n_out):
             put_column(vector(free, j * rows, rows), E, at + i * size + j)
         put_column(x, E, at + i * size + n_out)

@@ -8,6 +8,7 @@ the network trains, so that nothing is to be done when it predicts.
 import numpy as np
 
 from fastmlp.kernels._jit import inline, loop, worker
+from fastmlp.kernels.gather import copy_values
 from fastmlp.kernels.philox import philox
 from fastmlp.kernels.stages.place import flat, inputs, output_deltas, outputs, wants_delta
 from fastmlp.kernels.view import reinterpreted, vector
@@ -36,7 +37,7 @@ def dropout(step, block, work, theta, is_back):
     drops = block.training != 0 and limit > 0
     if not is_back:
         if step.output != step.input:
-            copy(flat(inputs(step, block, work)), flat(outputs(step, block, work)))
+            copy_values(flat(inputs(step, block, work)), flat(outputs(step, block, work)))
         if not drops:
             return
     elif not (drops and wants_delta(step)):
@@ -78,13 +79,6 @@ def saved_size(block, n_units, itemsize):
     """Elements that hold the bits of one of a block's matrices, wherever in a counter it begins."""
     n_counters = (block.block_rows * n_units + 2 * (UNITS - 1)) // UNITS
     return n_counters * COUNTER_BYTES // itemsize
-
-
-@loop
-def copy(source, target):
-    """Overwrite `target` by `source`; both are vectors of one length."""
-    for i in range(target.size):
-        target[i] = source[i]
 
 
 @loop

@@ -8,8 +8,15 @@ TabM, arXiv:2410.24210, and Gorishniy et al. (2022), arXiv:2203.05556.
 """
 
 from fastmlp.kernels._jit import inline, loop, worker
-from fastmlp.kernels.stages.columns import setting
-from fastmlp.kernels.stages.place import gradient, inputs, output_deltas, outputs
+from fastmlp.kernels.stages.place import (
+    flat,
+    gradient,
+    inputs,
+    output_deltas,
+    outputs,
+    setting,
+)
+from fastmlp.kernels.vectors import fill
 from fastmlp.kernels.view import matrix, vector
 
 
@@ -69,13 +76,6 @@ def add_rows_after(sums, g_V):
             sums[t, j] += sums[t + 1, j]
 
 
-@loop
-def clear(flat):
-    """Overwrite a vector by zeros."""
-    for i in range(flat.size):
-        flat[i] = 0.0
-
-
 @worker
 def piecewise(step, block, work, theta, is_back):
     """Embed one column of X by a piecewise-linear function with trained values.
@@ -104,7 +104,7 @@ def piecewise(step, block, work, theta, is_back):
     g_w = gradient(block, work, step.weights, size)
     g_b = gradient(block, work, step.weights + size, size)
     g_V = matrix(gradient(block, work, step.weights + 2 * size, n_bins * size), 0, n_bins, size)
-    clear(vector(sums, 0, sums.size))
+    fill(flat(sums), 0.0)
     for r in range(block.rows):
         x = X[r, column]
         t = bin_of(x, edges)

@@ -48,6 +48,12 @@ def saved(step, block, work, columns):
 
 
 @inline
+def setting(step, work, i):
+    """One of the step's own numbers, as an integer."""
+    return int(work[step.constant + i])
+
+
+@inline
 def flat(array):
     """View of all elements of a matrix, as a vector."""
     return vector(array, 0, array.size)

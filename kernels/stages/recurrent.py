@@ -21,6 +21,7 @@ from fastmlp.kernels.stages.place import (
     values,
     wants_delta,
 )
+from fastmlp.kernels.vectors import fill
 from fastmlp.kernels.view import matrix, vector
 
 # Elements in a line of the cache, of float32.
@@ -138,9 +139,7 @@ def give_last(delta, lengths, deltas):
     """Overwrite `deltas`, like H of `take_last`, by `delta` at each row's last step, else zeros."""
     rows, n = delta.shape
     n_steps = deltas.shape[0] // rows
-    all_deltas = flat(deltas)
-    for i in range(all_deltas.size):
-        all_deltas[i] = 0.0
+    fill(flat(deltas), 0.0)
     for r in range(rows):
         t = int(lengths[r]) - 1 if lengths.size else n_steps - 1
         for j in range(n):
