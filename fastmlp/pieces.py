@@ -258,7 +258,7 @@ def _check_tied(tied, sizes, has_one_hot, members):
     if isinstance(tied, str) or not hasattr(tied, "__iter__"):
         raise TypeError(f"tied must be a sequence of pairs of layers, got {tied!r}")
     n_layers = len(sizes) - 1
-    pairs = []
+    pairs: list[tuple[int, int]] = []
     for pair in tied:
         if isinstance(pair, str) or not hasattr(pair, "__iter__") or len(list(pair)) != 2:
             raise ValueError(

@@ -196,8 +196,18 @@ class Program:
 
         That of a `table` is formed by tasks, from what the step with these weights keeps.
         """
+        weight_kind, bias_kind = kinds
         self.blocks.append(
-            Block(start, columns, n_weight_rows, n_bias_rows, *kinds, penalized, table)
+            Block(
+                start,
+                columns,
+                n_weight_rows,
+                n_bias_rows,
+                weight_kind,
+                bias_kind,
+                penalized,
+                table,
+            )
         )
 
     def add(self, stage, given, result, **fields):

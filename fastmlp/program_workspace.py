@@ -22,6 +22,22 @@ MOST_GROUPS = 8
 # Rows of a chunk, where a mini-batch need not be one.
 LARGEST_CHUNK = 4096
 
+# Fields of a step that its record has as they are, and those that are numbers of slots.
+OWN_FIELDS = (
+    "n_in",
+    "n_out",
+    "factor",
+    "code",
+    "separate",
+    "weights",
+    "bias",
+    "extra",
+    "key",
+    "goes_back",
+    "option",
+)
+SLOT_FIELDS = ("input", "output", "input_delta", "output_delta", "saved", "second")
+
 # Elements of the gradient that one task adds up.
 TASK_ELEMENTS = 1 << 13
 
@@ -170,17 +186,14 @@ class ProgramWorkspace:
     def _step_table(self):
         """The steps as kernels read them."""
         table = records.new(records.STEP, len(self._steps))
-        own_fields = ("n_in", "n_out", "factor", "code", "separate", "weights", "bias", "extra")
-        own_fields += ("key", "goes_back", "option")
-        slot_fields = ("input", "output", "input_delta", "output_delta", "saved", "second")
         for number, (record, step) in enumerate(zip(table, self._steps, strict=True)):
             record.at, record.gather_at = program.stage_addresses(step.stage, self.dtype)
             record.rare_forward_at, record.rare_backward_at = rare_addresses(
                 (step.code,), self.dtype
             )
-            for name in own_fields:
+            for name in OWN_FIELDS:
                 setattr(record, name, getattr(step, name))
-            for name in slot_fields:
+            for name in SLOT_FIELDS:
                 slot = getattr(step, name)
                 setattr(record, name, self._slots[slot] if slot >= 0 else 0)
             record.lengths = self._slots[step.lengths] if step.lengths >= 0 else -1
