@@ -178,8 +178,7 @@ class Objective:
         Raises
         ------
         ValueError
-            For another loss than "squared_error", with l1, which has no second derivative, or for
-            a recurrent network.
+            For another loss than "squared_error", or with l1, which has no second derivative.
         """
         if self.loss != "squared_error":
             raise ValueError(f"gauss_newton needs the loss 'squared_error', got {self.loss!r}")

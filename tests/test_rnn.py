@@ -484,13 +484,31 @@ def test_solvers_lower_the_objective(optimizer):
     assert result.loss < 0.9 * before
 
 
-def test_what_needs_a_jacobian_is_refused():
-    net = network()
-    X, y, _ = data(net)
-    with pytest.raises(ValueError, match="recurrent network"):
-        Objective(net, X, y).gauss_newton()
-    with pytest.raises(ValueError, match="LevenbergMarquardt needs"):
-        net.fit(X, y, optimizer="levenberg_marquardt")
+@pytest.mark.parametrize("sequence", ["last", "all"])
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_the_gauss_newton_matrix_is_of_the_outputs_that_count(sequence, with_lengths):
+    """Against central differences of the outputs, whose error is of the order of 1e-10."""
+    net = network((2, 3, 2), sequence=sequence)
+    X, y, lengths = data(net, n=6, n_steps=4)
+    lengths = lengths if with_lengths else None
+    value, gradient, hessian = Objective(net, X, y, lengths=lengths).gauss_newton()
+    expected = net.loss_and_grad(X, y, lengths=lengths)
+    assert_allclose(value, expected[0], rtol=ROUND_OFF)
+    assert_allclose(gradient, expected[1], atol=ROUND_OFF)
+    step, theta, columns = 1e-6, net.theta.copy(), []
+    for i in range(net.n_params):
+        outputs = []
+        for sign in (1, -1):
+            net.theta[i] = theta[i] + sign * step
+            outputs.append(net.predict(X, lengths=lengths))
+        net.theta[i] = theta[i]
+        columns.append((outputs[0] - outputs[1]) / (2 * step))
+    J = np.moveaxis(columns, 0, -1)
+    if sequence == "all":  # the mean over the steps of a row; those that do not count are 0
+        counts = np.full(len(X), X.shape[1]) if lengths is None else lengths
+        J /= np.sqrt(counts)[:, np.newaxis, np.newaxis, np.newaxis]
+    J = J.reshape(-1, net.n_params)
+    assert_allclose(hessian, J.T @ J / len(X), atol=1e-8)
 
 
 def test_validation_data_may_have_lengths():
