@@ -132,7 +132,7 @@ def jacobian_part(
     """Do one part's share of the rows ``start : start+rows``: forward, and back for each output.
 
     Reads theta, the samples, and what a chain of layers is `described` by: the numbers of a table
-    of `records.LAYER`, the parameters of the layers' activations, (n_layers,), and
+    of `records.LAYER`, the parameters of the layers' activations, (n_layers,), and both
     `activations.rare_addresses`. Overwrites the rows
     of `jacobian` (at least rows * n_out, n_params), `residuals` and `losses` that belong to the
     part's rows: row ``r * n_out + k`` of `jacobian` is that of output k of row ``start + r``, and
@@ -142,7 +142,8 @@ def jacobian_part(
     n = r1 - r0
     if n == 0:
         return
-    layout_numbers, parameters, rare_at = described
+    layout_numbers, parameters, forward_at, backward_at = described
+    rare_at = forward_at, backward_at
     layout = layout_of(layout_numbers)
     top = layout.size - 1
     n_in, n_out = layout[0].n_in, layout[top].n_out
@@ -253,7 +254,7 @@ def jacobian_address(dtype):
     """Address of `jacobian_part` for networks of `dtype`, compiled or loaded on first use."""
     layout_numbers = types.Array(types.int64, 1, "C")
     parameters = types.Array(from_dtype(np.dtype(dtype)), 1, "C")
-    described = types.Tuple((layout_numbers, parameters, types.UniTuple(types.int64, 2)))
+    described = types.Tuple((layout_numbers, parameters, types.int64, types.int64))
     return jacobian_part.address(*jacobian_types(dtype, described))
 
 
@@ -306,7 +307,7 @@ def gauss_newton(
     X, Y, weights : (n_rows * n_in,), (n_rows * n_out,), (n_rows,) or (0,)
         Samples; weights have mean 1.
     described : tuple
-        What the worker knows the network by.
+        What the worker knows the network by: no tuples in it, which parallel loops do not take.
     layout_numbers : (n_blocks * fields,) int64
         The numbers of a table of `records.LAYER`.
     l2 : float
