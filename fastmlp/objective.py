@@ -392,7 +392,7 @@ class NormalEquations:
 def _describe_chain(net):
     """Address of the worker for rows of the Jacobian, and what it knows the network by."""
     rare_at = rare_addresses(net._activation_codes, net.dtype)
-    described = net._layout_numbers, net._activation_parameters, rare_at
+    described = Layers(net._layout_numbers, net._activation_parameters, *rare_at)
     return jacobian.jacobian_address(net.dtype), described
 
 
