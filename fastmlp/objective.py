@@ -15,6 +15,7 @@ from fastmlp.kernels import codes, jacobian, penalties, program_jacobian, record
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.finite import serial_finite
 from fastmlp.kernels.jacobian import Equations, LeastSquares
+from fastmlp.kernels.layers import Layers
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import (
     CHECKED,
