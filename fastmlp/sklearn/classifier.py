@@ -85,7 +85,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     activation : str or list of str, default="relu"
         Of all hidden layers or one for each: "identity", "logistic" (or "sigmoid"), "tanh",
         "relu", "leaky_relu", "leaky_relu(0.2)", "elu", "selu", "gelu", "silu", "mish",
-        "softplus", "exponential".
+        "softplus", "exponential", "prelu", "parametric(selu)", "parametric(mish)" and so on.
     solver : str, Optimizer or list of them, default="adam"
         A name such as "adam", "sgd", "lbfgs", "adamw", "rmsprop", "bfgs", which takes its
         numbers from the parameters below; or an object of fastmlp, or a written call such as
