@@ -254,7 +254,7 @@ class Network:
 
     @property
     def n_params(self) -> int:
-        """Number of weights and biases."""
+        """Number of parameters, the size of theta."""
         return self._theta.size
 
     @property
