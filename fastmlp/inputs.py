@@ -204,6 +204,27 @@ def in_order(inputs, n_columns):
     return ([Numeric(plain)] if plain else []) + entries, one_hot
 
 
+def check_exact(entries, dtype):
+    """Refuse categories and edges that numbers of the dtype cannot tell apart."""
+    most = 2 ** (np.finfo(dtype).nmant + 1)
+    n_categories = sum(entry.n_categories for entry in entries if isinstance(entry, Categorical))
+    if n_categories > most:
+        raise ValueError(
+            f"inputs must have at most {most} categories in a network of {dtype}, which tells no "
+            f"more numbers apart, got {n_categories}"
+        )
+    for i, entry in enumerate(entries):
+        for j, edges in enumerate(getattr(entry, "edges", None) or ()):
+            with np.errstate(over="ignore"):
+                rounded = np.array(edges).astype(dtype)
+            if not (np.isfinite(rounded).all() and (np.diff(rounded) > 0).all()):
+                raise ValueError(
+                    f"inputs[{i}] must have edges that differ as numbers of {dtype}, got "
+                    f"edges[{j}] with two that are equal or one that is infinite: scale the "
+                    "column, or take dtype='float64'"
+                )
+
+
 def described(entry):
     """An entry of `inputs` as plain values, fit for JSON."""
     if isinstance(entry, Categorical):
@@ -231,8 +252,8 @@ def quantile_edges(X, columns, n_bins=48):
     Returns
     -------
     list of ndarray
-        Ascending edges of each column; of a column of equal numbers they are that number and the
-        next larger by 1.
+        Ascending edges of each column, numbers of the dtype of X if that is one of floating
+        point; of a column of equal numbers they are that number and a larger one.
     """
     check_count("n_bins", n_bins)
     X = as_real("X", X)
@@ -241,6 +262,7 @@ def quantile_edges(X, columns, n_bins=48):
     if not len(X):
         raise ValueError("X must have at least one row, got none")
     columns = [columns] if isinstance(columns, Integral) else list(columns)
+    dtype = X.dtype if X.dtype.kind == "f" else np.float64
     for column in columns:
         if _as_column("columns", column) >= X.shape[1]:
             raise ValueError(f"columns must be from 0 to {X.shape[1] - 1}, got {column}")
@@ -248,8 +270,12 @@ def quantile_edges(X, columns, n_bins=48):
     for column in columns:
         values = X[:, column].astype(np.float64)
         check_finite("X", values)
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)))
-        found.append(edges if edges.size > 1 else np.array([edges[0], edges[0] + 1.0]))
+        # Between neighbours in the dtype of X there would be edges that its numbers do not tell
+        # apart.
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)).astype(dtype))
+        if edges.size == 1:
+            edges = np.append(edges, edges + max(1.0, abs(edges[0])))
+        found.append(edges.astype(np.float64))
     return found
 
 
