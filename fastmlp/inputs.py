@@ -29,15 +29,25 @@ class Numeric:
     columns : int or sequence of int
         Which of X, counted from 0.
     embedding : None, "periodic" or "piecewise_linear", default None
-        None is the number as it is. "periodic" is RealMLP's PBLD: a number x becomes
-        c_j + sum_f V_fj cos(2 pi w_f x + b_f) for j < size - 1, with 16 trained frequencies w_f,
-        and x itself. "piecewise_linear" is TabM's: x w_0 + b_0 + sum_t e_t V_t, where e_t says how
-        far x is through bin t of `edges`. Each column has parameters of its own.
+        None is the number as it is. "periodic" is RealMLP's PBLD (Holzmüller et al.,
+        arXiv:2407.04491): a number x becomes c_j + sum_f V_fj cos(2 pi w_f x + b_f) for
+        j < size - 1, and x itself. All of these are trained; the 16 frequencies w_f start from
+        N(0, 0.1^2), so that columns should be of a size of about 1, the phases b_f are uniform
+        within pi of 0, V and c within 1/4. "piecewise_linear" is TabM's (Gorishniy et al.,
+        arXiv:2410.24210): x w_0 + b_0 + sum_t e_t V_t, where e_t says how far x is through bin t of
+        `edges`, from 0 to 1, and beyond these on the lines of the first and the last bin; V starts
+        at 0, w_0 and b_0 uniform within 1/sqrt(size) of 0. Each column has parameters of its own.
     size : int or None, default None
         Numbers that each column becomes; None is 4 for "periodic", of which one is the number
         itself, and 16 for "piecewise_linear".
     edges : sequence of sequence of float, or None, default None
         Of the bins of "piecewise_linear", ascending, for each column: see `quantile_edges`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that are not as above, such as a size without an embedding, or no edges with
+        "piecewise_linear".
     """
 
     columns: Any
@@ -120,6 +130,11 @@ class Categorical:
     size : int or None, default None
         None is one-hot: an input of the first layer for each category, though no matrix of zeros
         is ever made. Else the size of a trained embedding, drawn from N(0, 1) at the start.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that are not as above.
     """
 
     column: int
