@@ -110,7 +110,7 @@ def dense(program, architecture, layer, given, one_hot):
     else:
         program.add("bias_rows", result, result, bias=bias)
     if one_hot is not None:
-        add_one_hot(program, one_hot, result, table)
+        add_one_hot(program, one_hot, result, table, architecture.pieces.input_dropout)
     program.products.append((len(program.steps), n_active))
     at_weights = W, (n_rows, n_out), (n_out, 1)
     if k > 1:
@@ -270,7 +270,7 @@ def _dropout(program, pieces, layer, x):
 
 def _drop(program, x, probability, key):
     """Dropout of what the last step gives, in place where the way back of that allows it."""
-    if not probability:
+    if not probability or not x.n_columns:
         return x
     is_scheduled = isinstance(probability, Schedule)
     # Of a product nobody reads the output again. The sign of what is dropped does not matter: its

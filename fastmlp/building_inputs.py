@@ -6,7 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.inputs import FREQUENCY_SCALE, N_FREQUENCIES, Categorical, in_order
+from fastmlp.kernels.stages.dropout import LEVELS
 from fastmlp.program import Value
+
+# Tells the random numbers of one-hot inputs from those of other inputs, 0, and of layers, from 1.
+ONE_HOT_KEY = (1 << 16) - 1
 
 
 class OneHot(NamedTuple):
@@ -113,7 +117,7 @@ def _piecewise(program, entry, X, result, at):
         )
 
 
-def add_one_hot(program, one_hot, result, table):
+def add_one_hot(program, one_hot, result, table, dropout):
     """Add the rows of a `table` of weights that belong to one-hot columns to a layer's product."""
     firsts = np.cumsum((0, *one_hot.counts[:-1])).tolist()
     pairs = [number for pair in zip(one_hot.columns, firsts, strict=True) for number in pair]
@@ -125,6 +129,7 @@ def add_one_hot(program, one_hot, result, table):
         weights=table,
         bias=one_hot.scale,
         extra=one_hot.members,
-        numbers=(one_hot.n_rows, n_columns, *pairs),
+        key=ONE_HOT_KEY,
+        numbers=(one_hot.n_rows, n_columns, round(dropout * LEVELS), *pairs),
         n_kept=n_columns * (1 + k * result.n_columns),
     )

@@ -24,6 +24,7 @@ from fastmlp import (
     MLP,
     SGD,
     Adam,
+    Categorical,
     CosineAnnealing,
     ExponentialDecay,
     FlatCosine,
@@ -698,3 +699,39 @@ def test_solvers_refuse_a_random_objective(name):
     with pytest.raises(ValueError, match=sentence):
         compare(net, X, y, {"both": [Adam(epochs=1), LBFGS()]}, passes=2)
     assert_array_equal(net.theta, before)
+
+
+# One-hot inputs
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_inputs_of_one_hot_columns_are_dropped_like_others(members):
+    """A step on all rows is that of the dense network on the one-hot matrix times the mask."""
+    rng, n, counts = np.random.default_rng(0), 40, (5, 3)
+    X = np.column_stack([rng.normal(size=n), *(rng.integers(0, c, n) for c in counts)])
+    y = rng.normal(size=n)
+    inputs = [Categorical(1, counts[0]), Categorical(2, counts[1])]
+    options = {"dtype": "float64", "seed": 0, "members": members}
+    net = MLP([3, 6, 1], inputs=inputs, input_dropout=0.4, **options)
+    codes = np.column_stack([X[:, 1], 5 + X[:, 2]]).astype(int)
+    dense = np.column_stack([X[:, :1], np.zeros((n, 8))])
+    dense[np.arange(n)[:, None], 1 + codes] = 1.0
+    seed = mask_seed(np.random.default_rng(5))
+    dense[:, :1] *= reference.dropout_mask(seed, 0, 0, range(n), 1, 0.4)
+    dense[:, 1:] *= reference.dropout_mask(seed, 0, 2**16 - 1, range(n), 8, 0.4)
+    same = MLP([9, 6, 1], **options)
+    factors = dict(same.parameters).get("member_inputs[0]")
+    if factors is not None:  # of the numeric and of the one-hot inputs, apart
+        own = dict(net.parameters)
+        factors[:] = np.hstack([own["member_inputs[0]"], own["member_inputs[0].one_hot"]])
+    shared = {**dict(same.parameters)}
+    for name, view in net.parameters:
+        if not name.startswith("member_inputs[0]"):
+            shared[name][:] = view
+    step = {"optimizer": SGD(learning_rate=0.5), "batch_size": None, "epochs": 1, "seed": 5}
+    net.fit(X, y, **step)
+    same.fit(dense, y, **step)
+    for name, view in net.parameters:
+        if not name.startswith("member_inputs[0]"):
+            # Sums of some ten terms in another order.
+            assert_allclose(view, shared[name], rtol=1e-12, atol=1e-13)

@@ -7,10 +7,14 @@ by row of the table, from the codes and deltas of all rows of the chunk, which t
 so no group holds a table of its own.
 """
 
+import numpy as np
+
 from fastmlp.kernels._jit import inline, worker
 from fastmlp.kernels.gather import copy_values
+from fastmlp.kernels.philox import philox
 from fastmlp.kernels.reductions import inner
 from fastmlp.kernels.stages.dense import add_column_sums
+from fastmlp.kernels.stages.dropout import LEVELS, UINT16, UINT64, UNITS, mask_stream
 from fastmlp.kernels.stages.place import (
     gradient,
     inputs,
@@ -20,7 +24,7 @@ from fastmlp.kernels.stages.place import (
     values,
 )
 from fastmlp.kernels.vectors import add_scaled, fill
-from fastmlp.kernels.view import matrix, vector
+from fastmlp.kernels.view import matrix, reinterpreted, vector
 
 
 @worker
@@ -67,8 +71,8 @@ def embedding_gradient(step, task, rows, is_first, work, g):
 @inline
 def _row_of(step, work, X, r, i):
     """The row of the table for the step's column i of row r of X, -1 for a missing category."""
-    code = X[r, setting(step, work, 2 + 2 * i)]
-    return setting(step, work, 3 + 2 * i) + int(code) if code >= 0 else -1
+    code = X[r, setting(step, work, 3 + 2 * i)]
+    return setting(step, work, 4 + 2 * i) + int(code) if code >= 0 else -1
 
 
 @inline
@@ -82,15 +86,33 @@ def _factor_of(step, theta, f, row, n_rows):
     return factor
 
 
+@inline
+def _share_kept(step, block, work, r, row):
+    """What dropout of the inputs multiplies the input of a table's row by, in row r of the block.
+
+    May destroy some of the block's scratch.
+    """
+    one, limit = work.dtype.type(1.0), setting(step, work, 2)
+    if limit == 0 or block.training == 0:
+        return one
+    element = (block.place + r) * setting(step, work, 0) + row
+    bits = reinterpreted(work, block.scratch, 2, UINT64)
+    stream = mask_stream(block.update, step.key, 0)
+    philox(np.uint64(element // UNITS), stream, np.uint64(block.seed), bits)
+    number = reinterpreted(work, block.scratch, UNITS, UINT16)[element % UNITS]
+    return work.dtype.type(0.0) if number < limit else work.dtype.type(LEVELS / (LEVELS - limit))
+
+
 @worker
 def one_hot(step, block, work, theta, is_back):
     """Add the rows of W that belong to one-hot columns, each times its factors.
 
     ``weights`` is the table, with a row for each category of each column. The step's numbers are
-    how many rows it has, how many columns of X there are, and for each of these the column and its
-    first row. ``bias`` is a factor for each row (`input_scale`), ``extra`` one for each member and
-    row; both may be missing. The way back keeps the rows of the table, and the deltas times the
-    factors, of each row of the chunk and member.
+    how many rows it has, how many columns of X there are, how many of the levels of `dropout` drop
+    an input, and for each column of X which it is and its first row. ``bias`` is a factor for each
+    row (`input_scale`), ``extra`` one for each member and row; both may be missing. The way back
+    keeps the rows of the table, and the deltas times the factors, of each row of the chunk and
+    member.
     """
     n_rows, n_columns = setting(step, work, 0), setting(step, work, 1)
     X = values(block, work, step.input, block.rows, step.n_in)
@@ -103,10 +125,11 @@ def one_hot(step, block, work, theta, is_back):
                 row = _row_of(step, work, X, r, i)
                 if row < 0:
                     continue
+                share = _share_kept(step, block, work, r, row)
                 W_row = vector(theta, step.weights + row * n_out, n_out)
                 for f in range(factor):
                     z = vector(Z, (f * block.rows + r) * n_out, n_out)
-                    add_scaled(z, _factor_of(step, theta, f, row, n_rows), W_row)
+                    add_scaled(z, share * _factor_of(step, theta, f, row, n_rows), W_row)
         return
     delta = values(block, work, step.output_delta, factor * block.rows, n_out)
     for r in range(block.rows):
@@ -116,23 +139,24 @@ def one_hot(step, block, work, theta, is_back):
             kept[i] = row
             if row < 0:
                 continue
+            share = _share_kept(step, block, work, r, row)
             for f in range(factor):
                 d = vector(delta, (f * block.rows + r) * n_out, n_out)
                 own = vector(kept, n_columns + (i * factor + f) * n_out, n_out)
-                scale = _factor_of(step, theta, f, row, n_rows)
+                scale = share * _factor_of(step, theta, f, row, n_rows)
                 for j in range(n_out):
                     own[j] = scale * d[j]
-                add_factor_gradients(step, block, work, theta, (f, row, n_rows), d)
+                add_factor_gradients(step, block, work, theta, (f, row, n_rows, share), d)
 
 
 @inline
 def add_factor_gradients(step, block, work, theta, which, delta):
-    """Add the gradients of the factors of a row of the table: `which` is (member, row, n_rows)."""
-    f, row, n_rows = which
+    """Add the gradients of a table row's factors: `which` is (member, row, n_rows, share)."""
+    f, row, n_rows, share = which
     if step.bias < 0 and step.extra < 0:
         return
     n_out = step.n_out
-    slope = inner(vector(theta, step.weights + row * n_out, n_out), delta)
+    slope = share * inner(vector(theta, step.weights + row * n_out, n_out), delta)
     one = theta.dtype.type(1.0)
     scale = theta[step.bias + row] if step.bias >= 0 else one
     own = theta[step.extra + f * n_rows + row] if step.extra >= 0 else one
