@@ -45,6 +45,7 @@ class NetworkFunction(Function):
         self.resumable = resumable
         self.size = objective.net.n_params
         self.random = objective.net._pieces.random
+        self.truncated = getattr(objective.net, "truncate", None) is not None
         self.resolution = float(np.finfo(objective.net.dtype).eps)
         self.n_batches = -(-self._n_rows // self._batch_rows)
         self.l1 = _l1_factors(objective.net, objective.l1) if objective.l1 else None

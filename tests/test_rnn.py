@@ -835,3 +835,12 @@ def test_losses_of_valid_steps_are_kept():
         keep_valid(lengths, f, 4, losses, delta)
         assert_allclose(losses, expected[0], rtol=1e-15)
         assert_allclose(delta, expected[1], rtol=1e-15)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "levenberg_marquardt"])
+def test_solvers_refuse_gradients_that_are_truncated(optimizer):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(8, 4, 2)), rng.normal(size=8)
+    net = RNN([2, 3, 1], truncate=2, seed=0)
+    with pytest.raises(ValueError, match="optimizer must be one of .*Adam.* with truncate, whose"):
+        net.fit(X, y, optimizer=optimizer)

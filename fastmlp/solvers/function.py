@@ -28,6 +28,8 @@ class Function(ABC):
     random : tuple of str
         Arguments of the network by which the objective that it trains by is another one for each
         mini-batch. A function of the parameters alone has none.
+    truncated : bool
+        Whether its gradient leaves something out, as truncated backpropagation through time does.
     l1 : ndarray of float64 (n,), or None
         Factors of \\|x\\| that are part of the value. The gradient of such a term takes 0 at 0.
     """
@@ -39,6 +41,7 @@ class Function(ABC):
     resumable: bool = False
     has_kinds: bool = False
     random: tuple[str, ...] = ()
+    truncated: bool = False
     l1: np.ndarray | None = None
 
     @abstractmethod

@@ -129,9 +129,17 @@ def check_solvers(stages: Iterable[Optimizer], function: Function) -> None:
 
 
 def refuse_random_objectives(solver: Solver, function: Function) -> None:
-    """Refuse a network whose objective is another one for each mini-batch: solvers need one."""
+    """Refuse a network whose objective is another one for each mini-batch: solvers need one.
+
+    And its gradient, which truncated backpropagation through time does not give.
+    """
+    stochastic = ", ".join(kind.__name__ for kind in BY_NAME.values())
+    if function.truncated:
+        raise ValueError(
+            f"optimizer must be one of {stochastic} for a network with truncate, whose gradient is "
+            f"not that of the objective, got {type(solver).__name__}"
+        )
     if function.random:
-        stochastic = ", ".join(kind.__name__ for kind in BY_NAME.values())
         raise ValueError(
             f"optimizer must be one of {stochastic} for a network with "
             f"{' and '.join(function.random)}, whose objective is another one for each "
