@@ -133,7 +133,11 @@ def test_the_walk_that_adds_a_stage_leads_there(tmp_path):
         ["-c", "from fastmlp import MLPClassifier; MLPClassifier(clip=0.5).get_params()['clip']"],
     ):
         run = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert run.returncode == 0, run.stdout + run.stderr
 
