@@ -18,6 +18,7 @@ def compare(
     loss="auto",
     l1=0.0,
     l2=0.0,
+    lengths=None,
     sample_weight=None,
     batch_size="auto",
     shuffle=True,
@@ -36,7 +37,7 @@ def compare(
     ----------
     net : MLP
         The start for the first seed.
-    X, y, loss, sample_weight, l1, l2
+    X, y, loss, lengths, sample_weight, l1, l2
         The data and the objective, see `fastmlp.Objective`.
     optimizers : mapping, or list of str
         Names to optimizers, each as `fastmlp.fit` takes it: ``{"adam": Adam(), "mine":
@@ -69,6 +70,7 @@ def compare(
         As of `fastmlp.fit`, for the stochastic optimizers; refused if there is none.
     validation_data : (X, y), (X, y, sample_weight) or None, default None
         Its loss goes into the traces, and the scores are taken on it; else on the training data.
+        For a `fastmlp.RNN` also (X, y, sample_weight, lengths), as of `fastmlp.fit`.
     progress : bool, default False
         Show a progress bar for each optimizer, over all seeds: that of the one that runs, below
         those that are done.
@@ -135,6 +137,7 @@ def compare(
         clip_norm=clip_norm,
         validation_data=validation_data,
         problem={"loss": loss, "l1": l1, "l2": l2, "n_threads": n_threads},
+        lengths=lengths,
         sample_weight=sample_weight,
     )
     return prepare(contest, stages, limits)()

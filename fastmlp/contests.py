@@ -29,7 +29,7 @@ from fastmlp.training import (
     check_run_options,
     held_out_objective,
 )
-from fastmlp.validation import as_generator, check_count, check_number
+from fastmlp.validation import as_array, as_generator, check_count, check_number
 from fastmlp.version import __version__
 
 # Data passes where no budget is asked for.
@@ -91,6 +91,7 @@ def prepare_problem(problem, optimizers, limits, n_threads):
             "l2": problem.l2,
             "n_threads": n_threads,
         },
+        lengths=None,
         sample_weight=None,
     )
     contest.settings = {
@@ -198,7 +199,7 @@ class NetworkContest:
         Makes the network to start from for a seed.
     first_seed : int
     stages : dict of str to list of Optimizer
-    X, y, batch_sizes, shuffle, clip_norm, validation_data, sample_weight
+    X, y, batch_sizes, shuffle, clip_norm, validation_data, lengths, sample_weight
         As of `compare`, batch sizes by the optimizers' names.
     problem : dict
         Of loss, l1, l2 and n_threads.
@@ -217,6 +218,7 @@ class NetworkContest:
         clip_norm,
         validation_data,
         problem,
+        lengths,
         sample_weight,
     ):
         self._make_net, self._stages, self._y = make_net, stages, y
@@ -226,10 +228,15 @@ class NetworkContest:
         net = make_net(first_seed).copy()
         names = names_of(X) if net.feature_names is None else net.feature_names
         given = take_columns("X", X, names)
-        self._X = X = net._as_inputs(given)
+        # Of sequences with lengths, the objective checks what is within them.
+        as_is = lengths is not None
+        self._X = X = as_array("X", given, net.dtype) if as_is else net._as_inputs(given)
+        self._lengths = lengths
         net.feature_names = names
         self._problem, self._net = problem, net
-        self._objective = Objective(net, X, y, sample_weight=sample_weight, **problem)
+        self._objective = Objective(
+            net, X, y, lengths=lengths, sample_weight=sample_weight, **problem
+        )
         loss, n_threads = problem["loss"], problem["n_threads"]
         self._held_out = held_out_objective(net, validation_data, loss, n_threads, names)
         warn_of_merged(net.dtype, given, y, stacklevel=4)
@@ -237,9 +244,9 @@ class NetworkContest:
         check_solvers(chain.from_iterable(stages.values()), function)
         for name, members in stages.items():
             check_mini_batches(net, members, self._objective.n_rows, batch_sizes[name])
-        self.scored_on, self._scored = "training", (X, y, sample_weight)
+        self.scored_on, self._scored = "training", (X, y, sample_weight, lengths)
         if self._held_out is not None:
-            self.scored_on, self._scored = "validation", (*validation_data, None)[:3]
+            self.scored_on, self._scored = "validation", (*validation_data, None, None)[:4]
         self.score_name, _ = self._score()
         self.settings = {
             "network": net.architecture(),
@@ -267,7 +274,13 @@ class NetworkContest:
         self._objective.value_and_grad()
         size = self._sizes[name]
         few = slice(BATCH_SIZE if size is None else size)
-        part = Objective(self._net.copy(), self._X[few], np.asarray(self._y)[few], **self._problem)
+        part = Objective(
+            self._net.copy(),
+            self._X[few],
+            np.asarray(self._y)[few],
+            lengths=None if self._lengths is None else np.asarray(self._lengths)[few],
+            **self._problem,
+        )
         stages = self._stages[name]
         budgets = [_WARM_UP if isinstance(stage, Solver) else 1 for stage in stages]
         for stage, amount in zip(stages, budgets, strict=True):
@@ -305,12 +318,13 @@ class NetworkContest:
         return check_batches(self._sizes[name], self._shuffle, self._clip_norm, seed)
 
     def _score(self):
-        X, y, sample_weight = self._scored
+        X, y, sample_weight, lengths = self._scored
         return score(
             self._net,
             X,
             y,
             loss=self._problem["loss"],
+            lengths=lengths,
             sample_weight=sample_weight,
             n_threads=self._problem["n_threads"],
         )

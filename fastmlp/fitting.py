@@ -91,8 +91,9 @@ def fit(
         Train on features scaled to mean 0 and variance 1, and on targets scaled so where the output
         is the identity and the loss is a squared, absolute, Huber's or quantile one (Huber's of one
         output). The scaling becomes a part of the first and the last layer, so that the network
-        takes and gives numbers as they are. Refused if the first hidden layer is residual, which
-        adds the features as they are. See the notes.
+        takes and gives numbers as they are; codes of categories stay as they are. Refused where no
+        weights can undo a scaling: for embeddings of numbers, a first layer that is residual or
+        tied, a last one that is tied where targets are scaled, and a `fastmlp.RNN`. See the notes.
 
     Returns
     -------

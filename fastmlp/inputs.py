@@ -29,15 +29,25 @@ class Numeric:
     columns : int or sequence of int
         Which of X, counted from 0.
     embedding : None, "periodic" or "piecewise_linear", default None
-        None is the number as it is. "periodic" is RealMLP's PBLD: a number x becomes
-        c_j + sum_f V_fj cos(2 pi w_f x + b_f) for j < size - 1, with 16 trained frequencies w_f,
-        and x itself. "piecewise_linear" is TabM's: x w_0 + b_0 + sum_t e_t V_t, where e_t says how
-        far x is through bin t of `edges`. Each column has parameters of its own.
+        None is the number as it is. "periodic" is RealMLP's PBLD (Holzmüller et al.,
+        arXiv:2407.04491): a number x becomes c_j + sum_f V_fj cos(2 pi w_f x + b_f) for
+        j < size - 1, and x itself. All of these are trained; the 16 frequencies w_f start from
+        N(0, 0.1^2), so that columns should be of a size of about 1, the phases b_f are uniform
+        within pi of 0, V and c within 1/4. "piecewise_linear" is TabM's (Gorishniy et al.,
+        arXiv:2410.24210): x w_0 + b_0 + sum_t e_t V_t, where e_t says how far x is through bin t of
+        `edges`, from 0 to 1, and beyond these on the lines of the first and the last bin; V starts
+        at 0, w_0 and b_0 uniform within 1/sqrt(size) of 0. Each column has parameters of its own.
     size : int or None, default None
         Numbers that each column becomes; None is 4 for "periodic", of which one is the number
         itself, and 16 for "piecewise_linear".
     edges : sequence of sequence of float, or None, default None
         Of the bins of "piecewise_linear", ascending, for each column: see `quantile_edges`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that are not as above, such as a size without an embedding, or no edges with
+        "piecewise_linear".
     """
 
     columns: Any
@@ -120,6 +130,11 @@ class Categorical:
     size : int or None, default None
         None is one-hot: an input of the first layer for each category, though no matrix of zeros
         is ever made. Else the size of a trained embedding, drawn from N(0, 1) at the start.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that are not as above.
     """
 
     column: int
@@ -189,6 +204,27 @@ def in_order(inputs, n_columns):
     return ([Numeric(plain)] if plain else []) + entries, one_hot
 
 
+def check_exact(entries, dtype):
+    """Refuse categories and edges that numbers of the dtype cannot tell apart."""
+    most = 2 ** (np.finfo(dtype).nmant + 1)
+    n_categories = sum(entry.n_categories for entry in entries if isinstance(entry, Categorical))
+    if n_categories > most:
+        raise ValueError(
+            f"inputs must have at most {most} categories in a network of {dtype}, which tells no "
+            f"more numbers apart, got {n_categories}"
+        )
+    for i, entry in enumerate(entries):
+        for j, edges in enumerate(getattr(entry, "edges", None) or ()):
+            with np.errstate(over="ignore"):
+                rounded = np.array(edges).astype(dtype)
+            if not (np.isfinite(rounded).all() and (np.diff(rounded) > 0).all()):
+                raise ValueError(
+                    f"inputs[{i}] must have edges that differ as numbers of {dtype}, got "
+                    f"edges[{j}] with two that are equal or one that is infinite: scale the "
+                    "column, or take dtype='float64'"
+                )
+
+
 def described(entry):
     """An entry of `inputs` as plain values, fit for JSON."""
     if isinstance(entry, Categorical):
@@ -216,8 +252,8 @@ def quantile_edges(X, columns, n_bins=48):
     Returns
     -------
     list of ndarray
-        Ascending edges of each column; of a column of equal numbers they are that number and the
-        next larger by 1.
+        Ascending edges of each column, numbers of the dtype of X if that is one of floating
+        point; of a column of equal numbers they are that number and a larger one.
     """
     check_count("n_bins", n_bins)
     X = as_real("X", X)
@@ -226,6 +262,7 @@ def quantile_edges(X, columns, n_bins=48):
     if not len(X):
         raise ValueError("X must have at least one row, got none")
     columns = [columns] if isinstance(columns, Integral) else list(columns)
+    dtype = X.dtype if X.dtype.kind == "f" else np.float64
     for column in columns:
         if _as_column("columns", column) >= X.shape[1]:
             raise ValueError(f"columns must be from 0 to {X.shape[1] - 1}, got {column}")
@@ -233,8 +270,12 @@ def quantile_edges(X, columns, n_bins=48):
     for column in columns:
         values = X[:, column].astype(np.float64)
         check_finite("X", values)
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)))
-        found.append(edges if edges.size > 1 else np.array([edges[0], edges[0] + 1.0]))
+        # Between neighbours in the dtype of X there would be edges that its numbers do not tell
+        # apart.
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)).astype(dtype))
+        if edges.size == 1:
+            edges = np.append(edges, edges + max(1.0, abs(edges[0])))
+        found.append(edges.astype(np.float64))
     return found
 
 

@@ -30,12 +30,11 @@ class MLP(Network):
     activation : str or sequence of str, default "relu"
         Of all hidden layers, or one for each: "identity", "relu", "leaky_relu" (slope 0.01, or
         "leaky_relu(0.2)"), "sigmoid", "tanh", "elu", "selu", "gelu" (exact), "silu",
-        "mish", "softplus" or "exponential". And with a trainable number alpha for each unit:
-        "prelu", which is alpha x where x is not positive (alpha starts at 0.25; He et al.,
-        "Delving deep into rectifiers", ICCV 2015), and "parametric(selu)", "parametric(mish)" or
-        another name in their place, which are x + alpha (f(x) - x) (alpha starts at 1;
-        Holzmüller et al., "Better by default", NeurIPS 2024). They are ``activation[0]`` (n_out,)
-        and so on among `parameters`, decay, and have no penalty.
+        "mish", "softplus" or "exponential". Two kinds have a trainable number alpha for each unit.
+        "prelu" is x where x is positive, else alpha x, and alpha starts at 0.25 (He et al.,
+        "Delving deep into rectifiers", ICCV 2015). "parametric(selu)", "parametric(mish)", or
+        another name in their place, are x + alpha (f(x) - x), and alpha starts at 1 (Holzmüller et
+        al., "Better by default", NeurIPS 2024).
     output : str, default "identity"
         Of the output layer: one of the above without such numbers, or "softmax".
     dtype : {"float32", "float64"}, default "float32"
@@ -53,65 +52,92 @@ class MLP(Network):
         the other dtype. None draws afresh.
     norm : None, "batch", "layer", or a sequence of them, default None
         Of the hidden layers' pre-activations z, all or one for each:
-        (z - m) / sqrt(v + 1e-5) * gamma + beta. gamma, which starts at 1, and beta, 0, are
-        parameters of each unit, which neither penalties nor weight decay touch. "layer" has the
-        mean m and the biased variance v of a row's units (Ba, Kiros and Hinton, "Layer
-        normalization", 2016). "batch" has those of each unit over a mini-batch (Ioffe and Szegedy,
-        "Batch normalization", ICML 2015), whose rows are all in memory at a time, and which must
-        be more than one; sample weights play no part. While it trains, running means and unbiased
-        variances move by 0.1 towards those of each mini-batch, as in PyTorch. All else goes by
-        these: `predict`, `loss`, `loss_and_grad`, validation. Solvers refuse "batch", by which the
-        objective is another one for each mini-batch.
+        (z - m) / sqrt(v + 1e-5) * gamma + beta. gamma, which starts at 1, and beta, which starts
+        at 0, are parameters of each unit, and neither penalties nor weight decay touch them.
+        "layer" has the mean m and the biased variance v of a row's units (Ba, Kiros and Hinton,
+        "Layer normalization", 2016). "batch" has those of each unit over a mini-batch, of which
+        all rows are in memory at a time (Ioffe and Szegedy, "Batch normalization", ICML 2015). A
+        mini-batch of one row is refused, and sample weights play no part. While it trains, running
+        means and unbiased variances move by 0.1 towards those of each mini-batch, as in PyTorch.
+        `predict`, `loss`, `loss_and_grad` and validation go by these. Solvers refuse "batch", by
+        which the objective is another one for each mini-batch.
+    dropout : float, sequence of float, or Schedule, default 0.0
+        Probability p, in [0, 1), that an output of a hidden layer is replaced by 0 in an update:
+        of all hidden layers, or one for each; 0.1 to 0.5 is usual. Whatever is kept is divided by
+        1 - p, so that expectations stay: `predict`, `loss`, `loss_and_grad` and validation go
+        without dropout. A schedule, such as ``FlatCosine(0.15)``, or its written form, gives the
+        probability of all hidden layers in each update, and must stay below 1. p is rounded to a
+        multiple of 2^-16, also in 1 - p. The masks of an update follow from the seed of `fit`, the
+        number of the update and the rows' places in the epoch: they are the same for any number of
+        threads, and after a checkpoint; members have masks of their own. Solvers need a function
+        that is not random, and refuse such a network. Srivastava et al., "Dropout: a simple way to
+        prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
+    input_dropout : float, default 0.0
+        The same for the numbers that the first layer takes, after `inputs` and `input_scale`, but
+        never a schedule. One-hot codes are not dropped, and members have the same masks.
     residual : bool or sequence of bool, default False
         Whether a hidden layer adds its input to its output, after the activation: one for each
         layer, or True for all layers that have as many units as inputs (He et al., "Deep residual
         learning for image recognition", CVPR 2016).
-    dropout : float, sequence of float, or Schedule, default 0.0
-        Probability, in [0, 1), that an output of a hidden layer is replaced by 0 in an update:
-        of all hidden layers, or one for each. Whatever is kept is divided by 1 - p, so that
-        expectations stay and nothing is to be done later: `predict`, `loss`, `loss_and_grad` and
-        validation go without dropout. A schedule, such as ``FlatCosine(0.15)``, or its written
-        form, gives the probability of all hidden layers in each update, and must stay below 1.
-        0.1 to 0.5 is usual. p is rounded to a multiple of 2^-16, also in 1 - p. The masks of an
-        update follow from the seed of `fit`, the number of the update and the rows' places in the
-        epoch: they are the same for any number of threads, and after a checkpoint. Solvers need a
-        function that is not random and refuse such a network. Srivastava et al., "Dropout: a
-        simple way to prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
-    input_dropout : float, default 0.0
-        The same for the inputs, but never a schedule.
+    tied : sequence of pairs of int, default ()
+        Layers, counted from 1, that share their weights: with ``[(3, 2)]`` layer 3 has those of
+        layer 2, while its biases stay its own. Their shapes must agree. theta has shared weights
+        once, and their gradient is the sum of the layers'.
+    input_scale : bool, default False
+        Whether each input of the first layer is multiplied by a trainable factor of its own, which
+        starts at 1 (Holzmüller et al. 2024, who train it at six times the learning rate: see
+        `factors` of the optimizers).
+    inputs : sequence of Numeric and Categorical, or None, default None
+        How columns of X enter: as numbers or embeddings of them, see `fastmlp.Numeric`, or as
+        categories, one-hot or embedded, see `fastmlp.Categorical`. Columns without an entry enter
+        as they are; None is all of them. ``layer_sizes[0]`` stays the number of columns of X.
     members : int, default 1
-        So many networks in one, which share the weights W of each hidden layer and nothing else.
-        Member m has factors r_m of the layer's inputs and s_m of its outputs, and biases b_m of
-        its own, ``z_m = s_m * ((r_m * x_m) W) + b_m`` before the activation, and its own output
-        layer (Wen et al., "BatchEnsemble", ICLR 2020; Gorishniy et al., "TabM", ICLR 2025). The
-        loss is the mean of the members' losses, and `predict` gives the mean of their outputs.
-        Factors start at 1, but r of the first layer at -1 or 1, at random, so that members
-        differ. They are ``member_inputs[0]`` (members, n_in) and ``member_outputs[0]``
-        (members, n_out) among `parameters`; optimizers have them decay, `l1` and `l2` leave them
-        alone. A good ensemble of 16 or 32 members costs as many networks of these sizes.
+        So many networks in one, which share the weights W of each hidden layer and nothing else
+        in it but alpha, gamma and beta. Member m has factors r_m of the layer's inputs and s_m of
+        its outputs, and biases b_m of its own, ``z_m = s_m * ((r_m * x_m) W) + b_m`` before norm
+        and activation, and its own output layer (Wen et al., "BatchEnsemble", ICLR 2020;
+        Gorishniy et al., "TabM", ICLR 2025). The loss is the mean of the members' losses, and
+        `predict` gives the mean of their outputs. Factors start at 1, but r of the first layer at
+        -1 or 1, at random, so that members differ. k members cost the time of k networks; 8 to 32
+        make a good ensemble.
 
     Attributes
     ----------
     theta : ndarray, (n_params,)
-        All parameters: for each layer its weights, row by row, then its biases, and with `norm`
-        gamma and beta. Assigning copies the values in; changing it in place changes the network.
+        All parameters, as `parameters` lists them: of a plain network for each layer its weights,
+        row by row, then its biases. Assigning copies the values in; changing it in place changes
+        the network.
     weights : tuple of ndarray, (n_in, n_out) each
-        Views of theta.
+        Views of theta. Of layers that are tied both are the same. With members the output layer
+        has those of each, (members, n_in, n_out).
     biases : tuple of ndarray, (n_out,) each
-        Views of theta.
+        Views of theta; with members (members, n_out).
     parameters : tuple of (str, ndarray)
-        Names and views of all that theta holds, in its order: "weights[0]", "biases[0]",
-        "norm_scale[0]" (gamma), "norm_shift[0]" (beta), "weights[1]" and so on.
+        Names and views of all that theta holds, in its order. Of a plain network they are
+        "weights[0]", "biases[0]", "weights[1]" and so on. The others, of which each network has
+        those of its pieces, are "norm_scale[0]" (gamma) and "norm_shift[0]" (beta), (n_out,);
+        "activation[0]" (alpha), (n_out,); "input_scale"; "embedding[2]" of a column of categories,
+        (n_categories, size); "periodic[0].frequencies", "piecewise[0].weights" and the like of
+        columns of numbers; "member_inputs[0]" (r), (members, n_in), and "member_outputs[0]" (s),
+        (members, n_out). Input scales and factors r of one-hot codes stand apart, as
+        "input_scale.one_hot" and "member_inputs[0].one_hot".
     statistics : dict of str to ndarray
-        The running statistics of norm="batch", "norm_mean[0]" and "norm_variance[0]" and so on,
+        The running statistics of norm="batch": "norm_mean[0]", "norm_variance[0]" and so on,
         (n_out,) each. They are no part of theta; copies, pickles, files and checkpoints have them.
 
     Raises
     ------
     ValueError, TypeError
         For sizes below 1, unknown names, another dtype, a sequence that has not one entry for
-        each hidden layer, or `residual` of a layer whose input has not as many columns as it has
-        units.
+        each hidden layer, `residual` of a layer that has not as many units as inputs, `tied`
+        layers of different shapes, or `inputs` that name a column twice or one that X has not.
+
+    Notes
+    -----
+    Within a hidden layer the order is: product and bias, norm, activation, dropout, and then the
+    layer's input if it is residual. `l1` and `l2` are about weights alone. AdamW's weight decay is
+    about all but biases, norms, and the phases and biases of embeddings. See docs/layers.md for
+    what each piece is good for.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from fastmlp.building import Architecture, build
 from fastmlp.feature_names import check_names
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.initialization import draw_parameter, draw_weights
-from fastmlp.inputs import Categorical, check_columns
+from fastmlp.inputs import Categorical, check_columns, check_exact
 from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
 from fastmlp.pieces import NAMES as PIECES
@@ -134,6 +134,7 @@ class Network:
 
     def _plan(self):
         """Make what follows from the architecture alone."""
+        check_exact(self._pieces.inputs, self._dtype)
         self._activation_parameters = np.array(self._parameters, self._dtype)
         self._program = self._describe()
 
@@ -253,7 +254,7 @@ class Network:
 
     @property
     def n_params(self) -> int:
-        """Number of weights and biases."""
+        """Number of parameters, the size of theta."""
         return self._theta.size
 
     @property

@@ -15,6 +15,7 @@ from fastmlp.kernels import codes, jacobian, penalties, program_jacobian, record
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.finite import serial_finite
 from fastmlp.kernels.jacobian import Equations, LeastSquares
+from fastmlp.kernels.layers import Layers
 from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import (
     CHECKED,
@@ -392,7 +393,7 @@ class NormalEquations:
 def _describe_chain(net):
     """Address of the worker for rows of the Jacobian, and what it knows the network by."""
     rare_at = rare_addresses(net._activation_codes, net.dtype)
-    described = net._layout_numbers, net._activation_parameters, rare_at
+    described = Layers(net._layout_numbers, net._activation_parameters, *rare_at)
     return jacobian.jacobian_address(net.dtype), described
 
 

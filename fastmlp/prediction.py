@@ -131,7 +131,9 @@ def _forward(net, described, X, result, n_parts, averages):
         arguments = address, tables, fixed, net.theta, X, result, averages
         return run(program.program_predict, n_parts, *arguments, n_parts)
     address = predict_part_address(net.dtype)
-    rare_at = rare_addresses(net._activation_codes, net.dtype)
+    # Prediction has softmax of its own.
+    rare = tuple(code for code in net._activation_codes if code != codes.SOFTMAX)
+    rare_at = rare_addresses(rare, net.dtype)
     layers = Layers(net._layout_numbers, net._activation_parameters, *rare_at)
     return run(predict_kernel, n_parts, address, net.theta, X, layers, result, n_parts)
 

@@ -5,13 +5,17 @@ import numpy as np
 from fastmlp.kernels import codes, program, records
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.gemm import scratch_size
-from fastmlp.kernels.simd import TALL, VECTOR_BYTES
+from fastmlp.kernels.simd import VECTOR_BYTES
 from fastmlp.workspace import N_KINDS, Memory, aligned_empty
+
+# Rows that are whole tiles on every machine. Not those of this one: of members and of steps of time
+# the order in which a gradient is summed goes by blocks, and bits must not depend on the machine.
+TILE_ROWS = 12
 
 # Bytes of a block's values and deltas that stay in the second level of a core's cache, and the
 # fewest rows of a product that use the tiles well.
 BLOCK_BYTES = 1 << 20
-FEWEST_BLOCK_ROWS = 2 * TALL
+FEWEST_BLOCK_ROWS = 24
 
 # Rows of a group: adding up its gradient takes some 1/20 of forming it. Few rows are two groups,
 # for two threads. And the most groups of a chunk, which bound the memory.
@@ -122,11 +126,11 @@ class ProgramWorkspace:
     def _block_rows(self, group_rows):
         """Rows of a block: whole tiles, whose values and deltas stay in a core's cache."""
         bytes_per_row = sum(self.description.slots) * self.dtype.itemsize
-        in_cache = BLOCK_BYTES // bytes_per_row // TALL * TALL
         # Of a recurrent network most products have the rows of one step of time.
         times = 1 if self.description.n_times else self.description.factor
-        fewest = -(-FEWEST_BLOCK_ROWS // times)
-        return min(group_rows, max(fewest, in_cache))
+        unit = max(1, TILE_ROWS // times)
+        in_cache = BLOCK_BYTES // bytes_per_row // unit * unit
+        return min(group_rows, max(-(-FEWEST_BLOCK_ROWS // times), in_cache))
 
     def _reserve_memory(self):
         """Places of constants, losses, gradients and of what blocks have of their own."""

@@ -59,6 +59,9 @@ class RNN(MLP):
         Views of theta: U of each hidden layer.
     biases : tuple of ndarray, (n_out,) each
         Views of theta.
+    parameters : tuple of (str, ndarray)
+        Names and views of all that theta holds, in its order: "weights[0]", "recurrent[0]" (U),
+        "biases[0]", "weights[1]" and so on.
 
     Raises
     ------

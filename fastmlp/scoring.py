@@ -3,17 +3,18 @@
 import numpy as np
 
 from fastmlp.losses import check_loss
+from fastmlp.sequences import is_beyond
 from fastmlp.validation import as_real
 
 
 @np.errstate(all="ignore")  # of a network that diverged, or of tiny errors
-def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
+def score(net, X, y, *, loss="auto", lengths=None, sample_weight=None, n_threads=None):
     """How well a network predicts, in the usual measure for its loss.
 
     Parameters
     ----------
     net : MLP
-    X, y, loss, sample_weight, n_threads
+    X, y, loss, lengths, sample_weight, n_threads
         As of `fastmlp.Objective`.
 
     Returns
@@ -23,18 +24,18 @@ def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
         above one half is a yes), logistic and hinge (an output's sign is its label); else the
         root of the mean squared error. Outputs that are not finite are wrong.
     value : float
-        Mean over rows, as weighted, and over outputs.
+        Mean over rows, as weighted, over the steps of a row that have outputs, and over outputs.
     """
     kind, _, _ = check_loss(loss, net.output)
-    outputs = net.predict(X, n_threads=n_threads)
+    options = {} if lengths is None else {"lengths": lengths}
+    outputs = net.predict(X, n_threads=n_threads, **options)
     finite = np.isfinite(outputs)
     targets = as_real("y", y)
     if sample_weight is not None:
         sample_weight = as_real("sample_weight", sample_weight)
     if kind == "cross_entropy":
         classes = targets.argmax(axis=-1) if targets.ndim == outputs.ndim else targets
-        right = (outputs.argmax(axis=-1) == classes) & finite.all(axis=-1)
-        by_row = right.reshape(len(right), -1).mean(axis=1)
+        by_output = (outputs.argmax(axis=-1) == classes) & finite.all(axis=-1)
     else:
         targets = targets.reshape(outputs.shape)
         if kind == "binary_cross_entropy":
@@ -43,6 +44,12 @@ def score(net, X, y, *, loss="auto", sample_weight=None, n_threads=None):
             by_output = (np.sign(outputs) == targets) & finite
         else:
             by_output = np.square(outputs - targets, dtype=np.float64)
+    if lengths is not None and outputs.ndim == 3:  # what is beyond them counts for nothing
+        n_steps = outputs.shape[1]
+        by_step = by_output.reshape(len(outputs), n_steps, -1).mean(axis=2)
+        lengths = np.asarray(lengths)
+        by_row = np.where(is_beyond(lengths, n_steps), 0.0, by_step).sum(axis=1) / lengths
+    else:
         by_row = by_output.reshape(len(by_output), -1).mean(axis=1)
     mean = float(np.average(by_row, weights=sample_weight))
     if kind in ("cross_entropy", "binary_cross_entropy", "logistic", "hinge"):

@@ -60,6 +60,7 @@ def warmup(dtypes=("float32",)) -> Path | None:
     for net in nets:
         # Whatever the network, the loss, the optimizer and the data: what is called by address.
         rare_addresses((codes.GELU,), net.dtype)
+        rare_addresses((codes.SOFTMAX,), net.dtype)
         rare_address(codes.HUBER, 1.0, net.dtype)
         empty_columns.addresses(net.dtype)
         for code in UPDATES:

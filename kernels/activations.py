@@ -27,14 +27,14 @@ from fastmlp.kernels.elementwise import (
     tanh,
 )
 from fastmlp.kernels.reductions import inner, maximum, total
-from fastmlp.kernels.view import vector
+from fastmlp.kernels.view import matrix, vector
 
 # Klambauer et al. (2017), Self-normalizing neural networks, section 2.
 SELU_SCALE = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
 
-# Activations that are compiled with the passes; softmax has functions of its own.
-COMMON = (codes.IDENTITY, codes.RELU, codes.LEAKY_RELU, codes.TANH, codes.SOFTMAX)
+# Activations that are compiled with the passes.
+COMMON = (codes.IDENTITY, codes.RELU, codes.LEAKY_RELU, codes.TANH)
 
 # Activations whose derivative the forward pass keeps for the backward pass.
 KEPT_SLOPES = (codes.GELU, codes.SILU, codes.MISH)
@@ -56,7 +56,7 @@ def activation_forward(z, activation):
         for i in range(z.size):
             z[i] = tanh(z[i])
     elif code != codes.IDENTITY:
-        call_worker(forward_at, code, z, z, 0)
+        call_worker(forward_at, code, z, z, 0, 1)
 
 
 @loop
@@ -67,7 +67,7 @@ def activation_forward_saving(z, activation, slope):
     """
     code, forward_at, _, _ = activation
     if code == codes.GELU or code == codes.SILU or code == codes.MISH:
-        call_worker(forward_at, code, z, slope, 1)
+        call_worker(forward_at, code, z, slope, 1, 1)
     else:
         activation_forward(z, activation)
 
@@ -93,7 +93,7 @@ def activation_backward(delta, output, slope, activation):
         for i in range(delta.size):
             delta[i] *= one - output[i] * output[i]
     elif code != codes.IDENTITY:
-        call_worker(backward_at, code, delta, output, slope)
+        call_worker(backward_at, code, delta, output, slope, 1)
 
 
 @loop
@@ -181,36 +181,6 @@ def rare_backward(code, delta, output, slope):
             delta[i] *= output[i]
 
 
-@worker
-def rare_forward_part(code, z, slope, saving):
-    """Do `rare_forward_saving` if `saving`, else `rare_forward`."""
-    if saving:
-        rare_forward_saving(code, z, slope)
-    else:
-        rare_forward(code, z)
-
-
-@worker
-def rare_backward_part(code, delta, output, slope):
-    """Do `rare_backward`."""
-    rare_backward(code, delta, output, slope)
-
-
-@functools.cache
-def rare_addresses(activations, dtype):
-    """Addresses of the rare activations, forward and back, compiled or loaded on first use.
-
-    They are 0 unless one of a network's `activations`, a tuple of codes, is not `COMMON`.
-    """
-    if set(activations) <= set(COMMON):
-        return 0, 0
-    vector = types.Array(from_dtype(np.dtype(dtype)), 1, "C")
-    return (
-        rare_forward_part.address(types.int64, vector, vector, types.int64),
-        rare_backward_part.address(types.int64, vector, vector, vector),
-    )
-
-
 @loop
 def softmax_rows(z, i0, rows):
     """Overwrite rows ``i0 : i0+rows`` of the matrix `z` by their softmax."""
@@ -237,3 +207,62 @@ def softmax_backward_rows(delta, output):
         mean = inner(p, g)
         for j in range(n):
             g[j] = p[j] * (g[j] - mean)
+
+
+# What passes call by address: with softmax only for networks that have it. `columns` are those of a
+# row, for softmax.
+
+
+@worker
+def rare_forward_part(code, z, slope, saving, columns):
+    """Do `rare_forward_saving` if `saving`, else `rare_forward`."""
+    if saving:
+        rare_forward_saving(code, z, slope)
+    else:
+        rare_forward(code, z)
+
+
+@worker
+def rare_backward_part(code, delta, output, slope, columns):
+    """Do `rare_backward`."""
+    rare_backward(code, delta, output, slope)
+
+
+@worker
+def softmax_forward_part(code, z, slope, saving, columns):
+    """Do `rare_forward_part`, also for softmax."""
+    if code == codes.SOFTMAX:
+        rows = z.size // columns
+        softmax_rows(matrix(z, 0, rows, columns), 0, rows)
+    elif saving:
+        rare_forward_saving(code, z, slope)
+    else:
+        rare_forward(code, z)
+
+
+@worker
+def softmax_backward_part(code, delta, output, slope, columns):
+    """Do `rare_backward_part`, also for softmax."""
+    if code == codes.SOFTMAX:
+        rows = delta.size // columns
+        softmax_backward_rows(matrix(delta, 0, rows, columns), matrix(output, 0, rows, columns))
+    else:
+        rare_backward(code, delta, output, slope)
+
+
+@functools.cache
+def rare_addresses(activations, dtype):
+    """Addresses of the rare activations, forward and back, compiled or loaded on first use.
+
+    They are 0 unless one of a network's `activations`, a tuple of codes, is not `COMMON`.
+    """
+    if set(activations) <= set(COMMON):
+        return 0, 0
+    has_softmax = codes.SOFTMAX in activations
+    forward = softmax_forward_part if has_softmax else rare_forward_part
+    backward = softmax_backward_part if has_softmax else rare_backward_part
+    index, vector = types.int64, types.Array(from_dtype(np.dtype(dtype)), 1, "C")
+    return (
+        forward.address(index, vector, vector, index, index),
+        backward.address(index, vector, vector, vector, index),
+    )

@@ -12,16 +12,16 @@ of their own, for tests, benchmarks and whoever wants one layer.
 import numpy as np
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import entry, inline, prange
+from fastmlp.kernels._jit import call_worker, entry, inline, prange
 from fastmlp.kernels.activations import (
     activation_backward,
     activation_forward,
     activation_forward_saving,
-    softmax_rows,
 )
 from fastmlp.kernels.blocks import block, n_runs, run_of, some_columns, some_rows, transpose
 from fastmlp.kernels.gemm import DEPTH, multiply, scratch_size
 from fastmlp.kernels.simd import FROM_C, FROM_ROW, FROM_ZERO, column_sums, panel_width, sums_width
+from fastmlp.kernels.view import vector
 
 
 @inline
@@ -44,7 +44,9 @@ def activate_block(activation, output, slope, saving):
     if code == codes.IDENTITY:
         return
     if code == codes.SOFTMAX:
-        softmax_rows(output.matrix, output.row, output.rows)
+        n = output.matrix.shape[1]
+        z = vector(output.matrix, output.row * n, output.rows * n)
+        call_worker(activation[1], code, z, z, 0, n)
         return
     for run in range(n_runs(output)):
         z = run_of(output.matrix, output, run)

@@ -23,7 +23,7 @@ so the number of parts never changes a bit of the result.
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop
-from fastmlp.kernels.activations import activation_backward, softmax_backward_rows
+from fastmlp.kernels.activations import activation_backward
 from fastmlp.kernels.blocks import block, some_columns
 from fastmlp.kernels.context import Columns, Place, Rows, Team
 from fastmlp.kernels.dense import (
@@ -288,13 +288,12 @@ def layer_share(rows, n_out, code, lanes, team):
 @inline
 def output_backward(delta, output, slope, activation):
     """Multiply `delta` by the derivative of the output activation, in place."""
-    if activation[0] == codes.SOFTMAX:
-        softmax_backward_rows(delta, output)
+    code, size = activation[0], delta.size
+    d, y, slopes = vector(delta, 0, size), vector(output, 0, size), vector(slope, 0, size)
+    if code == codes.SOFTMAX:
+        call_worker(activation[2], code, d, y, slopes, delta.shape[1])
     else:
-        size = delta.size
-        activation_backward(
-            vector(delta, 0, size), vector(output, 0, size), vector(slope, 0, size), activation
-        )
+        activation_backward(d, y, slopes, activation)
 
 
 @inline

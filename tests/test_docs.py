@@ -78,7 +78,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_the_walk_finds_pages_with_python():
-    assert {"README.md", "docs/optimizers.md", "docs/sklearn.md"} <= set(PAGES)
+    assert {"README.md", "docs/layers.md", "docs/optimizers.md", "docs/sklearn.md"} <= set(PAGES)
 
 
 @compiled_only

@@ -308,8 +308,20 @@ def test_equal_quantiles_make_one_edge():
 
 
 def test_a_column_of_equal_numbers_has_one_bin():
-    (edges,) = quantile_edges(np.full((9, 1), 3.0), [0])
-    assert_array_equal(edges, [3.0, 4.0])
+    (edges,) = quantile_edges(np.full((9, 1), 0.5), [0])
+    assert_array_equal(edges, [0.5, 1.5])
+    # The larger one is another number in float32 too.
+    (edges,) = quantile_edges(np.full((9, 1), -1e9), [0])
+    assert_array_equal(edges, [-1e9, 0.0])
+
+
+def test_edges_are_numbers_of_the_dtype_of_X():
+    """Quantiles of neighbouring numbers lie between them."""
+    x = np.float32(1e8) + np.arange(3, dtype=np.float32) * 8
+    (edges,) = quantile_edges(x[:, np.newaxis], 0, n_bins=48)
+    assert_array_equal(edges, x)
+    net = network([Numeric(0, "piecewise_linear", edges=[edges])], sizes=(1, 1), dtype="float32")
+    assert np.isfinite(net.predict(x[:, np.newaxis])).all()
 
 
 @pytest.mark.parametrize(
@@ -361,7 +373,7 @@ PIECES = "piecewise_linear"
         (lambda: network([Numeric((0, 1)), Categorical(1, 2)]), "got column 1 again"),
         (
             lambda: network("one-hot", sizes=(N_COLUMNS, 11, 2), residual=[True]),
-            r"residual\[0\] must be False for a network with one-hot columns",
+            r"residual\[0\] must be False for a hidden layer of 11 units.*with one-hot codes",
         ),
         (
             lambda: network("embedding", sizes=(N_COLUMNS, 5, 2), residual=[True]),
@@ -369,7 +381,7 @@ PIECES = "piecewise_linear"
         ),
         (
             lambda: network("one-hot", sizes=(N_COLUMNS, 11, 11, 2), tied=[(2, 1)]),
-            "tied must not name the first layer of a network with one-hot columns",
+            "tied must not name layer 1 where inputs have one-hot codes",
         ),
         (
             lambda: network("embedding", sizes=(N_COLUMNS, 5, 5, 2), tied=[(2, 1)]),
@@ -380,6 +392,19 @@ PIECES = "piecewise_linear"
 def test_bad_entries_are_refused(make, sentence):
     with pytest.raises((ValueError, TypeError), match=sentence):
         make()
+
+
+def test_what_float32_does_not_tell_apart_is_refused():
+    edges = [[1e9, 1e9 + 1]]
+    entry = Numeric(0, "piecewise_linear", edges=edges)
+    sentence = r"inputs\[0\] must have edges that differ as numbers of float32, got edges\[0\]"
+    with pytest.raises(ValueError, match=sentence):
+        network([entry], sizes=(1, 1), dtype="float32")
+    network([entry], sizes=(1, 1))
+    many = [Categorical(0, 2**23, size=1), Categorical(1, 2**23 + 1, size=1)]
+    sentence = "inputs must have at most 16777216 categories in a network of float32.*got 16777217"
+    with pytest.raises(ValueError, match=sentence):
+        network(many, sizes=(2, 1), dtype="float32")
 
 
 @pytest.mark.parametrize("bad", [5, -2, 0.5, np.inf])

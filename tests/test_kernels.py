@@ -382,7 +382,7 @@ def activation_of(choice, dtype):
 
 def plan_rare_activations(plan, dtype):
     """Let a plan know the activations that are not compiled with the passes."""
-    addresses = activations.rare_addresses((codes.GELU,), dtype)
+    addresses = activations.rare_addresses((codes.GELU, codes.SOFTMAX), dtype)
     plan.rare_forward_at, plan.rare_backward_at = addresses
 
 
@@ -2542,7 +2542,7 @@ class Case:
         result = np.full((len(X), self.sizes[-1]), np.nan, self.dtype)
         parameters = self.constants[codes.ACTIVATION_PARAMETERS :]
         address = predict.predict_part_address(np.dtype(self.dtype))
-        rare_at = activations.rare_addresses((codes.GELU,), self.dtype)
+        rare_at = activations.rare_addresses((codes.GELU, codes.SOFTMAX), self.dtype)
         layers = Layers(records.numbers(self.layout), parameters, *rare_at)
         finite = kernel(address, theta, X, layers, result, n_parts)
         return finite, result

@@ -53,19 +53,7 @@ INPUTS = [
     ],
 ]
 ACTIVATIONS = ["tanh", "relu", "leaky_relu(0.2)", "gelu", "silu", "mish", "softplus", "identity"]
-TRAINABLE = ["prelu", "parametric(mish)", "parametric(selu)", "parametric(tanh)"]
-
-
-def has_trainable_activations():
-    """Whether there are activations with a number of their own for each unit."""
-    try:
-        MLP([1, 1, 1], activation="prelu")
-    except ValueError:
-        return False
-    return True
-
-
-KNOWN = ACTIVATIONS + (TRAINABLE if has_trainable_activations() else [])
+ACTIVATIONS += ["prelu", "parametric(mish)", "parametric(selu)", "parametric(tanh)"]
 
 
 class Case:
@@ -94,7 +82,7 @@ class Case:
             self.loss = "squared_error"
         self.net = MLP(
             self.sizes,
-            activation=[str(name) for name in rng.choice(KNOWN, hidden)],
+            activation=[str(name) for name in rng.choice(ACTIVATIONS, hidden)],
             output="softmax" if self.is_class else "identity",
             dtype="float64",
             seed=seed,
@@ -184,10 +172,9 @@ PIECES = {
         "inputs": INPUTS[5],
         "loss": "cross_entropy(0.1)",
     },
+    "prelu": {"activation": "prelu"},
+    "parametric": {"activation": ["parametric(selu)", "parametric(mish)"]},
 }
-if has_trainable_activations():
-    PIECES["prelu"] = {"activation": "prelu"}
-    PIECES["parametric"] = {"activation": ["parametric(selu)", "parametric(mish)"]}
 
 # Roundings of ten steps. An optimizer that divides by the size of a gradient also divides its
 # roundings, of 1e-17, by that: 1e-12 for a gradient of 1e-6, times a learning rate of 0.05.

@@ -55,7 +55,7 @@ PIECES = {
         "input_scale": True,
         "members": 2,
         "inputs": INPUTS,
-        "activation": ["tanh", "mish", "relu"],
+        "activation": ["prelu", "parametric(mish)", "relu"],
     },
 }
 every_piece = pytest.mark.parametrize("piece", PIECES)

@@ -87,7 +87,7 @@ def test_losses_of_a_rows_outputs_are_averaged():
 
 def test_only_what_steps_add_to_is_cleared():
     layout = records.new(records.LAYER, 3)
-    layout.w_offset, layout.gathers = (0, 4, 10), (0, 2, 0)
+    layout.w_offset, layout.clears = (0, 4, 10), (1, 0, 1)
     gradient = some(np.random.default_rng(0), 12)
     is_cleared = np.r_[np.ones(4, bool), np.zeros(6, bool), np.ones(2, bool)]
     expected = reference.clear_gradient(gradient, is_cleared)

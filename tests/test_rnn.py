@@ -659,6 +659,34 @@ def test_compare_takes_recurrent_networks():
     assert_allclose(run.score, accuracy, rtol=1e-12)
 
 
+def mean_score(net, X, y, lengths):
+    """Accuracy, or the root of the mean squared error, row by row."""
+    means = []
+    for x, target, end in zip(X, y, lengths, strict=True):
+        (found,) = net.predict(x[np.newaxis, :end])
+        target = target[:end] if net.sequence == "all" else target
+        is_right = found.argmax(axis=-1) == target if net.output == "softmax" else None
+        means.append(np.mean((found - target) ** 2 if is_right is None else is_right))
+    return np.mean(means) if net.output == "softmax" else np.sqrt(np.mean(means))
+
+
+@pytest.mark.parametrize("output", ["identity", "softmax"])
+@pytest.mark.parametrize("sequence", ["last", "all"])
+def test_compare_heeds_lengths(sequence, output):
+    """What comes after them, here not even finite, plays no part in objectives or scores."""
+    net = network(sequence=sequence, output=output)
+    X, y, lengths = data(net, n=20)
+    X[np.arange(X.shape[1]) >= lengths[:, np.newaxis]] = np.nan
+    options = {"passes": 1, "batch_size": 8, "lengths": lengths}
+    run = compare(net, X, y, ["sgd"], **options).runs["sgd"][0]
+    start = run.result.trace[0].objective
+    assert_allclose(start, net.loss(X, y, lengths=lengths), rtol=ROUND_OFF)
+    assert_allclose(run.score, mean_score(run.network, X, y, lengths), rtol=ROUND_OFF)
+    held_out = X[:7], y[:7], None, lengths[:7]
+    run = compare(net, X, y, ["sgd"], validation_data=held_out, **options).runs["sgd"][0]
+    assert_allclose(run.score, mean_score(run.network, X[:7], y[:7], lengths[:7]), rtol=ROUND_OFF)
+
+
 # Refusals
 
 
@@ -752,6 +780,7 @@ def test_what_makes_no_sense_for_sequences():
     pandas = pytest.importorskip("pandas")
     refused(r"X must have the shape \(n, T, 3\)", net.fit, pandas.DataFrame(X[:, 0]), y)
     refused("lengths must be None", MLP([3, 2]).fit, X[:, 0], y, lengths=lengths)
+    refused("lengths must be None", compare, MLP([3, 2]), X[:, 0], y, ["sgd"], lengths=lengths)
 
 
 # Kernels

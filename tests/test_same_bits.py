@@ -267,7 +267,9 @@ def test_no_bit_of_other_pieces_depends_on_what_happens_within_a_sweep(seed, mon
     case.patch(monkeypatch)
     expected = case.results(1)
     with monkeypatch.context() as disturbed:
-        disturb(np.random.default_rng(seed), disturbed)
+        taken = disturb(np.random.default_rng(seed), disturbed)
         results = case.results(case.n_threads)
+    # Few turns may all be those of a thread alone; a mini-batch of one row has no team.
+    assert len(taken) < 20 or case.batch_rows == 1 or True in taken
     for name, numbers in expected.items():
         assert np.array_equal(results[name], numbers), f"{name} of {case.pieces}, seed {seed}"

@@ -63,6 +63,7 @@ _ACTIVATION_NAMES = {
     "mish",
     "softplus",
     "exponential",
+    "prelu",
 }
 
 # Parameters that are no flags, though Python, and scikit-learn with it, take True for 1.

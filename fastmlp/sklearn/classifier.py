@@ -85,7 +85,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     activation : str or list of str, default="relu"
         Of all hidden layers or one for each: "identity", "logistic" (or "sigmoid"), "tanh",
         "relu", "leaky_relu", "leaky_relu(0.2)", "elu", "selu", "gelu", "silu", "mish",
-        "softplus", "exponential".
+        "softplus", "exponential"; with a trainable number for each unit "prelu",
+        "parametric(selu)", "parametric(mish)", as of `fastmlp.MLP`.
     solver : str, Optimizer or list of them, default="adam"
         A name such as "adam", "sgd", "lbfgs", "adamw", "rmsprop", "bfgs", which takes its
         numbers from the parameters below; or an object of fastmlp, or a written call such as
@@ -167,12 +168,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     init : str or None, default=None
         Distribution of the starting weights, a name of `fastmlp.MLP`; "data" goes by the rows of
         the first fit. None is as scikit-learn draws them, or "auto" with any of what follows.
-    norm, dropout, input_dropout, residual, tied, input_scale, members
-        Pieces of the network, as of `fastmlp.MLP`; all default to none. Early stopping goes back
-        to the weights and to the statistics of batch norm of the best epoch.
+    norm : {"batch", "layer"}, list of them or None, default=None
+        Norm of the hidden layers' pre-activations, by the statistics of a mini-batch or of a row.
+        Early stopping goes back to the running statistics of the best epoch, too. This and what
+        follows is as of `fastmlp.MLP`, which says more.
+    dropout : float, list of float, or Schedule, default=0.0
+        Probability that an output of a hidden layer is replaced by 0 in an update.
+    input_dropout : float, default=0.0
+        The same for what the first layer takes.
+    residual : bool or list of bool, default=False
+        Whether a hidden layer adds its input to its output; True is wherever widths agree.
+    tied : list of pairs of int, default=()
+        Layers, counted from 1, that share their weights.
+    input_scale : bool, default=False
+        Whether each input is multiplied by a trainable factor of its own.
     inputs : sequence of fastmlp.Numeric and fastmlp.Categorical, or None, default=None
-        How columns of X enter, as of `fastmlp.MLP`. Columns of categories hold codes; a missing
-        one is -1 or NaN, which no other column may hold. X must be dense then.
+        How columns of X enter: as numbers or embeddings of them, as categories, one-hot or
+        embedded. None is all as they are. Columns of categories hold codes; a missing one is -1 or
+        NaN, which no other column may hold. X must be dense then.
+    members : int, default=1
+        So many networks in one that share the weights of hidden layers; predictions are the mean
+        of theirs.
 
     Attributes
     ----------

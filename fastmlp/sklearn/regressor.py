@@ -33,8 +33,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Any loss of `fastmlp.MLP`, summed over outputs: "squared_error" (half of it), "poisson"
         (half the deviance, with exponential outputs), "absolute_error", "huber", "huber(2.5)",
         "quantile(0.9)"; "logistic" and "hinge" for targets 1 and -1, "binary_cross_entropy" for
-        targets in [0, 1], "cross_entropy" or, with label smoothing,
-        "cross_entropy(0.1)" for distributions.
+        targets in [0, 1], "cross_entropy" for distributions, or "cross_entropy(0.1)" with label
+        smoothing.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, \
 learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
 nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
@@ -47,9 +47,9 @@ input_dropout, residual, tied, input_scale, inputs, members
     standardize : bool, default=False
         Whether to train on features, and for an identity output on targets, scaled to mean 0
         and variance 1. The scaling becomes a part of the weights; losses are those of scaled
-        targets.
+        targets. Refused as by `MLPClassifier`.
     constant : {"refuse", "predict"}, default="refuse"
-        What to do with targets that are all the same, of which nothing can be learned: "predict"
+        What to do with targets that are all the same, from which nothing can be learned: "predict"
         predicts them, without training, as estimators need that fit a column or a part of the rows
         at a time.
 

@@ -1,12 +1,10 @@
 """The step of an activation, in place."""
 
 from fastmlp.kernels import codes
-from fastmlp.kernels._jit import worker
+from fastmlp.kernels._jit import call_worker, worker
 from fastmlp.kernels.activations import (
     activation_backward,
     activation_forward_saving,
-    softmax_backward_rows,
-    softmax_rows,
 )
 from fastmlp.kernels.stages.place import flat, output_deltas, outputs, saved
 
@@ -22,12 +20,13 @@ def activation(step, block, work, theta, is_back):
     slopes = flat(saved(step, block, work, step.n_out))
     if not is_back:
         if step.code == codes.SOFTMAX:
-            softmax_rows(Z, 0, Z.shape[0])
+            call_worker(step.rare_forward_at, step.code, flat(Z), slopes, 0, step.n_out)
         else:
             activation_forward_saving(flat(Z), how, slopes)
         return
     delta = output_deltas(step, block, work)
     if step.code == codes.SOFTMAX:
-        softmax_backward_rows(delta, Z)
+        at, values = step.rare_backward_at, flat(Z)
+        call_worker(at, step.code, flat(delta), values, slopes, step.n_out)
     else:
         activation_backward(flat(delta), flat(Z), slopes, how)
