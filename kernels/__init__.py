@@ -1,1 +1,1 @@
-"""Train multilayer perceptrons on the CPU with hand-written Numba kernels."""
+"""The kernels: all that Numba compiles. This folder is imported as `fastmlp.kernels`."""

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -311,6 +312,15 @@ def test_importing_fastmlp_loads_no_heavy_package():
     assert not {"fastmlp.solvers", "fastmlp.contests", "fastmlp.datasets"} & modules
     heavy = {"scipy", "sklearn", "matplotlib", "pandas", "dask", "tqdm", "safetensors"}
     assert not loaded & heavy
+
+
+# Their description
+
+
+def test_the_plan_of_the_house_names_every_file_once():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([\w/]+\.py)` \| \S", text, re.M)
+    assert sorted(named) == sorted(relative(path) for path in KERNELS + PACKAGE)
 
 
 # Names

@@ -2,8 +2,12 @@
 
 import doctest
 import importlib
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +96,53 @@ def test_all_snippets_of_a_page_run_in_order(page, elsewhere):
     for line, block in blocks(page, "python"):
         run_python(page, line, block, names)
 
+
+# The walk that adds a stage
+
+WALK = "docs/add-a-layer-stage.md"
+
+
+def change(tree, diff):
+    """Apply a block of the walk: its file, then pieces of it, which have to be there once each."""
+    header, _, text = diff.partition("\n")
+    path = tree / header.removeprefix("--- ")
+    source = path.read_text(encoding="utf-8")
+    for piece in text.split("@@\n"):
+        before, after = (
+            "".join(line[1:] for line in piece.splitlines(keepends=True) if line[0] in marks)
+            for marks in (" -", " +")
+        )
+        assert source.count(before) == 1, f"{header}: {before}"
+        source = source.replace(before, after)
+    path.write_text(source, encoding="utf-8")
+
+
+def test_the_walk_that_adds_a_stage_leads_there(tmp_path):
+    """In a copy of the sources, whose kernels are plain Python, for all of this to take seconds."""
+    pytest.importorskip("sklearn")
+    for folder in ("fastmlp", "kernels", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__py*"))
+    for _, diff in blocks(WALK, "diff"):
+        change(tmp_path, diff)
+    for _, code in blocks(WALK, "py"):
+        header, _, text = code.partition("\n")
+        (tmp_path / header.removeprefix("# ")).write_text(text, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_DISABLE_JIT": "1"}
+    for command in (
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_clip.py"],
+        ["-c", "from fastmlp import MLPClassifier; MLPClassifier(clip=0.5).get_params()['clip']"],
+    ):
+        run = subprocess.run(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
+# Commands
 
 COMMANDS = [
     line.partition(" #")[0].strip()
