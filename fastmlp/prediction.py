@@ -65,9 +65,9 @@ def predict(net, pace, X, n_threads=None, members=False, lengths=None):
     X, sequences = net._as_rows(X, lengths)
     if sequences is None:
         check_rows_shape("X", X.shape, net.layer_sizes[0])
-    if net._pieces.inputs:
-        net.check_rows(X)
     X, described = read_only(X), net._program_for(sequences)
+    if described is not None:
+        net.check_rows(X)  # its kernel looks at outputs alone, which may hide what is infinite
     n_rows, row_flops = len(X), _row_flops(net, described)
     n_parts = min(n_rows, choose_parts(n_rows * row_flops, n_threads, REGION_SECONDS))
     n_members = net._pieces.members if members else 1

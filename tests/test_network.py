@@ -494,3 +494,11 @@ def test_bad_options(options, error, message):
 def test_unknown_activation_is_refused_even_without_hidden_layers():
     with pytest.raises(ValueError, match="activation must be one of identity, relu"):
         MLP([3, 2], activation="foo")
+
+
+@pytest.mark.parametrize("pieces", [{}, {"dropout": 0.1}, {"members": 2}])
+def test_prediction_refuses_what_is_infinite_though_a_rectifier_hides_it(pieces):
+    net = MLP([2, 2, 1], seed=0, **pieces)
+    net.theta[:] = 1.0
+    with pytest.raises(ValueError, match="X must"):
+        net.predict(np.array([[0.0, -np.inf]]))
