@@ -45,6 +45,9 @@ SLOT_FIELDS = ("input", "output", "input_delta", "output_delta", "saved", "secon
 # Elements of the gradient that one task adds up.
 TASK_ELEMENTS = 1 << 13
 
+# And of a table's: each task looks through the codes of all rows.
+TABLE_TASK_ELEMENTS = 1 << 15
+
 
 def chunk_rows(description, batch_rows, is_update):
     """Rows of a chunk of mini-batches of up to `batch_rows` rows."""
@@ -223,7 +226,8 @@ def task_table(blocks, n_parts):
     tasks = []
     for number, block in enumerate(blocks):
         n_rows = block.n_weight_rows + block.n_bias_rows
-        step = max(1, TASK_ELEMENTS // block.columns)
+        elements = TABLE_TASK_ELEMENTS if block.is_table else TASK_ELEMENTS
+        step = max(1, elements // block.columns)
         tasks += [(number, row, min(row + step, n_rows), 0, 0) for row in range(0, n_rows, step)]
     work = np.cumsum([(stop - row) * blocks[number].columns for number, row, stop, *_ in tasks])
     quotas = work[-1] * np.arange(1, n_parts) / n_parts
