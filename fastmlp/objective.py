@@ -268,9 +268,9 @@ def _check_settings(layer_sizes, output, X_shape, y_shape, loss, l1, l2, n_threa
     check_not_negative("l2", l2)
     if n_threads is not None:
         check_count("n_threads", n_threads)
-    n_rows, n_out = X_shape[0], layer_sizes[-1]
     if sequences is None:
         check_rows_shape("X", X_shape, layer_sizes[0])
+    n_rows, n_out = X_shape[0], layer_sizes[-1]
     if sequences is not None and sequences.by_step:
         n_steps = sequences.n_steps
         code, n_target = choose_step_targets(y_shape, code, n_rows, n_steps, n_out)
@@ -311,6 +311,12 @@ def _objective(net, problem, theta, total, gradient):
     return total / problem.n_rows + penalty(net, problem, theta), gradient
 
 
+def count_errors(net, sequences=None):
+    """Numbers whose squares a row's loss is made of: all outputs, of all members or steps."""
+    program = net._program_for(sequences)
+    return (1 if program is None else program.factor) * net.layer_sizes[-1]
+
+
 class NormalEquations:
     """Forms J, its gradient and its Gauss-Newton matrix; not for two threads at once.
 
@@ -331,8 +337,7 @@ class NormalEquations:
     def __init__(self, net, problem, samples):
         n_params, n_rows = net.n_params, problem.n_rows
         program = net._program_for(problem.sequences)
-        factor = 1 if program is None else program.factor
-        self.n_errors = n_errors = factor * net.layer_sizes[-1]
+        self.n_errors = n_errors = count_errors(net, problem.sequences)
         block = min(n_rows, max(1, JACOBIAN_ROWS // n_errors))
         flops_of_row = float(n_errors * n_params * (n_params + 1))
         n_parts = choose_parts(block * flops_of_row, None, BUSY_REGION_SECONDS)

@@ -154,10 +154,12 @@ def check_pieces(
     _check_probability("input_dropout", input_dropout, "a probability in [0, 1)")
     check_flag("input_scale", input_scale)
     check_count("members", members)
-    if members > 1 and not n_hidden:
-        raise ValueError(f"members must be 1 without hidden layers, got {members}")
     entries = check_inputs(inputs, layer_sizes[0])
     sizes, has_one_hot = _widths(layer_sizes, entries)
+    if members > 1 and not n_hidden and has_one_hot:
+        raise ValueError(
+            f"members must be 1 for one-hot columns without hidden layers, got {members}"
+        )
     return Pieces(
         tuple(norms),
         probabilities,

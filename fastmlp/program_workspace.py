@@ -121,7 +121,7 @@ class ProgramWorkspace:
         self.alone = task_table(description.blocks, 1)
         self._reserve_memory()
         self._reserve_scratch()
-        self.buffer = aligned_empty(plan.scratch + n_parts * plan.scratch_size, dtype)
+        self.buffer = aligned_empty(int(plan.scratch + n_parts * plan.scratch_size), dtype)
         self.steps = self._step_table()
         self.blocks = records.new(records.BLOCK, n_parts)
         self.cuts = np.array(description.cuts, np.int64)

@@ -11,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 
-from fastmlp import MLP, SGD, Adam, network, sweep, workspace
+from fastmlp import MLP, SGD, Adam, network, program_workspace, sweep, tables, workspace
 
 N_FITS = 60
 
@@ -100,7 +100,16 @@ def fit(draw, place):
     X[:, : draw.randint(0, sizes[0] - 1)] = 0.0
     activation = draw.choice(["relu", "tanh", "gelu"])
     dtype = draw.choice(["float32", "float64"])
-    net = MLP(sizes, activation=activation, output=output, dtype=dtype, seed=seed)
+    pieces = {}
+    if draw.random() < 0.4:
+        pieces = {
+            "norm": draw.choice([None, "layer"]),
+            "dropout": draw.choice([0.0, 0.3]),
+            "residual": draw.choice([False, True]),
+            "members": draw.choice([1, 1, 3]),
+            "input_scale": draw.choice([False, True]),
+        }
+    net = MLP(sizes, activation=activation, output=output, dtype=dtype, seed=seed, **pieces)
     net.fit(
         X,
         y,
@@ -126,7 +135,8 @@ def main():
             plain = fit(random.Random(seed), np.ascontiguousarray)
             with (
                 mock.patch.object(network, "aligned_empty", guard.empty),
-                mock.patch.object(sweep, "aligned_empty", guard.empty),
+                mock.patch.object(tables, "aligned_empty", guard.empty),
+                mock.patch.object(program_workspace, "aligned_empty", guard.empty),
                 mock.patch.object(workspace, "aligned_empty", guard.empty),
                 mock.patch.object(sweep, "run_sweep", guarded_sweep(guard)),
             ):

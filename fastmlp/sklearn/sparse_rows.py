@@ -4,7 +4,7 @@ import numpy as np
 
 from fastmlp.kernels import codes
 from fastmlp.losses import CHECKED, check_loss, check_values, choose_targets
-from fastmlp.objective import NormalEquations, Objective, evaluate
+from fastmlp.objective import NormalEquations, Objective, count_errors, evaluate
 from fastmlp.sweep import CHUNK, Problem, Sweep
 from fastmlp.validation import as_array, as_real, as_weights, check_finite, rounded
 
@@ -125,8 +125,8 @@ class BlockEquations:
 
     def __init__(self, net, problem, samples):
         self._net, self._problem, self._samples = net, problem, samples
-        n_out = net.layer_sizes[-1]
-        self.flops = float(problem.n_rows * n_out * net.n_params * (net.n_params + 1))
+        self.n_errors = count_errors(net)
+        self.flops = float(problem.n_rows * self.n_errors * net.n_params * (net.n_params + 1))
 
     def at(self, theta, check=None):
         """Value, gradient and matrix at `theta`: the means over blocks."""
