@@ -5,17 +5,13 @@ Torch and finite differences, given these masks, say what a fit with them comes 
 """
 
 import json
-import os
 import pickle
-import subprocess
-import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import reference
 import torch_trajectories as torchs
-from llvmlite import binding as llvm
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -565,30 +561,6 @@ def test_no_bit_depends_on_the_number_of_threads(dtype, monkeypatch):
     monkeypatch.setattr(sweep, "Pace", AsTeam)
     bits = [fitted(n_threads, dtype) for n_threads in (1, 2, 3, 4)]
     assert bits[1:] == bits[:1] * 3
-
-
-@compiled_only
-def test_no_bit_depends_on_the_simd_width():
-    features = llvm.get_host_cpu_features()
-    if not (features.get("avx512f") and features.get("fma")):
-        pytest.skip("the host has one vector length only")
-    kept = [
-        f"{'+' if has and 'avx512' not in name else '-'}{name}" for name, has in features.items()
-    ]
-    program = "import test_dropout as t; print(t.fitted(), t.fitted(dtype='float64'))"
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
-            "NUMBA_CPU_NAME": "haswell",
-            "NUMBA_CPU_FEATURES": ",".join(kept),
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.split() == [fitted(), fitted(dtype="float64")]
 
 
 @pytest.mark.parametrize("pieces", [{}, {"dropout": FlatCosine(0.4)}], ids=["constant", "schedule"])

@@ -3,12 +3,8 @@
 torch trains the same network, written out member by member in `torch_outputs`.
 """
 
-import os
 import pickle
-import subprocess
-import sys
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import reference
@@ -325,28 +321,6 @@ def fingerprint():
 
     thetas = [trained(dtype).theta.tobytes() for dtype in ("float32", "float64")]
     return hashlib.sha256(b"".join(thetas)).hexdigest()
-
-
-@compiled_only
-def test_bits_do_not_depend_on_the_simd_width():
-    features = llvm.get_host_cpu_features()
-    if not (features.get("avx2") and features.get("fma")):
-        pytest.skip("needs a machine that can run AVX2 code")
-    enabled = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+fma"
-    folder = os.path.dirname(__file__)
-    run = subprocess.run(
-        [sys.executable, "-c", "import test_members as t; print(t.fingerprint())"],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([folder, *sys.path]),
-            "NUMBA_CPU_NAME": "haswell",
-            "NUMBA_CPU_FEATURES": enabled,
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.strip() == fingerprint()
 
 
 @compiled_only

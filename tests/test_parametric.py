@@ -1,11 +1,7 @@
 """Activations with a trainable number for each unit: prelu, and x + alpha (f(x) - x)."""
 
-import os
 import pickle
-import subprocess
-import sys
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import reference
@@ -276,27 +272,6 @@ def fingerprint():
 
     thetas = [trained(dtype).theta.tobytes() for dtype in ("float32", "float64")]
     return hashlib.sha256(b"".join(thetas)).hexdigest()
-
-
-@compiled_only
-def test_bits_do_not_depend_on_the_simd_width():
-    features = llvm.get_host_cpu_features()
-    if not (features.get("avx2") and features.get("fma")):
-        pytest.skip("needs a machine that can run AVX2 code")
-    folder = os.path.dirname(__file__)
-    run = subprocess.run(
-        [sys.executable, "-c", "import test_parametric as t; print(t.fingerprint())"],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([folder, *sys.path]),
-            "NUMBA_CPU_NAME": "haswell",
-            "NUMBA_CPU_FEATURES": "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+fma",
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.strip() == fingerprint()
 
 
 @compiled_only
