@@ -353,12 +353,9 @@ class NormalEquations:
         else:
             jacobian_part_at, described = _describe_program(net, program, n_parts)
         self._addresses = jacobian_part_at, jacobian.products_address()
+        X, Y, weights = (read_only(sample.reshape(-1)) for sample in samples)
         self._constants = (
-            LeastSquares(
-                *(read_only(sample.reshape(-1)) for sample in samples),
-                net._layout_numbers,
-                problem.l2,
-            ),
+            LeastSquares(X, Y, weights, net._layout_numbers, problem.l2),
             described,
         )
         self._calls = [
