@@ -1,13 +1,9 @@
 """Layer norm, batch norm and residual connections, held against NumPy and PyTorch."""
 
 import copy
-import os
 import pickle
-import subprocess
-import sys
 from contextlib import contextmanager
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import reference
@@ -532,27 +528,6 @@ def trained_bits(dtype):
         net.fit(X, y, batch_size=40, epochs=3, seed=0)
         found += [net.theta, *net.statistics.values(), net.predict(X)]
     return b"".join(array.tobytes() for array in found).hex()
-
-
-@compiled_only
-@both_precisions
-def test_bits_do_not_depend_on_the_width_of_vectors(dtype):
-    features = llvm.get_host_cpu_features()
-    if not (features.get("avx2") and features.get("fma")):
-        pytest.skip("needs a machine that can run AVX2 code")
-    environment = {
-        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
-        "NUMBA_CPU_NAME": "haswell",
-        "NUMBA_CPU_FEATURES": "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+fma",
-    }
-    run = subprocess.run(
-        [sys.executable, "-c", f"import test_norm as t; print(t.trained_bits({dtype!r}))"],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.strip() == trained_bits(dtype)
 
 
 # Statistics outside of a fit
