@@ -235,8 +235,8 @@ def check_problem(
     if sequences is not None and sequences.has_lengths and sequences.by_step:
         y = without_padding(as_real("y", y), X[:, -1])
     Y = as_array("y", y, dtype)
-    shapes = net._layer_sizes, net._activations[-1], X.shape, Y.shape
-    settings = *shapes, loss, l1, l2, n_threads, sequences
+    sizes, output = net._layer_sizes, net._activations[-1]
+    settings = sizes, output, X.shape, Y.shape, loss, l1, l2, n_threads, sequences
     try:
         problem = _check_settings(*settings)
     except TypeError:  # perhaps of the cache: what cannot be hashed is no setting, and told so
@@ -426,13 +426,14 @@ def evaluate_once(net, spare, mode, X, y, loss, lengths, sample_weight, l1, l2, 
     """
     theta, differentiates = net._theta, mode == codes.DIFFERENTIATE
     scan, by_kernel = _INTERPRETED or not differentiates, not _INTERPRETED
-    settings = loss, lengths, sample_weight, l1, l2, n_threads
-    problem, samples = check_problem(net, X, y, *settings, scan, by_kernel)
+    problem, samples = check_problem(
+        net, X, y, loss, lengths, sample_weight, l1, l2, n_threads, scan, by_kernel
+    )
     gradient = np.empty(theta.size if differentiates else 0, theta.dtype)
     sweep = spare.take(net, problem)
     total = sweep.evaluate(mode, theta, samples, gradient)
     if differentiates and not (math.isfinite(total) and sweep.all_finite):
-        check_problem(net, X, y, *settings)
+        check_problem(net, X, y, loss, lengths, sample_weight, l1, l2, n_threads)
     spare.put_back(sweep)
     return _objective(net, problem, theta, total, gradient)
 

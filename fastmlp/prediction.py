@@ -1,5 +1,6 @@
 """The outputs of a network for given inputs, in as little time as one row deserves."""
 
+import functools
 import time
 from typing import NamedTuple
 
@@ -7,7 +8,6 @@ import numpy as np
 
 from fastmlp.kernels import codes, program
 from fastmlp.kernels.activations import rare_addresses
-from fastmlp.kernels.layers import Layers
 from fastmlp.kernels.predict import predict as predict_kernel
 from fastmlp.kernels.predict import predict_part_address
 from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
@@ -131,11 +131,17 @@ def _forward(net, described, X, result, n_parts, averages):
         arguments = address, tables, fixed, net.theta, X, result, averages
         return run(program.program_predict, n_parts, *arguments, n_parts)
     address = predict_part_address(net.dtype)
-    # Prediction has softmax of its own.
-    rare = tuple(code for code in net._activation_codes if code != codes.SOFTMAX)
-    rare_at = rare_addresses(rare, net.dtype)
-    layers = Layers(net._layout_numbers, net._activation_parameters, *rare_at)
-    return run(predict_kernel, n_parts, address, net.theta, X, layers, result, n_parts)
+    rare_at = _rare_forward_at(net._activation_codes, net.dtype)
+    layout, parameters = net._layout_numbers, net._activation_parameters
+    arguments = address, net.theta, X, layout, parameters, rare_at, result
+    return run(predict_kernel, n_parts, *arguments, n_parts)
+
+
+@functools.cache
+def _rare_forward_at(activations, dtype):
+    """Address of the rare activations, without softmax, which prediction has of its own."""
+    rare = tuple(code for code in activations if code != codes.SOFTMAX)
+    return rare_addresses(rare, dtype)[0]
 
 
 def _forward_at_pace(net, described, pace, X, result, n_parts, averages):

@@ -15,7 +15,7 @@ from fastmlp.kernels.blocks import whole
 from fastmlp.kernels.dense import new_scratch, part_bounds
 from fastmlp.kernels.finite import all_finite
 from fastmlp.kernels.gemm import multiply
-from fastmlp.kernels.layers import activation_of, layers_type
+from fastmlp.kernels.layers import Layers, activation_of, layers_type
 from fastmlp.kernels.simd import FROM_ROW, TALL
 from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import layer_weights, layout_of
@@ -84,7 +84,7 @@ def predict_part_address(dtype):
 
 
 @entry
-def predict(predict_part_at, theta, X, layers, result, n_parts):
+def predict(predict_part_at, theta, X, numbers, parameters, rare_forward_at, result, n_parts):
     """Overwrite `result` by the outputs for X, and return whether no pre-activation is bad.
 
     The same bits as in the forward pass of training, for any number of parts.
@@ -97,7 +97,8 @@ def predict(predict_part_at, theta, X, layers, result, n_parts):
         Read, as is X.
     X : (n, n_in)
         At least one row.
-    layers : Layers
+    numbers, parameters, rare_forward_at
+        What `Layers` has. One by one, as Numba takes 2 µs to find the type of a named tuple.
     result : (n, n_out)
         Overwritten.
     n_parts : int
@@ -114,5 +115,6 @@ def predict(predict_part_at, theta, X, layers, result, n_parts):
     """
     finite = np.empty(n_parts, np.bool_)
     for part in prange(n_parts):
+        layers = Layers(numbers, parameters, rare_forward_at, 0)
         call_worker(predict_part_at, part, n_parts, theta, X, layers, result, finite)
     return finite.all()

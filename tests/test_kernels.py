@@ -58,7 +58,6 @@ from fastmlp.kernels import (
 from fastmlp.kernels._jit import call_worker, standalone
 from fastmlp.kernels.blocks import Block
 from fastmlp.kernels.context import Columns, Data, Net, Rows, Space, Step, Team, Trained
-from fastmlp.kernels.layers import Layers
 from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN, TASK
 from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.sweep import Tables, run_sweep
@@ -2542,9 +2541,9 @@ class Case:
         result = np.full((len(X), self.sizes[-1]), np.nan, self.dtype)
         parameters = self.constants[codes.ACTIVATION_PARAMETERS :]
         address = predict.predict_part_address(np.dtype(self.dtype))
-        rare_at = activations.rare_addresses((codes.GELU, codes.SOFTMAX), self.dtype)
-        layers = Layers(records.numbers(self.layout), parameters, *rare_at)
-        finite = kernel(address, theta, X, layers, result, n_parts)
+        rare_at, _ = activations.rare_addresses((codes.GELU, codes.SOFTMAX), self.dtype)
+        numbers = records.numbers(self.layout)
+        finite = kernel(address, theta, X, numbers, parameters, rare_at, result, n_parts)
         return finite, result
 
 
