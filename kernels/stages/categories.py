@@ -117,7 +117,6 @@ def one_hot(step, block, work, theta, is_back):
     n_rows, n_columns = setting(step, work, 0), setting(step, work, 1)
     X = values(block, work, step.input, block.rows, step.n_in)
     n_out, factor = step.n_out, step.factor
-    width = n_columns * (1 + factor * n_out)
     Z = values(block, work, step.output, factor * block.rows, n_out)
     if not is_back:
         for r in range(block.rows):
@@ -132,17 +131,20 @@ def one_hot(step, block, work, theta, is_back):
                     add_scaled(z, share * _factor_of(step, theta, f, row, n_rows), W_row)
         return
     delta = values(block, work, step.output_delta, factor * block.rows, n_out)
+    n_kept = block.chunk_rows * n_columns
+    table_rows = vector(work, step.kept, n_kept)
+    kept = matrix(work, step.kept + n_kept, n_kept * factor, n_out)
     for r in range(block.rows):
-        kept = vector(work, step.kept + (block.first + r) * width, width)
         for i in range(n_columns):
+            at = (block.first + r) * n_columns + i
             row = _row_of(step, work, X, r, i)
-            kept[i] = row
+            table_rows[at] = row
             if row < 0:
                 continue
             share = _share_kept(step, block, work, r, row)
             for f in range(factor):
                 d = vector(delta, (f * block.rows + r) * n_out, n_out)
-                own = vector(kept, n_columns + (i * factor + f) * n_out, n_out)
+                own = vector(kept, (at * factor + f) * n_out, n_out)
                 scale = share * _factor_of(step, theta, f, row, n_rows)
                 for j in range(n_out):
                     own[j] = scale * d[j]
@@ -171,20 +173,20 @@ def add_factor_gradients(step, block, work, theta, which, delta):
 @worker
 def one_hot_gradient(step, task, rows, is_first, work, g):
     """Add to `g`, rows of the table's gradient, or overwrite them if `is_first`."""
-    n_columns, n_out, factor = setting(step, work, 1), step.n_out, step.factor
-    width = n_columns * (1 + factor * n_out)
+    n_out, factor = step.n_out, step.factor
+    n_kept = rows * setting(step, work, 1)
+    table_rows = vector(work, step.kept, n_kept)
+    kept = matrix(work, step.kept + n_kept, n_kept * factor, n_out)
     if is_first:
         fill(g, 0.0)
     one = g.dtype.type(1.0)
-    for r in range(rows):
-        kept = vector(work, step.kept + r * width, width)
-        for i in range(n_columns):
-            row = kept[i]
-            if row >= task.row_0 and row < task.row_1:
-                own = vector(g, (int(row) - task.row_0) * n_out, n_out)
-                for f in range(factor):
-                    of_row = vector(kept, n_columns + (i * factor + f) * n_out, n_out)
-                    add_scaled(own, one, of_row)
+    # Side by side, as each task looks through all of them.
+    for at in range(n_kept):
+        row = table_rows[at]
+        if row >= task.row_0 and row < task.row_1:
+            own = vector(g, (int(row) - task.row_0) * n_out, n_out)
+            for f in range(factor):
+                add_scaled(own, one, vector(kept, (at * factor + f) * n_out, n_out))
 
 
 @worker
