@@ -176,7 +176,7 @@ class Network:
         return rows
 
     def _chain(self):
-        """The table of a chain of layers; makes the views of their parameters."""
+        """The table of a chain of layers."""
         layout = new(LAYER, len(self._layer_sizes) - 1)
         start = width = 0
         for layer, (n_in, n_out) in enumerate(pairwise(self._layer_sizes)):

@@ -114,22 +114,6 @@ def as_generator(
     raise TypeError(f"{name} must be {allowed}, got {seed!r}")
 
 
-def as_rows(name: str, values: Any, dtype: np.dtype, n_columns: int) -> np.ndarray:
-    """Check a matrix of samples; return it C-contiguous, of `dtype`, without a needless copy.
-
-    Raises
-    ------
-    TypeError
-        If the values are not real numbers.
-    ValueError
-        If the shape is not (n, n_columns) with n > 0, or a value is NaN or infinite, also
-        after rounding to `dtype`.
-    """
-    rows = as_matrix(name, values, dtype, n_columns)
-    check_finite(name, rows)
-    return rows
-
-
 def as_matrix(
     name: str,
     values: Any,
@@ -137,9 +121,17 @@ def as_matrix(
     n_columns: int,
     feature_names: tuple[str, ...] | None = None,
 ) -> np.ndarray:
-    """Do what `as_rows` does, but for NaN and infinite values.
+    """Check a matrix of samples; return it C-contiguous, of `dtype`, without a needless copy.
 
-    `feature_names` are those of the columns to take from a data frame.
+    `feature_names` are those of the columns to take from a data frame. Nobody looks for NaN and
+    infinite values here.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If the shape is not (n, n_columns) with n > 0.
     """
     array = as_array(name, values, dtype, feature_names)
     check_rows_shape(name, array.shape, n_columns)

@@ -2,11 +2,11 @@
 
 import copy
 import pickle
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import reference
+from forced_teams import force_teams
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -25,9 +25,8 @@ from fastmlp import (
     compare,
     fit_many,
     program_workspace,
-    sweep,
 )
-from fastmlp.kernels import gather, threads
+from fastmlp.kernels import gather
 from fastmlp.kernels._jit import standalone
 from fastmlp.kernels.moments import delta_moments, row_moments
 from fastmlp.kernels.stages import batch_norm, layer_norm, residual
@@ -420,50 +419,10 @@ def test_ten_steps_are_those_of_torch(norm, name):
 # The same bits
 
 
-class AlwaysTogether:
-    """Stands in for `Pace`: goes a chunk at a time, as a team where there is one."""
-
-    def __init__(self, ways, seconds_alone=0.0):
-        self._way = ways[0]
-        self.seconds = seconds_alone
-
-    def is_new(self, way):
-        return False
-
-    def next(self):
-        return self._way, 0.0
-
-    def learn(self, way, flops, seconds):
-        pass
-
-    def skip_to_trial(self, flops):
-        return 0
-
-
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of three rows, several to a group, and teams of as many threads as are asked for."""
-    monkeypatch.setattr(program_workspace, "GROUP_ROWS", 8)
-    monkeypatch.setattr(program_workspace, "FEWEST_GROUP_ROWS", 4)
-    monkeypatch.setattr(program_workspace, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(program_workspace, "FEWEST_BLOCK_ROWS", 3)
-    monkeypatch.setattr(program_workspace, "TASK_ELEMENTS", 16)
-    monkeypatch.setattr(sweep, "choose_parts", lambda flops, n_threads, *_: n_threads or 1)
-    monkeypatch.setattr(sweep, "Pace", AlwaysTogether)
-    # A busy machine may give a team fewer threads: the next one is tried all the same.
-    monkeypatch.setattr(sweep, "no_teams", lambda: None)
-    teams = set()
-
-    @contextmanager
-    def region(n_parts):
-        with threads.parallel_region(n_parts) as entered:
-            if entered:
-                teams.add(n_parts)
-            yield entered
-
-    monkeypatch.setattr(sweep, "parallel_region", region)
-    monkeypatch.setattr(sweep, "no_teams", lambda: None)  # where a thread comes late once
-    return teams
+    return force_teams(monkeypatch, task_elements=16)
 
 
 @compiled_only
