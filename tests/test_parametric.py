@@ -224,23 +224,12 @@ def test_ten_steps_equal_those_of_torch(written):
     net = network(("parametric(selu)", "parametric(mish)"))
     X, y, _ = data(60)
     named = as_tensors(net)
-    name, keywords = torchs.METHODS[written]
-    decays = [v for n, v in named.items() if not n.startswith("biases")]
-    biases = [v for n, v in named.items() if n.startswith("biases")]
-    decay = torchs.WEIGHT_DECAY if name == "AdamW" else 0.0
-    groups = [{"params": decays, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # of NAdam's product
-    try:
-        optimizer = getattr(torch.optim, name)(groups, lr=torchs.LEARNING_RATE, **keywords)
-        for first in range(0, 60, 6):
-            rows = slice(first, first + 6)
-            optimizer.zero_grad()
-            arguments = X[rows], y[rows], np.ones(6), net.activations[:-1], 0.01
-            torch_objective(named, *arguments).backward()
-            optimizer.step()
-    finally:
-        torch.set_default_dtype(before)
+
+    def objective(rows):
+        arguments = X[rows], y[rows], np.ones(6), net.activations[:-1], 0.01
+        return torch_objective(named, *arguments)
+
+    torchs.take_steps(torch, named, written, objective)
     net.fit(X, y, optimizer=written, epochs=1, batch_size=6, shuffle=False, l2=0.01)
     expected = np.concatenate([named[n].detach().numpy().ravel() for n, _ in net.parameters])
     # As in `test_trajectories`, with more parameters whose first gradients cancel.

@@ -106,6 +106,28 @@ def torch_trajectory(written, theta, X, y, factors=(1.0, 1.0)):
     return np.array(trajectory)
 
 
+def take_steps(torch, named, written, objective):
+    """Take ten steps on torch's tensors, by name, of which all but the biases decay.
+
+    `objective` gives the loss, a tensor, of a slice of rows.
+    """
+    decays = [v for n, v in named.items() if not n.startswith("biases")]
+    biases = [v for n, v in named.items() if n.startswith("biases")]
+    name, keywords = METHODS[written]
+    decay = WEIGHT_DECAY if name == "AdamW" else 0.0
+    groups = [{"params": decays, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # of NAdam's product
+    try:
+        optimizer = getattr(torch.optim, name)(groups, lr=LEARNING_RATE, **keywords)
+        for first in range(0, N_STEPS * BATCH_SIZE, BATCH_SIZE):
+            optimizer.zero_grad()
+            objective(slice(first, first + BATCH_SIZE)).backward()
+            optimizer.step()
+    finally:
+        torch.set_default_dtype(before)
+
+
 def read_golden():
     """The problem and the trajectories by optimizer, as arrays."""
     kept = json.loads(GOLDEN.read_text(encoding="utf-8"))
