@@ -131,5 +131,5 @@ def add_one_hot(program, one_hot, result, table, dropout):
         extra=one_hot.members,
         key=ONE_HOT_KEY,
         numbers=(one_hot.n_rows, n_columns, round(dropout * LEVELS), *pairs),
-        n_kept=n_columns * (1 + k * result.n_columns),
+        n_kept=n_columns * (1 + k) + k * result.n_columns,
     )

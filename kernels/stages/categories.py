@@ -7,6 +7,8 @@ by row of the table, from the codes and deltas of all rows of the chunk, which t
 so no group holds a table of its own.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastmlp.kernels._jit import inline, worker
@@ -103,6 +105,29 @@ def _share_kept(step, block, work, r, row):
     return work.dtype.type(0.0) if number < limit else work.dtype.type(LEVELS / (LEVELS - limit))
 
 
+class Kept(NamedTuple):
+    """What the way back through one-hot columns keeps of a chunk for the table's gradient.
+
+    A row of X has one delta for each member, and the columns of a row differ in their scales alone.
+    """
+
+    table_rows: object  # (rows, columns): -1 for a missing category
+    scales: object  # (rows, columns, members): what the delta is multiplied by
+    deltas: object  # (rows, members, n_out)
+
+
+@inline
+def _kept_of(step, work, rows):
+    """View what one-hot columns keep of a chunk of as many rows: flat vectors."""
+    n = rows * setting(step, work, 1)
+    scales, deltas = step.kept + n, step.kept + n + n * step.factor
+    return Kept(
+        vector(work, step.kept, n),
+        vector(work, scales, n * step.factor),
+        vector(work, deltas, rows * step.factor * step.n_out),
+    )
+
+
 @worker
 def one_hot(step, block, work, theta, is_back):
     """Add the rows of W that belong to one-hot columns, each times its factors.
@@ -111,8 +136,7 @@ def one_hot(step, block, work, theta, is_back):
     how many rows it has, how many columns of X there are, how many of the levels of `dropout` drop
     an input, and for each column of X which it is and its first row. ``bias`` is a factor for each
     row (`input_scale`), ``extra`` one for each member and row; both may be missing. The way back
-    keeps the rows of the table, and the deltas times the factors, of each row of the chunk and
-    member.
+    keeps what `Kept` says.
     """
     n_rows, n_columns = setting(step, work, 0), setting(step, work, 1)
     X = values(block, work, step.input, block.rows, step.n_in)
@@ -131,23 +155,21 @@ def one_hot(step, block, work, theta, is_back):
                     add_scaled(z, share * _factor_of(step, theta, f, row, n_rows), W_row)
         return
     delta = values(block, work, step.output_delta, factor * block.rows, n_out)
-    n_kept = block.chunk_rows * n_columns
-    table_rows = vector(work, step.kept, n_kept)
-    kept = matrix(work, step.kept + n_kept, n_kept * factor, n_out)
+    kept = _kept_of(step, work, block.chunk_rows)
     for r in range(block.rows):
+        for f in range(factor):
+            own = vector(kept.deltas, ((block.first + r) * factor + f) * n_out, n_out)
+            copy_values(vector(delta, (f * block.rows + r) * n_out, n_out), own)
         for i in range(n_columns):
             at = (block.first + r) * n_columns + i
             row = _row_of(step, work, X, r, i)
-            table_rows[at] = row
+            kept.table_rows[at] = row
             if row < 0:
                 continue
             share = _share_kept(step, block, work, r, row)
             for f in range(factor):
                 d = vector(delta, (f * block.rows + r) * n_out, n_out)
-                own = vector(kept, (at * factor + f) * n_out, n_out)
-                scale = share * _factor_of(step, theta, f, row, n_rows)
-                for j in range(n_out):
-                    own[j] = scale * d[j]
+                kept.scales[at * factor + f] = share * _factor_of(step, theta, f, row, n_rows)
                 add_factor_gradients(step, block, work, theta, (f, row, n_rows, share), d)
 
 
@@ -173,20 +195,18 @@ def add_factor_gradients(step, block, work, theta, which, delta):
 @worker
 def one_hot_gradient(step, task, rows, is_first, work, g):
     """Add to `g`, rows of the table's gradient, or overwrite them if `is_first`."""
-    n_out, factor = step.n_out, step.factor
-    n_kept = rows * setting(step, work, 1)
-    table_rows = vector(work, step.kept, n_kept)
-    kept = matrix(work, step.kept + n_kept, n_kept * factor, n_out)
+    n_out, factor, n_columns = step.n_out, step.factor, setting(step, work, 1)
+    kept = _kept_of(step, work, rows)
     if is_first:
         fill(g, 0.0)
-    one = g.dtype.type(1.0)
     # Side by side, as each task looks through all of them.
-    for at in range(n_kept):
-        row = table_rows[at]
+    for at in range(rows * n_columns):
+        row = kept.table_rows[at]
         if row >= task.row_0 and row < task.row_1:
             own = vector(g, (int(row) - task.row_0) * n_out, n_out)
             for f in range(factor):
-                add_scaled(own, one, vector(kept, (at * factor + f) * n_out, n_out))
+                delta = vector(kept.deltas, (at // n_columns * factor + f) * n_out, n_out)
+                add_scaled(own, kept.scales[at * factor + f], delta)
 
 
 @worker
