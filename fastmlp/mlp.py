@@ -191,9 +191,10 @@ class MLP(Network):
         self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
     ) -> float:
         """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
-        mode, spare = codes.EVALUATE, self._spare
-        settings = loss, None, sample_weight, l1, l2, n_threads
-        return evaluate_once(self, spare, mode, X, y, *settings)[0]
+        value, _ = evaluate_once(
+            self, self._spare, codes.EVALUATE, X, y, loss, None, sample_weight, l1, l2, n_threads
+        )
+        return value
 
     def loss_and_grad(
         self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
@@ -204,9 +205,19 @@ class MLP(Network):
         rows, in chunks, so that memory does not grow with n. The network keeps a small workspace,
         so that the next call, for as many rows and the same loss, is sooner done.
         """
-        mode, spare = codes.DIFFERENTIATE, self._spare
-        settings = loss, None, sample_weight, l1, l2, n_threads
-        return evaluate_once(self, spare, mode, X, y, *settings)
+        return evaluate_once(
+            self,
+            self._spare,
+            codes.DIFFERENTIATE,
+            X,
+            y,
+            loss,
+            None,
+            sample_weight,
+            l1,
+            l2,
+            n_threads,
+        )
 
     def fit(self, X, y, **options) -> "FitResult":
         """Train the network in place; see `fastmlp.fit` for all parameters."""

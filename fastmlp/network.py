@@ -137,6 +137,8 @@ class Network:
         check_exact(self._pieces.inputs, self._dtype)
         self._activation_parameters = np.array(self._parameters, self._dtype)
         self._program = self._describe()
+        # What an objective has to know: a key as small as can be, since each call looks it up.
+        self._ends = self._layer_sizes[0], self._layer_sizes[-1], self._activations[-1]
 
     def _describe(self):
         """The network's program, None if it is plain."""

@@ -235,11 +235,11 @@ def check_problem(
     if sequences is not None and sequences.has_lengths and sequences.by_step:
         y = without_padding(as_real("y", y), X[:, -1])
     Y = as_array("y", y, dtype)
-    sizes, output = net._layer_sizes, net._activations[-1]
-    settings = sizes, output, X.shape, Y.shape, loss, l1, l2, n_threads, sequences
+    ends = net._ends
     try:
-        problem = _check_settings(*settings)
+        problem = _check_settings(ends, X.shape, Y.shape, loss, l1, l2, n_threads, sequences)
     except TypeError:  # perhaps of the cache: what cannot be hashed is no setting, and told so
+        settings = ends, X.shape, Y.shape, loss, l1, l2, n_threads, sequences
         problem = _check_settings.__wrapped__(*settings)
     Y_vector, code = Y.ravel(), problem.loss_code
     if sequences is not None and sequences.by_step:
@@ -261,16 +261,20 @@ def check_problem(
 
 
 @functools.lru_cache(typed=True)
-def _check_settings(layer_sizes, output, X_shape, y_shape, loss, l1, l2, n_threads, sequences=None):
-    """Check all of an objective's arguments but for the numbers in arrays."""
+def _check_settings(ends, X_shape, y_shape, loss, l1, l2, n_threads, sequences):
+    """Check all of an objective's arguments but for the numbers in arrays.
+
+    Of the network it knows the `ends`: its inputs, its outputs and their activation.
+    """
+    n_in, n_out, output = ends
     loss, code, parameter = check_loss(loss, output)
     check_not_negative("l1", l1)
     check_not_negative("l2", l2)
     if n_threads is not None:
         check_count("n_threads", n_threads)
     if sequences is None:
-        check_rows_shape("X", X_shape, layer_sizes[0])
-    n_rows, n_out = X_shape[0], layer_sizes[-1]
+        check_rows_shape("X", X_shape, n_in)
+    n_rows = X_shape[0]
     if sequences is not None and sequences.by_step:
         n_steps = sequences.n_steps
         code, n_target = choose_step_targets(y_shape, code, n_rows, n_steps, n_out)

@@ -61,28 +61,29 @@ def predict(net, pace, X, n_threads=None, members=False, lengths=None):
     check_flag("members", members)
     if n_threads is not None:
         check_count("n_threads", n_threads)
-    theta = net.theta
     X, sequences = net._as_rows(X, lengths)
     if sequences is None:
-        check_rows_shape("X", X.shape, net.layer_sizes[0])
+        check_rows_shape("X", X.shape, net._layer_sizes[0])
     X, described = read_only(X), net._program_for(sequences)
-    if described is not None:
-        net.check_rows(X)  # its kernel looks at outputs alone, which may hide what is infinite
-    n_rows, row_flops = len(X), _row_flops(net, described)
-    n_parts = min(n_rows, choose_parts(n_rows * row_flops, n_threads, REGION_SECONDS))
-    n_members = net._pieces.members if members else 1
-    averages = not (members or (sequences is not None and sequences.by_step))
-    is_one = averages or described is None
-    n_outputs = net.layer_sizes[-1] * (1 if is_one else described.factor)
-    result = np.empty((n_rows, n_outputs), theta.dtype)
-    if n_parts == 1:
-        all_finite = _forward(net, described, X, result, n_parts, averages)
+    theta, n_rows, n_out = net._theta, len(X), net._layer_sizes[-1]
+    if described is None:
+        averages, width, row_flops, forward = True, n_out, 2 * theta.size, _forward_chain
     else:
-        all_finite = _forward_at_pace(net, described, pace, X, result, n_parts, averages)
+        net.check_rows(X)  # its kernel looks at outputs alone, which may hide what is infinite
+        averages = not (members or (sequences is not None and sequences.by_step))
+        width = n_out * (1 if averages else described.factor)
+        row_flops, forward = described.flops, _forward_program
+    n_parts = min(n_rows, choose_parts(n_rows * row_flops, n_threads, REGION_SECONDS))
+    result = np.empty((n_rows, width), theta.dtype)
+    if n_parts == 1:
+        all_finite = forward(net, described, X, result, n_parts, averages)
+    else:
+        forward = functools.partial(forward, net, described, averages=averages)
+        all_finite = _forward_at_pace(forward, row_flops, pace, X, result, n_parts)
     if not all_finite:
         check_finite("theta", theta)
         net.check_rows(X)
-    return result.reshape(n_rows, n_members, -1) if members else result
+    return result.reshape(n_rows, net._pieces.members, n_out) if members else result
 
 
 def outputs_after(net, description, n_steps, X):
@@ -112,28 +113,26 @@ def check_outputs(outputs, rows, first=0):
     )
 
 
-def _row_flops(net, described):
-    """Floating-point operations for one row, without those of activations."""
-    return 2 * net.theta.size if described is None else described.flops
+def _forward_program(net, described, X, result, n_parts, averages):
+    """Overwrite `result` by the outputs of a program; return whether all of them are finite."""
+    tables, fixed, statistics = net._forward_plan(described)
+    if net._statistics is not None:
+        fixed = fixed.copy()
+        fixed[statistics : statistics + net._statistics.size] = net._statistics
+    address = program.predict_address(net.dtype)
+    arguments = address, tables, fixed, net.theta, X, result, averages
+    return run(program.program_predict, n_parts, *arguments, n_parts)
 
 
-def _forward(net, described, X, result, n_parts, averages):
-    """Overwrite `result` by the outputs; return whether all pre-activations are finite.
+def _forward_chain(net, described, X, result, n_parts, averages):
+    """Overwrite `result` by the outputs of a plain network, which is not `described`.
 
-    Of a program, which is `described` then, whether all outputs are.
+    Return whether all pre-activations are finite.
     """
-    if described is not None:
-        tables, fixed, statistics = net._forward_plan(described)
-        if net._statistics is not None:
-            fixed = fixed.copy()
-            fixed[statistics : statistics + net._statistics.size] = net._statistics
-        address = program.predict_address(net.dtype)
-        arguments = address, tables, fixed, net.theta, X, result, averages
-        return run(program.program_predict, n_parts, *arguments, n_parts)
-    address = predict_part_address(net.dtype)
-    rare_at = _rare_forward_at(net._activation_codes, net.dtype)
+    dtype = net._dtype
+    address, rare_at = predict_part_address(dtype), _rare_forward_at(net._activation_codes, dtype)
     layout, parameters = net._layout_numbers, net._activation_parameters
-    arguments = address, net.theta, X, layout, parameters, rare_at, result
+    arguments = address, net._theta, X, layout, parameters, rare_at, result
     return run(predict_kernel, n_parts, *arguments, n_parts)
 
 
@@ -144,19 +143,18 @@ def _rare_forward_at(activations, dtype):
     return rare_addresses(rare, dtype)[0]
 
 
-def _forward_at_pace(net, described, pace, X, result, n_parts, averages):
-    """Do `_forward` in slices of rows, in parts or alone, as is faster on the machine now."""
-    all_finite, start, row_flops = True, 0, _row_flops(net, described)
+def _forward_at_pace(forward, row_flops, pace, X, result, n_parts):
+    """Do `forward` in slices of rows, in parts or alone, as is faster on the machine now."""
+    all_finite, start = True, 0
     while start < len(X):
         as_team, flops = pace.next()
         parts = n_parts if as_team else 1
         stop = min(len(X), start + max(n_parts, int(flops / row_flops)))
         if pace.is_new(as_team):
             # Compiles or loads the kernel, off the clock.
-            _forward(net, described, X[:0], result[:0], parts, averages)
+            forward(X[:0], result[:0], parts)
         began = time.perf_counter()
-        rows = X[start:stop], result[start:stop]
-        all_finite &= _forward(net, described, *rows, parts, averages)
+        all_finite &= forward(X[start:stop], result[start:stop], parts)
         seconds = time.perf_counter() - began
         pace.learn(as_team, (stop - start) * row_flops, seconds)
         start = stop
