@@ -97,10 +97,9 @@ def sweep_part(part, call, kept, order, update, theta, samples, result):
     outcome = codes.FINISHED
     while c < call.stop:
         rows, last = chunks[c].stop - chunks[c].start, chunks[c].last
-        turn = c % 2 if team.n_parts > 1 else 0
         backward = mode != codes.EVALUATE
         start, n, first = chunks[c].start, chunks[c].batch, chunks[c].first
-        step = Step(start, rows, n, first, last, turn, t, backward)
+        step = Step(start, rows, n, first, last, c % 2 if team.n_parts > 1 else 0, t, backward)
         ahead = Turn(part, team.n_parts, c, t, mode, _dropout(update, batch))
         if plan.program_at:
             call_worker(plan.program_at, ahead, tables, work, theta, data)
@@ -115,20 +114,21 @@ def sweep_part(part, call, kept, order, update, theta, samples, result):
             break
         applies = mode >= codes.UPDATE and last != 0
         if applies:
-            rates, coefficients = update.rates, coefficients_of(net, space)
-            rate, decay = rates[batch, codes.RATE], rates[batch, codes.DECAY]
-            n_kinds = plan.n_kinds
-            kinds_coefficients(plan.optimizer, hyper, n_kinds, rate, decay, t + 1, coefficients)
-        if plan.program_at and backward:
+            of_update = vector(update.rates, batch * codes.N_RATES, codes.N_RATES)
+            coefficients = coefficients_of(net, space)
+            kinds_coefficients(plan.optimizer, plan.n_kinds, hyper, of_update, t + 1, coefficients)
+        if backward and plan.program_at:
             call_worker(plan.program_tasks_at, ahead, call.as_team, tables, work, trained)
         elif backward:
             for i in range(share.first, share.stop):
                 params_pass(trained, data, net, space, step, tasks[i], mode == codes.UPDATE)
-        if applies and mode == codes.UPDATE_CLIPPED:
-            is_finite = _update_clipped(trained, net, space, team, share, update.clip_norm)
-            if not is_finite:
-                outcome = codes.LOSS_NOT_FINITE
-                break
+        if (
+            applies
+            and mode == codes.UPDATE_CLIPPED
+            and not _update_clipped(trained, net, space, team, share, update.clip_norm)
+        ):
+            outcome = codes.LOSS_NOT_FINITE
+            break
         # The next chunk overwrites the losses and deltas that others may still be reading; with
         # slices all is a part's own, but for what chunks and updates take turns with.
         if not plan.n_slices:
@@ -145,9 +145,7 @@ def sweep_part(part, call, kept, order, update, theta, samples, result):
     if plan.n_slices:
         _end_slices(trained, net, space, team, mode, is_within_batch(chunks, c))
     if part == 0:
-        cursor.chunk = c
-        cursor.mini_batch = batch
-        cursor.updates = t
+        cursor.chunk, cursor.mini_batch, cursor.updates = c, batch, t
         cursor.outcome = outcome
 
 

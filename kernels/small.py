@@ -85,10 +85,9 @@ def small_part(part, call, kept, order, update, theta, samples, result):
             outcome = codes.LOSS_NOT_FINITE
             break
         if mode >= codes.UPDATE:
-            rates, coefficients = update.rates, coefficients_of(net, space)
-            rate, decay = rates[batch, codes.RATE], rates[batch, codes.DECAY]
-            n_kinds = plan.n_kinds
-            kinds_coefficients(plan.optimizer, hyper, n_kinds, rate, decay, t + 1, coefficients)
+            of_update = vector(update.rates, batch * codes.N_RATES, codes.N_RATES)
+            coefficients = coefficients_of(net, space)
+            kinds_coefficients(plan.optimizer, plan.n_kinds, hyper, of_update, t + 1, coefficients)
             _apply(trained, gradient, net, space)
             batch += 1
             t += 1

@@ -1557,8 +1557,9 @@ def test_coefficients_of_kinds_equal_their_twin(optimizer, hyper):
     factors, t, rate = [1.0, 0.1, 6.0, 0.0], 3, 0.01
     coefficients = np.full(len(factors) * codes.N_COEFFICIENTS, np.nan)
     numbers = np.concatenate([hyper_vector(hyper), factors])
-    decay = hyper.get("weight_decay", 0.0)
-    kinds_coefficients(code_of(optimizer), numbers, 4, rate, decay, t, coefficients)
+    rates = np.zeros(codes.N_RATES)
+    rates[codes.RATE], rates[codes.DECAY] = rate, hyper.get("weight_decay", 0.0)
+    kinds_coefficients(code_of(optimizer), 4, numbers, rates, t, coefficients)
     expected = reference.kinds_coefficients(optimizer, hyper, factors, rate, t)
     for row, of_kind in zip(coefficients.reshape(len(factors), -1), expected, strict=True):
         values = list(of_kind.values())
