@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from fastmlp.tabular.calibration import fit_temperature, temper
 from fastmlp.tabular.recipes import recipe_of
-from fastmlp.tabular.scores import OF_CLASSES, OF_VALUES, Score, pinball
+from fastmlp.tabular.scores import OF_CLASSES, OF_VALUES, Pinball, Score
 from fastmlp.tabular.selection import choose_greedily, draw_recipe
 
 
@@ -65,7 +65,7 @@ def test_scores_of_values_are_those_of_scikit_learn():
         metrics.mean_pinball_loss(y, quantiles[:, j], alpha=q, sample_weight=weights)
         for j, q in enumerate(levels)
     ]
-    assert pinball(levels)(y, quantiles, weights) == pytest.approx(np.mean(wanted))
+    assert Pinball(levels)(y, quantiles, weights) == pytest.approx(np.mean(wanted))
 
 
 def test_a_gain_is_larger_for_the_better():

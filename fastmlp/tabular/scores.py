@@ -72,16 +72,26 @@ def rmse(targets, values, weights=None):
     return np.sqrt(np.average(np.square(targets - values), weights=weights))
 
 
-def pinball(levels):
-    """Mean quantile loss of predictions for these levels, over rows and levels."""
-    levels = np.asarray(levels, np.float64)
+class Pinball:
+    """Mean quantile loss, over rows and levels.
 
-    def measure(targets, quantiles, weights=None):
+    Parameters
+    ----------
+    levels : sequence of float
+        Of the columns of predictions.
+    """
+
+    def __init__(self, levels):
+        self.levels = np.asarray(levels, np.float64)
+
+    def __call__(self, targets, quantiles, weights=None):
         errors = targets[:, np.newaxis] - quantiles
-        losses = np.maximum(levels * errors, (levels - 1) * errors).mean(axis=1)
+        losses = np.maximum(self.levels * errors, (self.levels - 1) * errors).mean(axis=1)
         return np.average(losses, weights=weights)
 
-    return measure
+    def of_part(self, part):
+        """The loss of one level."""
+        return Pinball(self.levels[[part]])
 
 
 OF_CLASSES = {

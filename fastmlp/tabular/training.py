@@ -10,7 +10,9 @@ import numpy as np
 from fastmlp.bar import Bar
 from fastmlp.kernels.threads import available_cores
 from fastmlp.many import fit_many
+from fastmlp.mlp import MLP
 from fastmlp.result import Status
+from fastmlp.tabular.folds import Fold
 
 # Mini-batches by which the seconds of an epoch are foretold, and how much of what is left may be
 # planned for by that: networks side by side are slower than one alone.
@@ -38,8 +40,8 @@ class Trained:
         Whether the user ended it.
     """
 
-    network: object
-    fold: object
+    network: MLP
+    fold: Fold
     predictions: np.ndarray | None = None
     best_epoch: int = 0
     gains: list[float] = field(default_factory=list)
