@@ -8,7 +8,7 @@ from marks import compiled_only
 
 import fastmlp
 from fastmlp.tabular.folds import make_folds
-from fastmlp.tabular.recipes import ARCHITECTURES, batch_rows, epochs_for, recipe_of, with_embedding
+from fastmlp.tabular.recipes import ARCHITECTURES, batch_rows, epochs_for, recipe_of
 from fastmlp.tabular.training import Clock, Report, train_networks
 
 pytestmark = compiled_only
@@ -18,12 +18,17 @@ X = RNG.uniform(-1.5, 1.5, size=(120, 3)).astype(np.float32)
 Y = (X[:, 0] * X[:, 1] > 0).astype(np.int64)
 
 
+def columns(embedding, X):
+    edges = fastmlp.quantile_edges(X, [0, 1, 2]) if embedding == "piecewise_linear" else None
+    return [fastmlp.Numeric([0, 1, 2], embedding, edges=edges)]
+
+
 def train(n_networks, measure=None, *, limit=None, epochs=6, n_threads=None, X=X, Y=Y, **given):
     """Train small networks; `measure` takes the number of a network, and gives a measure."""
     architecture = given.pop("architecture", "realmlp")
     recipe = recipe_of(architecture, True, hidden_layer_sizes=(8, 8))
     folds = make_folds(len(Y), n_networks, np.random.default_rng(1), labels=Y)
-    inputs = with_embedding([fastmlp.Numeric([0, 1, 2])], X, recipe.embedding)
+    inputs = columns(recipe.embedding, X)
     networks = [recipe.network(3, inputs, 2, "softmax", seed) for seed in range(n_networks)]
 
     def accuracy_of(i):
@@ -65,7 +70,7 @@ def test_bits_do_not_depend_on_threads(n_networks):
 def test_each_network_is_that_of_fit_on_the_rows_of_its_fold():
     trained = train(2, lambda i: lambda outputs: (outputs, 0.0), n_threads=2)
     recipe = recipe_of("realmlp", True, hidden_layer_sizes=(8, 8))
-    inputs = with_embedding([fastmlp.Numeric([0, 1, 2])], X, "periodic")
+    inputs = columns("periodic", X)
     for i, one in enumerate(trained):
         alone, rows = recipe.network(3, inputs, 2, "softmax", i), one.fold.training
         alone.fit(
@@ -169,9 +174,7 @@ def test_each_architecture_learns(architecture):
 def test_realmlp_is_what_the_paper_says(is_classifier):
     """Table A.1 of arXiv:2407.04491."""
     recipe = recipe_of("realmlp", is_classifier)
-    network = recipe.network(
-        2, with_embedding([fastmlp.Numeric([0, 1])], None, recipe.embedding), 2, "identity", 0
-    )
+    network = recipe.network(2, [fastmlp.Numeric([0, 1], recipe.embedding)], 2, "identity", 0)
     optimizer = recipe.options()["optimizer"]
     assert network.layer_sizes == (2, 256, 256, 256, 2)
     assert network.weights[0].shape == (8, 256)  # four numbers of each column
@@ -189,15 +192,6 @@ def test_realmlp_is_what_the_paper_says(is_classifier):
     assert table[0, 1:].tolist() == pytest.approx([0.02, 0.15])
     assert table[499, 1:].tolist() == pytest.approx([0.02, 0.15])
     assert table[-1, 1:].tolist() == pytest.approx([0, 0], abs=1e-4)
-
-
-def test_piecewise_columns_have_edges_of_the_rows():
-    (entry,) = with_embedding([fastmlp.Numeric([2, 0])], X, "piecewise_linear")
-    assert entry.columns == (2, 0)
-    assert entry.edges[0][0] == X[:, 2].min()
-    assert entry.edges[1][-1] == X[:, 0].max()
-    category = fastmlp.Categorical(1, 3)
-    assert with_embedding([fastmlp.Numeric(0), category], X, None) == [category]
 
 
 def test_larger_tables_have_larger_batches_and_fewer_epochs():

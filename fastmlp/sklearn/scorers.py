@@ -1,4 +1,4 @@
-"""What `scoring` of the estimators for tables means: named scores, or any scorer of scikit-learn."""
+"""What `scoring` means for tables: scores by name, or any scorer of scikit-learn."""
 
 import inspect
 from dataclasses import replace
@@ -73,10 +73,10 @@ class Scoring:
             return self._score.name
         return getattr(self._score, "__name__", "score")
 
-    @property
-    def larger_is_better(self):
-        """Whether a gain is the score itself, and not minus the score."""
-        return not isinstance(self._score, Score) or self._score.larger_is_better
+    def shown(self, gain):
+        """The score of which this is the gain: the same but for its sign, if that is another."""
+        is_same = not isinstance(self._score, Score) or self._score.larger_is_better
+        return gain if is_same else -gain
 
     def gain_of(self, rows, part):
         """A callable that takes predictions for rows, and returns how good they are.

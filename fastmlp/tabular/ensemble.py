@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp.mlp import MLP
-from fastmlp.tabular.recipes import Recipe, batch_rows, epochs_for, with_embedding
+from fastmlp.tabular.encoding import Encoding
+from fastmlp.tabular.recipes import Recipe, batch_rows, epochs_for
 from fastmlp.tabular.selection import choose_greedily, draw_recipe
 from fastmlp.tabular.training import Clock, Trained, train_networks
 
@@ -72,8 +73,8 @@ class Problem:
     Attributes
     ----------
     matrix : ndarray of float32, (n, n_columns)
-    inputs : list of Numeric and Categorical
-        See `recipes.with_embedding`.
+    encoding : Encoding
+        Which the matrix comes from.
     task : Classes, Values or Quantiles
     folds : list of Fold
         One for each network.
@@ -86,7 +87,7 @@ class Problem:
     """
 
     matrix: np.ndarray
-    inputs: list
+    encoding: Encoding
     task: Any
     folds: list
     weights: np.ndarray | None
@@ -113,7 +114,7 @@ def train_candidate(problem, recipe, rng, clock, report, n_threads):
     Candidate
     """
     task, matrix = problem.task, problem.matrix
-    inputs = with_embedding(problem.inputs, matrix, recipe.embedding)
+    inputs = problem.encoding.inputs(recipe.embedding, matrix)
     n_rows = max(len(fold.training) for fold in problem.folds)
     trained = []
     for part in range(task.n_parts):

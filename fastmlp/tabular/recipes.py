@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.inputs import Categorical, Numeric, quantile_edges
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import AdamW
 from fastmlp.schedules import CosineLog, FlatCosine
@@ -82,7 +81,7 @@ class Recipe:
         ----------
         n_columns : int
         inputs : list of Numeric and Categorical
-            See `with_embedding`.
+            See `Encoding.inputs`.
         n_outputs : int
         output : str
             "softmax" or "identity".
@@ -159,33 +158,6 @@ def recipe_of(architecture, is_classifier, **given) -> Recipe:
         recipe = replace(recipe, **_OF_VALUES[architecture])
     changed: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
     return replace(recipe, **changed)
-
-
-def with_embedding(inputs, X, embedding):
-    """Entries for columns as `MLP` takes them, with columns of numbers embedded.
-
-    Parameters
-    ----------
-    inputs : sequence of Numeric and Categorical
-        Columns without an entry enter as they are, whatever the embedding.
-    X : ndarray, (n, n_columns)
-        By which edges of bins are chosen.
-    embedding : None, "periodic" or "piecewise_linear"
-
-    Returns
-    -------
-    list of Numeric and Categorical
-    """
-    entries: list[Numeric | Categorical] = []
-    for entry in inputs:
-        if isinstance(entry, Categorical):
-            entries.append(entry)
-        elif embedding is not None:
-            edges = None
-            if embedding == "piecewise_linear":
-                edges = quantile_edges(X, entry.columns)
-            entries.append(Numeric(entry.columns, embedding, edges=edges))
-    return entries
 
 
 def batch_rows(n_rows) -> int:

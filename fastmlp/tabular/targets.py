@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastmlp.tabular.columns import as_numbers
+
 # Networks compute in this dtype.
 _DTYPE = np.float32
 
@@ -117,3 +119,33 @@ def scaling_of(values, weights):
     mean = np.average(values, weights=weights)
     scale = np.sqrt(np.average(np.square(values - mean), weights=weights))
     return float(mean), np.float64(scale), float(values.min()), float(values.max())
+
+
+def find_target(frame, y, columns):
+    """Which columns of a table are the targets themselves, row by row.
+
+    Parameters
+    ----------
+    frame : Frame
+    y : ndarray, (n,)
+        Numbers, booleans or texts.
+    columns : iterable of int
+        Which to look at.
+
+    Returns
+    -------
+    list of int
+    """
+    return [i for i in columns if _is_same(frame.column(i), y)]
+
+
+def _is_same(column, y):
+    if column.kind in ("number", "boolean"):
+        return y.dtype.kind in "biuf" and np.array_equal(as_numbers(column), y)
+    if column.kind != "category" or not column.categories:
+        return False
+    codes = np.asarray(column.values)
+    if (codes < 0).any():
+        return False
+    found = np.array(column.categories, object)[codes]
+    return bool(np.all(found == y.astype(object)))
