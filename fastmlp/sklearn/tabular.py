@@ -184,7 +184,9 @@ default="from_dtype"
 
     def _check_y(self, y, n_rows, known=False):
         if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but y is None")
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
         check_unmasked("y", y)
         y = as_labels(y)
         if y.ndim == 2 and y.shape[1] == 1:
@@ -249,7 +251,8 @@ default="from_dtype"
             If columns are missing, others, in another order, or hold other kinds of values than in
             `fit`.
         """
-        return self.classes_[self._raw_predictions(X).argmax(axis=1)]
+        largest = self._raw_predictions(X).argmax(axis=1)
+        return self.classes_[largest]
 
     def predict_proba(self, X):
         """Probability of each class, the networks' mean after the temperature.
@@ -264,7 +267,8 @@ default="from_dtype"
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        return temper(self._raw_predictions(X), self.temperature_)
+        probabilities = self._raw_predictions(X)
+        return temper(probabilities, self.temperature_)
 
 
 class TabularRegressor(RegressorMixin, BaseTabular):
@@ -367,7 +371,9 @@ feature_names_in_
 
     def _check_y(self, y, n_rows, known=False):
         if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but y is None")
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
         check_unmasked("y", y)
         y = _check_y(y, y_numeric=True, estimator=self)
         _check_shape(y, n_rows)

@@ -441,13 +441,15 @@ class BaseTabular(BaseEstimator, ABC):
 
 
 def _refuse_target(X, frame, y):
-    """Refuse a table with the targets in it."""
+    """Refuse a table with names in which one column is the targets."""
+    if frame.names is None or len(y) < 2:
+        return
     n_head = min(len(y), _HEAD)
     head = frame if n_head == len(y) else read_frame(_safe_indexing(X, np.arange(n_head)))
     found = find_target(head, y[:n_head], range(frame.n_columns))
     if head is not frame:
         found = find_target(frame, y, found)
-    if found and len(y) > 1:
+    if found:
         raise ValueError(
             f"X must not hold the target, but {frame.where(found[0])} is the same as y in all "
             f"{len(y)} rows: drop it"
