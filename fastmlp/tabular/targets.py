@@ -41,7 +41,8 @@ class Classes:
 
     def decode(self, outputs):
         """What outputs of a network of a part stand for: probabilities (n, n_classes)."""
-        return outputs.astype(np.float64)
+        probabilities = outputs.astype(np.float64)
+        return probabilities / probabilities.sum(axis=1, keepdims=True)  # 1 in float64, too
 
     def combine(self, parts):
         """Predictions from those of all parts."""

@@ -29,7 +29,7 @@ class Trained:
     network : MLP
     fold : Fold
     predictions : ndarray or None
-        Of the validation rows, after the best epoch.
+        Of the validation rows, after the best epoch; None without any that was finite.
     best_epoch : int
         From 1; 0 of a network that had no time for an epoch.
     gains : list of float
@@ -242,8 +242,10 @@ class _Keeper:
         """Score a network that had no time for an epoch, as far as it came."""
         trained = self.trained
         outputs = trained.network.predict(self._X[trained.fold.validation])
-        trained.predictions, gain = self._measure(outputs)
+        predictions, gain = self._measure(outputs)
         trained.gains.append(gain)
+        if gain == gain:  # not NaN: it has not diverged
+            trained.predictions = predictions
 
 
 class Report:
