@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def estimators():
-    small = {"n_networks": 2, "hidden_layer_sizes": (16,), "epochs": 60, "batch_size": 32}
+    small = {"n_networks": 2, "hidden_layer_sizes": (16,), "epochs": 60, "batch_size": 64}
     for kind in (fastmlp.TabularClassifier, fastmlp.TabularRegressor):
         yield kind(**small)
         yield kind(architecture="plain", **small)
