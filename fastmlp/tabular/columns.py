@@ -83,6 +83,8 @@ def from_array(values: np.ndarray, where: str, missing: np.ndarray | None = None
         If there are values of several kinds, such as numbers and texts.
     """
     kind = values.dtype.kind
+    if values.ndim != 1:
+        raise TypeError(f"{where} must hold single values, got arrays of {values.shape[1:]}")
     if kind in "fiu":
         return Column("number", values, missing)
     if kind == "b":
@@ -98,9 +100,8 @@ def from_array(values: np.ndarray, where: str, missing: np.ndarray | None = None
         raise TypeError(
             f"{where} must hold numbers, texts, booleans or dates, got the dtype {values.dtype}"
         )
-    objects = values.astype(object)
-    if missing is not None and missing.any():
-        objects = objects.copy() if objects is values else objects
+    objects = values.astype(object, copy=missing is not None)
+    if missing is not None:
         objects[missing] = None
     return _from_objects(objects, where)
 
@@ -212,12 +213,11 @@ def of_categories(codes: np.ndarray, categories: np.ndarray, where: str) -> Colu
     values = categories.astype(object).tolist()
     sorts = {_kind_of(type(value)) for value in values}
     if not sorts <= {"category", "number", "boolean"}:
-        values = list(map(str, values))
-    elif len(sorts) > 1:
-        _kind_of_all(np.array(values, object), f"the categories of {where}")
-    else:
-        values = [_plain(value) for value in values]
-    return Column("category", codes, None, tuple(values))
+        return Column("category", codes, None, tuple(map(str, values)))
+    if len(sorts) > 1:
+        shown = " and ".join(sorted(_PLURALS[sort] for sort in sorts))
+        raise ValueError(f"{where} must have categories of one kind, got {shown}")
+    return Column("category", codes, None, tuple(map(_plain, values)))
 
 
 def as_categories(column: Column, where: str) -> Column:

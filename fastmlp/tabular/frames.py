@@ -139,8 +139,6 @@ class PandasFrame(Frame):
             )
         if isinstance(dtype, pandas.SparseDtype):
             return from_array(series.sparse.to_dense().to_numpy(), where)
-        if isinstance(dtype, pandas.DatetimeTZDtype):
-            return from_array(series.dt.tz_localize(None).to_numpy(), where)
         if isinstance(dtype, pandas.PeriodDtype):
             return from_array(series.dt.to_timestamp().to_numpy(), where)
         if pandas.api.types.is_string_dtype(dtype):
@@ -149,7 +147,8 @@ class PandasFrame(Frame):
         return from_array(*_unmasked(series, where))
 
     def rows(self) -> list[Sequence[Any]]:
-        return self._frame.to_numpy().tolist()
+        # As objects, since integers beside floats would be rounded to these.
+        return self._frame.to_numpy(object, na_value=None).tolist()
 
 
 def _unmasked(series, where):
@@ -161,8 +160,13 @@ def _unmasked(series, where):
         values = np.zeros(len(series), present.dtype if present.dtype.kind in "iufb" else float)
         values[~missing] = present
         return values, where, missing
-    if kind in "mM":
-        return series.to_numpy(f"{kind}8[us]"), where, missing
+    if kind == "M":
+        dtype = getattr(series.dtype, "pyarrow_dtype", series.dtype)
+        if getattr(dtype, "tz", None) is not None:
+            series = series.dt.tz_localize(None)
+        return series.astype("datetime64[us]").to_numpy(), where, missing
+    if kind == "m":
+        return series.to_numpy("timedelta64[us]"), where, missing
     return series.to_numpy(object), where, missing
 
 
@@ -224,23 +228,28 @@ def read_frame(X: Any, argument: str = "X") -> Frame:
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(X):
         return SparseFrame(argument, X)
-    frame = _by_narwhals(X)
+    frame = _by_narwhals(argument, X)
     if frame is not None:
         return NarwhalsFrame(argument, frame)
     return ArrayFrame(argument, _as_array(argument, X))
 
 
-def _by_narwhals(X):
+def _by_narwhals(argument, X):
     """A narwhals frame of what has columns; None of what is no frame."""
     if isinstance(X, list | tuple | np.ndarray) or not hasattr(X, "columns"):
         return None
     try:
         import narwhals.stable.v2 as narwhals
+        from narwhals.exceptions import DuplicateError
     except ImportError:
         raise ImportError(
-            f"a table of type {type(X).__name__} is read by the package narwhals, which is missing"
+            f"{argument} is read by the package narwhals, which is not installed: it is of the "
+            f"type {type(X).__module__}.{type(X).__name__}"
         ) from None
-    frame = narwhals.from_native(X, eager_only=True, pass_through=True)
+    try:
+        frame = narwhals.from_native(X, eager_only=True, pass_through=True)
+    except DuplicateError as error:
+        raise ValueError(f"{argument} must name each of its columns once: {error}") from None
     return None if frame is X else frame
 
 
