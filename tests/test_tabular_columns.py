@@ -456,8 +456,13 @@ def test_what_is_no_table_is_refused(X, message):
 
 
 def test_rows_of_different_lengths_are_refused():
-    with pytest.raises(ValueError, match="X must have rows of the same length"):
+    with pytest.raises(ValueError, match=r"^X must have rows of the same length, got 1 and 2$"):
         read_frame([[1, 2], [3]])
+
+
+def test_lists_within_rows_are_refused_by_their_column():
+    with pytest.raises(TypeError, match=r"column 1 of X: .*, got \[2, 3\] in row 0"):
+        read_frame([[1, [2, 3]], [1, [4]]]).column(1)
 
 
 def test_complex_numbers_are_refused():

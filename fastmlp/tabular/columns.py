@@ -20,6 +20,9 @@ _PLURALS = {
     "date": "dates",
 }
 
+# What `date_parts` makes of a date.
+PARTS = ("year", "month", "day_of_week", "time_sin", "time_cos")
+
 _EPOCH = date(1970, 1, 1)
 
 # Values of a column of objects that are looked at together, so that lists of them stay small.
@@ -123,7 +126,19 @@ def _from_objects(objects, where):
         values = np.full(len(objects), np.datetime64("NaT", "us"))
         values[~missing] = [_wall_time(value) for value in present]
         return Column("date", values)
-    values = np.full(len(objects), np.nan)
+    return _numbers_of(present, missing, where)
+
+
+def _numbers_of(present, missing, where):
+    """Make a column of objects that are numbers; integers stay such, if they may be categories."""
+    if all(issubclass(kind, Integral) for kind in set(map(type, present))):
+        values = np.zeros(len(missing), np.int64)
+        try:
+            values[~missing] = present
+            return Column("number", values, missing)
+        except OverflowError:  # float64 has room for more
+            pass
+    values = np.full(len(missing), np.nan)
     try:
         values[~missing] = present.astype(np.float64)
     except OverflowError:

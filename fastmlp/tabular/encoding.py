@@ -14,6 +14,7 @@ import numpy as np
 
 from fastmlp.inputs import Categorical, Numeric, quantile_edges
 from fastmlp.tabular.columns import (
+    PARTS,
     Column,
     as_categories,
     as_dates,
@@ -39,8 +40,8 @@ _FAR = 1e9
 # Differences of larger numbers may overflow.
 _HUGE = 1e300
 
-# Rows that are encoded together, so that what is between table and result stays in cache.
-_BLOCK = 1 << 14
+# Numbers that are encoded together, so that what is between table and result stays in cache.
+_BLOCK = 1 << 16
 
 # Tables of so few rows are encoded row by row: to read columns would take longer.
 _FEW = 16
@@ -211,8 +212,11 @@ class Feature:
         indicator = values.get("indicator")
         widths = {len(row) for row in table}
         inputs = [*(indicator or ()), *(value for row in table for value in row)]
+        named = {"number": {"value"}, "date": set(PARTS)}.get(kind, set())
         is_good = (
             kind in ("dropped", *_ACCEPTED)
+            and numbers.keys() <= named
+            and bool(categories) == (kind in ("boolean", "category"))
             and (indicator is None or len(indicator) == 2)
             and (not table or (len(table) == len(categories) + 1 and len(widths) == 1))
             and all(type(value) is float and math.isfinite(value) for value in inputs)
@@ -296,6 +300,15 @@ class Encoding:
     `learn` makes one from training rows, `from_description` from what was kept of one. The inputs
     are numbers first, which networks may embed; then one-hot columns and indicators; then codes of
     categories.
+
+    A column of numbers is one input, and an indicator if there were missing or infinite ones in
+    training; booleans are one input; categories a column for each if there are at most 8, but one
+    of -1 and 1 for two, else a code. Dates are year, month, day of the week and the sine and cosine
+    of the time of day as an angle, as numbers. What was constant in training is dropped.
+
+    However many categories a column of texts has, each that was seen in training has its own code:
+    a column that is nearly all different, such as names of persons, teaches a network nothing, and
+    is better left out of the table.
 
     Attributes
     ----------
@@ -459,9 +472,10 @@ class Encoding:
 
     def _encode_array(self, array, out):
         """Encode an array of floats, where all columns are numbers."""
-        for start in range(0, len(array), _BLOCK):
-            part = array[start : start + _BLOCK, self._sources]
-            self._write_numbers(part.astype(np.float64, copy=False), out[start : start + _BLOCK])
+        step = max(1, _BLOCK // self.n_columns)
+        for start in range(0, len(array), step):
+            part = array[start : start + step, self._sources]
+            self._write_numbers(part.astype(np.float64, copy=False), out[start : start + step])
 
     def _write_numbers(self, values, out):
         """Encode all columns of numbers at once: float64 (n, number of them)."""
@@ -475,6 +489,8 @@ class Encoding:
     def _encode_rows(self, frame, order, out):
         """Encode a few rows of plain values; False if some are not so plain."""
         rows = frame.rows()
+        if rows is None:
+            return False
         sources = [order[i] for i in self._sources]
         picked = [[row[i] for i in sources] for row in rows]
         if not all(_NUMBERS.issuperset(map(type, values)) for values in picked):

@@ -45,8 +45,11 @@ class Frame(ABC):
         """Read a column, which may be a view of the table's memory."""
 
     @abstractmethod
-    def rows(self) -> list[Sequence[Any]]:
-        """All values as Python's objects, row by row: for tables of few rows."""
+    def rows(self) -> list[Sequence[Any]] | None:
+        """All values as Python's objects, row by row, for tables of few rows.
+
+        None where these would not be what columns hold.
+        """
 
 
 def _checked_names(argument, names):
@@ -93,8 +96,9 @@ class ArrayFrame(Frame):
             return from_array(values.data, self.where(i), np.ma.getmaskarray(values))
         return from_array(values, self.where(i))
 
-    def rows(self) -> list[Sequence[Any]]:
-        return self._array.tolist()
+    def rows(self) -> list[Sequence[Any]] | None:
+        # NumPy's times may become integers.
+        return None if self._array.dtype.kind in "mM" else self._array.tolist()
 
 
 class SparseFrame(Frame):
@@ -114,7 +118,7 @@ class SparseFrame(Frame):
             self._by_column = self._matrix.tocsc()
         return from_array(self._by_column[:, [i]].toarray()[:, 0], self.where(i))
 
-    def rows(self) -> list[Sequence[Any]]:
+    def rows(self) -> list[Sequence[Any]] | None:
         return self._matrix.toarray().tolist()
 
 
@@ -146,7 +150,7 @@ class PandasFrame(Frame):
             return of_categories(codes, np.asarray(texts, object), where)
         return from_array(*_unmasked(series, where))
 
-    def rows(self) -> list[Sequence[Any]]:
+    def rows(self) -> list[Sequence[Any]] | None:
         # As objects, since integers beside floats would be rounded to these.
         return self._frame.to_numpy(object, na_value=None).tolist()
 
@@ -195,7 +199,7 @@ class NarwhalsFrame(Frame):
             series = series.fill_null(False)
         return from_array(series.to_numpy(), where, missing.to_numpy())
 
-    def rows(self) -> list[Sequence[Any]]:
+    def rows(self) -> list[Sequence[Any]] | None:
         return self._frame.rows()
 
 
@@ -258,9 +262,23 @@ def _as_array(argument, X):
         return X
     try:
         array = np.asarray(X)
-        if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
-            # Numbers beside texts would be texts, too.
-            array = np.asarray(X, object)
-    except ValueError as error:
-        raise ValueError(f"{argument} must have rows of the same length: {error}") from None
+    except ValueError:  # of different lengths, of rows or of lists within them
+        return _as_objects(argument, X)
+    if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
+        # Numbers beside texts would be texts, too.
+        return np.asarray(X, object)
+    return array
+
+
+def _as_objects(argument, rows):
+    """Rows of whatever there is within them as an array."""
+    lengths = sorted({len(row) if hasattr(row, "__len__") else 0 for row in rows})
+    if len(lengths) > 1:
+        raise ValueError(
+            f"{argument} must have rows of the same length, got {lengths[0]} and {lengths[-1]}"
+        )
+    array = np.empty((len(rows), lengths[0]), object)
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            array[i, j] = value
     return array
