@@ -3,6 +3,7 @@
 import datetime
 import math
 import re
+import sys
 import zoneinfo
 from decimal import Decimal
 
@@ -463,6 +464,21 @@ def test_rows_of_different_lengths_are_refused():
 def test_lists_within_rows_are_refused_by_their_column():
     with pytest.raises(TypeError, match=r"column 1 of X: .*, got \[2, 3\] in row 0"):
         read_frame([[1, [2, 3]], [1, [4]]]).column(1)
+
+
+def test_what_reads_other_frames_must_be_installed(monkeypatch):
+    polars = pytest.importorskip("polars")
+    monkeypatch.setitem(sys.modules, "narwhals.stable.v2", None)
+    with pytest.raises(ImportError, match="X is read by the package narwhals, which is not ins"):
+        read_frame(polars.DataFrame({"a": [1]}))
+
+
+def test_a_frame_that_is_not_read_yet_is_refused():
+    polars = pytest.importorskip("polars")
+    with pytest.raises(
+        TypeError, match=r"^X must be a table in memory, got a LazyFrame: collect it"
+    ):
+        read_frame(polars.DataFrame({"a": [1]}).lazy())
 
 
 def test_complex_numbers_are_refused():

@@ -164,10 +164,10 @@ def test_two_categories_are_one_column_with_zero_for_a_missing_one():
     encoding = Encoding.learn(column_of("a", "b", "b", "a"))
     # The quartiles of -1 and 1 are -1 and 1: half the value, and that of a missing one is 0.
     found = encoding.encode(column_of("a", "b", None, "c"))
-    np.testing.assert_allclose(found[:, 0], [-HALF, HALF, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 0], [HALF, -HALF, 0, 0], rtol=1e-6)
     booleans = Encoding.learn(column_of(True, False, True, False))
     found = booleans.encode(column_of(True, False, None))
-    np.testing.assert_allclose(found[:, 0], [HALF, -HALF, 0], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 0], [-HALF, HALF, 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_categories", [3, 8])

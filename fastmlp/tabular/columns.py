@@ -115,7 +115,7 @@ def _from_objects(objects, where):
     if kind == "missing":
         return Column("missing", np.full(len(objects), np.nan))
     if kind == "category":
-        return coded(objects)
+        return _coded(objects)
     missing = np.fromiter(map(_is_missing, objects), bool, len(objects))
     present = objects[~missing]
     if kind == "boolean":
@@ -208,13 +208,13 @@ def _wall_time(value):
     return np.datetime64(value, "us")
 
 
-def coded(objects: np.ndarray) -> Column:
-    """Make a column of codes of texts, of which some may be missing."""
+def _coded(objects):
+    """Make a column of codes of texts; what is no text among them is missing."""
     found: dict[str, int] = {}
     codes = np.empty(len(objects), np.intp)
     for start in range(0, len(objects), _BLOCK):
         codes[start : start + _BLOCK] = [
-            -1 if _is_missing(value) else found.setdefault(value, len(found))
+            found.setdefault(value, len(found)) if isinstance(value, str) else -1
             for value in objects[start : start + _BLOCK]
         ]
     return Column("category", codes, None, tuple(map(str, found)))

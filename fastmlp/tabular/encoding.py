@@ -279,11 +279,11 @@ def _learn_categories(column, kind):
 def _one_hot(counts):
     """Inputs for each category and for a missing one, which is as often as the last count says.
 
-    Two categories are one column of -1 and 1, with 0 for a missing one.
+    Two categories are one column of 1 and -1, with 0 for a missing one.
     """
     n_categories = len(counts) - 1
     if n_categories == 2:
-        plain = np.array([[-1.0], [1.0], [0.0]])
+        plain = np.array([[1.0], [-1.0], [0.0]])
     else:
         plain = np.eye(n_categories + 1, n_categories)
     scaled = np.empty_like(plain)
@@ -303,7 +303,7 @@ class Encoding:
 
     A column of numbers is one input, and an indicator if there were missing or infinite ones in
     training; booleans are one input; categories a column for each if there are at most 8, but one
-    of -1 and 1 for two, else a code. Dates are year, month, day of the week and the sine and cosine
+    of 1 and -1 for two, else a code. Dates are year, month, day of the week and the sine and cosine
     of the time of day as an angle, as numbers. What was constant in training is dropped.
 
     However many categories a column of texts has, each that was seen in training has its own code:

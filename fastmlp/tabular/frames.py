@@ -240,7 +240,7 @@ def read_frame(X: Any, argument: str = "X") -> Frame:
 
 def _by_narwhals(argument, X):
     """A narwhals frame of what has columns; None of what is no frame."""
-    if isinstance(X, list | tuple | np.ndarray) or not hasattr(X, "columns"):
+    if not hasattr(type(X), "columns"):
         return None
     try:
         import narwhals.stable.v2 as narwhals
@@ -254,6 +254,10 @@ def _by_narwhals(argument, X):
         frame = narwhals.from_native(X, eager_only=True, pass_through=True)
     except DuplicateError as error:
         raise ValueError(f"{argument} must name each of its columns once: {error}") from None
+    if frame is X and not hasattr(X, "__array__"):
+        raise TypeError(
+            f"{argument} must be a table in memory, got a {type(X).__name__}: collect it first"
+        )
     return None if frame is X else frame
 
 
