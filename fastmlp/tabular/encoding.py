@@ -351,7 +351,7 @@ class Encoding:
             number += len(feature.numbers)
             other += feature.n_others
             code += feature.has_codes
-        self._sources = numbers
+        self._sources = np.array(numbers, np.intp)
         self._settings = (
             np.array(
                 [
@@ -491,7 +491,7 @@ class Encoding:
         rows = frame.rows()
         if rows is None:
             return False
-        sources = [order[i] for i in self._sources]
+        sources = [order[i] for i in self._sources.tolist()]
         picked = [[row[i] for i in sources] for row in rows]
         if not all(_NUMBERS.issuperset(map(type, values)) for values in picked):
             return False
@@ -615,22 +615,16 @@ class _Lookup:
 
 def _as_learnt(feature, column, where):
     """A column as one of the kind that was learnt; ValueError if it is of another."""
-    is_same = column.kind in _ACCEPTED[feature.kind]
-    if is_same and feature.categories:
+    if column.kind in _ACCEPTED[feature.kind]:
+        if not feature.categories:
+            return as_dates(column) if feature.kind == "date" else column
         found = as_categories(column, where)
-        is_same = not found.categories or sort_of(found.categories) == sort_of(feature.categories)
-        if is_same:
+        if not found.categories or sort_of(found.categories) == sort_of(feature.categories):
             return found
-    if not is_same:
-        if not missing_of(column).all():
-            learnt = Column(feature.kind, column.values, None, feature.categories).plural
-            raise ValueError(
-                f"{where} must hold {learnt}, as in training, but holds {column.plural}"
-            )
-        column = Column("missing", np.full(len(column.values), np.nan))
-    if feature.categories:
-        return as_categories(column, where)
-    return as_dates(column) if feature.kind == "date" else column
+    if missing_of(column).all():  # which says nothing about the kind
+        return _as_learnt(feature, Column("missing", np.full(len(column.values), np.nan)), where)
+    learnt = Column(feature.kind, column.values, None, feature.categories).plural
+    raise ValueError(f"{where} must hold {learnt}, as in training, but holds {column.plural}")
 
 
 def _codes_of(categories, column):
