@@ -20,6 +20,9 @@ _PLURALS = {
     "date": "dates",
 }
 
+# What `date_parts` makes of a date.
+PARTS = ("year", "month", "day_of_week", "time_sin", "time_cos")
+
 _EPOCH = date(1970, 1, 1)
 
 # Values of a column of objects that are looked at together, so that lists of them stay small.
@@ -83,6 +86,8 @@ def from_array(values: np.ndarray, where: str, missing: np.ndarray | None = None
         If there are values of several kinds, such as numbers and texts.
     """
     kind = values.dtype.kind
+    if values.ndim != 1:
+        raise TypeError(f"{where} must hold single values, got arrays of {values.shape[1:]}")
     if kind in "fiu":
         return Column("number", values, missing)
     if kind == "b":
@@ -98,9 +103,8 @@ def from_array(values: np.ndarray, where: str, missing: np.ndarray | None = None
         raise TypeError(
             f"{where} must hold numbers, texts, booleans or dates, got the dtype {values.dtype}"
         )
-    objects = values.astype(object)
-    if missing is not None and missing.any():
-        objects = objects.copy() if objects is values else objects
+    objects = values.astype(object, copy=missing is not None)
+    if missing is not None:
         objects[missing] = None
     return _from_objects(objects, where)
 
@@ -111,7 +115,7 @@ def _from_objects(objects, where):
     if kind == "missing":
         return Column("missing", np.full(len(objects), np.nan))
     if kind == "category":
-        return coded(objects)
+        return _coded(objects)
     missing = np.fromiter(map(_is_missing, objects), bool, len(objects))
     present = objects[~missing]
     if kind == "boolean":
@@ -122,7 +126,19 @@ def _from_objects(objects, where):
         values = np.full(len(objects), np.datetime64("NaT", "us"))
         values[~missing] = [_wall_time(value) for value in present]
         return Column("date", values)
-    values = np.full(len(objects), np.nan)
+    return _numbers_of(present, missing, where)
+
+
+def _numbers_of(present, missing, where):
+    """Make a column of objects that are numbers; integers stay such, if they may be categories."""
+    if all(issubclass(kind, Integral) for kind in set(map(type, present))):
+        values = np.zeros(len(missing), np.int64)
+        try:
+            values[~missing] = present
+            return Column("number", values, missing)
+        except OverflowError:  # float64 has room for more
+            pass
+    values = np.full(len(missing), np.nan)
     try:
         values[~missing] = present.astype(np.float64)
     except OverflowError:
@@ -192,13 +208,13 @@ def _wall_time(value):
     return np.datetime64(value, "us")
 
 
-def coded(objects: np.ndarray) -> Column:
-    """Make a column of codes of texts, of which some may be missing."""
+def _coded(objects):
+    """Make a column of codes of texts; what is no text among them is missing."""
     found: dict[str, int] = {}
     codes = np.empty(len(objects), np.intp)
     for start in range(0, len(objects), _BLOCK):
         codes[start : start + _BLOCK] = [
-            -1 if _is_missing(value) else found.setdefault(value, len(found))
+            found.setdefault(value, len(found)) if isinstance(value, str) else -1
             for value in objects[start : start + _BLOCK]
         ]
     return Column("category", codes, None, tuple(map(str, found)))
@@ -212,12 +228,11 @@ def of_categories(codes: np.ndarray, categories: np.ndarray, where: str) -> Colu
     values = categories.astype(object).tolist()
     sorts = {_kind_of(type(value)) for value in values}
     if not sorts <= {"category", "number", "boolean"}:
-        values = list(map(str, values))
-    elif len(sorts) > 1:
-        _kind_of_all(np.array(values, object), f"the categories of {where}")
-    else:
-        values = [_plain(value) for value in values]
-    return Column("category", codes, None, tuple(values))
+        return Column("category", codes, None, tuple(map(str, values)))
+    if len(sorts) > 1:
+        shown = " and ".join(sorted(_PLURALS[sort] for sort in sorts))
+        raise ValueError(f"{where} must have categories of one kind, got {shown}")
+    return Column("category", codes, None, tuple(map(_plain, values)))
 
 
 def as_categories(column: Column, where: str) -> Column:

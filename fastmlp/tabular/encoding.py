@@ -14,6 +14,7 @@ import numpy as np
 
 from fastmlp.inputs import Categorical, Numeric, quantile_edges
 from fastmlp.tabular.columns import (
+    PARTS,
     Column,
     as_categories,
     as_dates,
@@ -39,8 +40,8 @@ _FAR = 1e9
 # Differences of larger numbers may overflow.
 _HUGE = 1e300
 
-# Rows that are encoded together, so that what is between table and result stays in cache.
-_BLOCK = 1 << 14
+# Numbers that are encoded together, so that what is between table and result stays in cache.
+_BLOCK = 1 << 16
 
 # Tables of so few rows are encoded row by row: to read columns would take longer.
 _FEW = 16
@@ -211,8 +212,11 @@ class Feature:
         indicator = values.get("indicator")
         widths = {len(row) for row in table}
         inputs = [*(indicator or ()), *(value for row in table for value in row)]
+        named = {"number": {"value"}, "date": set(PARTS)}.get(kind, set())
         is_good = (
             kind in ("dropped", *_ACCEPTED)
+            and numbers.keys() <= named
+            and bool(categories) == (kind in ("boolean", "category"))
             and (indicator is None or len(indicator) == 2)
             and (not table or (len(table) == len(categories) + 1 and len(widths) == 1))
             and all(type(value) is float and math.isfinite(value) for value in inputs)
@@ -275,11 +279,11 @@ def _learn_categories(column, kind):
 def _one_hot(counts):
     """Inputs for each category and for a missing one, which is as often as the last count says.
 
-    Two categories are one column of -1 and 1, with 0 for a missing one.
+    Two categories are one column of 1 and -1, with 0 for a missing one.
     """
     n_categories = len(counts) - 1
     if n_categories == 2:
-        plain = np.array([[-1.0], [1.0], [0.0]])
+        plain = np.array([[1.0], [-1.0], [0.0]])
     else:
         plain = np.eye(n_categories + 1, n_categories)
     scaled = np.empty_like(plain)
@@ -296,6 +300,15 @@ class Encoding:
     `learn` makes one from training rows, `from_description` from what was kept of one. The inputs
     are numbers first, which networks may embed; then one-hot columns and indicators; then codes of
     categories.
+
+    A column of numbers is one input, and an indicator if there were missing or infinite ones in
+    training; booleans are one input; categories a column for each if there are at most 8, but one
+    of 1 and -1 for two, else a code. Dates are year, month, day of the week and the sine and cosine
+    of the time of day as an angle, as numbers. What was constant in training is dropped.
+
+    However many categories a column of texts has, each that was seen in training has its own code:
+    a column that is nearly all different, such as names of persons, teaches a network nothing, and
+    is better left out of the table.
 
     Attributes
     ----------
@@ -338,7 +351,7 @@ class Encoding:
             number += len(feature.numbers)
             other += feature.n_others
             code += feature.has_codes
-        self._sources = numbers
+        self._sources = np.array(numbers, np.intp)
         self._settings = (
             np.array(
                 [
@@ -459,9 +472,10 @@ class Encoding:
 
     def _encode_array(self, array, out):
         """Encode an array of floats, where all columns are numbers."""
-        for start in range(0, len(array), _BLOCK):
-            part = array[start : start + _BLOCK, self._sources]
-            self._write_numbers(part.astype(np.float64, copy=False), out[start : start + _BLOCK])
+        step = max(1, _BLOCK // self.n_columns)
+        for start in range(0, len(array), step):
+            part = array[start : start + step, self._sources]
+            self._write_numbers(part.astype(np.float64, copy=False), out[start : start + step])
 
     def _write_numbers(self, values, out):
         """Encode all columns of numbers at once: float64 (n, number of them)."""
@@ -475,7 +489,9 @@ class Encoding:
     def _encode_rows(self, frame, order, out):
         """Encode a few rows of plain values; False if some are not so plain."""
         rows = frame.rows()
-        sources = [order[i] for i in self._sources]
+        if rows is None:
+            return False
+        sources = [order[i] for i in self._sources.tolist()]
         picked = [[row[i] for i in sources] for row in rows]
         if not all(_NUMBERS.issuperset(map(type, values)) for values in picked):
             return False
@@ -611,22 +627,16 @@ class _Lookup:
 
 def _as_learnt(feature, column, where):
     """A column as one of the kind that was learnt; ValueError if it is of another."""
-    is_same = column.kind in _ACCEPTED[feature.kind]
-    if is_same and feature.categories:
+    if column.kind in _ACCEPTED[feature.kind]:
+        if not feature.categories:
+            return as_dates(column) if feature.kind == "date" else column
         found = as_categories(column, where)
-        is_same = not found.categories or sort_of(found.categories) == sort_of(feature.categories)
-        if is_same:
+        if not found.categories or sort_of(found.categories) == sort_of(feature.categories):
             return found
-    if not is_same:
-        if not missing_of(column).all():
-            learnt = Column(feature.kind, column.values, None, feature.categories).plural
-            raise ValueError(
-                f"{where} must hold {learnt}, as in training, but holds {column.plural}"
-            )
-        column = Column("missing", np.full(len(column.values), np.nan))
-    if feature.categories:
-        return as_categories(column, where)
-    return as_dates(column) if feature.kind == "date" else column
+    if missing_of(column).all():  # which says nothing about the kind
+        return _as_learnt(feature, Column("missing", np.full(len(column.values), np.nan)), where)
+    learnt = Column(feature.kind, column.values, None, feature.categories).plural
+    raise ValueError(f"{where} must hold {learnt}, as in training, but holds {column.plural}")
 
 
 def _codes_of(categories, column):

@@ -45,8 +45,11 @@ class Frame(ABC):
         """Read a column, which may be a view of the table's memory."""
 
     @abstractmethod
-    def rows(self) -> list[Sequence[Any]]:
-        """All values as Python's objects, row by row: for tables of few rows."""
+    def rows(self) -> list[Sequence[Any]] | None:
+        """All values as Python's objects, row by row, for tables of few rows.
+
+        None where these would not be what columns hold.
+        """
 
 
 def _checked_names(argument, names):
@@ -93,8 +96,9 @@ class ArrayFrame(Frame):
             return from_array(values.data, self.where(i), np.ma.getmaskarray(values))
         return from_array(values, self.where(i))
 
-    def rows(self) -> list[Sequence[Any]]:
-        return self._array.tolist()
+    def rows(self) -> list[Sequence[Any]] | None:
+        # NumPy's times may become integers.
+        return None if self._array.dtype.kind in "mM" else self._array.tolist()
 
 
 class SparseFrame(Frame):
@@ -114,7 +118,7 @@ class SparseFrame(Frame):
             self._by_column = self._matrix.tocsc()
         return from_array(self._by_column[:, [i]].toarray()[:, 0], self.where(i))
 
-    def rows(self) -> list[Sequence[Any]]:
+    def rows(self) -> list[Sequence[Any]] | None:
         return self._matrix.toarray().tolist()
 
 
@@ -139,8 +143,6 @@ class PandasFrame(Frame):
             )
         if isinstance(dtype, pandas.SparseDtype):
             return from_array(series.sparse.to_dense().to_numpy(), where)
-        if isinstance(dtype, pandas.DatetimeTZDtype):
-            return from_array(series.dt.tz_localize(None).to_numpy(), where)
         if isinstance(dtype, pandas.PeriodDtype):
             return from_array(series.dt.to_timestamp().to_numpy(), where)
         if pandas.api.types.is_string_dtype(dtype):
@@ -148,8 +150,9 @@ class PandasFrame(Frame):
             return of_categories(codes, np.asarray(texts, object), where)
         return from_array(*_unmasked(series, where))
 
-    def rows(self) -> list[Sequence[Any]]:
-        return self._frame.to_numpy().tolist()
+    def rows(self) -> list[Sequence[Any]] | None:
+        # As objects, since integers beside floats would be rounded to these.
+        return self._frame.to_numpy(object, na_value=None).tolist()
 
 
 def _unmasked(series, where):
@@ -161,8 +164,13 @@ def _unmasked(series, where):
         values = np.zeros(len(series), present.dtype if present.dtype.kind in "iufb" else float)
         values[~missing] = present
         return values, where, missing
-    if kind in "mM":
-        return series.to_numpy(f"{kind}8[us]"), where, missing
+    if kind == "M":
+        dtype = getattr(series.dtype, "pyarrow_dtype", series.dtype)
+        if getattr(dtype, "tz", None) is not None:
+            series = series.dt.tz_localize(None)
+        return series.astype("datetime64[us]").to_numpy(), where, missing
+    if kind == "m":
+        return series.to_numpy("timedelta64[us]"), where, missing
     return series.to_numpy(object), where, missing
 
 
@@ -191,7 +199,7 @@ class NarwhalsFrame(Frame):
             series = series.fill_null(False)
         return from_array(series.to_numpy(), where, missing.to_numpy())
 
-    def rows(self) -> list[Sequence[Any]]:
+    def rows(self) -> list[Sequence[Any]] | None:
         return self._frame.rows()
 
 
@@ -224,23 +232,32 @@ def read_frame(X: Any, argument: str = "X") -> Frame:
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(X):
         return SparseFrame(argument, X)
-    frame = _by_narwhals(X)
+    frame = _by_narwhals(argument, X)
     if frame is not None:
         return NarwhalsFrame(argument, frame)
     return ArrayFrame(argument, _as_array(argument, X))
 
 
-def _by_narwhals(X):
+def _by_narwhals(argument, X):
     """A narwhals frame of what has columns; None of what is no frame."""
-    if isinstance(X, list | tuple | np.ndarray) or not hasattr(X, "columns"):
+    if not hasattr(type(X), "columns"):
         return None
     try:
         import narwhals.stable.v2 as narwhals
+        from narwhals.exceptions import DuplicateError
     except ImportError:
         raise ImportError(
-            f"a table of type {type(X).__name__} is read by the package narwhals, which is missing"
+            f"{argument} is read by the package narwhals, which is not installed: it is of the "
+            f"type {type(X).__module__}.{type(X).__name__}"
         ) from None
-    frame = narwhals.from_native(X, eager_only=True, pass_through=True)
+    try:
+        frame = narwhals.from_native(X, eager_only=True, pass_through=True)
+    except DuplicateError as error:
+        raise ValueError(f"{argument} must name each of its columns once: {error}") from None
+    if frame is X and not hasattr(X, "__array__"):
+        raise TypeError(
+            f"{argument} must be a table in memory, got a {type(X).__name__}: collect it first"
+        )
     return None if frame is X else frame
 
 
@@ -249,9 +266,23 @@ def _as_array(argument, X):
         return X
     try:
         array = np.asarray(X)
-        if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
-            # Numbers beside texts would be texts, too.
-            array = np.asarray(X, object)
-    except ValueError as error:
-        raise ValueError(f"{argument} must have rows of the same length: {error}") from None
+    except ValueError:  # of different lengths, of rows or of lists within them
+        return _as_objects(argument, X)
+    if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
+        # Numbers beside texts would be texts, too.
+        return np.asarray(X, object)
+    return array
+
+
+def _as_objects(argument, rows):
+    """Rows of whatever there is within them as an array."""
+    lengths = sorted({len(row) if hasattr(row, "__len__") else 0 for row in rows})
+    if len(lengths) > 1:
+        raise ValueError(
+            f"{argument} must have rows of the same length, got {lengths[0]} and {lengths[-1]}"
+        )
+    array = np.empty((len(rows), lengths[0]), object)
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            array[i, j] = value
     return array
