@@ -109,9 +109,11 @@ class Filled(Categories):
     def transform(self, X):
         """A DataFrame."""
         X = super().transform(X)
-        gaps = X[self.gaps_].isna().astype("category").add_suffix(" is missing")
-        booleans = {name: "category" for name in X if is_bool_dtype(X[name])}
-        return pd.concat([X.fillna(self.means_).astype(booleans), gaps], axis=1)
+        gaps = X[self.gaps_].isna().add_suffix(" is missing")
+        X = pd.concat([X.fillna(self.means_), gaps], axis=1)
+        # Numbers before, because scikit-learn's checks take categories of booleans for booleans.
+        booleans = [name for name in X if is_bool_dtype(X[name])]
+        return X.astype(dict.fromkeys(booleans, "int8")).astype(dict.fromkeys(booleans, "category"))
 
 
 def text_as_it_is(X):
