@@ -87,7 +87,12 @@ class Categories(TransformerMixin, BaseEstimator):
 
     def transform(self, X):
         """A DataFrame."""
-        return without_dates(X).astype(self.categories_)
+        X = without_dates(X)
+        known = {
+            name: X[name].where(X[name].isin(dtype.categories)).astype(dtype)
+            for name, dtype in self.categories_.items()
+        }
+        return X.assign(**known)
 
 
 class Filled(Categories):
