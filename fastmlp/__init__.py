@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from fastmlp.profiles import Comparisons, Profile, performance_profile
     from fastmlp.sklearn import MLPClassifier as MLPClassifier
     from fastmlp.sklearn import MLPRegressor as MLPRegressor
+    from fastmlp.sklearn import TabularClassifier as TabularClassifier
+    from fastmlp.sklearn import TabularRegressor as TabularRegressor
     from fastmlp.solvers import (
         BFGS,
         DFP,
@@ -167,7 +169,8 @@ _LATER = {
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
 # scikit-learn takes longer to import than all of this.
-_MODULE_OF |= dict.fromkeys(("MLPClassifier", "MLPRegressor"), "sklearn")
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor")
+_MODULE_OF |= dict.fromkeys(_ESTIMATORS, "sklearn")
 
 
 def __getattr__(name):
@@ -182,5 +185,5 @@ def __getattr__(name):
 
 def __dir__():
     # Names that can be had: without scikit-learn, asking for its estimators raises ImportError.
-    estimators = {"MLPClassifier", "MLPRegressor"} if find_spec("sklearn") else set()
+    estimators = _ESTIMATORS if find_spec("sklearn") else ()
     return sorted({*__all__, "__version__", *estimators})

@@ -18,12 +18,40 @@ def save(net, path, described=None):
     `described` are further texts by name, for the file's metadata.
     """
     check_writable("path", path)
-    named = dict(net.parameters) | net.statistics
-    tensors = {_tensor_name(name): array for name, array in named.items()}
+    tensors = named_tensors(net)
     metadata = {"format": FORMAT, "architecture": json.dumps(net.architecture())}
     if net.feature_names is not None:
         metadata["feature_names"] = json.dumps(net.feature_names)
     write_tensors("path", path, tensors, metadata | (described or {}))
+
+
+def named_tensors(net):
+    """All that a network has learned, by names for files."""
+    named = dict(net.parameters) | net.statistics
+    return {_tensor_name(name): array for name, array in named.items()}
+
+
+def assemble(kind, architecture, tensors):
+    """A network of the class `kind`, with tensors that `named_tensors` has given.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError, OverflowError
+        If the architecture is none, or the tensors do not go with it.
+    """
+    parameters, statistics = kind.shapes_of(architecture)
+    shapes = parameters | statistics
+    wanted = {_tensor_name(name): shape for name, shape in shapes.items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if found != wanted:
+        raise ValueError(f"its tensors are {found}, its layers need {wanted}")
+    if any(tensor.dtype != architecture["dtype"] for tensor in tensors.values()):
+        raise ValueError(f"its tensors are not all {architecture['dtype']}")
+    theta, measured = (
+        np.concatenate([tensors[_tensor_name(name)].ravel() for name in names]) if names else None
+        for names in (parameters, statistics)
+    )
+    return kind.from_architecture(architecture, theta, measured)
 
 
 def _tensor_name(name):
@@ -64,22 +92,7 @@ def load_described(path, kind):
             f"{metadata.get('format')!r}, not {FORMAT!r}"
         )
     try:
-        architecture = json.loads(metadata["architecture"])
-        parameters, statistics = kind.shapes_of(architecture)
-        shapes = parameters | statistics
-        wanted = {_tensor_name(name): shape for name, shape in shapes.items()}
-        found = {name: tensor.shape for name, tensor in tensors.items()}
-        if found != wanted:
-            raise ValueError(f"its tensors are {found}, its layers need {wanted}")
-        if any(tensor.dtype != architecture["dtype"] for tensor in tensors.values()):
-            raise ValueError(f"its tensors are not all {architecture['dtype']}")
-        theta, measured = (
-            np.concatenate([tensors[_tensor_name(name)].ravel() for name in names])
-            if names
-            else None
-            for names in (parameters, statistics)
-        )
-        net = kind.from_architecture(architecture, theta, measured)
+        net = assemble(kind, json.loads(metadata["architecture"]), tensors)
         net.feature_names = json.loads(metadata.get("feature_names", "null"))
         return net, metadata
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:

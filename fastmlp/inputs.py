@@ -279,8 +279,25 @@ def quantile_edges(X, columns, n_bins=48):
     return found
 
 
+def _are_good(X, inputs):
+    """Whether all of X is finite and all codes are good, told in a moment for a single row.
+
+    Missing codes that are NaN make it False, and are looked at one column after the other.
+    """
+    if not np.isfinite(X).all():
+        return False
+    categories = [entry for entry in inputs if isinstance(entry, Categorical)]
+    if not categories:
+        return True
+    codes = X[:, [entry.column for entry in categories]]
+    limits = [entry.n_categories for entry in categories]
+    return bool(((codes >= -1) & (codes < limits) & (codes == np.trunc(codes))).all())
+
+
 def check_columns(X, inputs):
     """Refuse bad codes in categorical columns of X, and what is not finite in others."""
+    if _are_good(X, inputs):
+        return
     categories = {entry.column: entry for entry in inputs if isinstance(entry, Categorical)}
     for column in range(X.shape[1]):
         values = X[:, column]

@@ -56,7 +56,8 @@ _SPENT = {
 _WIDE, _NARROW = 13.0, 4.4
 
 
-def _new_figure(width, height):
+def new_figure(width, height):
+    """A figure of so many inches, which notebooks show."""
     try:
         from fastmlp.figure import ShownFigure
     except ImportError:
@@ -91,7 +92,7 @@ def plot_traces(traces, target=None, *, narrow=False):
     ImportError
         Without matplotlib.
     """
-    figure = _new_figure(_NARROW, 9.0) if narrow else _new_figure(_WIDE, 4.1)
+    figure = new_figure(_NARROW, 9.0) if narrow else new_figure(_WIDE, 4.1)
     grid = (len(_SPENT), 1) if narrow else (1, len(_SPENT))
     panels = figure.subplots(*grid, sharey=True)
     traces = {name: [t for t in several if len(t)] for name, several in traces.items()}
@@ -306,7 +307,7 @@ def plot_profile(profile, column, *, narrow=False):
     ImportError
         Without matplotlib.
     """
-    figure = _new_figure(_NARROW, 3.4) if narrow else _new_figure(7.6, 4.4)
+    figure = new_figure(_NARROW, 3.4) if narrow else new_figure(7.6, 4.4)
     panel = figure.subplots()
     end = max(2.0, profile.factors[-1] * 1.1)
     factors = np.append(profile.factors, end)
@@ -376,7 +377,7 @@ def plot_paths(value, paths, *, minimum=None):
     n_rows = -(-len(paths) // _PANELS_IN_A_ROW)
     n_columns = -(-len(paths) // n_rows)
     side = 3.4 if n_columns > 1 else 5.5
-    figure = _new_figure(side * n_columns, (side + 0.2) * n_rows)
+    figure = new_figure(side * n_columns, (side + 0.2) * n_rows)
     panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     shown, levels = _levels(heights)
     for i, panel in enumerate(panels.flat):

@@ -14,14 +14,23 @@ class Failed(Exception):
     """A process that gave no figure; says why."""
 
 
-def run_python(arguments, **environment):
+def run_python(arguments, timeout=None, **environment):
     """Run Python in a new process and return what it prints.
+
+    Parameters
+    ----------
+    arguments : list of str
+    timeout : float or None, default None
+        Seconds that it may take; None for TIMEOUT.
+    **environment
+        Variables for it beside those of this process.
 
     Raises
     ------
     Failed
-        If it does not succeed, or not within TIMEOUT.
+        If it does not succeed, or not in time.
     """
+    timeout = TIMEOUT if timeout is None else timeout
     environment = {**os.environ, **environment}
     # A core type forced for reproducibility would hold NumPy's peak and scikit-learn back.
     environment.pop("OPENBLAS_CORETYPE", None)
@@ -34,9 +43,9 @@ def run_python(arguments, **environment):
         start_new_session=True,
     )
     try:
-        output, errors = process.communicate(timeout=TIMEOUT)
+        output, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise Failed(f"took more than {TIMEOUT:g} s") from None
+        raise Failed(f"took more than {timeout:g} s") from None
     finally:
         _end(process)
     if process.returncode:

@@ -8,8 +8,15 @@ if find_spec("sklearn") is None:
 from fastmlp.sklearn.classifier import MLPClassifier
 from fastmlp.sklearn.display import TrainingCurveDisplay
 from fastmlp.sklearn.regressor import MLPRegressor
+from fastmlp.sklearn.tabular import TabularClassifier, TabularRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "TrainingCurveDisplay"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "TabularClassifier",
+    "TabularRegressor",
+    "TrainingCurveDisplay",
+]
 
 
 def __dir__():

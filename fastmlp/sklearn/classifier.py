@@ -1,7 +1,6 @@
 """The classifier."""
 
 import math
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,14 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from fastmlp.losses import LOSSES
 from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
 from fastmlp.sklearn.checking import validate_data
-from fastmlp.sklearn.labels import are_numbers, as_labels, distinct, find, is_indicator
+from fastmlp.sklearn.labels import (
+    are_numbers,
+    as_labels,
+    class_factors,
+    distinct,
+    find,
+    is_indicator,
+)
 from fastmlp.sklearn.run import Outputs
 from fastmlp.validation import check_unmasked
 
@@ -46,31 +52,6 @@ def _inside(probabilities):
     """Probabilities that are neither 0 nor 1, by which their logarithms are finite."""
     limits = np.finfo(probabilities.dtype)
     return np.clip(probabilities, limits.tiny, 1 - limits.epsneg, out=probabilities)
-
-
-def _weigh(class_weight, classes, indices, sample_weight):
-    """The factor of each sample by its class, of which `indices` (n,) tell.
-
-    A class without a name counts 1. A name without a class is a mistake, unless all classes have
-    one, or there is but one class: then it may be of a class that these samples happen to lack.
-    """
-    if class_weight == "balanced":
-        sums = np.bincount(indices, sample_weight, len(classes))
-        there = sums > 0
-        equal = sums.sum() / max(1, np.count_nonzero(there))
-        return np.divide(equal, sums, out=np.ones(len(classes)), where=there)[indices]
-    factors, is_named, unknown = np.ones(len(classes)), np.zeros(len(classes), bool), []
-    for label, factor in (class_weight or {}).items():
-        if not isinstance(factor, Real):
-            raise TypeError(f"class_weight must hold numbers, got {factor!r} for {label!r}")
-        is_it = np.array([bool(one == label) for one in classes])
-        factors[is_it], is_named = factor, is_named | is_it
-        unknown += [] if is_it.any() else [label]
-    if unknown and not is_named.all() and len(classes) > 1:
-        raise ValueError(f"class_weight must name classes of {classes}, got {unknown[0]!r}")
-    if not (np.isfinite(factors) & (factors >= 0)).all():
-        raise ValueError(f"class_weight must be finite and not negative, got {class_weight!r}")
-    return factors[indices]
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -469,7 +450,7 @@ feature_names_in_
                     f"class_weight must be a dict or 'balanced' for one target, got {given!r}"
                 )
             indices = np.searchsorted(self.classes_, y)
-            return _weigh(given, self.classes_, indices, sample_weight)
+            return class_factors(given, self.classes_, indices, sample_weight)
         n_labels = y.shape[1]
         by_label = [given] * n_labels if given == "balanced" else given
         if (
@@ -484,7 +465,9 @@ feature_names_in_
         factors = np.ones(y.shape[0])
         for k, one in enumerate(by_label):
             column = y[:, [k]].toarray()[:, 0] if sparse.issparse(y) else y[:, k]
-            factors *= _weigh(one, np.array([0, 1]), (column > 0).astype(np.intp), sample_weight)
+            factors *= class_factors(
+                one, np.array([0, 1]), (column > 0).astype(np.intp), sample_weight
+            )
         return factors
 
     @np.errstate(all="ignore")

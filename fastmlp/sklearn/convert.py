@@ -120,7 +120,7 @@ def save_estimator(estimator, path):
     """See `BaseMLP.save`."""
     check_is_fitted(estimator)
     params = {
-        name: _encode(name, value)
+        name: encode(name, value)
         for name, value in estimator.get_params(deep=False).items()
         if name != "callbacks"
     }
@@ -158,7 +158,7 @@ def load_estimator(kind, path):
         described = json.loads(text or "{}")
         if described.get("class") != kind.__name__:
             raise ValueError(f"it holds {described.get('class', 'a network alone')!r}")
-        estimator = kind(**{n: _decode(value) for n, value in described["params"].items()})
+        estimator = kind(**{n: decode(value) for n, value in described["params"].items()})
         fitted = described["fitted"]
         for name in _PLAIN:
             if name in fitted:
@@ -205,18 +205,18 @@ def _plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _encode(name, value):
+def encode(name, value):
     """A parameter as plain values, fit for JSON."""
     if isinstance(value, Optimizer | Schedule | Numeric | Categorical) and is_dataclass(value):
-        given = {f.name: _encode(f.name, getattr(value, f.name)) for f in fields(value)}
+        given = {f.name: encode(f.name, getattr(value, f.name)) for f in fields(value)}
         return {"object": type(value).__name__, "fields": given}
     if isinstance(value, np.ndarray | np.generic):
-        return _encode(name, value.tolist())
+        return encode(name, value.tolist())
     if isinstance(value, list | tuple):
-        encoded = [_encode(name, one) for one in value]
+        encoded = [encode(name, one) for one in value]
         return {"tuple": encoded} if isinstance(value, tuple) else encoded
     if isinstance(value, dict):
-        return {"pairs": [[_encode(name, key), _encode(name, one)] for key, one in value.items()]}
+        return {"pairs": [[encode(name, key), encode(name, one)] for key, one in value.items()]}
     if isinstance(value, bool | int | float | str | None):
         return value
     if name == "random_state":
@@ -224,15 +224,16 @@ def _encode(name, value):
     raise TypeError(f"{name} must be a name, a number or an optimizer to be saved, got {value!r}")
 
 
-def _decode(value):
+def decode(value):
+    """Undo `encode`."""
     if isinstance(value, list):
-        return [_decode(one) for one in value]
+        return [decode(one) for one in value]
     if not isinstance(value, dict):
         return value
     if "tuple" in value:
-        return tuple(_decode(one) for one in value["tuple"])
+        return tuple(decode(one) for one in value["tuple"])
     if "pairs" in value:
-        return {_decode(key): _decode(one) for key, one in value["pairs"]}
+        return {decode(key): decode(one) for key, one in value["pairs"]}
     ours = *OPTIMIZERS.values(), *schedules.BY_NAME.values(), Numeric, Categorical
     kinds = {kind.__name__: kind for kind in ours}
-    return kinds[value["object"]](**{n: _decode(one) for n, one in value["fields"].items()})
+    return kinds[value["object"]](**{n: decode(one) for n, one in value["fields"].items()})

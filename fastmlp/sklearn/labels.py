@@ -2,6 +2,7 @@
 
 import datetime
 from contextlib import suppress
+from numbers import Real
 
 import numpy as np
 from scipy import sparse
@@ -70,6 +71,31 @@ def distinct(labels):
         with suppress(TypeError):
             check_classification_targets(values.astype(np.float64))
     return values, indices.reshape(labels.shape)
+
+
+def class_factors(class_weight, classes, indices, sample_weight):
+    """The factor of each sample by its class, of which `indices` (n,) tell.
+
+    A class without a name counts 1. A name without a class is a mistake, unless all classes have
+    one, or there is but one class: then it may be of a class that these samples happen to lack.
+    """
+    if class_weight == "balanced":
+        sums = np.bincount(indices, sample_weight, len(classes))
+        there = sums > 0
+        equal = sums.sum() / max(1, np.count_nonzero(there))
+        return np.divide(equal, sums, out=np.ones(len(classes)), where=there)[indices]
+    factors, is_named, unknown = np.ones(len(classes)), np.zeros(len(classes), bool), []
+    for label, factor in (class_weight or {}).items():
+        if not isinstance(factor, Real):
+            raise TypeError(f"class_weight must hold numbers, got {factor!r} for {label!r}")
+        is_it = np.array([bool(one == label) for one in classes])
+        factors[is_it], is_named = factor, is_named | is_it
+        unknown += [] if is_it.any() else [label]
+    if unknown and not is_named.all() and len(classes) > 1:
+        raise ValueError(f"class_weight must name classes of {classes}, got {unknown[0]!r}")
+    if not (np.isfinite(factors) & (factors >= 0)).all():
+        raise ValueError(f"class_weight must be finite and not negative, got {class_weight!r}")
+    return factors[indices]
 
 
 def is_indicator(y):

@@ -1,0 +1,150 @@
+"""The command line of the comparison on real tables."""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from asv_bench.peers import machine
+from asv_bench.peers.processes import Failed
+from asv_bench.tables import report
+from asv_bench.tables.data import TABLES
+from asv_bench.tables.fits import Fit, Results, measure, measure_apart, plan
+
+INTERRUPTED = 130
+
+# What the tables and methods cannot do without.
+NEEDED = {"sklearn": "scikit-learn", "pandas": "pandas"}
+
+EPILOG = """
+examples:
+  python -m asv_bench.tables --output tables.json     everything, which takes hours
+  python -m asv_bench.tables --methods fastmlp catboost --tables ames churn --seeds 1
+A run that was stopped goes on where it was, with the same --output.
+"""
+
+
+def build_parser(methods):
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m asv_bench.tables",
+        description="Compare fastmlp's tabular estimators with others on real tables.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for option, names in (("--tables", TABLES), ("--methods", methods)):
+        parser.add_argument(
+            option,
+            nargs="+",
+            choices=names,
+            default=list(names),
+            metavar="NAME",
+            help=f"of {', '.join(names)}; default all",
+        )
+    parser.add_argument(
+        "--seeds", type=_count, default=3, metavar="N", help="splits of each table; default 3"
+    )
+    parser.add_argument(
+        "--threads",
+        type=_count,
+        default=os.cpu_count(),
+        metavar="N",
+        help="of each method; default all cores",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="a JSON file for all figures; fits in it are not made anew"
+    )
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    return parser
+
+
+def _count(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def available(names, offered):
+    """The names of what can be had here; of the others it is said why not."""
+    found = []
+    for name in dict.fromkeys(names):
+        reason = offered[name].reason_to_skip()
+        if reason is None:
+            found.append(name)
+        else:
+            print(f"{name} is skipped: {reason}", file=sys.stderr)
+    return found
+
+
+def take(fits, results, n_threads):
+    """Make all fits that are not there yet, and tell the outcome of each.
+
+    A method that fails on a table is not tried there again.
+    """
+    hopeless = set()
+    for fit in fits:
+        if fit in results.done or (fit.table, fit.method) in hopeless:
+            continue
+        try:
+            found = measure_apart(fit, n_threads)
+        except Failed as reason:
+            hopeless.add((fit.table, fit.method))
+            print(f"  {fit.key}: left out: {reason}", file=sys.stderr, flush=True)
+            continue
+        results.add(fit, found)
+        told = f"{found['error']:.4f} in {found['seconds']:.3g} s"
+        print(f"  {fit.key}: {told}", file=sys.stderr, flush=True)
+
+
+def described(methods, n_threads):
+    """The machine and the versions in a sentence."""
+    versions = []
+    for distribution in dict.fromkeys(method.distribution for method in methods.values()):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{distribution} {importlib.metadata.version(distribution)}")
+    return f"{machine.cpu_name()}, {n_threads} threads; {', '.join(versions)}"
+
+
+def main(arguments=None):
+    """Run the command; return its exit status."""
+    for package, distribution in NEEDED.items():
+        if importlib.util.find_spec(package) is None:
+            message = f"{distribution} is not installed: pip install 'fastmlp[bench]'"
+            print(f"python -m asv_bench.tables: error: {message}", file=sys.stderr)
+            return 2
+    # Not before: it needs both.
+    from asv_bench.tables.peers import METHODS
+
+    parser = build_parser(METHODS)
+    options = parser.parse_args(arguments)
+    if options.one:
+        print(json.dumps(measure(Fit.from_key(options.one), options.threads)))
+        return 0
+    if options.output and not Path(options.output).absolute().parent.is_dir():
+        parser.error(f"--output needs a file in a folder that exists, got {options.output}")
+    try:
+        setting = {"cpu": machine.cpu_name(), "threads": options.threads}
+        results = Results(options.output, setting)
+    except ValueError as error:
+        parser.error(f"--output {error}")
+    tables, methods = available(options.tables, TABLES), available(options.methods, METHODS)
+    status = 0
+    try:
+        take(plan(tables, methods, options.seeds), results, options.threads)
+    except KeyboardInterrupt:
+        print("interrupted; what there is so far:", file=sys.stderr)
+        status = INTERRUPTED
+    print(described(METHODS, options.threads))
+    if results.done:
+        titles = {name: method.title for name, method in METHODS.items()}
+        print(f"\n{report.as_text(results.done, titles)}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,456 @@
+"""The estimators for tables."""
+
+from numbers import Real
+from typing import ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_y, column_or_1d
+
+from fastmlp.sklearn.labels import are_numbers, as_labels, class_factors, distinct, find
+from fastmlp.sklearn.tabular_base import BaseTabular
+from fastmlp.tabular.calibration import fit_temperature, temper
+from fastmlp.tabular.scores import Pinball
+from fastmlp.tabular.targets import Classes, Quantiles, Values, scaling_of
+from fastmlp.validation import check_unmasked
+
+# Scores of labels alone, for which label smoothing pays; it spoils probabilities.
+_OF_LABELS = (None, "accuracy", "balanced_accuracy")
+
+# Bins of confidence in which it is compared with how many rows are right.
+_N_BINS = 10
+
+
+class TabularClassifier(ClassifierMixin, BaseTabular):
+    """An ensemble of networks for classes, on tables as they come.
+
+    Columns of numbers, texts, booleans, categories and dates are encoded, missing values included.
+    Networks are trained side by side, each on all rows but those of its own fold, by which its best
+    epoch is chosen. The fold's predictions are out-of-fold ones: they give an honest score, and a
+    temperature for the probabilities.
+
+    Parameters
+    ----------
+    architecture : {"realmlp", "tabm", "plain"}, default="realmlp"
+        "realmlp" is RealMLP-TD, with periodic embeddings of numbers, a trained scale of inputs,
+        parametric activations, starting weights by the data, and schedules of learning rate,
+        dropout and weight decay (Holzmüller et al., NeurIPS 2024, arXiv:2407.04491); "plain" is
+        RealMLP-TD-S, which goes without most of it and is faster; "tabm" has piecewise-linear
+        embeddings and members that share weights (Gorishniy et al., ICLR 2025, arXiv:2410.24210).
+    n_networks : int, default=8
+        Networks, and folds. A single one has a fifth of the rows to validate by, and trains with
+        all threads.
+    members : int or None, default=None
+        Members of each network, as of `fastmlp.MLP`. None is 8 for "tabm", and 1 for others.
+    hidden_layer_sizes : array-like of int or None, default=None
+        None is (256, 256, 256), for "tabm" (192, 192).
+    epochs : int or None, default=None
+        None is by the number of rows: 256 up to some 600, 64 for 4,000, 13 for 35,000.
+    batch_size : int or None, default=None
+        None is by the number of rows: 64 up to 1,024 rows, 128 up to 8,192, 256 up to 30,000, 512
+        up to 100,000, else 1,024, as TabArena has it for RealMLP.
+    learning_rate, weight_decay, dropout : float or None, default=None
+        None is as the papers have it: 0.04, 0.02 and 0.15 for "realmlp", 0.04, 0 and 0 for "plain",
+        0.002, 0.0003 and 0.1 for "tabm".
+    label_smoothing : float or None, default=None
+        None is 0.1, but 0 for "tabm", and for a `scoring` that goes by probabilities, which it
+        spoils.
+    categorical_features : "from_dtype", array-like of str, int or bool, or None, \
+default="from_dtype"
+        Names, indices or a mask of columns of numbers that are categories. Texts, booleans and
+        categories are so by their dtype.
+    cv : int, splitter, iterable of (training, validation), or None, default=None
+        Folds; None is stratified ones, as many as networks. Network i has fold i modulo their
+        number.
+    scoring : str, callable or None, default=None
+        What chooses the best epoch, and is measured out of fold: "accuracy", which None is,
+        "log_loss", "auc", or any scorer of scikit-learn.
+    class_weight : dict, "balanced" or None, default=None
+        Factors of the sample weights by class; 1 for a class without a name. "balanced" gives all
+        classes the same sum of sample weights.
+    search : {None, "random"}, default=None
+        "random" also trains networks with hyperparameters drawn at random, as many on each fold as
+        there is time for, or 16 without a time limit. Of all of them the ensemble is chosen
+        greedily by out-of-fold predictions, and never becomes worse there by more time.
+        `oof_score_` is then that by which it was chosen, and so a little too good.
+    time_limit : float or None, default=None
+        Seconds for `fit`. With less time than networks need they have fewer epochs, so that their
+        schedules come to an end; what there is when it is over is kept. How many epochs there are
+        then depends on the machine, and so do the bits.
+    calibrate : bool, default=True
+        Whether probabilities are tempered, by the temperature that gives the smallest log loss out
+        of fold.
+    progress : bool, default=False
+        Show a bar of epochs, with the best score and the seconds left.
+    n_threads : int or None, default=None
+        How many networks train at the same time, and threads that predict. None is as many as this
+        process may use cores. The bits do not depend on it.
+    random_state : int, RandomState instance or None, default=None
+        Of folds, starting weights and shuffling.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    oof_score_ : float
+        The score of `oof_predictions_`, the log loss as it is.
+    oof_predictions_ : ndarray of shape (n_samples, n_classes)
+        Probabilities of each training row by networks that did not see it; NaN for rows that no
+        fold validates.
+    temperature_ : float
+        By which logits are divided; 1 without `calibrate`.
+    networks_ : list of fastmlp.MLP
+    network_weights_ : ndarray of shape (n_networks,)
+        Of each in the mean of their probabilities.
+    history_ : list of dict
+        Of each network its "best_epoch", and for each epoch its "scores" and "losses".
+    scoring_ : str
+        What the score is called.
+    feature_importances_ : ndarray of shape (n_features,)
+        After `compute_importances`.
+    n_features_in_, feature_names_in_
+        As scikit-learn's.
+
+    Examples
+    --------
+    >>> from fastmlp.sklearn import TabularClassifier
+    >>> X = [["red", 1.0], ["blue", None], ["red", 2.0], ["blue", 0.5]] * 10
+    >>> y = ["warm", "cold", "warm", "cold"] * 10
+    >>> clf = TabularClassifier(n_networks=2, epochs=20, random_state=0).fit(X, y)
+    >>> clf.predict([["red", None]])
+    array(['warm'], dtype='<U4')
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseTabular._parameter_constraints,
+        "label_smoothing": [Interval(Real, 0, 1, closed="left"), None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "calibrate": ["boolean"],
+    }
+
+    classes_: np.ndarray
+
+    def __init__(
+        self,
+        architecture="realmlp",
+        *,
+        n_networks=8,
+        members=None,
+        hidden_layer_sizes=None,
+        epochs=None,
+        batch_size=None,
+        learning_rate=None,
+        weight_decay=None,
+        dropout=None,
+        label_smoothing=None,
+        categorical_features="from_dtype",
+        cv=None,
+        scoring=None,
+        class_weight=None,
+        search=None,
+        time_limit=None,
+        calibrate=True,
+        progress=False,
+        n_threads=None,
+        random_state=None,
+    ):
+        self.architecture = architecture
+        self.n_networks = n_networks
+        self.members = members
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.label_smoothing = label_smoothing
+        self.categorical_features = categorical_features
+        self.cv = cv
+        self.scoring = scoring
+        self.class_weight = class_weight
+        self.search = search
+        self.time_limit = time_limit
+        self.calibrate = calibrate
+        self.progress = progress
+        self.n_threads = n_threads
+        self.random_state = random_state
+
+    def _own_of_recipe(self):
+        smoothing = self.label_smoothing
+        if smoothing is None and self.scoring not in _OF_LABELS:
+            smoothing = 0.0
+        return {"smoothing": smoothing}
+
+    def _check_y(self, y, n_rows, known=False):
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        check_unmasked("y", y)
+        y = as_labels(y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if are_numbers(y):
+            y = _check_y(column_or_1d(y), estimator=self)
+            check_classification_targets(y)
+        _check_shape(y, n_rows)
+        if known:
+            return y, find(y, self.classes_)
+        classes, labels = distinct(y)
+        if len(classes) < 2:
+            raise ValueError(
+                f"y must have at least two classes, it contains only one class: {classes}"
+            )
+        self.classes_ = classes
+        return y, labels
+
+    def _check_weights(self, sample_weight, X, targets):
+        weights = super()._check_weights(sample_weight, X, targets)
+        if self.class_weight is None:
+            return weights
+        weights = np.ones(len(targets)) if weights is None else weights
+        weights = weights * class_factors(self.class_weight, self.classes_, targets, weights)
+        if not weights.any():
+            raise ValueError("class_weight must not make all sample weights 0, got all zeros")
+        return weights
+
+    def _make_task(self, targets, rows, weights):
+        return Classes(targets, len(self.classes_))
+
+    def _finish(self, predictions, rows, targets, weights):
+        self.temperature_ = 1.0
+        of_rows, labels = predictions[rows], targets[rows]
+        weights = None if weights is None else weights[rows]
+        if self.calibrate:
+            self.temperature_ = fit_temperature(of_rows, labels, weights)
+        tempered = np.full_like(predictions, np.nan)
+        tempered[rows] = temper(of_rows, self.temperature_)
+        self._reliability = {
+            "before": _reliability(of_rows, labels),
+            "after": _reliability(tempered[rows], labels),
+        }
+        return tempered
+
+    def predict(self, X):
+        """Predict the classes of rows.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
+            Columns as in `fit`. Missing values, and categories that `fit` has not seen, may be
+            anywhere.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If columns are missing, others, in another order, or hold other kinds of values than in
+            `fit`.
+        """
+        largest = self._raw_predictions(X).argmax(axis=1)
+        return self.classes_[largest]
+
+    def predict_proba(self, X):
+        """Probability of each class, the networks' mean after the temperature.
+
+        Parameters
+        ----------
+        X
+            As of `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        probabilities = self._raw_predictions(X)
+        return temper(probabilities, self.temperature_)
+
+
+class TabularRegressor(RegressorMixin, BaseTabular):
+    """An ensemble of networks for numbers, on tables as they come.
+
+    Parameters
+    ----------
+    architecture, n_networks, members, hidden_layer_sizes, epochs, batch_size, learning_rate, \
+weight_decay, dropout, categorical_features, search, time_limit, progress, n_threads, random_state
+        As of `TabularClassifier`; None is 0.2 as the learning rate of "realmlp", and 0.07 of
+        "plain".
+    cv : int, splitter, iterable of (training, validation), or None, default=None
+        As of `TabularClassifier`, but None is not stratified.
+    scoring : str, callable or None, default=None
+        What chooses the best epoch, and is measured out of fold: "rmse", which None is, or any
+        scorer of scikit-learn. Quantiles go by their loss.
+    quantiles : sequence of float or None, default=None
+        Levels of quantiles to predict, ascending and within (0, 1), such as (0.1, 0.5, 0.9); None
+        predicts the mean. Each level has networks of its own, so that it takes as many times the
+        time; where quantiles of a row cross, they are sorted.
+
+    Attributes
+    ----------
+    oof_score_ : float
+        The score of `oof_predictions_`, the root mean squared error and the quantile loss as they
+        are.
+    oof_predictions_ : ndarray of shape (n_samples,) or (n_samples, n_quantiles)
+        Of each training row by networks that did not see it; NaN for rows that no fold validates.
+    networks_, network_weights_, history_, scoring_, feature_importances_, n_features_in_, \
+feature_names_in_
+        As of `TabularClassifier`. With quantiles, networks of the first level come first.
+
+    Examples
+    --------
+    >>> from fastmlp.sklearn import TabularRegressor
+    >>> X = [["red", 1.0], ["blue", None], ["red", 2.0], ["blue", 0.5]] * 10
+    >>> y = [3.0, 1.0, 5.0, 2.0] * 10
+    >>> model = TabularRegressor(n_networks=2, epochs=20, random_state=0).fit(X, y)
+    >>> model.predict([["red", None]]).shape
+    (1,)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseTabular._parameter_constraints,
+        "quantiles": ["array-like", None],
+    }
+
+    def __init__(
+        self,
+        architecture="realmlp",
+        *,
+        n_networks=8,
+        members=None,
+        hidden_layer_sizes=None,
+        epochs=None,
+        batch_size=None,
+        learning_rate=None,
+        weight_decay=None,
+        dropout=None,
+        categorical_features="from_dtype",
+        cv=None,
+        scoring=None,
+        quantiles=None,
+        search=None,
+        time_limit=None,
+        progress=False,
+        n_threads=None,
+        random_state=None,
+    ):
+        self.architecture = architecture
+        self.n_networks = n_networks
+        self.members = members
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.categorical_features = categorical_features
+        self.cv = cv
+        self.scoring = scoring
+        self.quantiles = quantiles
+        self.search = search
+        self.time_limit = time_limit
+        self.progress = progress
+        self.n_threads = n_threads
+        self.random_state = random_state
+
+    def _levels(self):
+        if self.quantiles is None:
+            return None
+        levels = list(np.asarray(self.quantiles).tolist()) if np.ndim(self.quantiles) == 1 else []
+        are_levels = all(isinstance(one, float) and 0 < one < 1 for one in levels)
+        if not levels or not are_levels or not (np.diff(levels) > 0).all():
+            raise ValueError(
+                "quantiles must be ascending numbers within (0, 1), such as (0.1, 0.5, 0.9), got "
+                f"{self.quantiles!r}"
+            )
+        return levels
+
+    def _check_y(self, y, n_rows, known=False):
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        check_unmasked("y", y)
+        y = _check_y(y, y_numeric=True, estimator=self)
+        _check_shape(y, n_rows)
+        y = y.astype(np.float64)
+        if n_rows > 1 and (y == y[0]).all() and not known:
+            raise ValueError(f"y must not be constant, all {n_rows} targets are {y[0]:g}")
+        return y, y
+
+    def _make_task(self, targets, rows, weights):
+        scaling = scaling_of(targets[rows], None if weights is None else weights[rows])
+        if scaling[1] == 0:
+            raise ValueError("y must not be constant in the rows with a weight above 0")
+        levels = self._levels()
+        if levels is None:
+            return Values(scaling, targets)
+        return Quantiles(scaling, levels, targets)
+
+    def _finish(self, predictions, rows, targets, weights):
+        return predictions
+
+    def predict(self, X):
+        """Predict the targets, or their quantiles, of rows.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
+            Columns as in `fit`. Missing values, and categories that `fit` has not seen, may be
+            anywhere.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_quantiles)
+            Within the smallest and the largest target of `fit`. Quantiles of a row ascend.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If columns are missing, others, in another order, or hold other kinds of values than in
+            `fit`.
+        """
+        return self._raw_predictions(X)
+
+    def score(self, X, y, sample_weight=None):
+        """R² of the predictions; with quantiles, minus their mean quantile loss.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As of `fit`.
+
+        Returns
+        -------
+        float
+        """
+        levels = self._levels()
+        if levels is None:
+            return super().score(X, y, sample_weight)
+        y = np.asarray(y, np.float64)
+        return -float(Pinball(levels)(y, self.predict(X), sample_weight))
+
+
+def _check_shape(y, n_rows):
+    if y.shape != (n_rows,):
+        raise ValueError(
+            f"y must have the shape ({n_rows},), one target for each row of X, got {y.shape}"
+        )
+
+
+def _reliability(probabilities, labels):
+    """In bins of confidence: its mean, the share of rows that are right, and their number."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * _N_BINS).astype(np.intp), _N_BINS - 1)
+    counts = np.bincount(bins, minlength=_N_BINS)
+    there = np.flatnonzero(counts)
+    return {
+        "confidence": (np.bincount(bins, confidence, _N_BINS)[there] / counts[there]).tolist(),
+        "accuracy": (np.bincount(bins, right, _N_BINS)[there] / counts[there]).tolist(),
+        "n_rows": counts[there].tolist(),
+    }

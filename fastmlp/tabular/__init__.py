@@ -1,0 +1,1 @@
+"""Networks for tables: what columns become, how networks are made, trained and put together."""

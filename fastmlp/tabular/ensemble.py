@@ -1,0 +1,234 @@
+"""Several networks as one model: from candidates, by out-of-fold predictions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastmlp.mlp import MLP
+from fastmlp.tabular.encoding import Encoding
+from fastmlp.tabular.recipes import Recipe, batch_rows, epochs_for
+from fastmlp.tabular.selection import choose_greedily, draw_recipe
+from fastmlp.tabular.training import Clock, Trained, train_networks
+
+# Recipes that a random search draws where no time limit ends it.
+_MOST_DRAWN = 16
+
+# A candidate is begun while there is at least this part of the time left that the last one took.
+_WORTH_BEGINNING = 0.5
+
+
+@dataclass(eq=False)
+class Ensemble:
+    """Networks whose predictions are averaged.
+
+    Attributes
+    ----------
+    networks : list of MLP
+    parts : list of int
+        Which part of the task each predicts, see `targets`.
+    shares : list of float
+        Of each network in the mean of its part, in which they sum to 1.
+    """
+
+    networks: list[MLP]
+    parts: list[int]
+    shares: list[float]
+
+    def predict(self, matrix, task, n_threads=None):
+        """What the task makes of the outputs for rows of encoded columns."""
+        if len(self.networks) == 1:
+            return task.combine(
+                [task.decode(self.networks[0].predict(matrix, n_threads=n_threads))]
+            )
+        means: list[Any] = [0.0] * task.n_parts
+        for network, part, share in zip(self.networks, self.parts, self.shares, strict=True):
+            outputs = network.predict(matrix, n_threads=n_threads)
+            means[part] = means[part] + share * task.decode(outputs)
+        return task.combine(means)
+
+
+@dataclass(eq=False)
+class Candidate:
+    """Networks of one recipe, one for each fold and part.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    trained : list of list of Trained
+        Those of each part that have predictions for their validation rows.
+    predictions : ndarray
+        Of the rows of all folds' validation rows; NaN for others.
+    """
+
+    recipe: Recipe
+    trained: list[list[Trained]]
+    predictions: np.ndarray
+
+
+@dataclass(eq=False)
+class Problem:
+    """What networks are trained on.
+
+    Attributes
+    ----------
+    matrix : ndarray of float32, (n, n_columns)
+    encoding : Encoding
+        Which the matrix comes from.
+    task : Classes, Values or Quantiles
+    folds : list of Fold
+        One for each network.
+    weights : ndarray, (n,), or None
+    gain_of : callable
+        ``gain_of(rows, part)`` takes predictions for rows, of a part or, without one, of all, and
+        gives how good they are.
+    epochs, batch_size : int or None
+        None is by the number of rows.
+    """
+
+    matrix: np.ndarray
+    encoding: Encoding
+    task: Any
+    folds: list
+    weights: np.ndarray | None
+    gain_of: Any
+    epochs: int | None
+    batch_size: int | None
+
+
+def train_candidate(problem, recipe, rng, clock, report, n_threads):
+    """Train the networks of one recipe, for each part and fold of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    recipe : Recipe
+    rng : numpy.random.Generator
+        Of starting weights and shuffling.
+    clock : Clock
+    report : Report
+    n_threads : int or None
+
+    Returns
+    -------
+    Candidate
+    """
+    task, matrix = problem.task, problem.matrix
+    inputs = problem.encoding.inputs(recipe.embedding, matrix)
+    n_rows = max(len(fold.training) for fold in problem.folds)
+    trained = []
+    for part in range(task.n_parts):
+        seeds = rng.integers(2**63, size=(len(problem.folds), 2)).tolist()
+        networks = [
+            recipe.network(matrix.shape[1], inputs, task.n_outputs, task.output, seed)
+            for seed, _ in seeds
+        ]
+        limit = clock.left / (task.n_parts - part) if clock.is_limited else None
+        trained.append(
+            train_networks(
+                networks,
+                matrix,
+                task.targets,
+                problem.folds,
+                [shuffling for _, shuffling in seeds],
+                [_measure(problem, fold.validation, part) for fold in problem.folds],
+                clock=Clock(limit),
+                report=report,
+                n_threads=n_threads,
+                patience=recipe.patience,
+                loss=task.loss(part, recipe),
+                batch_size=problem.batch_size or batch_rows(n_rows),
+                epochs=problem.epochs or epochs_for(n_rows),
+                sample_weight=problem.weights,
+                **recipe.options(),
+            )
+        )
+    return Candidate(recipe, trained, _out_of_fold(trained, task, len(matrix)))
+
+
+def _measure(problem, rows, part):
+    """What predictions for the validation rows are made of outputs, and how good they are."""
+    gain = problem.gain_of(rows, part)
+
+    def measure(outputs):
+        predictions = problem.task.decode(outputs)
+        return predictions, gain(predictions)
+
+    return measure
+
+
+def _out_of_fold(trained, task, n_rows):
+    """Predictions for each row by the networks that did not see it; NaN without one."""
+    parts = []
+    for of_part in trained:
+        known = [one for one in of_part if one.predictions is not None]
+        if not known:
+            return np.full(n_rows, np.nan)
+        shape = known[0].predictions.shape[1:]
+        sums, counts = np.zeros((n_rows, *shape)), np.zeros(n_rows)
+        for one in known:
+            sums[one.fold.validation] += one.predictions
+            counts[one.fold.validation] += 1
+        with np.errstate(invalid="ignore"):
+            parts.append(sums / counts.reshape(-1, *[1] * len(shape)))
+    return task.combine(parts)
+
+
+def search(problem, recipe, rng, clock, report, n_threads):
+    """Train candidates with recipes drawn at random, and choose an ensemble of them greedily.
+
+    The recipe given is the first. Candidates are trained until the clock says so, or, without a
+    limit, until there are 16 besides the first. After each one the ensemble is chosen anew, and is
+    kept as it was where that is not better: it never becomes worse by more time.
+
+    Returns
+    -------
+    candidates : list of Candidate
+    shares : ndarray
+        Of each in the ensemble.
+    """
+    candidates = [train_candidate(problem, recipe, rng, clock, report, n_threads)]
+    began, shares, best = 0.0, np.ones(1), None
+    while _goes_on(candidates, clock, clock.spent - began):
+        began = clock.spent
+        drawn = draw_recipe(recipe, rng)
+        candidate = train_candidate(problem, drawn, rng, clock, report, n_threads)
+        rows = _rows_of_all([*candidates, candidate])
+        if len(rows) < len(_rows_of_all(candidates)):
+            break  # the time was over before all of its networks had an epoch
+        candidates.append(candidate)
+        gain = problem.gain_of(rows, None)
+        predictions = [one.predictions[rows] for one in candidates]
+        if best is None:
+            best = gain(predictions[0])
+        proposed, reached = choose_greedily(predictions, gain)
+        if reached > best:
+            best, shares = reached, proposed
+    return candidates, np.append(shares, np.zeros(len(candidates) - len(shares)))
+
+
+def _goes_on(candidates, clock, seconds):
+    if any(one.interrupted for part in candidates[-1].trained for one in part):
+        return False
+    if clock.is_limited:
+        return clock.left > _WORTH_BEGINNING * seconds
+    return len(candidates) <= _MOST_DRAWN
+
+
+def _rows_of_all(candidates):
+    """Rows for which all candidates have predictions."""
+    missing = [np.isnan(one.predictions.reshape(len(one.predictions), -1)) for one in candidates]
+    return np.flatnonzero(~np.any([one.any(axis=1) for one in missing], axis=0))
+
+
+def ensemble_of(candidates, shares):
+    """The ensemble of candidates with these shares."""
+    networks, parts, weights = [], [], []
+    for candidate, share in zip(candidates, shares, strict=True):
+        for part, of_part in enumerate(candidate.trained):
+            known = [one for one in of_part if one.predictions is not None]
+            for one in known if share else ():
+                networks.append(one.network)
+                parts.append(part)
+                weights.append(float(share / len(known)))
+    return Ensemble(networks, parts, weights)

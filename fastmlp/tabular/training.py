@@ -1,0 +1,289 @@
+"""Networks side by side, each with validation rows of its own, and back at its best epoch."""
+
+import threading
+import time
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastmlp.bar import Bar
+from fastmlp.kernels.threads import available_cores
+from fastmlp.many import fit_many
+from fastmlp.mlp import MLP
+from fastmlp.result import Status
+from fastmlp.tabular.folds import Fold
+
+# Mini-batches by which the seconds of an epoch are foretold, and how much of what is left may be
+# planned for by that: networks side by side are slower than one alone.
+_PILOT_BATCHES = 16
+_PLANNED = 0.7
+
+
+@dataclass(eq=False)
+class Trained:
+    """A network after training, as it was after its best epoch.
+
+    Attributes
+    ----------
+    network : MLP
+    fold : Fold
+    predictions : ndarray or None
+        Of the validation rows, after the best epoch; None without any that was finite.
+    best_epoch : int
+        From 1; 0 of a network that had no time for an epoch.
+    gains : list of float
+        The score of the validation rows after each epoch, negative where smaller is better.
+    losses : list of float
+        The objective of each epoch.
+    interrupted : bool
+        Whether the user ended it.
+    """
+
+    network: MLP
+    fold: Fold
+    predictions: np.ndarray | None = None
+    best_epoch: int = 0
+    gains: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def best_gain(self) -> float:
+        """Of the best epoch, or as far as it came without one."""
+        return self.gains[self.best_epoch - 1]
+
+
+class Clock:
+    """Seconds left of a limit, which may be None.
+
+    Parameters
+    ----------
+    limit : float or None
+    """
+
+    def __init__(self, limit):
+        self._limit = np.inf if limit is None else float(limit)
+        self._start = time.monotonic()
+
+    @property
+    def spent(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._start
+
+    @property
+    def left(self) -> float:
+        """Seconds, infinite without a limit; 0 when it is over."""
+        return max(self._limit - self.spent, 0.0)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit."""
+        return bool(np.isfinite(self._limit))
+
+
+def train_networks(
+    networks,
+    X,
+    y,
+    folds,
+    seeds,
+    measures,
+    *,
+    clock,
+    report,
+    n_threads=None,
+    patience=None,
+    **options,
+):
+    """Train networks in place, each on the rows of its fold, and take each back to its best epoch.
+
+    The best epoch is the one whose validation rows score highest, the last of several. Several
+    networks train side by side, each in one thread; a single one trains with all threads. The bits
+    are the same either way, and for any number of threads.
+
+    Parameters
+    ----------
+    networks : list of MLP
+        At their starting weights.
+    X : ndarray, (n, n_columns)
+    y : ndarray
+        Targets, as `fastmlp.fit` takes them.
+    folds : list of Fold
+    seeds : list of int
+        Of shuffling and dropout.
+    measures : list of callable
+        Each takes the network's outputs for its validation rows; returns what to predict for them
+        and how good that is, larger being better, or NaN.
+    clock : Clock
+        Networks that train later have as much of the time left as those before them.
+    report : Report
+    n_threads : int or None, default None
+    patience : int or None, default None
+        Epochs without gain after which a network ends.
+    **options
+        Of `fastmlp.fit_many`: optimizer, loss, batch_size, epochs, sample_weight, clip_norm.
+
+    Returns
+    -------
+    list of Trained
+        Networks that had no time for an epoch have no `gains`. If none had, the first one has been
+        scored as far as it came.
+    """
+    n_side_by_side = min(n_threads or available_cores(), len(networks))
+    if clock.is_limited:
+        n_rounds = -(-len(networks) // n_side_by_side)
+        epochs = _affordable_epochs(networks[0], X, y, folds[0], clock.left / n_rounds, options)
+        options |= {"epochs": epochs, "time_limit": max(clock.left / n_rounds, 1e-3)}
+    report.begin(len(networks), options["epochs"], clock)
+    keepers = [
+        _Keeper(network, X, fold, measure, patience, clock, report, rounds_left)
+        for network, fold, measure, rounds_left in zip(
+            networks, folds, measures, _rounds_left(len(networks), n_side_by_side), strict=True
+        )
+    ]
+    by_network = {id(keeper.trained.network): keeper for keeper in keepers}
+
+    def watch(progress):
+        by_network[id(progress.network)](progress)
+
+    options["callbacks"] = [watch]
+    with warnings.catch_warnings():
+        # What a fit advises its caller to do, such as to scale columns, is not for a user to do.
+        warnings.simplefilter("ignore", UserWarning)
+        results = _fit(networks, X, y, folds, seeds, n_threads, options)
+    for keeper, result in zip(keepers, results, strict=True):
+        keeper.finish(result)
+    if not any(keeper.trained.gains for keeper in keepers):
+        keepers[0].take_as_it_is()
+    return [keeper.trained for keeper in keepers]
+
+
+def _fit(networks, X, y, folds, seeds, n_threads, options):
+    rows = [fold.training for fold in folds]
+    if len(networks) > 1:
+        return fit_many(networks, X, y, rows=rows, seeds=seeds, n_threads=n_threads, **options)
+    taken = options | {"seed": seeds[0], "n_threads": n_threads}
+    if options.get("sample_weight") is not None:
+        taken["sample_weight"] = options["sample_weight"][rows[0]]
+    return [networks[0].fit(X[rows[0]], y[rows[0]], **taken)]
+
+
+def _rounds_left(n_networks, n_side_by_side):
+    """For each network, how many in turn have still to share the time, itself included."""
+    n_rounds = -(-n_networks // n_side_by_side)
+    return [n_rounds - i // n_side_by_side for i in range(n_networks)]
+
+
+def _affordable_epochs(network, X, y, fold, seconds, options):
+    """As many epochs as options ask for, or as there is time for, so that schedules come to an end.
+
+    A copy of the network trains on some mini-batches, of whose epochs the last one is timed.
+    """
+    n_rows = min(len(fold.training), _PILOT_BATCHES * options["batch_size"])
+    rows = fold.training[:n_rows]
+    taken = options | {"epochs": 3, "seed": 0, "n_threads": 1, "time_limit": max(seconds, 1e-3)}
+    if options.get("sample_weight") is not None:
+        taken["sample_weight"] = np.ones(n_rows)
+    start = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        trace = network.copy().fit(X[rows], y[rows], **taken).trace
+    left = seconds - (time.monotonic() - start)
+    if len(trace) < 3 or left <= 0:
+        return 1
+    per_epoch = (trace[-1].seconds - trace[-2].seconds) * len(fold.training) / n_rows
+    return int(np.clip(_PLANNED * left / per_epoch, 1, options["epochs"]))
+
+
+class _Keeper:
+    """Scores a network's validation rows after each epoch, and keeps the best one's parameters."""
+
+    def __init__(self, network, X, fold, measure, patience, clock, report, rounds_left):
+        self.trained = Trained(network, fold)
+        self._X = X
+        self._rows = None
+        self._measure = measure
+        self._patience = np.inf if patience is None else patience
+        self._clock = clock
+        self._report = report
+        self._rounds_left = rounds_left
+        self._end = np.inf
+        self._best = -np.inf
+        self._learned = None
+
+    def __call__(self, progress):
+        trained = self.trained
+        if self._rows is None:
+            self._rows = self._X[trained.fold.validation]
+            # The first epoch is over; it is taken for short.
+            self._end = self._clock.spent + self._clock.left / self._rounds_left
+        predictions, gain = self._measure(trained.network.predict(self._rows, n_threads=1))
+        trained.losses.append(progress.record.objective)
+        trained.gains.append(gain)
+        epoch = len(trained.gains)
+        if gain >= self._best:  # NaN never is
+            self._best, self._learned = gain, trained.network.learned()
+            trained.best_epoch, trained.predictions = epoch, predictions
+        self._report.epoch_done(gain)
+        if epoch - max(trained.best_epoch, 1) > self._patience:
+            raise StopIteration("no gain")
+        if self._clock.spent >= self._end:
+            raise StopIteration("the time limit is over")
+
+    def finish(self, result):
+        """Take the network back to its best epoch, if there was one."""
+        self._rows = None
+        self.trained.interrupted = result.status is Status.INTERRUPTED
+        if self._learned is not None:
+            self.trained.network.take_learned(self._learned)
+
+    def take_as_it_is(self):
+        """Score a network that had no time for an epoch, as far as it came."""
+        trained = self.trained
+        outputs = trained.network.predict(self._X[trained.fold.validation])
+        predictions, gain = self._measure(outputs)
+        trained.gains.append(gain)
+        if gain == gain:  # not NaN: it has not diverged
+            trained.predictions = predictions
+
+
+class Report:
+    """Shows how training goes, or nothing.
+
+    Parameters
+    ----------
+    shows : bool
+    shown : callable
+        Makes a text of a gain.
+    """
+
+    def __init__(self, shows, shown):
+        self._shows = shows
+        self._shown = shown
+        self._bar = None
+        self._lock = threading.Lock()
+
+    def begin(self, n_networks, epochs, clock):
+        """Say what is to come."""
+        if self._shows:
+            self.end()
+            self._bar = Bar("epoch", n_networks * epochs)
+            self._best, self._clock = -np.inf, clock
+
+    def epoch_done(self, gain):
+        """Count an epoch of a network."""
+        if self._bar is None:
+            return
+        with self._lock:
+            self._best = max(self._best, gain)
+            shown = {"best": self._shown(self._best)}
+            if self._clock.is_limited:
+                shown["left"] = f"{self._clock.left:.0f}s"
+            self._bar.show(self._bar.n + 1, **shown)
+
+    def end(self):
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,558 @@
+"""TabularClassifier and TabularRegressor: tables in, honest predictions out."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from marks import compiled_only
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+import joblib
+from sklearn import metrics
+from sklearn.base import clone
+from sklearn.datasets import load_wine, make_moons
+from sklearn.model_selection import GroupKFold, TimeSeriesSplit, cross_val_score
+
+import fastmlp
+from fastmlp import TabularClassifier, TabularRegressor
+
+pytestmark = compiled_only
+
+SMALL = {"hidden_layer_sizes": (16, 16), "epochs": 15, "n_networks": 3, "random_state": 0}
+
+
+def table(n=200, seed=0):
+    """Rows with texts, numbers, missing values; the class goes by a colour and a number."""
+    rng = np.random.default_rng(seed)
+    colour = rng.choice(["red", "green", "blue"], n)
+    size = rng.normal(size=n)
+    other = rng.normal(size=n)
+    y = np.where((colour == "red") ^ (size > 0), "yes", "no")
+    X = np.empty((n, 3), object)
+    X[:, 0], X[:, 1], X[:, 2] = colour, size, other
+    X[rng.random(n) < 0.1, 2] = None
+    return X, y
+
+
+def numbers(n=150, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-1, 1, size=(n, 2))
+    return X, 10 + 3 * np.sin(3 * X[:, 0]) + X[:, 1] + 0.3 * rng.normal(size=n)
+
+
+def classifier(**options):
+    return TabularClassifier(**SMALL | options)
+
+
+def regressor(**options):
+    return TabularRegressor(**SMALL | options)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return classifier().fit(*table())
+
+
+@pytest.fixture(scope="module")
+def fitted_values():
+    return regressor(epochs=40).fit(*numbers())
+
+
+# What it is good for
+
+
+def test_it_learns_a_table_of_texts_and_missing_values(fitted):
+    X, y = table(seed=1)
+    assert fitted.score(X, y) > 0.9
+    assert fitted.oof_score_ > 0.9
+    probabilities = fitted.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(fitted.classes_[probabilities.argmax(axis=1)], fitted.predict(X))
+
+
+def test_unknown_categories_and_missing_values_are_predicted(fitted):
+    X = np.array([["purple", 0.5, None], [None, np.nan, np.nan], ["red", np.inf, 1.0]], object)
+    assert np.isfinite(fitted.predict_proba(X)).all()
+
+
+def test_it_learns_values(fitted_values):
+    X, y = numbers(seed=1)
+    assert fitted_values.score(X, y) > 0.8
+    predicted = fitted_values.predict(10 * X)
+    _, y = numbers()
+    assert predicted.min() >= y.min()
+    assert predicted.max() <= y.max()
+
+
+def test_a_table_is_the_same_in_every_container():
+    pandas = pytest.importorskip("pandas")
+    polars = pytest.importorskip("polars")
+    X, y = table(80)
+    frame = pandas.DataFrame(X, columns=["colour", "size", "other"]).astype(
+        {"size": float, "other": float}
+    )
+    wanted = classifier(epochs=3).fit(frame, y)
+    predictions = wanted.predict_proba(frame)
+    assert list(wanted.feature_names_in_) == ["colour", "size", "other"]
+    for other in (polars.from_pandas(frame), polars.from_pandas(frame).to_arrow()):
+        found = classifier(epochs=3).fit(other, y)
+        np.testing.assert_array_equal(found.predict_proba(other), predictions)
+    found = classifier(epochs=3).fit(X.tolist(), list(y))
+    np.testing.assert_array_equal(found.predict_proba(X.tolist()), predictions)
+
+
+# Out of fold
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_out_of_fold_predictions_are_those_of_networks_that_did_not_see_the_row(n_networks):
+    X, y = load_wine(return_X_y=True)
+    model = classifier(n_networks=n_networks, calibrate=False, epochs=5).fit(X, y)
+    covered = np.zeros(len(X), int)
+    for network, rows in zip(model.networks_, model._validation, strict=True):
+        predicted = network.predict(model._encoding.encode(X[rows]))
+        np.testing.assert_allclose(model.oof_predictions_[rows], predicted, rtol=1e-6)
+        covered[rows] += 1
+    if n_networks > 1:
+        np.testing.assert_array_equal(covered, 1)
+    assert np.isnan(model.oof_predictions_[covered == 0]).all()
+    rows = np.flatnonzero(covered)
+    accuracy = metrics.accuracy_score(y[rows], model.oof_predictions_[rows].argmax(axis=1))
+    assert model.oof_score_ == pytest.approx(accuracy)
+
+
+def test_labels_of_a_fold_are_not_known_to_its_network():
+    """With random labels nothing can be learned: a leak would show in the out-of-fold score."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 4)), rng.integers(0, 2, 300)
+    X = np.vstack([X, X])  # each row twice, with groups that keep them together
+    groups = np.tile(np.arange(300), 2)
+    y = np.tile(y, 2)
+    together = classifier(scoring="log_loss").fit(X, y, groups=groups)
+    apart = classifier(scoring="log_loss").fit(X, y)
+    assert together.oof_score_ > 0.66
+    assert apart.oof_score_ < together.oof_score_
+
+
+def test_groups_and_splitters_decide_who_validates():
+    X, y = numbers(90)
+    groups = np.repeat(np.arange(15), 6)
+    for options in ({}, {"cv": GroupKFold(3)}):
+        model = regressor(epochs=2, **options).fit(X, y, groups=groups)
+        for rows in model._validation:
+            others = np.setdiff1d(np.arange(90), rows)
+            assert not set(groups[rows]) & set(groups[others])
+    model = regressor(epochs=2, cv=TimeSeriesSplit(3)).fit(X, y)
+    first = min(rows.min() for rows in model._validation)
+    assert first > 0
+    assert np.isnan(model.oof_predictions_[:first]).all()
+    assert np.isfinite(model.oof_predictions_[first:]).all()
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "log_loss", "auc", "f1", "neg_log_loss", None])
+def test_the_score_is_that_of_scikit_learn_on_out_of_fold_predictions(scoring):
+    X, y = make_moons(120, noise=0.3, random_state=0)
+    model = classifier(scoring=scoring, epochs=4).fit(X, y)
+    predictions = model.oof_predictions_
+    labels = predictions.argmax(axis=1)
+    wanted = {
+        None: lambda: metrics.accuracy_score(y, labels),
+        "accuracy": lambda: metrics.accuracy_score(y, labels),
+        "log_loss": lambda: metrics.log_loss(y, predictions),
+        "neg_log_loss": lambda: -metrics.log_loss(y, predictions),
+        "auc": lambda: metrics.roc_auc_score(y, predictions[:, 1]),
+        "f1": lambda: metrics.f1_score(y, labels),
+    }[scoring]()
+    assert model.oof_score_ == pytest.approx(wanted)
+    for one in model.history_:
+        best = min(one["scores"]) if scoring == "log_loss" else max(one["scores"])
+        assert one["scores"][one["best_epoch"] - 1] == best
+        assert best not in one["scores"][one["best_epoch"] :]
+
+
+def test_scores_of_values(fitted_values):
+    _, y = numbers()
+    wanted = metrics.root_mean_squared_error(y, fitted_values.oof_predictions_)
+    assert fitted_values.oof_score_ == pytest.approx(wanted)
+    X, y = numbers()
+    model = regressor(scoring="neg_mean_absolute_error", epochs=3).fit(X, y)
+    wanted = -metrics.mean_absolute_error(y, model.oof_predictions_)
+    assert model.oof_score_ == pytest.approx(wanted)
+
+
+def test_a_scorer_of_ones_own():
+    X, y = make_moons(60, noise=0.3, random_state=0)
+    rows = []
+
+    def scorer(estimator, X, y):
+        rows.append(len(X))
+        return estimator.predict_proba(X)[np.arange(len(y)), y].mean()
+
+    model = classifier(scoring=scorer, epochs=2, n_networks=2).fit(X, y)
+    assert rows == [30] * 4 + [60]
+    wanted = model.oof_predictions_[np.arange(60), y].mean()
+    assert model.oof_score_ == pytest.approx(wanted)
+
+
+def test_temperature_makes_out_of_fold_log_loss_no_worse():
+    X, y = make_moons(200, noise=0.4, random_state=0)
+    raw = classifier(calibrate=False).fit(X, y)
+    tempered = classifier().fit(X, y)
+    assert raw.temperature_ == 1
+    assert tempered.temperature_ != 1
+    before, after = (metrics.log_loss(y, one.oof_predictions_) for one in (raw, tempered))
+    assert after < before
+    np.testing.assert_array_equal(raw.predict(X), tempered.predict(X))
+
+
+# Weights
+
+
+def test_rows_of_weight_zero_are_as_if_they_were_not_there():
+    X, y = table(120)
+    weights = np.random.default_rng(0).integers(0, 2, 120)
+    kept = weights > 0
+    one = classifier(epochs=3).fit(X, y, sample_weight=weights)
+    two = classifier(epochs=3).fit(X[kept], y[kept])
+    np.testing.assert_allclose(one.predict_proba(X), two.predict_proba(X), rtol=1e-5)
+    assert np.isnan(one.oof_predictions_[~kept]).all()
+
+
+def test_weights_move_predictions_and_scores():
+    X, y = make_moons(200, noise=0.6, random_state=0)
+    weights = np.where(y == 1, 5.0, 1.0)
+    plain = classifier(scoring="log_loss").fit(X, y)
+    by_row = classifier(scoring="log_loss").fit(X, y, sample_weight=weights)
+    by_class = classifier(scoring="log_loss", class_weight={0: 1.0, 1: 5.0}).fit(X, y)
+    assert by_row.predict_proba(X)[:, 1].mean() > plain.predict_proba(X)[:, 1].mean() + 0.1
+    np.testing.assert_array_equal(by_row.predict_proba(X), by_class.predict_proba(X))
+    wanted = metrics.log_loss(y, by_row.oof_predictions_, sample_weight=weights)
+    assert by_row.oof_score_ == pytest.approx(wanted)
+
+
+def test_balanced_classes_are_those_of_inverse_frequencies():
+    X, y = table(100)
+    counts = {label: (y == label).sum() for label in ("yes", "no")}
+    factors = {label: 50 / count for label, count in counts.items()}
+    balanced = classifier(class_weight="balanced", epochs=2).fit(X, y)
+    given = classifier(class_weight=factors, epochs=2).fit(X, y)
+    np.testing.assert_allclose(balanced.predict_proba(X), given.predict_proba(X), rtol=1e-4)
+
+
+# Quantiles
+
+
+def test_quantiles_never_cross_and_cover():
+    X, y = numbers(600)
+    model = regressor(quantiles=(0.1, 0.5, 0.9), epochs=40).fit(X, y)
+    new, truth = numbers(1000, seed=1)
+    quantiles = model.predict(np.vstack([new, 5 * new]))
+    assert quantiles.shape == (2000, 3)
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+    assert (np.diff(model.oof_predictions_, axis=1) >= 0).all()
+    shares = (truth[:, np.newaxis] < quantiles[:1000]).mean(axis=0)
+    np.testing.assert_allclose(shares, (0.1, 0.5, 0.9), atol=0.1)
+    wanted = np.mean(
+        [
+            metrics.mean_pinball_loss(y, model.oof_predictions_[:, j], alpha=level)
+            for j, level in enumerate((0.1, 0.5, 0.9))
+        ]
+    )
+    assert model.oof_score_ == pytest.approx(wanted)
+    assert len(model.networks_) == 9
+
+
+# Search, limits, threads
+
+
+def test_a_search_is_never_worse_on_the_folds(monkeypatch):
+    from fastmlp.tabular import ensemble
+
+    X, y = make_moons(150, noise=0.3, random_state=0)
+    options = {"scoring": "log_loss", "calibrate": False, "n_networks": 2, "epochs": 4}
+    scores = []
+    for n_drawn in (0, 2, 4):
+        monkeypatch.setattr(ensemble, "_MOST_DRAWN", n_drawn)
+        model = classifier(search="random", **options).fit(X, y)
+        scores.append(model.oof_score_)
+    assert scores[0] == classifier(**options).fit(X, y).oof_score_
+    assert scores == sorted(scores, reverse=True)
+    assert scores[-1] < scores[0]
+    assert model.network_weights_.sum() == pytest.approx(1)
+    mean = sum(
+        weight * network.predict(model._encoding.encode(X)).astype(float)
+        for weight, network in zip(model.network_weights_, model.networks_, strict=True)
+    )
+    np.testing.assert_allclose(model.predict_proba(X), mean)
+
+
+def test_a_search_goes_on_until_the_time_is_over():
+    X, y = make_moons(60, noise=0.3, random_state=0)
+    options = {"search": "random", "n_networks": 2, "epochs": 2, "time_limit": 1.0}
+    model = classifier(**options).fit(X, y)
+    assert np.isfinite(model.oof_predictions_).all()
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_bits_do_not_depend_on_threads(n_networks):
+    X, y = table(90)
+    one, two = (
+        classifier(n_networks=n_networks, n_threads=n, epochs=3).fit(X, y).predict_proba(X)
+        for n in (1, 2)
+    )
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_limit_too_short_for_an_epoch_gives_the_best_so_far_and_warns():
+    X, y = table()
+    with pytest.warns(UserWarning, match="time_limit=1e-06 left no time for one epoch of one net"):
+        model = classifier(time_limit=1e-6).fit(X, y)
+    assert len(model.networks_) == 1
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_progress_shows_epochs_and_the_score(capsys):
+    X, y = table(60)
+    classifier(progress=True, epochs=2, scoring="log_loss").fit(X, y)
+    shown = capsys.readouterr().err
+    assert "6/6" in shown
+    assert "best=" in shown
+
+
+# Copies and files
+
+
+def test_files_are_the_estimator_to_the_bit(tmp_path, fitted, fitted_values):
+    pandas = pytest.importorskip("pandas")
+    X, y = table(80)
+    frame = pandas.DataFrame(X, columns=["colour", "size", "other"])
+    named = classifier(epochs=2, label_smoothing=0.05).fit(frame, y)
+    numbered, values = numbers(60)
+    quantiles = regressor(epochs=2, quantiles=[0.2, 0.8]).fit(numbered, values)
+    for model, rows in (
+        (fitted, X),
+        (named, frame),
+        (fitted_values, numbered),
+        (quantiles, numbered),
+    ):
+        path = tmp_path / "model.safetensors"
+        model.save(path)
+        loaded = type(model).load(path)
+        np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
+        if hasattr(model, "predict_proba"):
+            np.testing.assert_array_equal(loaded.predict_proba(rows), model.predict_proba(rows))
+            np.testing.assert_array_equal(loaded.classes_, model.classes_)
+        assert loaded.get_params() == model.get_params()
+        assert loaded.history_ == model.history_
+        assert loaded.oof_score_ == model.oof_score_
+        assert loaded.n_features_in_ == model.n_features_in_
+        assert hasattr(loaded, "feature_names_in_") == hasattr(model, "feature_names_in_")
+        for one, other in zip(loaded.networks_, model.networks_, strict=True):
+            np.testing.assert_array_equal(one.theta, other.theta)
+            assert one.architecture() == other.architecture()
+
+
+def test_files_of_something_else_are_refused(tmp_path, fitted):
+    path = tmp_path / "model.safetensors"
+    fitted.save(path)
+    with pytest.raises(ValueError, match="it holds 'TabularClassifier'"):
+        TabularRegressor.load(path)
+    fitted.networks_[0].save(path)
+    with pytest.raises(ValueError, match="its format is 'fastmlp-1'"):
+        TabularClassifier.load(path)
+    with pytest.raises(FileNotFoundError, match="there is none at"):
+        TabularClassifier.load(tmp_path / "nothing")
+    with pytest.raises(TypeError, match="cv must be"):
+        classifier(cv=TimeSeriesSplit(2), epochs=1).fit(*table()).save(path)
+
+
+def test_pickles_clones_and_processes(fitted):
+    X, y = table(80)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+    np.testing.assert_array_equal(again.oof_predictions_, fitted.oof_predictions_)
+    copy = clone(fitted)
+    assert not hasattr(copy, "networks_")
+    np.testing.assert_array_equal(copy.fit(*table()).predict_proba(X), fitted.predict_proba(X))
+    scores = cross_val_score(classifier(epochs=2), X, y, cv=2)
+    in_threads = joblib.Parallel(n_jobs=2, backend="threading")(
+        joblib.delayed(cross_val_score)(classifier(epochs=2), X, y, cv=2) for _ in range(2)
+    )
+    for one in in_threads:
+        np.testing.assert_array_equal(one, scores)
+
+
+def test_a_failed_fit_leaves_the_estimator_as_it_was(fitted):
+    X, _ = table(80)
+    model = pickle.loads(pickle.dumps(fitted))
+    before = dict(model.__dict__)
+    with pytest.raises(ValueError, match="two classes"):
+        model.fit(X[:, 1:], np.full(80, "yes"))
+    assert model.__dict__ == before
+    np.testing.assert_array_equal(model.predict_proba(X), fitted.predict_proba(X))
+
+
+# What else users ask
+
+
+def test_importances_find_the_columns_that_matter(fitted):
+    pytest.importorskip("pandas")
+    X, y = table()
+    assert not hasattr(clone(fitted), "feature_importances_")
+    found = fitted.compute_importances(X, y)
+    np.testing.assert_array_equal(found, fitted.feature_importances_)
+    assert found[:2].min() > 0.2
+    assert abs(found[2]) < 0.1
+    np.testing.assert_array_equal(found, fitted.compute_importances(X, y))
+    with pytest.raises(ValueError, match="must have the 200 rows of fit, got 50"):
+        fitted.compute_importances(X[:50], y[:50])
+
+
+def test_importances_of_values_and_quantiles(fitted_values):
+    X, y = numbers()
+    found = fitted_values.compute_importances(X, y)
+    assert found[0] > found[1] > 0
+    X = np.column_stack([X, np.zeros(len(X))])  # a constant column is dropped
+    model = regressor(quantiles=[0.3, 0.7], n_networks=2, epochs=20).fit(X, y)
+    found = model.compute_importances(X, y)
+    assert found[0] > 0
+    assert found[2] == 0
+
+
+def test_importances_need_the_folds(tmp_path, fitted):
+    fitted.save(tmp_path / "model.safetensors")
+    loaded = TabularClassifier.load(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="loaded from a file"):
+        loaded.compute_importances(*table())
+
+
+def test_figures(fitted, fitted_values):
+    pytest.importorskip("matplotlib")
+    curves, reliability = fitted.plot().axes
+    assert "accuracy" in curves.get_ylabel()
+    n_curves = [line for line in curves.lines if len(line.get_xdata()) > 1]
+    assert len(n_curves) == 3
+    assert len(reliability.lines) == 3
+    (panel,) = fitted_values.plot().axes
+    assert "rmse" in panel.get_ylabel()
+
+
+def test_reliability_is_the_share_of_rows_that_are_right(fitted):
+    _, y = table()
+    bins = fitted._reliability["after"]
+    assert sum(bins["n_rows"]) == len(y)
+    right = np.average(bins["accuracy"], weights=bins["n_rows"])
+    assert right == pytest.approx(fitted.oof_score_)
+    confidence = np.average(bins["confidence"], weights=bins["n_rows"])
+    assert confidence == pytest.approx(fitted.oof_predictions_.max(axis=1).mean())
+
+
+@pytest.mark.parametrize("architecture", ["tabm", "plain"])
+def test_other_architectures(architecture):
+    X, y = table()
+    model = classifier(architecture=architecture, n_networks=2, epochs=30).fit(X, y)
+    assert model.oof_score_ > 0.85
+    members = 8 if architecture == "tabm" else 1
+    assert all(network._pieces.members == members for network in model.networks_)
+
+
+def test_a_named_score_of_probabilities_goes_without_label_smoothing():
+    assert classifier()._recipe().smoothing == 0.1
+    assert classifier(scoring="auc")._recipe().smoothing == 0
+    assert classifier(scoring="auc", label_smoothing=0.2)._recipe().smoothing == 0.2
+
+
+# Bad input
+
+X, Y = np.random.default_rng(0).normal(size=(20, 2)), np.tile([0, 1], 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "error", "message"),
+    [
+        ({}, (X[:0], Y[:0]), ValueError, "X must have at least one row"),
+        ({}, (X, np.zeros(20)), ValueError, "at least two classes, it contains only one class"),
+        ({}, (X, np.full(20, np.nan)), ValueError, "y must not have missing|contains NaN"),
+        ({}, (X, [None] * 20), ValueError, "y must not have missing labels"),
+        ({}, (X, Y[:10]), ValueError, r"y must have the shape \(20,\), .* got \(10,\)"),
+        ({"n_networks": 30}, (X, Y), ValueError, "as many rows as folds, 30 for n_networks=30"),
+        ({}, (X, np.repeat([0, 1], [19, 1])), ValueError, "trains on no row of class"),
+        ({"cv": [(range(5), range(5, 20))]}, (X, Y > 5), ValueError, "only one class"),
+        ({"scoring": "speed"}, (X, Y), ValueError, "scoring must be one of accuracy, log_loss"),
+        ({"hidden_layer_sizes": (0,)}, (X, Y), ValueError, "hidden_layer_sizes must be integers"),
+        ({"epochs": True}, (X, Y), TypeError, "epochs must be a number, got True"),
+        ({"class_weight": {5: 1.0}}, (X, Y), ValueError, "class_weight must name classes"),
+        ({}, (X, Y, -np.ones(20)), ValueError, "sample_weight must not be negative"),
+        ({}, (X, Y, np.zeros(20)), ValueError, "Sample weights must contain|must not be 0 for all"),
+        ({}, (X, Y, None, [1, 2]), ValueError, r"groups must have the shape \(20,\)"),
+        ({}, (X, Y, None, np.zeros(20)), ValueError, "as many groups as folds"),
+    ],
+)
+def test_bad_input_of_a_classifier_is_refused_in_a_sentence(options, data, error, message):
+    model = classifier(**options)
+    before = dict(model.__dict__)
+    with pytest.raises(error, match=message):
+        model.fit(*data)
+    assert model.__dict__ == before
+
+
+def test_the_area_needs_both_classes_in_each_fold():
+    cv = [(np.r_[0:10], [11, 13, 15])]
+    with pytest.raises(ValueError, match=r"scoring must not be 'auc' for folds .* of one class"):
+        classifier(scoring="auc", cv=cv).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("options", "y", "message"),
+    [
+        ({}, np.ones(20), "y must not be constant, all 20 targets are 1"),
+        ({}, np.r_[np.nan, np.arange(19)], "contains NaN"),
+        ({"quantiles": (0.5, 0.1)}, np.arange(20), "quantiles must be ascending"),
+        ({"quantiles": (0.0, 1.0)}, np.arange(20), "quantiles must be ascending"),
+        ({"quantiles": (0.5,), "scoring": "r2"}, np.arange(20), "scoring must be None with quan"),
+        ({"scoring": "accuracy?"}, np.arange(20), "scoring must be one of rmse"),
+    ],
+)
+def test_bad_input_of_a_regressor_is_refused_in_a_sentence(options, y, message):
+    with pytest.raises(ValueError, match=message):
+        regressor(**options).fit(X, y)
+
+
+def test_the_target_among_the_columns_is_named():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    n = 1500
+    frame = pandas.DataFrame({"a": rng.normal(size=n), "b": rng.choice(["x", "y"], n)})
+    frame["c"] = frame["a"].where(frame.index < 1400, 0.0)
+    with pytest.raises(ValueError, match="X must not hold the target, but column 'a' of X"):
+        regressor().fit(frame, frame["a"])
+    with pytest.raises(ValueError, match="X must not hold the target, but column 'b' of X"):
+        classifier().fit(frame, frame["b"])
+    regressor(epochs=1, n_networks=1).fit(frame[["a"]], frame["c"])  # the same in the head alone
+
+
+def test_columns_in_another_order_are_refused():
+    pandas = pytest.importorskip("pandas")
+    X, y = table(60)
+    frame = pandas.DataFrame(X, columns=["colour", "size", "other"])
+    model = classifier(epochs=1).fit(frame, y)
+    with pytest.raises(ValueError, match="same order"):
+        model.predict(frame[["size", "colour", "other"]])
+    with pytest.raises(ValueError, match="yet now missing"):
+        model.predict(frame[["size", "colour"]])
+
+
+def test_a_network_that_diverges_says_so():
+    X, y = numbers(40)
+    with pytest.raises(ValueError, match="learning_rate must be smaller"):
+        regressor(architecture="tabm", learning_rate=1e30, epochs=2).fit(X, y)
+
+
+def test_they_are_names_of_the_package():
+    assert fastmlp.TabularClassifier is TabularClassifier
+    assert {"TabularClassifier", "TabularRegressor"} <= set(dir(fastmlp))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier(epochs=1).fit(*table(40))

@@ -1,0 +1,204 @@
+"""Networks for tables: the best epoch is the best one, bits do not depend on threads, limits."""
+
+import itertools
+
+import numpy as np
+import pytest
+from marks import compiled_only
+
+import fastmlp
+from fastmlp.tabular.folds import make_folds
+from fastmlp.tabular.recipes import ARCHITECTURES, batch_rows, epochs_for, recipe_of
+from fastmlp.tabular.training import Clock, Report, train_networks
+
+pytestmark = compiled_only
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(-1.5, 1.5, size=(120, 3)).astype(np.float32)
+Y = (X[:, 0] * X[:, 1] > 0).astype(np.int64)
+
+
+def columns(embedding, X):
+    edges = fastmlp.quantile_edges(X, [0, 1, 2]) if embedding == "piecewise_linear" else None
+    return [fastmlp.Numeric([0, 1, 2], embedding, edges=edges)]
+
+
+def train(n_networks, measure=None, *, limit=None, epochs=6, n_threads=None, X=X, Y=Y, **given):
+    """Train small networks; `measure` takes the number of a network, and gives a measure."""
+    architecture = given.pop("architecture", "realmlp")
+    recipe = recipe_of(architecture, True, hidden_layer_sizes=(8, 8))
+    folds = make_folds(len(Y), n_networks, np.random.default_rng(1), labels=Y)
+    inputs = columns(recipe.embedding, X)
+    networks = [recipe.network(3, inputs, 2, "softmax", seed) for seed in range(n_networks)]
+
+    def accuracy_of(i):
+        labels = Y[folds[i].validation]
+        return lambda outputs: (outputs, float((outputs.argmax(axis=1) == labels).mean()))
+
+    measure = accuracy_of if measure is None else measure
+    options = {
+        "loss": "cross_entropy",
+        "batch_size": 16,
+        "epochs": epochs,
+        "patience": None,
+        **recipe.options(),
+        **given,
+    }
+    return train_networks(
+        networks,
+        X,
+        Y,
+        folds,
+        list(range(n_networks)),
+        [measure(i) for i in range(n_networks)],
+        clock=Clock(limit),
+        report=Report(False, str),
+        n_threads=n_threads,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_bits_do_not_depend_on_threads(n_networks):
+    one, two = (train(n_networks, n_threads=n_threads) for n_threads in (1, 2))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a.network.theta, b.network.theta)
+        np.testing.assert_array_equal(a.predictions, b.predictions)
+        assert a.gains == b.gains
+
+
+def test_each_network_is_that_of_fit_on_the_rows_of_its_fold():
+    trained = train(2, lambda i: lambda outputs: (outputs, 0.0), n_threads=2)
+    recipe = recipe_of("realmlp", True, hidden_layer_sizes=(8, 8))
+    inputs = columns("periodic", X)
+    for i, one in enumerate(trained):
+        alone, rows = recipe.network(3, inputs, 2, "softmax", i), one.fold.training
+        alone.fit(
+            X[rows],
+            Y[rows],
+            loss="cross_entropy",
+            batch_size=16,
+            epochs=6,
+            seed=i,
+            **recipe.options(),
+        )
+        np.testing.assert_array_equal(one.network.theta, alone.theta)  # all scores equal: the last
+
+
+SCRIPTS = {
+    "the third": ([0.1, 0.3, 0.9, 0.2, 0.5, 0.4], 3),
+    "the last of ties": ([0.1, 0.9, 0.2, 0.9, 0.9, 0.3], 5),
+    "the first": ([1.0, 0.9, 0.2, 0.9, 0.9, 0.3], 1),
+    "not what is not finite": ([np.nan, 0.1, 0.2, np.nan, 0.1, np.nan], 3),
+    "negative": ([-3.0, -2.0, -1.0, -2.0, -0.5, -1.0], 5),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("n_networks", [1, 2])
+def test_the_best_epoch_is_the_best_by_a_script(script, n_networks):
+    """Outputs of each epoch are kept aside, and the scores are read from a script."""
+    gains, best = SCRIPTS[script]
+    seen = {i: [] for i in range(n_networks)}
+
+    def scripted(i):
+        script = itertools.count()
+
+        def measure(outputs):
+            seen[i].append(outputs)
+            return outputs, gains[next(script)]
+
+        return measure
+
+    for i, one in enumerate(train(n_networks, scripted)):
+        assert one.best_epoch == best
+        assert one.best_gain == gains[best - 1]
+        np.testing.assert_array_equal(one.gains, gains)
+        assert len(one.losses) == 6
+        np.testing.assert_array_equal(one.predictions, seen[i][best - 1])
+        again = one.network.predict(X[one.fold.validation])
+        np.testing.assert_array_equal(again, seen[i][best - 1])
+        assert not np.array_equal(seen[i][best - 1], seen[i][best % 6])
+
+
+def test_patience_ends_a_network():
+    def scripted(i):
+        script = iter([0.1, 0.5, 0.4, 0.4, 0.4, 0.6])
+        return lambda outputs: (outputs, next(script))
+
+    (one,) = train(1, scripted, patience=2)
+    assert one.best_epoch == 2
+    assert len(one.gains) == 5
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_a_limit_too_short_for_an_epoch_leaves_one_network_as_far_as_it_came(n_networks):
+    trained = train(n_networks, limit=1e-6)
+    assert trained[0].best_epoch == 0
+    assert len(trained[0].gains) == 1
+    assert trained[0].predictions.shape == (len(trained[0].fold.validation), 2)
+    assert not any(one.gains for one in trained[1:])
+
+
+def test_a_limit_leaves_fewer_epochs_which_come_to_an_end():
+    trained = train(2, limit=0.5, epochs=10**6)
+    assert all(0 < len(one.gains) < 10**6 for one in trained)
+
+
+def test_ctrl_c_leaves_the_best_so_far():
+    def interrupting(i):
+        script = itertools.count(1)
+
+        def measure(outputs):
+            if next(script) == 3:
+                raise KeyboardInterrupt
+            return outputs, 0.0
+
+        return measure
+
+    (one,) = train(1, interrupting)
+    assert one.interrupted
+    assert one.best_epoch == 2
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_each_architecture_learns(architecture):
+    rng = np.random.default_rng(3)
+    X = rng.uniform(-1.5, 1.5, size=(600, 3)).astype(np.float32)
+    Y = (X[:, 0] * X[:, 1] > 0).astype(np.int64)
+    trained = train(1, X=X, Y=Y, architecture=architecture, epochs=60)
+    assert trained[0].best_gain > 0.85
+
+
+@pytest.mark.parametrize("is_classifier", [True, False])
+def test_realmlp_is_what_the_paper_says(is_classifier):
+    """Table A.1 of arXiv:2407.04491."""
+    recipe = recipe_of("realmlp", is_classifier)
+    network = recipe.network(2, [fastmlp.Numeric([0, 1], recipe.embedding)], 2, "identity", 0)
+    optimizer = recipe.options()["optimizer"]
+    assert network.layer_sizes == (2, 256, 256, 256, 2)
+    assert network.weights[0].shape == (8, 256)  # four numbers of each column
+    activation = "parametric(selu)" if is_classifier else "parametric(mish)"
+    assert network.activations[0] == activation
+    rates = optimizer.learning_rates(0, 1000, 10, 1000)
+    assert rates.max() == pytest.approx(0.04 if is_classifier else 0.2, rel=1e-3)
+    assert rates[0] == pytest.approx(0)
+    assert optimizer.factors["weights"] == pytest.approx(1 / 16)
+    assert optimizer.factors["bias"] == 0.1
+    assert optimizer.factors["scale"] == 6
+    assert (optimizer.beta_1, optimizer.beta_2) == (0.9, 0.95)
+    assert recipe.smoothing == (0.1 if is_classifier else 0.0)
+    table = optimizer.rates(0, 1000, 10, 1000, network._pieces.dropout_schedule)
+    assert table[0, 1:].tolist() == pytest.approx([0.02, 0.15])
+    assert table[499, 1:].tolist() == pytest.approx([0.02, 0.15])
+    assert table[-1, 1:].tolist() == pytest.approx([0, 0], abs=1e-4)
+
+
+def test_larger_tables_have_larger_batches_and_fewer_epochs():
+    sizes = np.geomspace(20, 10_000_000, 50).astype(int)
+    batches = [batch_rows(n) for n in sizes]
+    epochs = [epochs_for(n) for n in sizes]
+    assert batches == sorted(batches)
+    assert epochs == sorted(epochs, reverse=True)
+    assert (batches[0], batches[-1]) == (64, 1024)
+    assert epochs[-1] >= 1
