@@ -41,6 +41,8 @@ class Trained:
         The objective of each epoch.
     interrupted : bool
         Whether the user ended it.
+    diverged : bool
+        Whether its numbers were not finite any more before any epoch could be kept.
     """
 
     network: MLP
@@ -50,6 +52,7 @@ class Trained:
     gains: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     interrupted: bool = False
+    diverged: bool = False
 
     @property
     def best_gain(self) -> float:
@@ -265,6 +268,8 @@ class _Keeper:
         self.trained.interrupted = result.status is Status.INTERRUPTED
         if self._learned is not None:
             self.trained.network.take_learned(self._learned)
+        elif self.trained.gains or result.status is Status.NOT_FINITE:
+            self.trained.diverged = True
 
     def take_as_it_is(self):
         """Score a network that had no time for an epoch, as far as it came."""
