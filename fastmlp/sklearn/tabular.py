@@ -113,6 +113,11 @@ default="from_dtype"
     n_features_in_, feature_names_in_
         As scikit-learn's.
 
+    Notes
+    -----
+    How columns are scaled, and which categories there are, is learnt once, from all rows of `fit`
+    with a weight; only targets are kept from the networks that are validated by a row.
+
     Examples
     --------
     >>> from fastmlp.sklearn import TabularClassifier
