@@ -550,6 +550,47 @@ def test_a_network_that_diverges_says_so():
         regressor(architecture="tabm", learning_rate=1e30, epochs=2).fit(X, y)
 
 
+def test_the_ensemble_goes_without_a_network_that_diverges(monkeypatch):
+    from fastmlp.tabular.recipes import Recipe
+
+    network = Recipe.network
+
+    def one_of_them_is_huge(recipe, n_columns, inputs, n_outputs, output, seed):
+        made = network(recipe, n_columns, inputs, n_outputs, output, seed)
+        if not seeds:
+            made.weights[-1][:] = 1e37
+        seeds.append(seed)
+        return made
+
+    seeds = []
+    monkeypatch.setattr(Recipe, "network", one_of_them_is_huge)
+    X, y = numbers(60)
+    with pytest.warns(UserWarning, match="1 of 3 networks have diverged"):
+        model = regressor(architecture="plain", epochs=3).fit(X, y)
+    assert len(model.networks_) == 2
+    assert np.isnan(model.oof_predictions_).sum() == 20
+
+
+def test_ctrl_c_leaves_the_best_so_far_and_says_so():
+    X, y = make_moons(60, noise=0.3, random_state=0)
+    calls = []
+
+    def scorer(estimator, X, y):
+        calls.append(len(X))
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return 0.0
+
+    with pytest.warns(UserWarning, match="Ctrl-C"):
+        model = classifier(scoring=scorer, n_threads=1, epochs=3).fit(X, y)
+    assert len(model.networks_) == 2
+    calls[:] = range(4)
+    before = dict(model.__dict__)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert model.__dict__ == before
+
+
 def test_they_are_names_of_the_package():
     assert fastmlp.TabularClassifier is TabularClassifier
     assert {"TabularClassifier", "TabularRegressor"} <= set(dir(fastmlp))

@@ -7,6 +7,7 @@ import pytest
 from marks import compiled_only
 
 import fastmlp
+from fastmlp.tabular import training
 from fastmlp.tabular.folds import make_folds
 from fastmlp.tabular.recipes import ARCHITECTURES, batch_rows, epochs_for, recipe_of
 from fastmlp.tabular.training import Clock, Report, train_networks
@@ -143,6 +144,32 @@ def test_a_limit_too_short_for_an_epoch_leaves_one_network_as_far_as_it_came(n_n
 def test_a_limit_leaves_fewer_epochs_which_come_to_an_end():
     trained = train(2, limit=0.5, epochs=10**6)
     assert all(0 < len(one.gains) < 10**6 for one in trained)
+
+
+@pytest.mark.parametrize(
+    ("n_networks", "n_turn", "most_epochs", "n_epochs", "wanted"),
+    [
+        (8, 2, 10, 1000, (8, 10)),  # time for all
+        (8, 2, 10, 28.5 / 0.7, (8, 7)),  # four turns of seven epochs each
+        (8, 2, 10, 12.5 / 0.7, (6, 4)),  # three turns of four epochs
+        (8, 2, 10, 4.5 / 0.7, (2, 4)),
+        (8, 2, 10, 3.5 / 0.7, (1, 3)),
+        (8, 2, 2, 8.5 / 0.7, (8, 2)),  # no more than are asked for
+        (3, 2, 10, 16.5 / 0.7, (3, 8)),
+        (1, 1, 10, 0.0, (1, 1)),
+    ],
+)
+def test_a_limit_has_fewer_epochs_and_then_fewer_networks(
+    n_networks, n_turn, most_epochs, n_epochs, wanted
+):
+    assert training._affordable(n_networks, n_turn, most_epochs, n_epochs) == wanted
+
+
+def test_networks_that_there_is_no_time_for_are_not_trained(monkeypatch):
+    monkeypatch.setattr(training, "_seconds_per_epoch", lambda *_: 60 / 6)
+    trained = train(4, limit=60, epochs=9, n_threads=2)
+    assert [len(one.gains) for one in trained] == [4, 4, 0, 0]
+    assert [one.best_epoch > 0 for one in trained] == [True, True, False, False]
 
 
 def test_ctrl_c_leaves_the_best_so_far():

@@ -81,7 +81,8 @@ default="from_dtype"
         then depends on the machine, and so do the bits.
     calibrate : bool, default=True
         Whether probabilities are tempered, by the temperature that gives the smallest log loss out
-        of fold.
+        of fold. Of several networks it is 1 at most: each row's prediction out of fold is that of
+        one network, and their mean is less sure.
     progress : bool, default=False
         Show a bar of epochs, with the best score and the seconds left.
     n_threads : int or None, default=None
@@ -111,6 +112,11 @@ default="from_dtype"
         After `compute_importances`.
     n_features_in_, feature_names_in_
         As scikit-learn's.
+
+    Notes
+    -----
+    How columns are scaled, and which categories there are, is learnt once, from all rows of `fit`
+    with a weight; only targets are kept from the networks that are validated by a row.
 
     Examples
     --------
@@ -224,6 +230,10 @@ default="from_dtype"
         weights = None if weights is None else weights[rows]
         if self.calibrate:
             self.temperature_ = fit_temperature(of_rows, labels, weights)
+            if len(self.networks_) > 1:
+                # A mean is less sure than each of the networks that were asked: what these have
+                # too much of is mostly gone from it.
+                self.temperature_ = min(self.temperature_, 1.0)
         tempered = np.full_like(predictions, np.nan)
         tempered[rows] = temper(of_rows, self.temperature_)
         self._reliability = {

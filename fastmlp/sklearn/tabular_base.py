@@ -123,7 +123,8 @@ class BaseTabular(BaseEstimator, ABC):
         Warns
         -----
         UserWarning
-            If the time limit, or Ctrl-C, ended training before each network had an epoch.
+            If Ctrl-C ended training, or the time limit did so before each network had an epoch, or
+            if some networks have diverged.
         """
         with self._unchanged_on_failure():
             notes = self._fit(X, y, sample_weight, groups)
@@ -466,21 +467,27 @@ def _history(one, scoring):
 
 
 def _notes(trained, time_limit):
-    """Sentences about networks that had no time."""
-    short = [one for one in trained if not one.best_epoch]
-    by = f"time_limit={time_limit:g}" if time_limit is not None else "Ctrl-C"
-    if any(one.interrupted for one in trained):
-        by = "Ctrl-C"
-        if not short:
-            return ["Ctrl-C ended training; each network is as it was after its best epoch so far"]
-    if len(short) == len(trained):
-        return [
+    """Sentences about networks that had no time, or that diverged."""
+    notes = []
+    diverged = [one for one in trained if one.diverged]
+    if diverged:
+        notes.append(
+            f"{len(diverged)} of {len(trained)} networks have diverged, without which the ensemble "
+            "goes: a smaller learning_rate may be better"
+        )
+    interrupted = any(one.interrupted for one in trained)
+    by = "Ctrl-C" if interrupted else f"time_limit={time_limit}"
+    n_short = sum(not (one.best_epoch or one.diverged) for one in trained)
+    if n_short == len(trained):
+        notes.append(
             f"{by} left no time for one epoch of one network: it predicts as far as it came, "
             "which may be badly"
-        ]
-    if short:
-        return [
-            f"{by} left no time for {len(short)} of {len(trained)} networks, without which the "
+        )
+    elif n_short:
+        notes.append(
+            f"{by} left no time for {n_short} of {len(trained)} networks, without which the "
             "ensemble goes"
-        ]
-    return []
+        )
+    elif interrupted:
+        notes.append("Ctrl-C ended training: networks are as they were after their best epoch")
+    return notes

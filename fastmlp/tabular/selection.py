@@ -52,7 +52,10 @@ def _or_worst(gain):
 def draw_recipe(recipe, rng):
     """A recipe like the one given, with hyperparameters drawn at random.
 
-    The space is after that of RealMLP-HPO and of TabPack, in factors of the recipe's own numbers.
+    Learning rates are log-uniform within a factor of 2.5 of the recipe's own, and weight decay,
+    smoothing and the input scale are on or off; layers are fewer and wider or more and narrower;
+    dropout and the embedding of numbers are among those of the papers. That TabPack draws
+    hyperparameters so, and selects greedily, is in arXiv:2607.05380.
 
     Parameters
     ----------

@@ -19,6 +19,9 @@ from fastmlp.tabular.folds import Fold
 _PILOT_BATCHES = 16
 _PLANNED = 0.7
 
+# Under a time limit, fewer networks are trained if each would have fewer epochs than these.
+_FEWEST_EPOCHS = 4
+
 
 @dataclass(eq=False)
 class Trained:
@@ -38,6 +41,8 @@ class Trained:
         The objective of each epoch.
     interrupted : bool
         Whether the user ended it.
+    diverged : bool
+        Whether its numbers were not finite any more before any epoch could be kept.
     """
 
     network: MLP
@@ -47,6 +52,7 @@ class Trained:
     gains: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     interrupted: bool = False
+    diverged: bool = False
 
     @property
     def best_gain(self) -> float:
@@ -116,7 +122,8 @@ def train_networks(
         Each takes the network's outputs for its validation rows; returns what to predict for them
         and how good that is, larger being better, or NaN.
     clock : Clock
-        Networks that train later have as much of the time left as those before them.
+        With a limit, there are as many networks and epochs as there is time for, and those that
+        train later have as much of it as those before them.
     report : Report
     n_threads : int or None, default None
     patience : int or None, default None
@@ -130,76 +137,103 @@ def train_networks(
         Networks that had no time for an epoch have no `gains`. If none had, the first one has been
         scored as far as it came.
     """
-    n_side_by_side = min(n_threads or available_cores(), len(networks))
+    n_turn = n_trained = len(networks)
     if clock.is_limited:
-        n_rounds = -(-len(networks) // n_side_by_side)
-        epochs = _affordable_epochs(networks[0], X, y, folds[0], clock.left / n_rounds, options)
-        options |= {"epochs": epochs, "time_limit": max(clock.left / n_rounds, 1e-3)}
-    report.begin(len(networks), options["epochs"], clock)
-    keepers = [
-        _Keeper(network, X, fold, measure, patience, clock, report, rounds_left)
-        for network, fold, measure, rounds_left in zip(
-            networks, folds, measures, _rounds_left(len(networks), n_side_by_side), strict=True
+        n_turn = min(n_threads or available_cores(), len(networks))
+        per_epoch = _seconds_per_epoch(networks[0], X, y, folds[0], clock, options)
+        n_trained, options["epochs"] = _affordable(
+            len(networks), n_turn, options["epochs"], clock.left / per_epoch
         )
+    keepers = [
+        _Keeper(network, X, fold, measure, patience, clock, report)
+        for network, fold, measure in zip(networks, folds, measures, strict=True)
     ]
-    by_network = {id(keeper.trained.network): keeper for keeper in keepers}
-
-    def watch(progress):
-        by_network[id(progress.network)](progress)
-
-    options["callbacks"] = [watch]
-    with warnings.catch_warnings():
-        # What a fit advises its caller to do, such as to scale columns, is not for a user to do.
-        warnings.simplefilter("ignore", UserWarning)
-        results = _fit(networks, X, y, folds, seeds, n_threads, options)
-    for keeper, result in zip(keepers, results, strict=True):
-        keeper.finish(result)
+    report.begin(n_trained, options["epochs"], clock)
+    options["callbacks"] = [_shared(keepers)]
+    for first in range(0, n_trained, n_turn):
+        if first and not clock.left:
+            break
+        turn = slice(first, min(first + n_turn, n_trained))
+        if clock.is_limited:
+            share = max(clock.left / -(-(n_trained - first) // n_turn), 1e-3)
+            options["time_limit"] = share
+            for keeper in keepers[turn]:
+                keeper.end = clock.spent + share
+        results = _fit(networks[turn], X, y, folds[turn], seeds[turn], n_threads, options)
+        for keeper, result in zip(keepers[turn], results, strict=True):
+            keeper.finish(result)
+        if any(keeper.trained.interrupted for keeper in keepers[turn]):
+            break
     if not any(keeper.trained.gains for keeper in keepers):
         keepers[0].take_as_it_is()
     return [keeper.trained for keeper in keepers]
 
 
+def _shared(keepers):
+    """One callback for all networks, which calls the keeper of each."""
+    by_network = {id(keeper.trained.network): keeper for keeper in keepers}
+
+    def watch(progress):
+        by_network[id(progress.network)](progress)
+
+    return watch
+
+
 def _fit(networks, X, y, folds, seeds, n_threads, options):
     rows = [fold.training for fold in folds]
-    if len(networks) > 1:
-        return fit_many(networks, X, y, rows=rows, seeds=seeds, n_threads=n_threads, **options)
-    taken = options | {"seed": seeds[0], "n_threads": n_threads}
-    if options.get("sample_weight") is not None:
-        taken["sample_weight"] = options["sample_weight"][rows[0]]
-    return [networks[0].fit(X[rows[0]], y[rows[0]], **taken)]
+    with warnings.catch_warnings():
+        # What a fit advises its caller to do, such as to scale columns, is not for a user to do.
+        warnings.simplefilter("ignore", UserWarning)
+        if len(networks) > 1:
+            return fit_many(networks, X, y, rows=rows, seeds=seeds, n_threads=n_threads, **options)
+        taken = options | {"seed": seeds[0], "n_threads": n_threads}
+        if options.get("sample_weight") is not None:
+            taken["sample_weight"] = options["sample_weight"][rows[0]]
+        return [networks[0].fit(X[rows[0]], y[rows[0]], **taken)]
 
 
-def _rounds_left(n_networks, n_side_by_side):
-    """For each network, how many in turn have still to share the time, itself included."""
-    n_rounds = -(-n_networks // n_side_by_side)
-    return [n_rounds - i // n_side_by_side for i in range(n_networks)]
-
-
-def _affordable_epochs(network, X, y, fold, seconds, options):
-    """As many epochs as options ask for, or as there is time for, so that schedules come to an end.
+def _seconds_per_epoch(network, X, y, fold, clock, options):
+    """How long an epoch takes in one thread; infinite if there is no time to find out.
 
     A copy of the network trains on some mini-batches, of whose epochs the last one is timed.
     """
     n_rows = min(len(fold.training), _PILOT_BATCHES * options["batch_size"])
     rows = fold.training[:n_rows]
-    taken = options | {"epochs": 3, "seed": 0, "n_threads": 1, "time_limit": max(seconds, 1e-3)}
+    taken = options | {"epochs": 3, "seed": 0, "n_threads": 1, "time_limit": max(clock.left, 1e-3)}
     if options.get("sample_weight") is not None:
         taken["sample_weight"] = np.ones(n_rows)
-    start = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         trace = network.copy().fit(X[rows], y[rows], **taken).trace
-    left = seconds - (time.monotonic() - start)
-    if len(trace) < 3 or left <= 0:
-        return 1
-    per_epoch = (trace[-1].seconds - trace[-2].seconds) * len(fold.training) / n_rows
-    return int(np.clip(_PLANNED * left / per_epoch, 1, options["epochs"]))
+    if len(trace) < 3:
+        return np.inf
+    return (trace[-1].seconds - trace[-2].seconds) * len(fold.training) / n_rows
+
+
+def _affordable(n_networks, n_turn, most_epochs, n_epochs):
+    """How many networks and epochs there is time for, so that schedules come to an end.
+
+    Parameters
+    ----------
+    n_networks, most_epochs : int
+        What is asked for.
+    n_turn : int
+        Networks that train at the same time.
+    n_epochs : float
+        Epochs of one network that there is time for, one after the other.
+    """
+    planned = _PLANNED * n_epochs
+    for n_turns in range(-(-n_networks // n_turn), 0, -1):
+        epochs = int(planned / n_turns)
+        if epochs >= min(_FEWEST_EPOCHS, most_epochs):
+            return min(n_networks, n_turns * n_turn), min(epochs, most_epochs)
+    return 1, max(1, min(int(planned), most_epochs))
 
 
 class _Keeper:
     """Scores a network's validation rows after each epoch, and keeps the best one's parameters."""
 
-    def __init__(self, network, X, fold, measure, patience, clock, report, rounds_left):
+    def __init__(self, network, X, fold, measure, patience, clock, report):
         self.trained = Trained(network, fold)
         self._X = X
         self._rows = None
@@ -207,8 +241,7 @@ class _Keeper:
         self._patience = np.inf if patience is None else patience
         self._clock = clock
         self._report = report
-        self._rounds_left = rounds_left
-        self._end = np.inf
+        self.end = np.inf  # by the clock
         self._best = -np.inf
         self._learned = None
 
@@ -216,8 +249,6 @@ class _Keeper:
         trained = self.trained
         if self._rows is None:
             self._rows = self._X[trained.fold.validation]
-            # The first epoch is over; it is taken for short.
-            self._end = self._clock.spent + self._clock.left / self._rounds_left
         predictions, gain = self._measure(trained.network.predict(self._rows, n_threads=1))
         trained.losses.append(progress.record.objective)
         trained.gains.append(gain)
@@ -228,7 +259,7 @@ class _Keeper:
         self._report.epoch_done(gain)
         if epoch - max(trained.best_epoch, 1) > self._patience:
             raise StopIteration("no gain")
-        if self._clock.spent >= self._end:
+        if self._clock.spent >= self.end:
             raise StopIteration("the time limit is over")
 
     def finish(self, result):
@@ -237,6 +268,8 @@ class _Keeper:
         self.trained.interrupted = result.status is Status.INTERRUPTED
         if self._learned is not None:
             self.trained.network.take_learned(self._learned)
+        elif self.trained.gains or result.status is Status.NOT_FINITE:
+            self.trained.diverged = True
 
     def take_as_it_is(self):
         """Score a network that had no time for an epoch, as far as it came."""
