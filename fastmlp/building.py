@@ -10,7 +10,7 @@ from fastmlp.kernels.stages.dense import STARTS_GRADIENT
 from fastmlp.kernels.stages.dropout import LEVELS, UNITS
 from fastmlp.kernels.stages.parametric import FOLLOWS
 from fastmlp.pieces import Pieces
-from fastmlp.program import Program, Value, has_parameters, plain_activation
+from fastmlp.program import Program, Value, has_parameters, plain_activation, weights_kind
 from fastmlp.schedules import Schedule
 
 # Activations whose way back does not read their output: it may be changed in place; and those that
@@ -90,11 +90,12 @@ def dense(program, architecture, layer, given, one_hot):
     n_rows = n_in if one_hot is None else n_in + one_hot.n_rows
     n_active = n_in if one_hot is None else n_in + len(one_hot.columns)
     tied = dict(architecture.pieces.tied).get(layer + 1)
+    kind = weights_kind(layer)
     if tied is None:
         rule = ("layer", plain_activation(architecture.names[layer]), n_active)
         W = program.parameter(f"weights[{layer}]", "weights", n_rows, n_out, rule=rule)
         if n_in:
-            program.block(W, n_out, n_in, 0, ("weights", "bias"), penalized=True)
+            program.block(W, n_out, n_in, 0, (kind, "bias"), penalized=True)
     else:
         W = program.layers[tied - 1][0][0]
     program.flops += 2.0 * given.factor * n_in * n_out
@@ -102,9 +103,7 @@ def dense(program, architecture, layer, given, one_hot):
     bias = program.n_params if k == 1 else -1  # of members: added with their factors
     if one_hot is not None:
         table = W + n_in * n_out
-        program.block(
-            table, n_out, one_hot.n_rows, 0, ("weights", "bias"), penalized=True, table=True
-        )
+        program.block(table, n_out, one_hot.n_rows, 0, (kind, "bias"), penalized=True, table=True)
     if n_in:
         program.add("dense", given, result, weights=W, bias=bias)
     else:
@@ -154,7 +153,7 @@ def _member_outputs(program, architecture, layer, given):
     for m in range(k):
         W = program.parameter(f"weights[{layer}][{m}]", "weights", n_in, n_out, rule=rule)
         program.parameter(f"biases[{layer}][{m}]", "bias", n_out)
-        program.block(W, n_out, n_in, 1, ("weights", "bias"), penalized=True)
+        program.block(W, n_out, n_in, 1, (weights_kind(layer), "bias"), penalized=True)
     size, b = (n_in + 1) * n_out, first + n_in * n_out
     at_weights = (first, (k, n_in, n_out), (size, n_out, 1))
     program.layers.append((at_weights, (b, (k, n_out), (size, 1))))

@@ -4,7 +4,7 @@ import functools
 
 from fastmlp.building import activation, begin_gradients, dense
 from fastmlp.kernels.activations import KEPT_SLOPES
-from fastmlp.program import Program, Value
+from fastmlp.program import Program, Value, weights_kind
 
 
 @functools.lru_cache(maxsize=32)
@@ -42,7 +42,7 @@ def _recurrent(program, architecture, layer, given, truncate):
     W = program.parameter(f"weights[{layer}]", "weights", n_in, n_out, rule=("layer", name, n_in))
     program.parameter(f"recurrent[{layer}]", "weights", n_out, n_out, rule=("recurrent", name))
     b = program.parameter(f"biases[{layer}]", "bias", n_out)
-    program.block(W, n_out, n_in + n_out, 1, ("weights", "bias"), penalized=True)
+    program.block(W, n_out, n_in + n_out, 1, (weights_kind(layer), "bias"), penalized=True)
     program.layers.append(((W, (n_in, n_out), (n_out, 1)), (b, (n_out,), (1,))))
     program.flops += 2.0 * given.factor * (n_in + n_out) * n_out
     code, number = architecture.codes[layer], architecture.numbers[layer]

@@ -147,8 +147,9 @@ def _describe(value):
     """Hyperparameters as JSON, without the budgets."""
     if is_dataclass(value):
         given = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in _BUDGETS}
-        if not given.get("factors"):
-            given.pop("factors", None)  # older files know of none
+        for name in ("factors", "decay_factors"):  # older files know of none
+            if not given.get(name):
+                given.pop(name, None)
         return {"name": type(value).__name__, **_describe(given)}
     if isinstance(value, Mapping):
         return {str(key): _describe(one) for key, one in value.items()}

@@ -30,16 +30,28 @@ def _check_fraction(name: str, value: Any) -> None:
     check_number(name, value, "a number in [0, 1)", lambda x: 0 <= x < 1)
 
 
-def _check_factors(factors: Any) -> None:
+def _check_factors(name: str, factors: Any) -> dict[str, float] | None:
+    """Check factors by kind of parameters; return a copy, as the caller's may change."""
+    if factors is None:
+        return None
     if not isinstance(factors, Mapping):
         raise TypeError(
-            "factors must be a mapping of kinds of parameters to numbers, such as "
+            f"{name} must be a mapping of kinds of parameters to numbers, such as "
             f"{{'bias': 0.1}}, got {factors!r}"
         )
     for kind, value in factors.items():
         if kind not in codes.KINDS:
-            raise ValueError(f"factors must be of {', '.join(codes.KINDS)}, got {kind!r}")
-        check_number(f"factor of {kind}", value, "a number of at least 0", lambda x: x >= 0)
+            raise ValueError(f"{name} must be of {', '.join(codes.KINDS)}, got {kind!r}")
+        what = name.removesuffix("s").replace("_", " ")
+        check_number(f"{what} of {kind}", value, "a number of at least 0", lambda x: x >= 0)
+    return dict(factors)
+
+
+def _factor_of(kind: str, factors: Mapping[str, float]) -> float:
+    """The factor of a kind; that of "weights" is also for the first layer's, which may have own."""
+    if kind == "first_weights" and kind not in factors:
+        kind = "weights"
+    return factors.get(kind, 1.0)
 
 
 class Optimizer:
@@ -64,7 +76,8 @@ class Stochastic(Optimizer, ABC):
         many as the caller says.
     factors : mapping of str to float, or None, default None
         Factors of the learning rate by kind of parameters, such as ``{"bias": 0.1}``: finite and at
-        least 0, which leaves parameters as they are. The kinds are "weights", "bias", "norm",
+        least 0, which leaves parameters as they are. The kinds are "weights", "first_weights" (of
+        the first layer, which have the factor of "weights" if none is given), "bias", "norm",
         "scale", "activation", "embedding" and "member"; those without a factor have 1, and those
         that a network has not are without effect. A weight decay is multiplied by lr, and so by the
         factor as well: weights shrink by 1 - lr factor weight_decay in each update, while biases,
@@ -85,9 +98,7 @@ class Stochastic(Optimizer, ABC):
         check_learning_rate("learning_rate", self.learning_rate)
         if self.epochs is not None:
             check_count("epochs", self.epochs)
-        if self.factors is not None:
-            _check_factors(self.factors)
-            object.__setattr__(self, "factors", dict(self.factors))  # the caller's may change
+        object.__setattr__(self, "factors", _check_factors("factors", self.factors))
 
     @property
     def budget(self) -> int | None:
@@ -116,11 +127,20 @@ class Stochastic(Optimizer, ABC):
         return isinstance(decay, Schedule) or decay > 0
 
     def kinds(self) -> tuple[np.ndarray, dict[str, int]]:
-        """Factors of the learning rate, float64 with 1 first, and which of them each kind has."""
-        given = self.factors or {}
-        rows = {name: number for number, name in enumerate(given, start=1)}
-        factors = np.array([1.0, *given.values()])
-        return factors, {name: rows.get(name, 0) for name in codes.KINDS}
+        """Factors of the learning rate and of weight decay, and which of them each kind has.
+
+        Returns
+        -------
+        factors : ndarray of float64, (2, n)
+            Of the learning rate, and of the weight decay; the first of both is 1.
+        rows : dict of str to int
+            For each of `codes.KINDS` the column of its factors.
+        """
+        rates, decays = self.factors or {}, getattr(self, "decay_factors", None) or {}
+        pairs = {kind: (_factor_of(kind, rates), _factor_of(kind, decays)) for kind in codes.KINDS}
+        columns = [(1.0, 1.0)]
+        columns += [pair for pair in dict.fromkeys(pairs.values()) if pair != (1.0, 1.0)]
+        return np.array(columns).T, {kind: columns.index(pair) for kind, pair in pairs.items()}
 
     def hyperparameters(self) -> np.ndarray:
         """What the update kernel needs to know.
@@ -377,13 +397,20 @@ class AdamW(Adam):
     weight_decay : float or Schedule, default 0.01
         At least 0, or a schedule of it, such as ``FlatCosine(0.02)``, whose values are multiplied
         by the lr of the same update. The default is torch's.
+    decay_factors : mapping of str to float, or None, default None
+        Factors of the weight decay by kind of parameters, as `factors` are of lr. Both multiply:
+        with ``factors={"weights": 0.1}`` alone weights decay by a tenth, and ``decay_factors=
+        {"weights": 10}`` makes up for that.
     """
 
     _: KW_ONLY
     weight_decay: float | Schedule = 0.01
+    decay_factors: Mapping[str, float] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        factors = _check_factors("decay_factors", self.decay_factors)
+        object.__setattr__(self, "decay_factors", factors)
         if not isinstance(self.weight_decay, Schedule):
             check_number(
                 "weight_decay",

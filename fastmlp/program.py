@@ -250,6 +250,11 @@ class Sequences(NamedTuple):
     by_step: bool  # whether each step has a target, else the last one alone
 
 
+def weights_kind(layer):
+    """The kind, of `codes.KINDS`, of the weights of a layer."""
+    return "first_weights" if layer == 0 else "weights"
+
+
 def has_parameters(activation):
     """Whether an activation has trainable numbers."""
     return activation == "prelu" or activation.startswith("parametric(")

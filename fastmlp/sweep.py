@@ -168,8 +168,8 @@ class Sweep:
             plan.update_at = update_address(optimizer.code, dtype)
             plan.n_slots = optimizer.n_slots
             factors, row_of = optimizer.kinds()
-            plan.n_kinds = len(factors)
-            hyper = np.concatenate([optimizer.hyperparameters(), factors])
+            plan.n_kinds = factors.shape[1]
+            hyper = np.concatenate([optimizer.hyperparameters(), *factors])
             layout = _with_kinds(net, row_of)
             plan.decays = optimizer.decays
         parameters = net._activation_parameters if net._program is None else ()
@@ -349,6 +349,7 @@ def _with_kinds(net, row_of):
     layout = net._layout.copy()
     if net._program is None:
         layout.weight_kind, layout.bias_kind = row_of["weights"], row_of["bias"]
+        layout[0].weight_kind = row_of["first_weights"]
         return layout
     for record, block in zip(layout, net._program.blocks, strict=True):
         record.weight_kind, record.bias_kind = row_of[block.weight_kind], row_of[block.bias_kind]

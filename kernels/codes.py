@@ -30,7 +30,10 @@ DROPOUT = 2  # factor of every probability of dropout
 N_RATES = 3
 
 # Kinds of parameters, each of which may have a factor of the learning rate.
-KINDS = ("weights", "bias", "norm", "scale", "activation", "embedding", "member")
+KINDS = (
+    *("weights", "first_weights", "bias", "norm", "scale", "activation"),
+    *("embedding", "member"),
+)
 
 # What an update computes from them once a step; the most that any optimizer has.
 N_COEFFICIENTS = 8

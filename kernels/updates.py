@@ -256,15 +256,16 @@ def update_coefficients(code, hyper, learning_rate, weight_decay, t, coefficient
 
 @inline
 def kinds_coefficients(code, n_kinds, hyper, rates, t, coefficients):
-    """Do `update_coefficients` for each kind of parameters, with its factor of the learning rate.
+    """Do `update_coefficients` for each kind of parameters, with its factors of the rates.
 
-    `hyper` goes on with the factors, and `rates` (N_RATES,) are those of the update. Overwrites the
-    rows of `coefficients`, one for each kind, a vector.
+    `hyper` goes on with the factors of all kinds, and then with those of the weight decay; `rates`
+    (N_RATES,) are those of the update. Overwrites the rows of `coefficients`, one for each kind, a
+    vector.
     """
     for kind in range(n_kinds):
         rate = rates[codes.RATE] * hyper[N_HYPERPARAMETERS + kind]
-        own = kind_row(coefficients, kind)
-        update_coefficients(code, hyper, rate, rates[codes.DECAY], t, own)
+        decay = rates[codes.DECAY] * hyper[N_HYPERPARAMETERS + n_kinds + kind]
+        update_coefficients(code, hyper, rate, decay, t, kind_row(coefficients, kind))
 
 
 # An update of each optimizer on one part of theta, all with the same arguments, so that the

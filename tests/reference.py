@@ -561,8 +561,12 @@ def update_coefficients(optimizer, hyper, learning_rate, t):
 
 
 def kinds_coefficients(optimizer, hyper, factors, learning_rate, t):
-    """What `update_coefficients` returns, for each factor of the learning rate."""
-    return [update_coefficients(optimizer, hyper, learning_rate * f, t) for f in factors]
+    """What `update_coefficients` returns, for pairs of factors: of the learning rate, of decay."""
+    decay = hyper.get("weight_decay", 0.0)
+    return [
+        update_coefficients(optimizer, {**hyper, "weight_decay": decay * d}, learning_rate * f, t)
+        for f, d in factors
+    ]
 
 
 def apply_update(optimizer, theta, gradient, slots, hyper, learning_rate, t, is_weight):

@@ -1554,9 +1554,9 @@ def test_coefficients_of_updates_equal_their_twin(optimizer, hyper, t, dtype):
 
 @every_optimizer
 def test_coefficients_of_kinds_equal_their_twin(optimizer, hyper):
-    factors, t, rate = [1.0, 0.1, 6.0, 0.0], 3, 0.01
+    factors, t, rate = [(1.0, 1.0), (0.1, 1.0), (6.0, 3.0), (0.0, 0.0)], 3, 0.01
     coefficients = np.full(len(factors) * codes.N_COEFFICIENTS, np.nan)
-    numbers = np.concatenate([hyper_vector(hyper), factors])
+    numbers = np.concatenate([hyper_vector(hyper), *np.transpose(factors)])
     rates = np.zeros(codes.N_RATES)
     rates[codes.RATE], rates[codes.DECAY] = rate, hyper.get("weight_decay", 0.0)
     kinds_coefficients(code_of(optimizer), 4, numbers, rates, t, coefficients)

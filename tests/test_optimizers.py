@@ -106,17 +106,26 @@ def test_factors_are_kept_apart_from_what_was_given():
 
 
 def test_every_kind_has_a_row_of_factors():
-    factors, rows = SGD(factors={"bias": 0.1, "scale": 6}).kinds()
+    optimizer = AdamW(factors={"bias": 0.1, "scale": 6}, decay_factors={"scale": 2})
+    factors, rows = optimizer.kinds()
     assert factors.dtype == np.float64
-    assert {kind: factors[row] for kind, row in rows.items()} == {
-        **dict.fromkeys(codes.KINDS, 1.0),
-        "bias": 0.1,
-        "scale": 6.0,
+    assert {kind: tuple(factors[:, row]) for kind, row in rows.items()} == {
+        **dict.fromkeys(codes.KINDS, (1.0, 1.0)),
+        "bias": (0.1, 1.0),
+        "scale": (6.0, 2.0),
     }
-    for none in (None, {}):
+    for none in (None, {}, {"bias": 1.0}):
         factors, rows = SGD(factors=none).kinds()
-        assert_array_equal(factors, [1])
+        assert_array_equal(factors, [[1], [1]])
         assert set(rows.values()) == {0}
+
+
+def test_the_first_layer_has_the_factor_of_weights_unless_it_has_its_own():
+    factors, rows = SGD(factors={"weights": 0.5}).kinds()
+    assert rows["first_weights"] == rows["weights"] == 1
+    factors, rows = SGD(factors={"weights": 0.5, "first_weights": 2.0}).kinds()
+    assert factors[0, rows["first_weights"]] == 2.0
+    assert factors[0, rows["weights"]] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -126,7 +135,8 @@ def test_every_kind_has_a_row_of_factors():
         (
             {"biases": 0.1},
             ValueError,
-            "factors must be of weights, bias, norm, scale, activation, embedding, member, got",
+            "factors must be of weights, first_weights, bias, norm, scale, activation, embedding, "
+            "member, got",
         ),
         ({"bias": -1}, ValueError, "factor of bias must be a number of at least 0, got -1"),
         ({"bias": np.inf}, ValueError, "factor of bias must be a number of at least 0, got inf"),

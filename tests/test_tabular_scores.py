@@ -167,5 +167,4 @@ def test_drawn_recipes_differ_and_can_be_built():
     assert len({one.hidden_layer_sizes for one in drawn}) == 3
     for one in drawn:
         assert 0.4 <= one.learning_rate / recipe.learning_rate <= 2.5
-        one.network(3, None, 2, "softmax", 0)
-        one.options()
+        one.options(one.network(3, None, 2, "softmax", 0))

@@ -42,7 +42,7 @@ def train(n_networks, measure=None, *, limit=None, epochs=6, n_threads=None, X=X
         "batch_size": 16,
         "epochs": epochs,
         "patience": None,
-        **recipe.options(),
+        **recipe.options(networks[0]),
         **given,
     }
     return train_networks(
@@ -81,7 +81,7 @@ def test_each_network_is_that_of_fit_on_the_rows_of_its_fold():
             batch_size=16,
             epochs=6,
             seed=i,
-            **recipe.options(),
+            **recipe.options(alone),
         )
         np.testing.assert_array_equal(one.network.theta, alone.theta)  # all scores equal: the last
 
@@ -199,10 +199,10 @@ def test_each_architecture_learns(architecture):
 
 @pytest.mark.parametrize("is_classifier", [True, False])
 def test_realmlp_is_what_the_paper_says(is_classifier):
-    """Table A.1 of arXiv:2407.04491."""
-    recipe = recipe_of("realmlp", is_classifier)
+    """Table A.1 of arXiv:2407.04491, but for the width."""
+    recipe = recipe_of("realmlp", is_classifier, hidden_layer_sizes=(256, 256, 256))
     network = recipe.network(2, [fastmlp.Numeric([0, 1], recipe.embedding)], 2, "identity", 0)
-    optimizer = recipe.options()["optimizer"]
+    optimizer = recipe.options(network)["optimizer"]
     assert network.layer_sizes == (2, 256, 256, 256, 2)
     assert network.weights[0].shape == (8, 256)  # four numbers of each column
     activation = "parametric(selu)" if is_classifier else "parametric(mish)"
@@ -211,6 +211,9 @@ def test_realmlp_is_what_the_paper_says(is_classifier):
     assert rates.max() == pytest.approx(0.04 if is_classifier else 0.2, rel=1e-3)
     assert rates[0] == pytest.approx(0)
     assert optimizer.factors["weights"] == pytest.approx(1 / 16)
+    assert optimizer.factors["first_weights"] == pytest.approx(1 / np.sqrt(8))
+    assert optimizer.factors["weights"] * optimizer.decay_factors["weights"] == pytest.approx(1)
+    assert optimizer.factors["scale"] * optimizer.decay_factors["scale"] == 36
     assert optimizer.factors["bias"] == 0.1
     assert optimizer.factors["scale"] == 6
     assert (optimizer.beta_1, optimizer.beta_2) == (0.9, 0.95)

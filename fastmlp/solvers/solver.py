@@ -121,11 +121,13 @@ def check_solvers(stages: Iterable[Optimizer], function: Function) -> None:
         if isinstance(stage, Solver):
             refuse_random_objectives(stage, function)
             stage.check(function)
-        elif isinstance(stage, Stochastic) and stage.factors and not function.has_kinds:
-            raise ValueError(
-                "factors must not be given where a plain function is minimized, whose variables "
-                f"are of no kind, got {stage.factors!r}"
-            )
+        elif isinstance(stage, Stochastic) and not function.has_kinds:
+            for name in ("factors", "decay_factors"):
+                if getattr(stage, name, None):
+                    raise ValueError(
+                        f"{name} must not be given where a plain function is minimized, whose "
+                        f"variables are of no kind, got {getattr(stage, name)!r}"
+                    )
 
 
 def refuse_random_objectives(solver: Solver, function: Function) -> None:

@@ -140,7 +140,7 @@ def train_candidate(problem, recipe, rng, clock, report, n_threads):
                 batch_size=problem.batch_size or batch_rows(n_rows),
                 epochs=problem.epochs or epochs_for(n_rows),
                 sample_weight=problem.weights,
-                **recipe.options(),
+                **recipe.options(networks[0]),
             )
         )
     return Candidate(recipe, trained, _out_of_fold(trained, task, len(matrix)))

@@ -49,8 +49,9 @@ class Recipe:
     beta_2 : float
         Of `AdamW`.
     by_width : bool
-        Whether weights learn at 1/sqrt(width of the first hidden layer) of the rate, as with
-        RealMLP's parametrization, and other kinds of parameters at their own shares of it.
+        Whether weights learn at 1/sqrt(inputs of their layer) of the rate, as with RealMLP's
+        parametrization, and other kinds of parameters at their own shares of it. Hidden layers
+        count as wide as the first.
     smoothing : float
         Of labels; classes only.
     clip_norm : float or None
@@ -58,7 +59,7 @@ class Recipe:
         Epochs without gain after which a network ends.
     """
 
-    hidden_layer_sizes: tuple[int, ...] = (256, 256, 256)
+    hidden_layer_sizes: tuple[int, ...] = (128, 128, 128)
     activation: str = "parametric(selu)"
     embedding: str | None = "periodic"
     input_scale: bool = True
@@ -99,17 +100,27 @@ class Recipe:
             members=self.members,
         )
 
-    def options(self) -> dict[str, Any]:
-        """Optimizer and clipping, as `fastmlp.fit` takes them."""
-        factors = None
+    def options(self, network) -> dict[str, Any]:
+        """Optimizer and clipping, as `fastmlp.fit` takes them, for a network of this recipe."""
+        factors = decay_factors = None
         if self.by_width:
-            factors = {"weights": self.hidden_layer_sizes[0] ** -0.5, **_FACTORS}
+            n_first, n_hidden = network.weights[0].shape
+            of_weights = {"first_weights": n_first**-0.5, "weights": n_hidden**-0.5}
+            factors = {**of_weights, **_FACTORS}
+            # RealMLP's weights decay by the whole rate; of other kinds factors enter twice.
+            decay_factors = {kind: 1 / factor for kind, factor in of_weights.items()} | _FACTORS
         rate: Any = self.learning_rate
         decay: Any = self.weight_decay
         if self.scheduled:
             rate = CosineLog(rate)
             decay = FlatCosine(decay) if decay else 0.0
-        optimizer = AdamW(rate, beta_2=self.beta_2, weight_decay=decay, factors=factors)
+        optimizer = AdamW(
+            rate,
+            beta_2=self.beta_2,
+            weight_decay=decay,
+            factors=factors,
+            decay_factors=decay_factors,
+        )
         return {"optimizer": optimizer, "clip_norm": self.clip_norm}
 
 
