@@ -523,24 +523,37 @@ def test_a_classifier(name, quiet, tmp_path):
 @each_network
 @compiled_only
 def test_a_classifier_goes_on_to_the_same_bits(name, quiet):
-    """But for a schedule by the fraction of a fit, many fits, or calls of partial_fit, are one."""
-    if name in ("scheduled dropout", "mixed"):
-        pytest.skip("its schedules go by the fraction of a fit")
+    """Calls of partial_fit are one fit, also to schedules that go by the fraction of a fit."""
     X, y = data_for(name)
     # The best epoch is always the last: then fits go on from where they stopped.
-    options = {"tol": 0.0, "learning_rate_init": 1e-4, "n_iter_no_change": np.inf}
-    calls = make_classifier(name, **options)
-    whole = make_classifier(name, max_iter=3, **options)
+    options = {"max_iter": 3, "tol": 0.0, "learning_rate_init": 1e-4, "n_iter_no_change": np.inf}
+    calls, whole = make_classifier(name, **options), make_classifier(name, **options)
     for _ in range(3):
         calls = pickle.loads(pickle.dumps(calls.partial_fit(X, y, classes=range(N_CLASSES))))
-    begun = make_classifier(name, max_iter=1, warm_start=True, **options)
+    whole.fit(X, y)
+    assert_array_equal(calls.loss_curve_, whole.loss_curve_)
+    best_is_last = np.argmin(whole.loss_curve_) == 2
+    if best_is_last:
+        assert_same(calls.network_, whole.network_)
+    if name in ("scheduled dropout", "mixed"):
+        return  # each fit with warm_start has its schedule from the beginning
+    begun = make_classifier(name, warm_start=True, **(options | {"max_iter": 1}))
     for _ in range(3):
         begun = pickle.loads(pickle.dumps(begun.fit(X, y)))
-    whole.fit(X, y)
     assert_array_equal(calls.loss_curve_, begun.loss_curve_[:1] + calls.loss_curve_[1:])
-    if np.argmin(whole.loss_curve_) == 2 and np.argmin(begun.loss_curve_) == 2:
-        assert_same(calls.network_, whole.network_)
+    if best_is_last and np.argmin(begun.loss_curve_) == 2:
         assert_same(begun.network_, whole.network_)
+
+
+@compiled_only
+def test_each_warm_start_has_its_schedule_of_dropout_from_the_beginning(quiet):
+    """Where it is as high as ever: fits of one update each are those of a constant."""
+    X, y = make_data()
+    options = {"max_iter": 1, "batch_size": N_ROWS, "warm_start": True, "tol": 0.0}
+    scheduled = make_classifier("dropout", **(options | {"dropout": FlatCosine(0.3)}))
+    constant = make_classifier("dropout", **(options | {"dropout": 0.3}))
+    for _ in range(3):
+        assert_array_equal(scheduled.fit(X, y).network_.theta, constant.fit(X, y).network_.theta)
 
 
 @each_network
