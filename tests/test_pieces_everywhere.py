@@ -94,7 +94,7 @@ def make(name, dtype="float64", sizes=SIZES, **options):
 
 
 def has_missing(name):
-    return "inputs" in NETWORKS[name]
+    return "inputs" in NETWORKS.get(name, ())
 
 
 def data_for(name, seed=0, n=N_ROWS):
@@ -306,14 +306,16 @@ CANNOT_FOLD = {
 FOLDED = [name for name in NETWORKS if name not in ("embedded", "mixed") and not INTERPRETED]
 
 
-@pytest.mark.parametrize("name", [*FOLDED, "mixed"])
+@pytest.mark.parametrize("name", [*FOLDED, "mixed", "members of one layer"])
 def test_standardized_data_are_folded_into_the_weights(name):
     """The fit is one on scaled data; what it has learned then takes data as they are."""
-    pieces = NETWORKS[name]
+    sizes, pieces = (*SIZES[:-1], 2), NETWORKS.get(name)
     if name == "mixed":
         inputs = [ONE_HOT, Numeric([2, 0])]
         pieces = pieces | {"inputs": inputs, "activation": "mish"}
-    net = MLP((*SIZES[:-1], 2), dtype="float64", seed=0, **pieces)
+    if name == "members of one layer":
+        sizes, pieces = (SIZES[0], 2), {"members": 3, "input_scale": True}
+    net = MLP(sizes, dtype="float64", seed=0, **pieces)
     alone = net.copy()
     X, _ = data_for(name)
     X[:, :3] = X[:, :3] * [1.0, 100.0, 1e4] + [-3.0, 500.0, 0.0]
