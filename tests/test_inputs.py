@@ -168,6 +168,19 @@ def test_a_network_of_codes_alone_is_a_table():
 
 
 @compiled_only
+def test_a_table_alone_is_work_for_several_threads():
+    """Without a product there still is something to share out, and to tell the time by."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(9, size=(60, 1)), rng.normal(size=(60, 2))
+    net = MLP([1, 2], inputs=[Categorical(0, 9)], dtype="float64", seed=0)
+    other = net.copy()
+    for one, n_threads in ((net, 1), (other, 2)):
+        one.fit(X, y, batch_size=16, epochs=2, seed=0, n_threads=n_threads)
+    assert_array_equal(net.theta, other.theta)
+    assert_array_equal(net.predict(X, n_threads=1), other.predict(X, n_threads=2))
+
+
+@compiled_only
 def test_no_dense_matrix_of_one_hot_columns_is_made():
     n_categories, n, width = 20_000, 1000, 4
     rng = np.random.default_rng(0)
