@@ -343,6 +343,7 @@ def test_edges_are_numbers_of_the_dtype_of_X():
         ((np.zeros(3), 0), r"X must be a matrix, got the shape \(3,\)"),
         ((np.zeros((3, 2)), 2), "columns must be from 0 to 1, got 2"),
         ((np.zeros((3, 2)), -1), "columns must be numbers of columns from 0, got -1"),
+        ((np.zeros((3, 2)), None), "columns must be an integer or a sequence, got None"),
         ((np.zeros((3, 2)), 0, 0), "n_bins"),
         ((np.array([[np.nan]]), 0), "X must be finite, got nan"),
         ((np.zeros((0, 2)), 0), "X must have at least one row, got none"),
@@ -364,6 +365,7 @@ PIECES = "piecewise_linear"
     [
         (lambda: Numeric("a"), "columns must be an integer or a sequence, got 'a'"),
         (lambda: Numeric(1.5), "columns must be an integer or a sequence, got 1.5"),
+        (lambda: Numeric(np.array(0)), r"columns must be an integer or a sequence, got array\(0\)"),
         (lambda: Numeric(()), "columns must name at least one column, got none"),
         (lambda: Numeric([0, -1]), "columns must be numbers of columns from 0, got -1"),
         (lambda: Numeric(True), "columns must be .*got True"),
@@ -373,6 +375,7 @@ PIECES = "piecewise_linear"
         (lambda: Numeric(0, edges=[[0, 1]]), "edges must be None but for embedding="),
         (lambda: Numeric(0, PIECES), "edges must be given for embedding="),
         (lambda: Numeric(0, PIECES, edges=3), "edges must have a sequence for each column, got 3"),
+        (lambda: Numeric(0, PIECES, edges=np.array(3)), "edges must have a sequence for each"),
         (lambda: Numeric((0, 1), PIECES, edges=[[0, 1]]), "edges must have one sequence for each"),
         (lambda: Numeric(0, PIECES, edges=[[0]]), r"edges\[0\] must be two or more ascending"),
         (lambda: Numeric(0, PIECES, edges=[[0, 0]]), r"edges\[0\] must be two or more ascending"),

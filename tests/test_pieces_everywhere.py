@@ -752,10 +752,22 @@ BAD_VALUES = [
     ({"input_dropout": 1}, "input_dropout", "input_dropout must be a probability in [0, 1), got 1"),
     ({"input_scale": 2}, "input_scale", "input_scale must be True or False, got 2"),
     ({"members": 0}, "members", "members must be an integer of at least 1, got 0"),
+    ({"members": 10**9}, "members", "members must be at most 65536, got 1000000000"),
     ({"members": True}, "members", "members must be an integer of at least 1, got True"),
     ({"tied": "21"}, "tied", "tied must be a sequence of pairs of layers, got '21'"),
     ({"inputs": 3}, "inputs", "inputs must be a sequence of Numeric and Categorical, got 3"),
     ({"norm": 3}, "norm", "norm"),
+    (
+        {"norm": np.array("layer")},
+        "norm",
+        "norm must be one norm or a sequence of them, got array(",
+    ),
+    ({"tied": np.array(2)}, "tied", "tied must be a sequence of pairs of layers, got array(2)"),
+    (
+        {"inputs": np.array(2)},
+        "inputs",
+        "inputs must be a sequence of Numeric and Categorical, got",
+    ),
 ]
 
 
@@ -779,6 +791,16 @@ def test_bad_values_are_refused(pieces, name, message):
     with pytest.raises((ValueError, TypeError), match=name):
         estimator.fit(X, y)
     assert not hasattr(estimator, "network_")
+
+
+def test_flags_of_numpy_are_flags(quiet):
+    """Such as those that a search over an array of them hands on."""
+    X, y = make_data()
+    plain = MLP((4, 5, 5, 5, 3), residual=[False, True, True], seed=0).architecture()
+    for residual in (np.True_, np.array([False, True, True])):
+        assert MLP((4, 5, 5, 5, 3), residual=residual, seed=0).architecture() == plain
+    estimator = MLPClassifier((5, 5, 5), residual=np.True_, max_iter=1).fit(X, y)
+    assert estimator.network_.architecture()["residual"] == [False, True, True]
 
 
 @pytest.mark.parametrize("inputs", [[Categorical(0, 3)], [Categorical(0, 3), Categorical(1, 2)]])

@@ -168,9 +168,7 @@ def with_schedule(stage, estimator, resumed):
             resumed["samples_before"] - resumed["epochs_before"] * resumed["n_samples"],
         )
     stage = replace(stage, learning_rate=rate)
-    taken_up = {
-        name: take_up(schedule, resumed) for name, schedule in stage.own_schedules.items()
-    }
+    taken_up = {name: take_up(schedule, resumed) for name, schedule in stage.own_schedules.items()}
     return replace(stage, **taken_up)
 
 
