@@ -122,6 +122,7 @@ def add_one_hot(program, one_hot, result, table, dropout):
     firsts = np.cumsum((0, *one_hot.counts[:-1])).tolist()
     pairs = [number for pair in zip(one_hot.columns, firsts, strict=True) for number in pair]
     n_columns, k = len(one_hot.columns), result.factor
+    program.flops += 2.0 * n_columns * k * result.n_columns
     program.add(
         "one_hot",
         one_hot.X._replace(factor=k),

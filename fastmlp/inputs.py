@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.validation import as_real, check_count, check_finite, check_known
+from fastmlp.validation import as_real, check_count, check_finite, check_known, is_sequence
 
 EMBEDDINGS = ("periodic", "piecewise_linear")
 
@@ -57,7 +57,7 @@ class Numeric:
 
     def __post_init__(self):
         columns = [self.columns] if isinstance(self.columns, Integral) else self.columns
-        if isinstance(columns, str) or not hasattr(columns, "__iter__"):
+        if not is_sequence(columns):
             raise TypeError(f"columns must be an integer or a sequence, got {columns!r}")
         columns = tuple(_as_column("columns", column) for column in columns)
         if not columns:
@@ -88,7 +88,7 @@ class Numeric:
                 "edges must be given for embedding='piecewise_linear', such as "
                 "fastmlp.quantile_edges(X, columns)"
             )
-        if isinstance(self.edges, str) or not isinstance(self.edges, Sequence | np.ndarray):
+        if not (is_sequence(self.edges) and isinstance(self.edges, Sequence | np.ndarray)):
             raise TypeError(f"edges must have a sequence for each column, got {self.edges!r}")
         if len(self.edges) != len(self.columns):
             raise ValueError(
@@ -170,7 +170,7 @@ def check_inputs(inputs, n_columns):
     """Check the entries of `inputs` against the columns of X; return them as a tuple."""
     if inputs is None:
         return ()
-    if isinstance(inputs, str) or not hasattr(inputs, "__iter__"):
+    if not is_sequence(inputs):
         raise TypeError(f"inputs must be a sequence of Numeric and Categorical, got {inputs!r}")
     entries, taken = [], set()
     for i, entry in enumerate(inputs):
@@ -261,7 +261,10 @@ def quantile_edges(X, columns, n_bins=48):
         raise ValueError(f"X must be a matrix, got the shape {X.shape}")
     if not len(X):
         raise ValueError("X must have at least one row, got none")
-    columns = [columns] if isinstance(columns, Integral) else list(columns)
+    columns = [columns] if isinstance(columns, Integral) else columns
+    if not is_sequence(columns):
+        raise TypeError(f"columns must be an integer or a sequence, got {columns!r}")
+    columns = list(columns)
     dtype = X.dtype if X.dtype.kind == "f" else np.float64
     for column in columns:
         if _as_column("columns", column) >= X.shape[1]:

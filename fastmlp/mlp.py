@@ -73,8 +73,8 @@ class MLP(Network):
         that is not random, and refuse such a network. Srivastava et al., "Dropout: a simple way to
         prevent neural networks from overfitting", JMLR 15:1929-1958 (2014).
     input_dropout : float, default 0.0
-        The same for the numbers that the first layer takes, after `inputs` and `input_scale`, but
-        never a schedule. One-hot codes are not dropped, and members have the same masks.
+        The same for all that the first layer takes, after `inputs` and `input_scale`, one-hot codes
+        included, but never a schedule. Members have the same masks.
     residual : bool or sequence of bool, default False
         Whether a hidden layer adds its input to its output, after the activation: one for each
         layer, or True for all layers that have as many units as inputs (He et al., "Deep residual

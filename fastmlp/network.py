@@ -27,6 +27,7 @@ from fastmlp.validation import (
     check_known,
     check_number,
     check_unmasked,
+    is_sequence,
     parse_name,
     rounded,
 )
@@ -464,7 +465,7 @@ class Network:
 
 
 def _check_layer_sizes(layer_sizes):
-    if isinstance(layer_sizes, str) or not hasattr(layer_sizes, "__iter__"):
+    if not is_sequence(layer_sizes):
         raise TypeError(f"layer_sizes must be a sequence of integers, got {layer_sizes!r}")
     sizes = list(layer_sizes)
     if len(sizes) < 2:
@@ -495,7 +496,7 @@ def _check_activations(activation, output, n_hidden):
         # Checked here, because without hidden layers nobody else would.
         _parse_activation("activation", activation, hidden)
         activation = [activation] * n_hidden
-    elif not hasattr(activation, "__iter__"):
+    elif not is_sequence(activation):
         raise TypeError(f"activation must be a name or a sequence of names, got {activation!r}")
     activation = list(activation)
     if len(activation) != n_hidden:

@@ -9,13 +9,19 @@ from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from fastmlp import schedules
 from fastmlp.inputs import Categorical, Numeric, check_inputs, described, in_order
 from fastmlp.schedules import Schedule, WarmUp
-from fastmlp.validation import check_count, check_flag, check_known
+from fastmlp.validation import check_count, check_flag, check_known, is_sequence
 from fastmlp.written import parse_schedule, write_schedule
 
 NORMS = ("batch", "layer")
+
+# Of each member the masks of dropout have a stream of their own, whose number has 16 bits. More are
+# a slip of the keyboard.
+LARGEST_MEMBERS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,8 @@ def check_pieces(
     _check_probability("input_dropout", input_dropout, "a probability in [0, 1)")
     check_flag("input_scale", input_scale)
     check_count("members", members)
+    if members > LARGEST_MEMBERS:
+        raise ValueError(f"members must be at most {LARGEST_MEMBERS}, got {members}")
     entries = check_inputs(inputs, layer_sizes[0])
     sizes, has_one_hot = _widths(layer_sizes, entries)
     if members > 1 and not n_hidden and has_one_hot:
@@ -183,7 +191,7 @@ def _for_each(name, given, n_hidden, what):
     """One value for each hidden layer, from one for all or a sequence."""
     if given is None or isinstance(given, str | Real):
         return [given] * n_hidden
-    if not hasattr(given, "__iter__"):
+    if not is_sequence(given):
         raise TypeError(f"{name} must be one {what} or a sequence of them, got {given!r}")
     values = list(given)
     if len(values) != n_hidden:
@@ -241,9 +249,10 @@ def _check_residual(residual, sizes, has_one_hot):
     agree = [n_in == n_out for n_in, n_out in pairwise(sizes[:-1])]
     if has_one_hot and agree:
         agree[0] = False
-    if isinstance(residual, bool):
-        return tuple(residual and same for same in agree)
+    if isinstance(residual, bool | np.bool_):
+        return tuple(bool(residual) and same for same in agree)
     flags = _for_each("residual", residual, len(agree), "bool")
+    flags = [bool(flag) if isinstance(flag, np.bool_) else flag for flag in flags]
     for i, (flag, same) in enumerate(zip(flags, agree, strict=True)):
         check_flag(f"residual[{i}]", flag)
         if flag and not same:
@@ -257,12 +266,12 @@ def _check_residual(residual, sizes, has_one_hot):
 
 def _check_tied(tied, sizes, has_one_hot, members):
     """Pairs of layers, counted from 1, the later one first."""
-    if isinstance(tied, str) or not hasattr(tied, "__iter__"):
+    if not is_sequence(tied):
         raise TypeError(f"tied must be a sequence of pairs of layers, got {tied!r}")
     n_layers = len(sizes) - 1
     pairs: list[tuple[int, int]] = []
     for pair in tied:
-        if isinstance(pair, str) or not hasattr(pair, "__iter__") or len(list(pair)) != 2:
+        if not is_sequence(pair) or len(list(pair)) != 2:
             raise ValueError(
                 f"tied must be a sequence of pairs of layers, such as (2, 1), got {pair!r}"
             )

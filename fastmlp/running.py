@@ -210,14 +210,19 @@ def run_stochastic(
     exact,
     keeper,
     from_start=False,
+    dropout=None,
 ):
     """Train with mini-batches; return status, message and loss, with the outcome in net.theta.
 
     If `exact`, every record holds the objective and its gradient's norm at theta, evaluated off
     the clock, instead of the mean over the epoch. If `from_start`, the first record is of the
-    start, its objective evaluated off the clock as well.
+    start, its objective evaluated off the clock as well. `dropout` is a schedule that goes in the
+    place of the network's own.
     """
-    epochs = _Epochs(objective, optimizer, n_epochs, monitor, batch_size, shuffle, clip_norm, rng)
+    if dropout is None:
+        dropout = objective.net._pieces.dropout_schedule
+    batches = batch_size, shuffle, clip_norm, rng
+    epochs = _Epochs(objective, optimizer, n_epochs, monitor, batches, dropout)
     theta, saved = objective.net.theta, keeper.saved
     if saved is not None:
         epochs.restore(saved)
@@ -257,13 +262,14 @@ class _Epochs:
     n_epochs : int
         Of the whole fit, which some schedules go by.
     monitor : Monitor
-    batch_size, shuffle, clip_norm, rng
-        What `training.check_batches` returns.
+    batches : tuple
+        batch_size, shuffle, clip_norm and rng, as `training.check_batches` returns them.
+    dropout : Schedule or None
+        What all probabilities of dropout are in each update, where they are not constant.
     """
 
-    def __init__(
-        self, objective, optimizer, n_epochs, monitor, batch_size, shuffle, clip_norm, rng
-    ):
+    def __init__(self, objective, optimizer, n_epochs, monitor, batches, dropout):
+        batch_size, shuffle, clip_norm, rng = batches
         n_rows, theta = objective.n_rows, objective.net.theta
         batch_rows = n_rows if batch_size is None else min(int(batch_size), n_rows)
         self._objective, self._optimizer, self._monitor = objective, optimizer, monitor
@@ -277,7 +283,7 @@ class _Epochs:
         self._state = np.zeros(optimizer.n_slots * theta.size, theta.dtype)
         self._n_epochs, self._all_updates = n_epochs, 0
         self._n_updates, self._update = 0, None
-        self._mask_seed = 0
+        self._mask_seed, self._dropout = 0, dropout
         self._start = self._finished = self._best = objective.net.learned()
         self._best_mean = np.inf
 
@@ -359,10 +365,10 @@ class _Epochs:
             left = self._monitor.evaluations_left()
             if math.isfinite(left):
                 self._all_updates = min(self._all_updates, self._n_updates + max(1, int(left)))
-        dropout = self._objective.net._pieces.dropout_schedule
-        if self._update is None or optimizer.own_schedules or dropout is not None:
+        is_scheduled = self._dropout is not None
+        if self._update is None or optimizer.own_schedules or is_scheduled:
             times = self._n_updates, n_updates, n_updates, self._all_updates
-            rates = optimizer.rates(*times, 1.0 if dropout is None else dropout)
+            rates = optimizer.rates(*times, self._dropout if is_scheduled else 1.0)
             self._update = Update(self._state, rates, self._largest_norm)
         return self._update
 

@@ -174,8 +174,10 @@ def _shift_of_first(net, shift, weights):
     inputs = own.get("member_inputs[0]", np.ones((net._pieces.members, 0)))
     shifts = np.tile(shift, (len(inputs), 1))
     shifts[:, : inputs.shape[1]] *= inputs
-    sums = [_weighted_sum(one, weights) for one in shifts]
-    return own["member_outputs[0]"] * np.array(sums)
+    each = np.broadcast_to(weights, (len(inputs), *weights.shape[-2:]))
+    sums = [_weighted_sum(one, W) for one, W in zip(shifts, each, strict=True)]
+    # An output layer has no such factors, and each member has its own weights there.
+    return own.get("member_outputs[0]", 1.0) * np.array(sums)
 
 
 def units(columns):

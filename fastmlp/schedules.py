@@ -314,7 +314,7 @@ class CosineLog(_OfFit):
     maximum : float
         Learning rate in the middle of each cycle, positive.
     cycles : int, default 4
-        At least 1. The default is the paper's.
+        From 1 to 1023, whose power of 2 is finite. The default is the paper's.
     per : {"fit"}
         See `Schedule` for what t is in a fit that goes on from another.
     """
@@ -327,6 +327,7 @@ class CosineLog(_OfFit):
         super().__post_init__()
         check_positive("maximum", self.maximum)
         check_count("cycles", self.cycles)
+        check_number("cycles", self.cycles, "at most 1023", lambda x: x <= 1023)
 
     def values(self, t: np.ndarray) -> np.ndarray:
         growth = 2.0**self.cycles - 1.0

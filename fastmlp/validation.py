@@ -56,6 +56,13 @@ def check_flag(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
+def is_sequence(value: Any) -> bool:
+    """Whether a value has elements and is no text; an array without dimensions has none."""
+    if isinstance(value, str) or getattr(value, "ndim", 1) == 0:
+        return False
+    return hasattr(value, "__iter__")
+
+
 def check_known(name: str, value: Any, known: Any) -> None:
     """Refuse a name that is not among the `known` ones, and list them."""
     if not isinstance(value, str):

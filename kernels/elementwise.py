@@ -303,6 +303,7 @@ HALF_PI_REST = _pair(np.float32(-4.3711390063e-08), 6.123233995736766e-17)
 HALF_PI_LAST = _pair(np.float32(-1.7151245100e-15), -1.4973849048591833e-33)
 TWO_OVER_PI = _pair(0.6366197723675814)
 QUARTER = _pair(0.25)
+ABOVE_QUARTER_PI = _pair(0.8)
 
 # sin(r) = r + r^3 P(r^2) and cos(r) = 1 - r^2 / 2 + r^4 Q(r^2) for |r| <= pi / 4: Sun's fdlibm
 # (k_sin.c, k_cos.c) in double precision, Moshier's Cephes (sinf.c) in single.
@@ -580,11 +581,17 @@ def normal_cdf(x):
 
 @scalar
 def sine_cosine(x):
-    """Return sin(x) and cos(x), to 2 ulp of 1 for |x| up to 10^4."""
+    """Return sin(x) and cos(x), to 2 ulp of 1 for |x| up to 10^4.
+
+    Of numbers so large that neighbours are turns apart they are those of some angle.
+    """
     n = _nearest(x, _typed(x, TWO_OVER_PI))
     r = fma(-n, _typed(x, HALF_PI), x)
     r = fma(-n, _typed(x, HALF_PI_REST), r)
     r = fma(-n, _typed(x, HALF_PI_LAST), r)
+    # What is left of a large number may be large, and its powers would be no sine.
+    most = _typed(x, ABOVE_QUARTER_PI)
+    r = _at_least(_at_most(r, most), -most)
     square = r * r
     s = fma(r * square, _polynomial(square, SINE_TAIL), r)
     tail = fma(square * square, _polynomial(square, COSINE_TAIL), _typed(x, ONE))

@@ -202,6 +202,15 @@ def test_sine_and_cosine_are_within_the_stated_bound(dtype, wide):
 
 
 @both_dtypes
+def test_sine_and_cosine_of_large_numbers_are_those_of_some_angle(dtype):
+    """Also where neighbouring numbers are many turns apart."""
+    x = np.concatenate([np.geomspace(1e4, 0.99 * np.finfo(dtype).max, 5000), [1.7e9, 2.0**40]])
+    sines, cosines = sines_and_cosines(x.astype(dtype))
+    squares = np.square(sines, dtype=np.float64) + np.square(cosines, dtype=np.float64)
+    assert np.abs(squares - 1).max() <= 8 * np.finfo(dtype).eps
+
+
+@both_dtypes
 def test_sine_is_odd_and_cosine_even(dtype):
     x = turns(dtype, 50 if INTERPRETED else 10_000)
     sines, cosines = sines_and_cosines(x)

@@ -168,6 +168,19 @@ def test_a_network_of_codes_alone_is_a_table():
 
 
 @compiled_only
+def test_a_table_alone_is_work_for_several_threads():
+    """Without a product there still is something to share out, and to tell the time by."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(9, size=(60, 1)), rng.normal(size=(60, 2))
+    net = MLP([1, 2], inputs=[Categorical(0, 9)], dtype="float64", seed=0)
+    other = net.copy()
+    for one, n_threads in ((net, 1), (other, 2)):
+        one.fit(X, y, batch_size=16, epochs=2, seed=0, n_threads=n_threads)
+    assert_array_equal(net.theta, other.theta)
+    assert_array_equal(net.predict(X, n_threads=1), other.predict(X, n_threads=2))
+
+
+@compiled_only
 def test_no_dense_matrix_of_one_hot_columns_is_made():
     n_categories, n, width = 20_000, 1000, 4
     rng = np.random.default_rng(0)
@@ -330,6 +343,7 @@ def test_edges_are_numbers_of_the_dtype_of_X():
         ((np.zeros(3), 0), r"X must be a matrix, got the shape \(3,\)"),
         ((np.zeros((3, 2)), 2), "columns must be from 0 to 1, got 2"),
         ((np.zeros((3, 2)), -1), "columns must be numbers of columns from 0, got -1"),
+        ((np.zeros((3, 2)), None), "columns must be an integer or a sequence, got None"),
         ((np.zeros((3, 2)), 0, 0), "n_bins"),
         ((np.array([[np.nan]]), 0), "X must be finite, got nan"),
         ((np.zeros((0, 2)), 0), "X must have at least one row, got none"),
@@ -351,6 +365,7 @@ PIECES = "piecewise_linear"
     [
         (lambda: Numeric("a"), "columns must be an integer or a sequence, got 'a'"),
         (lambda: Numeric(1.5), "columns must be an integer or a sequence, got 1.5"),
+        (lambda: Numeric(np.array(0)), r"columns must be an integer or a sequence, got array\(0\)"),
         (lambda: Numeric(()), "columns must name at least one column, got none"),
         (lambda: Numeric([0, -1]), "columns must be numbers of columns from 0, got -1"),
         (lambda: Numeric(True), "columns must be .*got True"),
@@ -360,6 +375,7 @@ PIECES = "piecewise_linear"
         (lambda: Numeric(0, edges=[[0, 1]]), "edges must be None but for embedding="),
         (lambda: Numeric(0, PIECES), "edges must be given for embedding="),
         (lambda: Numeric(0, PIECES, edges=3), "edges must have a sequence for each column, got 3"),
+        (lambda: Numeric(0, PIECES, edges=np.array(3)), "edges must have a sequence for each"),
         (lambda: Numeric((0, 1), PIECES, edges=[[0, 1]]), "edges must have one sequence for each"),
         (lambda: Numeric(0, PIECES, edges=[[0]]), r"edges\[0\] must be two or more ascending"),
         (lambda: Numeric(0, PIECES, edges=[[0, 0]]), r"edges\[0\] must be two or more ascending"),

@@ -94,7 +94,7 @@ def make(name, dtype="float64", sizes=SIZES, **options):
 
 
 def has_missing(name):
-    return "inputs" in NETWORKS[name]
+    return "inputs" in NETWORKS.get(name, ())
 
 
 def data_for(name, seed=0, n=N_ROWS):
@@ -306,14 +306,16 @@ CANNOT_FOLD = {
 FOLDED = [name for name in NETWORKS if name not in ("embedded", "mixed") and not INTERPRETED]
 
 
-@pytest.mark.parametrize("name", [*FOLDED, "mixed"])
+@pytest.mark.parametrize("name", [*FOLDED, "mixed", "members of one layer"])
 def test_standardized_data_are_folded_into_the_weights(name):
     """The fit is one on scaled data; what it has learned then takes data as they are."""
-    pieces = NETWORKS[name]
+    sizes, pieces = (*SIZES[:-1], 2), NETWORKS.get(name)
     if name == "mixed":
         inputs = [ONE_HOT, Numeric([2, 0])]
         pieces = pieces | {"inputs": inputs, "activation": "mish"}
-    net = MLP((*SIZES[:-1], 2), dtype="float64", seed=0, **pieces)
+    if name == "members of one layer":
+        sizes, pieces = (SIZES[0], 2), {"members": 3, "input_scale": True}
+    net = MLP(sizes, dtype="float64", seed=0, **pieces)
     alone = net.copy()
     X, _ = data_for(name)
     X[:, :3] = X[:, :3] * [1.0, 100.0, 1e4] + [-3.0, 500.0, 0.0]
@@ -523,24 +525,37 @@ def test_a_classifier(name, quiet, tmp_path):
 @each_network
 @compiled_only
 def test_a_classifier_goes_on_to_the_same_bits(name, quiet):
-    """But for a schedule by the fraction of a fit, many fits, or calls of partial_fit, are one."""
-    if name in ("scheduled dropout", "mixed"):
-        pytest.skip("its schedules go by the fraction of a fit")
+    """Calls of partial_fit are one fit, also to schedules that go by the fraction of a fit."""
     X, y = data_for(name)
     # The best epoch is always the last: then fits go on from where they stopped.
-    options = {"tol": 0.0, "learning_rate_init": 1e-4, "n_iter_no_change": np.inf}
-    calls = make_classifier(name, **options)
-    whole = make_classifier(name, max_iter=3, **options)
+    options = {"max_iter": 3, "tol": 0.0, "learning_rate_init": 1e-4, "n_iter_no_change": np.inf}
+    calls, whole = make_classifier(name, **options), make_classifier(name, **options)
     for _ in range(3):
         calls = pickle.loads(pickle.dumps(calls.partial_fit(X, y, classes=range(N_CLASSES))))
-    begun = make_classifier(name, max_iter=1, warm_start=True, **options)
+    whole.fit(X, y)
+    assert_array_equal(calls.loss_curve_, whole.loss_curve_)
+    best_is_last = np.argmin(whole.loss_curve_) == 2
+    if best_is_last:
+        assert_same(calls.network_, whole.network_)
+    if name in ("scheduled dropout", "mixed"):
+        return  # each fit with warm_start has its schedule from the beginning
+    begun = make_classifier(name, warm_start=True, **(options | {"max_iter": 1}))
     for _ in range(3):
         begun = pickle.loads(pickle.dumps(begun.fit(X, y)))
-    whole.fit(X, y)
     assert_array_equal(calls.loss_curve_, begun.loss_curve_[:1] + calls.loss_curve_[1:])
-    if np.argmin(whole.loss_curve_) == 2 and np.argmin(begun.loss_curve_) == 2:
-        assert_same(calls.network_, whole.network_)
+    if best_is_last and np.argmin(begun.loss_curve_) == 2:
         assert_same(begun.network_, whole.network_)
+
+
+@compiled_only
+def test_each_warm_start_has_its_schedule_of_dropout_from_the_beginning(quiet):
+    """Where it is as high as ever: fits of one update each are those of a constant."""
+    X, y = make_data()
+    options = {"max_iter": 1, "batch_size": N_ROWS, "warm_start": True, "tol": 0.0}
+    scheduled = make_classifier("dropout", **(options | {"dropout": FlatCosine(0.3)}))
+    constant = make_classifier("dropout", **(options | {"dropout": 0.3}))
+    for _ in range(3):
+        assert_array_equal(scheduled.fit(X, y).network_.theta, constant.fit(X, y).network_.theta)
 
 
 @each_network
@@ -737,10 +752,22 @@ BAD_VALUES = [
     ({"input_dropout": 1}, "input_dropout", "input_dropout must be a probability in [0, 1), got 1"),
     ({"input_scale": 2}, "input_scale", "input_scale must be True or False, got 2"),
     ({"members": 0}, "members", "members must be an integer of at least 1, got 0"),
+    ({"members": 10**9}, "members", "members must be at most 65536, got 1000000000"),
     ({"members": True}, "members", "members must be an integer of at least 1, got True"),
     ({"tied": "21"}, "tied", "tied must be a sequence of pairs of layers, got '21'"),
     ({"inputs": 3}, "inputs", "inputs must be a sequence of Numeric and Categorical, got 3"),
     ({"norm": 3}, "norm", "norm"),
+    (
+        {"norm": np.array("layer")},
+        "norm",
+        "norm must be one norm or a sequence of them, got array(",
+    ),
+    ({"tied": np.array(2)}, "tied", "tied must be a sequence of pairs of layers, got array(2)"),
+    (
+        {"inputs": np.array(2)},
+        "inputs",
+        "inputs must be a sequence of Numeric and Categorical, got",
+    ),
 ]
 
 
@@ -764,6 +791,16 @@ def test_bad_values_are_refused(pieces, name, message):
     with pytest.raises((ValueError, TypeError), match=name):
         estimator.fit(X, y)
     assert not hasattr(estimator, "network_")
+
+
+def test_flags_of_numpy_are_flags(quiet):
+    """Such as those that a search over an array of them hands on."""
+    X, y = make_data()
+    plain = MLP((4, 5, 5, 5, 3), residual=[False, True, True], seed=0).architecture()
+    for residual in (np.True_, np.array([False, True, True])):
+        assert MLP((4, 5, 5, 5, 3), residual=residual, seed=0).architecture() == plain
+    estimator = MLPClassifier((5, 5, 5), residual=np.True_, max_iter=1).fit(X, y)
+    assert estimator.network_.architecture()["residual"] == [False, True, True]
 
 
 @pytest.mark.parametrize("inputs", [[Categorical(0, 3)], [Categorical(0, 3), Categorical(1, 2)]])

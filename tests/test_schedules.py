@@ -446,6 +446,7 @@ VALID = {
         (InverseTime, "power", -1.0, f"power {POSITIVE} -1.0"),
         (CosineLog, "maximum", 0.0, f"maximum {POSITIVE} 0.0"),
         (CosineLog, "cycles", 0, "cycles must be an integer of at least 1, got 0"),
+        (CosineLog, "cycles", 1024, "cycles must be at most 1023, got 1024"),
         (CosineLog, "per", "epoch", "per of CosineLog must be \"fit\", got 'epoch'"),
         (FlatCosine, "initial", -1, f"initial {POSITIVE} -1"),
         (FlatCosine, "per", "update", "per of FlatCosine must be \"fit\", got 'update'"),

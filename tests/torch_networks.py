@@ -12,6 +12,8 @@ import reference
 
 EPSILON, MOMENTUM = 1e-5, 0.1  # of norms
 
+ONE_HOT_KEY = 2**16 - 1  # of the masks of one-hot inputs; those of other inputs have 0
+
 # Kinds of parameters that a weight decay leaves alone, by what their names say.
 UNDECAYED = ("biases", "phases", "norm_")
 
@@ -170,15 +172,16 @@ class TorchNetwork:
                 x = x * self.named["input_scale"]
             if hot is not None:
                 hot = hot * self.named["input_scale.one_hot"].reshape(-1)
-        x = self._drop(x[None], self.given.get("input_dropout", 0.0), 0, update, places)
+        p = self.given.get("input_dropout", 0.0)
+        x = self._drop(x[None], p, 0, update, places)
+        if hot is not None:
+            hot = self._drop(hot[None], p, ONE_HOT_KEY, update, places)
         if k > 1 and x.shape[2]:
             x = x * self.named["member_inputs[0]"][:, None]
         elif k > 1:
             x = x.repeat(k, 1, 1)
-        if hot is not None:
-            hot = hot[None]
-            if k > 1:
-                hot = hot * self.named["member_inputs[0].one_hot"][:, None]
+        if hot is not None and k > 1:
+            hot = hot * self.named["member_inputs[0].one_hot"][:, None]
         top = len(self.sizes) - 2
         for layer in range(top):
             given = x

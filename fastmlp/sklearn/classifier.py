@@ -156,7 +156,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     dropout : float, list of float, or Schedule, default=0.0
         Probability that an output of a hidden layer is replaced by 0 in an update.
     input_dropout : float, default=0.0
-        The same for what the first layer takes.
+        The same for what the first layer takes, one-hot codes included.
     residual : bool or list of bool, default=False
         Whether a hidden layer adds its input to its output; True is wherever widths agree.
     tied : list of pairs of int, default=()

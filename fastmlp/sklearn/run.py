@@ -25,6 +25,7 @@ from fastmlp.sklearn.stages import (
     check_number_rate,
     is_stochastic,
     name_of,
+    take_up,
     with_schedule,
 )
 from fastmlp.sklearn.watch import Keeper, Report, Watch
@@ -331,6 +332,8 @@ class Run:
         epochs = estimator.max_iter if is_part else n_epochs
         resumed["all_of_fit"] = epochs * resumed["updates_per_epoch"]
         stage = with_schedule(stage, estimator, resumed)
+        dropout = self.net._pieces.dropout_schedule
+        dropout = None if dropout is None else take_up(dropout, resumed)
         keeper = Keeper(watch, self._resume(state and state["optimizer"]), wanted=True)
         last_epoch = monitor.epoch + n_epochs
         while True:
@@ -345,6 +348,7 @@ class Run:
                 rng=self.rng,
                 exact=False,
                 keeper=keeper,
+                dropout=dropout,
             )
             if not watch.is_over:
                 break

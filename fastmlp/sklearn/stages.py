@@ -157,8 +157,7 @@ def with_schedule(stage, estimator, resumed):
     estimator : estimator
         Its `learning_rate` and `power_t`.
     resumed : dict
-        updates_before, epochs_before, updates_per_epoch, first_of_fit, all_of_fit, samples_before,
-        n_samples.
+        What `Resumed` has besides a schedule, samples_before and n_samples.
     """
     rate = stage.learning_rate
     if estimator.learning_rate == "invscaling":
@@ -169,12 +168,14 @@ def with_schedule(stage, estimator, resumed):
             resumed["samples_before"] - resumed["epochs_before"] * resumed["n_samples"],
         )
     stage = replace(stage, learning_rate=rate)
-    counts = [resumed[f.name] for f in fields(Resumed) if f.name in resumed]
-    taken_up = {
-        name: Resumed(schedule, *counts, per="update")
-        for name, schedule in stage.own_schedules.items()
-    }
+    taken_up = {name: take_up(schedule, resumed) for name, schedule in stage.own_schedules.items()}
     return replace(stage, **taken_up)
+
+
+def take_up(schedule, resumed):
+    """A schedule as of what comes next; `resumed` is as of `with_schedule`."""
+    counts = {f.name: resumed[f.name] for f in fields(Resumed) if f.name in resumed}
+    return Resumed(schedule, **counts, per="update")
 
 
 def check_number_rate(stage):
