@@ -16,7 +16,8 @@ import pytest
 from handmade import hide_matplotlib
 
 from fastmlp import MLP, __version__, datasets
-from fastmlp.cli import _rounded, main
+from fastmlp.cli import main
+from fastmlp.cli.network_data import rounded_rows
 from fastmlp.kernels import simd
 from fastmlp.monitor import Monitor
 
@@ -637,7 +638,7 @@ def test_train_warns_once_of_digits_that_float32_has_no_room_for(tmp_path, capsy
 def test_a_target_whose_digits_float32_has_no_room_for_is_named(tmp_path):
     data = write_table(tmp_path / "data.csv", ["x", "when"], [SECONDS - SECONDS[0], SECONDS])
     with pytest.warns(UserWarning, match="values: column 'when' keeps 4 of its 400; subtract"):
-        _rounded(*load(data), "when", "float32")
+        rounded_rows(*load(data), "when", "float32")
 
 
 def load(path):

@@ -1,0 +1,89 @@
+"""fastmlp predict: a saved network on a file."""
+
+from fastmlp.cli.console import DONE, reporter
+from fastmlp.cli.network_data import rounded_rows
+from fastmlp.cli.options import EXIT_STATUSES, add_threads, out_file
+from fastmlp.cli.streams import opened, writing_text
+
+
+def add_parser(commands):
+    parser = commands.add_parser(
+        "predict",
+        help="apply a saved network to a CSV file",
+        description="""\
+Write what a saved network predicts for each row of a CSV file.
+
+The file has a header line and the columns that the network was trained on. They are found by
+their names, in any order; others are left out, whatever they hold. A network that was trained
+without names takes all columns, in the order of training. The predictions are a CSV file with a
+line for each row: the output or outputs; for a network that ends in softmax the class and the
+probability of each class.""",
+        epilog="example:\n  fastmlp predict model.safetensors new.csv --out answers.csv\n\n"
+        + EXIT_STATUSES,
+    )
+    parser.set_defaults(run=_predict)
+    parser.add_argument("model", metavar="MODEL", help="the file that fastmlp train wrote")
+    parser.add_argument("data", metavar="DATA", help="the CSV file; - is standard input")
+    parser.add_argument(
+        "--target",
+        metavar="NAME",
+        help="column that is no feature but the true answer, to score the predictions with "
+        "(default: there is none)",
+    )
+    parser.add_argument(
+        "--out",
+        type=out_file,
+        default="predictions.csv",
+        metavar="FILE",
+        help="where the predictions go; an older file is replaced, and a name that ends in .gz, "
+        ".bz2 or .xz makes a compressed one; - is standard output (default: %(default)s)",
+    )
+    add_threads(parser)
+
+
+def _predict(arguments):
+    import numpy as np
+
+    from fastmlp.datasets import load_csv
+    from fastmlp.datasets.csv_table import load_columns
+    from fastmlp.mlp import MLP
+    from fastmlp.prediction import check_outputs
+    from fastmlp.scoring import score
+    from fastmlp.writing import check_writable
+
+    check_writable("--out", arguments.out)
+    net = MLP.load(arguments.model)
+    data, features = opened(arguments.data), net.feature_names
+    if features is not None:
+        X, y = load_columns(data, features, arguments.target)
+    else:
+        X, y, features = load_csv(data, arguments.target)
+        n_inputs = net.layer_sizes[0]
+        if X.shape[1] != n_inputs:
+            hint = "; name the target column with --target" if X.shape[1] == n_inputs + 1 else ""
+            raise ValueError(
+                f"DATA must have {n_inputs} feature columns, one for each input of MODEL, got "
+                f"{X.shape[1]}{hint}"
+            )
+    X, y = rounded_rows(X, features, y, arguments.target, net.dtype)
+    outputs = net.predict(X, n_threads=arguments.threads)
+    check_outputs(outputs, "DATA, counted from 1 after the header,", first=1)
+    summary = []
+    if y is not None:
+        loss = net.loss(X, y, n_threads=arguments.threads)
+        name, value = score(net, X, y, n_threads=arguments.threads)
+        summary = [f"loss {loss:.6g}, {name} {value:.6g} on {len(X)} rows"]
+
+    n_outputs = outputs.shape[1]
+    digits = "%.9g" if net.dtype == np.float32 else "%.17g"  # enough to get the same bits back
+    names = ["output"] if n_outputs == 1 else [f"output_{i}" for i in range(n_outputs)]
+    columns, formats = outputs, [digits] * n_outputs
+    if net.output == "softmax":
+        names = ["class", *(f"probability_{i}" for i in range(n_outputs))]
+        columns = np.column_stack([outputs.argmax(axis=1), outputs])
+        formats = ["%d", *formats]
+    report = reporter(arguments.out)
+    with writing_text("--out", arguments.out) as file:
+        np.savetxt(file, columns, fmt=formats, delimiter=",", header=",".join(names), comments="")
+    report("\n".join([*summary, f"predictions: {arguments.out}"]))
+    return DONE
