@@ -1,6 +1,7 @@
 """Numbers of a file as a plain network takes them."""
 
 from fastmlp.cli.options import MOST_CLASSES
+from fastmlp.cli.streams import opened
 
 
 def split_rows(n_rows, fraction, seed):
@@ -64,3 +65,32 @@ def rounded_rows(X, features, y, target, dtype):
                 f"{largest.max():.3g}"
             )
     return rounded(X, dtype), None if y is None else rounded(y, dtype)
+
+
+def rows_for(net, data, target):
+    """X and y, which is None without a target, of a file, with columns as a network has them."""
+    from fastmlp.datasets import load_csv
+    from fastmlp.datasets.csv_table import load_columns
+
+    data, features = opened(data), net.feature_names
+    if features is not None:
+        X, y = load_columns(data, features, target)
+    else:
+        X, y, features = load_csv(data, target)
+        n_inputs = net.layer_sizes[0]
+        if X.shape[1] != n_inputs:
+            hint = "; name the target column with --target" if X.shape[1] == n_inputs + 1 else ""
+            raise ValueError(
+                f"DATA must have {n_inputs} feature columns, one for each input of MODEL, got "
+                f"{X.shape[1]}{hint}"
+            )
+    return rounded_rows(X, features, y, target, net.dtype)
+
+
+def describe_scores(net, X, y, n_threads):
+    """How well a network predicts the rows of a file."""
+    from fastmlp.scoring import score
+
+    loss = net.loss(X, y, n_threads=n_threads)
+    name, value = score(net, X, y, n_threads=n_threads)
+    return f"loss {loss:.6g}, {name} {value:.6g} on {len(X)} rows"

@@ -1,9 +1,9 @@
 """fastmlp predict: a saved network on a file."""
 
 from fastmlp.cli.console import DONE, reporter
-from fastmlp.cli.network_data import rounded_rows
+from fastmlp.cli.network_data import describe_scores, rows_for
 from fastmlp.cli.options import EXIT_STATUSES, add_threads, out_file
-from fastmlp.cli.streams import opened, writing_text
+from fastmlp.cli.streams import writing_text
 
 
 def add_parser(commands):
@@ -44,35 +44,16 @@ probability of each class.""",
 def _predict(arguments):
     import numpy as np
 
-    from fastmlp.datasets import load_csv
-    from fastmlp.datasets.csv_table import load_columns
     from fastmlp.mlp import MLP
     from fastmlp.prediction import check_outputs
-    from fastmlp.scoring import score
     from fastmlp.writing import check_writable
 
     check_writable("--out", arguments.out)
     net = MLP.load(arguments.model)
-    data, features = opened(arguments.data), net.feature_names
-    if features is not None:
-        X, y = load_columns(data, features, arguments.target)
-    else:
-        X, y, features = load_csv(data, arguments.target)
-        n_inputs = net.layer_sizes[0]
-        if X.shape[1] != n_inputs:
-            hint = "; name the target column with --target" if X.shape[1] == n_inputs + 1 else ""
-            raise ValueError(
-                f"DATA must have {n_inputs} feature columns, one for each input of MODEL, got "
-                f"{X.shape[1]}{hint}"
-            )
-    X, y = rounded_rows(X, features, y, arguments.target, net.dtype)
+    X, y = rows_for(net, arguments.data, arguments.target)
     outputs = net.predict(X, n_threads=arguments.threads)
     check_outputs(outputs, "DATA, counted from 1 after the header,", first=1)
-    summary = []
-    if y is not None:
-        loss = net.loss(X, y, n_threads=arguments.threads)
-        name, value = score(net, X, y, n_threads=arguments.threads)
-        summary = [f"loss {loss:.6g}, {name} {value:.6g} on {len(X)} rows"]
+    summary = [] if y is None else [describe_scores(net, X, y, arguments.threads)]
 
     n_outputs = outputs.shape[1]
     digits = "%.9g" if net.dtype == np.float32 else "%.17g"  # enough to get the same bits back
