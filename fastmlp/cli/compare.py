@@ -11,9 +11,10 @@ from fastmlp.cli.network_data import count_classes, describe_task, rounded_rows,
 from fastmlp.cli.options import (
     EXIT_STATUSES,
     HIDDEN,
+    MOST_CLASSES,
     add_hidden,
     add_run_options,
-    add_task,
+    names,
     sizes,
     split_outside,
 )
@@ -68,11 +69,18 @@ example:
     parser.add_argument(
         "--column", metavar="NAME", help="the column of the file to predict (default: none)"
     )
-    add_task(parser, "what the column is")
+    parser.add_argument(
+        "--task",
+        choices=("auto", "classification", "regression"),
+        default="auto",
+        help="what the column is. Classes are whole numbers from 0 up, without gaps; auto takes "
+        f"whole numbers, also written as 1.0, of at most {MOST_CLASSES} different values for "
+        "classes (default: %(default)s)",
+    )
     add_hidden(parser, None)
     parser.add_argument(
         "--problems",
-        type=_names,
+        type=names,
         metavar="NAMES",
         help="known problems, with commas between: sin, parity, digits, rosenbrock and others of "
         "fastmlp.load_problem (default: none)",
@@ -126,13 +134,6 @@ example:
         help="where the files go; made if need be (default: %(default)s)",
     )
     add_run_options(parser)
-
-
-def _names(text):
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"must be names with commas between, got {text!r}")
-    return names
 
 
 def _optimizers(text):

@@ -15,17 +15,6 @@ exit status: 0 done, 1 training diverged, 2 bad input, 130 interrupted by Ctrl-C
 """
 
 
-def add_task(parser, what):
-    parser.add_argument(
-        "--task",
-        choices=("auto", "classification", "regression"),
-        default="auto",
-        help=f"{what}. Classes are whole numbers from 0 up, without gaps; auto takes whole "
-        f"numbers, also written as 1.0, of at most {MOST_CLASSES} different values for classes "
-        "(default: %(default)s)",
-    )
-
-
 def add_hidden(parser, default):
     """`default` may be None, to tell whether the option was given."""
     parser.add_argument(
@@ -87,3 +76,10 @@ def split_outside(text, separator):
         else:
             parts[-1] += character
     return [part.strip() for part in parts]
+
+
+def names(text):
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"must be names with commas between, got {text!r}")
+    return names

@@ -1,29 +1,33 @@
-"""fastmlp predict: a saved network on a file."""
+"""fastmlp predict: a saved model on a file."""
 
 from fastmlp.cli.console import DONE, reporter
 from fastmlp.cli.network_data import describe_scores, rows_for
 from fastmlp.cli.options import EXIT_STATUSES, add_threads, out_file
 from fastmlp.cli.streams import writing_text
+from fastmlp.cli.table_models import load_model, rereadable
 
 
 def add_parser(commands):
     parser = commands.add_parser(
         "predict",
-        help="apply a saved network to a CSV file",
+        help="apply a saved model to a table",
         description="""\
-Write what a saved network predicts for each row of a CSV file.
+Write what a saved model predicts for each row of a table.
 
-The file has a header line and the columns that the network was trained on. They are found by
-their names, in any order; others are left out, whatever they hold. A network that was trained
-without names takes all columns, in the order of training. The predictions are a CSV file with a
-line for each row: the output or outputs; for a network that ends in softmax the class and the
-probability of each class.""",
+The table is a CSV file with a header line, for a model that was trained on a table also Parquet. It
+has the columns that the model was trained on, which are found by their names, in any order; others
+are left out, whatever they hold. A network that was trained without names takes all columns, in the
+order of training.
+
+The predictions are a CSV file with a line for each row. For classes it has the class and the
+probability of each; for numbers the value, or its quantiles; for a plain network its output or
+outputs, or the number of the class and the probabilities where it ends in softmax.""",
         epilog="example:\n  fastmlp predict model.safetensors new.csv --out answers.csv\n\n"
         + EXIT_STATUSES,
     )
     parser.set_defaults(run=_predict)
     parser.add_argument("model", metavar="MODEL", help="the file that fastmlp train wrote")
-    parser.add_argument("data", metavar="DATA", help="the CSV file; - is standard input")
+    parser.add_argument("data", metavar="DATA", help="the file; - is standard input")
     parser.add_argument(
         "--target",
         metavar="NAME",
@@ -42,14 +46,27 @@ probability of each class.""",
 
 
 def _predict(arguments):
-    import numpy as np
-
+    from fastmlp.cli.predict_table import predict_table
     from fastmlp.mlp import MLP
-    from fastmlp.prediction import check_outputs
+    from fastmlp.validation import check_count
     from fastmlp.writing import check_writable
 
     check_writable("--out", arguments.out)
-    net = MLP.load(arguments.model)
+    with rereadable(arguments.model) as path:
+        found = load_model(path)
+        if found is None:
+            return _predict_network(MLP.load(path), arguments)
+    if arguments.threads is not None:
+        check_count("--threads", arguments.threads)
+    estimator, dates = found
+    return predict_table(estimator, dates, arguments)
+
+
+def _predict_network(net, arguments):
+    import numpy as np
+
+    from fastmlp.prediction import check_outputs
+
     X, y = rows_for(net, arguments.data, arguments.target)
     outputs = net.predict(X, n_threads=arguments.threads)
     check_outputs(outputs, "DATA, counted from 1 after the header,", first=1)

@@ -7,7 +7,7 @@ import argparse
 import sys
 import warnings
 
-from fastmlp.cli import compare, info, predict, train, warmup
+from fastmlp.cli import compare, evaluate, info, predict, train, warmup
 from fastmlp.cli.console import (
     BAD_INPUT,
     INTERRUPTED,
@@ -56,7 +56,7 @@ def _run(argv):
         return INTERRUPTED
     except BrokenPipeError:
         raise
-    except (ValueError, TypeError, OSError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         print_error(" ".join(str(error).split()) or "out of memory")
         return BAD_INPUT
 
@@ -86,6 +86,7 @@ def _parser():
     compare.add_parser(commands)
     train.add_parser(commands)
     predict.add_parser(commands)
+    evaluate.add_parser(commands)
     warmup.add_parser(commands)
     info.add_parser(commands)
     return parser
