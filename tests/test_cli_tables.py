@@ -184,6 +184,20 @@ def test_ctrl_c_saves_the_model(tmp_path, data, monkeypatch, capsys):
     TabularClassifier.load(tmp_path / "model")
 
 
+def test_columns_of_texts_that_help_nobody_are_told_of(tmp_path, capsys):
+    rows = [f"{i},item {i},{i if i != 7 else 'n.a.'},{i % 3},{'ab'[i % 2]}" for i in range(40)]
+    (tmp_path / "data.csv").write_text("\n".join(["x,name,size,shop,y", *rows]))
+    options = ["--time-limit", "0.5", "--networks", "1", "--quiet", "--out", tmp_path / "model"]
+    run("train", tmp_path / "data.csv", "--target", "y", *options)
+    named = [line for line in capsys.readouterr().err.splitlines() if "column" in line]
+    assert named == [
+        "fastmlp: warning: column 'name' holds 40 different texts in 40 rows, of which networks "
+        "learn nothing: leave it out by --drop",
+        "fastmlp: warning: column 'size' is taken for texts, since not all of it are numbers: "
+        "there is 'n.a.'",
+    ]
+
+
 # Predictions
 
 

@@ -2,9 +2,13 @@
 
 import numpy as np
 
-from fastmlp.cli.console import say
+from fastmlp.cli.console import print_warning
 from fastmlp.cli.options import MOST_CLASSES
 from fastmlp.cli.streams import opened
+
+# Different texts, and the share of values, from which on a column is told of.
+_MANY = 10
+_MOSTLY = 0.8
 
 
 def with_target(table, target):
@@ -14,11 +18,32 @@ def with_target(table, target):
         raise ValueError(f"--target {target} must have a value that is not missing, got none")
     if there.all():
         return table.features, table.target
-    say(
-        f"fastmlp: warning: {(~there).sum()} of {len(there)} rows are left out, since {target!r} "
-        "is missing in them"
+    print_warning(
+        f"{(~there).sum()} of {len(there)} rows are left out, since {target!r} is missing in them"
     )
     return table.features[there], table.target[there]
+
+
+def warn_of_texts(features):
+    """Tell of columns of texts that are meant for numbers, or that teach a network nothing."""
+    import pandas
+
+    for name in features.columns:
+        column = features[name].dropna()
+        if not pandas.api.types.is_string_dtype(column):
+            continue
+        different = column.drop_duplicates()
+        are_numbers = pandas.to_numeric(different, errors="coerce").notna()
+        if len(different) >= _MANY and are_numbers.mean() >= _MOSTLY:
+            print_warning(
+                f"column {name!r} is taken for texts, since not all of it are numbers: there is "
+                f"{different[~are_numbers].iloc[0]!r}"
+            )
+        elif len(different) >= max(_MANY, _MOSTLY * len(column)):
+            print_warning(
+                f"column {name!r} holds {len(different)} different texts in {len(column)} rows, of "
+                f"which networks learn nothing: leave it out by --drop"
+            )
 
 
 def answers_of(target, task, option):

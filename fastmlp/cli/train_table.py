@@ -7,7 +7,7 @@ import numpy as np
 
 from fastmlp.cli.console import DONE, INTERRUPTED, print_warning, reporter, say
 from fastmlp.cli.streams import opened
-from fastmlp.cli.table_data import answers_of, with_target
+from fastmlp.cli.table_data import answers_of, warn_of_texts, with_target
 from fastmlp.cli.table_models import save_model
 
 _KINDS = {
@@ -31,6 +31,7 @@ def train_table(arguments):
     table = read_table(opened(arguments.data), target, arguments.drop)
     features, answers = with_target(table, target)
     y, are_classes = answers_of(answers, arguments.task, f"--target {target}")
+    warn_of_texts(features)
     kind = TabularClassifier if are_classes else TabularRegressor
     estimator = kind(
         arguments.architecture,

@@ -1,5 +1,6 @@
 """Dates that are written as texts: in which format, and what they are."""
 
+import re
 from itertools import product
 from typing import Any
 
@@ -15,6 +16,9 @@ _FORMATS = (ISO, *map("".join, product(_DAYS, _TIMES)), "%H:%M", "%H:%M:%S")
 
 # Different values that rule formats out before all values are looked at.
 _N_FIRST = 20
+
+# What any date or time of day looks like; to try the formats takes longer.
+_LIKE_DATE = re.compile(r"[\w .,:/+-]*\d[ .,:/-][\w .,:/+-]*")
 
 # An offset from Greenwich: what counts is the clock on the wall.
 _OFFSET = r"([T ]\d\d:.*?)(Z|[+-]\d\d:?\d\d)$"
@@ -42,7 +46,7 @@ def find_format(texts: Any, where: str) -> str | None:
     """
     different = texts.dropna().drop_duplicates()
     first = different.head(_N_FIRST)
-    if first.empty:
+    if first.empty or not all(map(_LIKE_DATE.fullmatch, first)):
         return None
     fitting = [one for one in _FORMATS if _fits(first, one) and _fits(different, one)]
     if not fitting:

@@ -229,7 +229,7 @@ def _with_dates(features, source, reading):
     """Columns with the dates among them as such, and the formats of these."""
     import pandas
 
-    formats = {}
+    formats, dates = {}, {}
     for name in features.columns:
         column, where = features[name], f"column {name!r} of {source}"
         is_text = pandas.api.types.is_string_dtype(column.dropna())
@@ -240,5 +240,5 @@ def _with_dates(features, source, reading):
             written = find_format(column, where)
         if written is not None:
             formats[name] = written
-            features = features.assign(**{name: parse(column, written, where)})
-    return features, formats
+            dates[name] = parse(column, written, where)
+    return features.assign(**dates), formats
