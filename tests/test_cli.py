@@ -16,11 +16,12 @@ import pytest
 from handmade import hide_matplotlib
 
 from fastmlp import MLP, __version__, datasets
-from fastmlp.cli import _rounded, main
+from fastmlp.cli import main
+from fastmlp.cli.network_data import rounded_rows
 from fastmlp.kernels import simd
 from fastmlp.monitor import Monitor
 
-COMMANDS = ("compare", "train", "predict", "warmup", "info")
+COMMANDS = ("compare", "train", "predict", "evaluate", "warmup", "info")
 SHORT_COMPARE = ["compare", "--passes", "1", "--hidden", "4"]
 
 
@@ -115,7 +116,7 @@ def test_the_process_exits_with_the_status(tmp_path):
 
     shown = run("--version")
     assert (shown.returncode, shown.stdout) == (0, f"fastmlp {__version__}\n")
-    refused = run("train", "missing.csv", "--target", "y")
+    refused = run("train", "missing.csv", "--target", "y", "--plain")
     assert refused.returncode == 2
     assert refused.stdout == ""
     assert refused.stderr == (
@@ -128,7 +129,7 @@ def test_ctrl_c_outside_of_training_ends_in_one_line(flowers, monkeypatch, capsy
         raise KeyboardInterrupt
 
     monkeypatch.setattr(datasets, "load_csv", interrupted)
-    assert main(["train", flowers, "--target", "species"]) == 130
+    assert main(["train", flowers, "--target", "species", "--plain"]) == 130
     assert capsys.readouterr().err == "fastmlp: interrupted\n"
 
 
@@ -137,7 +138,7 @@ def test_an_allocation_that_fails_ends_in_one_line(flowers, monkeypatch, capsys)
         raise MemoryError
 
     monkeypatch.setattr(datasets, "load_csv", too_large)
-    assert main(["train", flowers, "--target", "species"]) == 2
+    assert main(["train", flowers, "--target", "species", "--plain"]) == 2
     assert capsys.readouterr().err == "fastmlp: error: out of memory\n"
 
 
@@ -197,7 +198,9 @@ def test_train_needs_no_standard_error(tmp_path, errors):
     """Neither for its bar nor for its warning, here of prices far from 1."""
     area = np.linspace(0, 1, 50)
     data = write_table(tmp_path / "raw.csv", ["area", "price"], [area, 1e5 + area])
-    command = f"exec {sys.executable} -m fastmlp train {data} --target price --out model {errors}"
+    command = (
+        f"exec {sys.executable} -m fastmlp train {data} --target price --plain --out model {errors}"
+    )
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0
     assert done.stdout.startswith("regression; network 1-64-32-1")
@@ -513,7 +516,7 @@ def test_train_warns_in_one_line_where_data_should_be_standardized(
     data = write_table("raw.csv", ["area", "price"], [points[:, 0], 1e5 + points[:, 1]])
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        assert main(["train", data, "--target", "price", "--quiet"]) == 0
+        assert main(["train", data, "--target", "price", "--plain", "--quiet"]) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fastmlp: warning: the fit ended with a loss of ")
     assert line.endswith("the root mean square of y is 1e+05: use standardize, or scale the data")
@@ -607,7 +610,7 @@ def test_predict_takes_a_model_of_one_feature(tmp_path, points):
 
 def test_standard_input_that_is_closed_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", None)
-    assert main(["train", "-", "--target", "y"]) == 2
+    assert main(["train", "-", "--target", "y", "--plain"]) == 2
     shown = capsys.readouterr().err
     assert shown == "fastmlp: error: DATA must not be - where standard input is closed\n"
 
@@ -637,7 +640,7 @@ def test_train_warns_once_of_digits_that_float32_has_no_room_for(tmp_path, capsy
 def test_a_target_whose_digits_float32_has_no_room_for_is_named(tmp_path):
     data = write_table(tmp_path / "data.csv", ["x", "when"], [SECONDS - SECONDS[0], SECONDS])
     with pytest.warns(UserWarning, match="values: column 'when' keeps 4 of its 400; subtract"):
-        _rounded(*load(data), "when", "float32")
+        rounded_rows(*load(data), "when", "float32")
 
 
 def load(path):
@@ -650,7 +653,7 @@ def test_numbers_that_float32_does_not_hold_are_refused_by_column(tmp_path, caps
     data = write_table(
         tmp_path / "data.csv", ["x", "y"], [np.array([1, -2e39]), np.array([0.5, 1])]
     )
-    assert main(["train", data, "--target", "y"]) == 2
+    assert main(["train", data, "--target", "y", "--plain"]) == 2
     shown = capsys.readouterr().err
     assert "column 'x' must hold numbers up to 3.4e+38, as float32 does, got 2e+39" in shown
     command = ["train", data, "--target", "y", "--task", "regression", "--quiet"]
@@ -811,7 +814,7 @@ def test_the_task_is_told_by_the_target(tmp_path, values, task, expected, capsys
 def test_classes_with_gaps_are_refused(tmp_path, values, task, shown, capsys):
     values = np.array(values)
     data = write_table(tmp_path / "data.csv", ["x", "y"], [np.linspace(0, 1, values.size), values])
-    assert main(["train", data, "--target", "y", "--task", task]) == 2
+    assert main(["train", data, "--target", "y", "--task", task, "--plain"]) == 2
     message = capsys.readouterr().err
     assert message.startswith("fastmlp: error: --target y must hold classes numbered 0, 1, 2, ...")
     assert shown in message
@@ -851,7 +854,10 @@ def test_held_out_rows_that_overflow_are_told_of(tmp_path, capsys):
 def test_ctrl_c_saves_the_model_as_of_the_last_epoch(tmp_path, houses, capsys, press_ctrl_c):
     press_ctrl_c(4)
     model = tmp_path / "model.safetensors"
-    assert main(["train", houses, "--target", "price", "--out", str(model), "--quiet"]) == 130
+    assert (
+        main(["train", houses, "--target", "price", "--plain", "--out", str(model), "--quiet"])
+        == 130
+    )
     captured = capsys.readouterr()
     assert captured.err.endswith("fastmlp: interrupted; the model so far is saved\n")
     assert "; 4 epochs or iterations in" in captured.out
@@ -917,8 +923,8 @@ def test_ctrl_c_before_the_first_iteration_saves_no_model(tmp_path, houses, caps
             "--data is for networks on data",
         ),
         (["train", "{file}"], "the following arguments are required: --target"),
-        (["train", "no.csv", "--target", "y"], "path 'no.csv' does not exist"),
-        (["train", "{file}", "--target", "z"], "target 'z' is not a column"),
+        (["train", "no.csv", "--target", "y", "--plain"], "path 'no.csv' does not exist"),
+        (["train", "{file}", "--target", "z", "--plain"], "target 'z' is not a column"),
         (["train", "{file}", "--target", "y", "--task", "x"], "argument --task: invalid choice"),
         (["train", "{file}", "--target", "y", "--dtype", "int8"], "argument --dtype: invalid"),
         (["train", "{file}", "--target", "y", "--optimizer", "adm"], "optimizer must be one of"),
@@ -945,9 +951,15 @@ def test_ctrl_c_before_the_first_iteration_saves_no_model(tmp_path, houses, caps
             ["train", "{file}", "--target", "y", "--validation-fraction", "0.01"],
             "--validation-fraction must leave rows on both sides, or be 0, got 0.01 with 3 rows",
         ),
-        (["train", "{file}", "--target", "y", "--out", "{folder}"], "is a folder"),
-        (["train", "{file}", "--target", "y", "--out", "no/m"], "must be in an existing folder"),
-        (["train", "{bad}", "--target", "y"], "line 2, column 'x': 'red' is not a number"),
+        (["train", "{file}", "--target", "y", "--plain", "--out", "{folder}"], "is a folder"),
+        (
+            ["train", "{file}", "--target", "y", "--plain", "--out", "no/m"],
+            "must be in an existing folder",
+        ),
+        (
+            ["train", "{bad}", "--target", "y", "--plain"],
+            "line 2, column 'x': 'red' is not a number",
+        ),
         (["predict", "no.safetensors", "{file}"], "there is none at 'no.safetensors'"),
         (["predict", "{file}", "{file}"], "is not"),
         (["predict", "{model}", "no.csv"], "path 'no.csv' does not exist"),
@@ -957,7 +969,10 @@ def test_ctrl_c_before_the_first_iteration_saves_no_model(tmp_path, houses, caps
         (["predict", "{model}", "{headless}"], "line 1 holds numbers only; it must be a header"),
         (["predict", "{named}", "{file}"], "lacks 'z'; its columns are 'x', 'y'"),
         (["predict", "{named}", "{wide}", "--target", "z"], "lacks 'z'; its columns are 'x', 'y'"),
-        (["train", "{headless}", "--target", "2"], "line 1 holds numbers only; it must be a head"),
+        (
+            ["train", "{headless}", "--target", "2", "--plain"],
+            "line 1 holds numbers only; it must be a head",
+        ),
         (["predict", "{model}", "{file}", "--target", "z"], "target 'z' is not a column"),
         (["predict", "{model}", "{file}", "--target", "x"], "DATA must have 2 feature columns"),
         (["predict", "{model}", "{wide}"], "got 3; name the target column with --target"),

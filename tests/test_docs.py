@@ -157,21 +157,28 @@ COMMANDS = [
 @compiled_only
 def test_commands_of_the_readme_run_in_order(elsewhere, capsys, monkeypatch):
     """On a table with its columns, in less time, without figures; not what compiles all kernels."""
+    pytest.importorskip("pandas")
     hide_matplotlib(monkeypatch)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(60, 2)).round(3)
     lines = [f"{a},{b},{int(a > b)}" for a, b in rows]
     Path("data.csv").write_text("\n".join(["width,height,species", *lines]) + "\n")
-    Path("new.csv").write_text("width,height\n0.5,1.5\n2.0,0.1\n")
+    Path("new.csv").write_text("width,height,species\n0.5,1.5,0\n2.0,0.1,1\n")
     assert {command.split()[1] for command in COMMANDS} == {
         "compare",
         "train",
         "predict",
+        "evaluate",
         "warmup",
         "info",
     }
     for command in COMMANDS:
-        arguments = shlex.split(command.replace("--budget 10s", "--budget 0.1s"))[1:]
+        for long, short in (
+            ("--budget 10s", "--budget 0.1s"),
+            ("--time-limit 60", "--time-limit 1"),
+        ):
+            command = command.replace(long, short)
+        arguments = shlex.split(command)[1:]
         if arguments != ["warmup"]:
             assert main(arguments) == 0, command
     assert capsys.readouterr().out

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from marks import compiled_only
 
-from fastmlp import cli, warmup
+from fastmlp import warmup
+from fastmlp.cli import main
+from fastmlp.cli.console import BAD_INPUT, INTERRUPTED
 from fastmlp.kernels._jit import cache_directory
 from fastmlp.monitor import Monitor
 
@@ -108,13 +110,13 @@ def test_other_dtypes_are_refused(dtypes, error, message):
 @compiled_only
 @pytest.mark.parametrize("dtype", ["float32", "float64", "both"])
 def test_the_command_names_the_folder(dtype, capsys):
-    assert cli.main(["warmup", "--dtype", dtype]) == 0
+    assert main(["warmup", "--dtype", dtype]) == 0
     assert capsys.readouterr().out == f"kernels: {cache_directory()}\n"
 
 
 def test_the_command_fails_where_kernels_cannot_be_kept(blocked_cache, capsys):
     """So that the build of an image does not go on without them."""
-    assert cli.main(["warmup"]) == cli.BAD_INPUT
+    assert main(["warmup"]) == BAD_INPUT
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err == (
@@ -131,5 +133,5 @@ def test_ctrl_c_ends_it(monkeypatch, capsys):
         check(self)
 
     monkeypatch.setattr(Monitor, "check", interrupted)
-    assert cli.main(["warmup"]) == cli.INTERRUPTED
+    assert main(["warmup"]) == INTERRUPTED
     assert capsys.readouterr().err == "fastmlp: interrupted\n"

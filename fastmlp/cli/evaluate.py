@@ -1,0 +1,52 @@
+"""fastmlp evaluate: how well a saved model predicts."""
+
+from fastmlp.cli.console import DONE
+from fastmlp.cli.network_data import describe_scores, rows_for
+from fastmlp.cli.options import EXIT_STATUSES, add_threads
+from fastmlp.cli.table_data import read_for, scores_of
+from fastmlp.cli.table_models import load_model, rereadable
+
+
+def add_parser(commands):
+    parser = commands.add_parser(
+        "evaluate",
+        help="score a saved model on a table",
+        description="""\
+Print how well a saved model predicts a column of a table.
+
+The table has the columns that the model was trained on, and the true answers. For classes the
+scores are accuracy, log loss and the area under the ROC curve, of more than two the mean of each
+against all others; for numbers the root mean squared error, the mean absolute error and R2; for a
+plain network its loss, and accuracy or root mean squared error.""",
+        epilog="example:\n  fastmlp evaluate model.safetensors test.csv --target species\n\n"
+        + EXIT_STATUSES,
+    )
+    parser.set_defaults(run=_evaluate)
+    parser.add_argument("model", metavar="MODEL", help="the file that fastmlp train wrote")
+    parser.add_argument("data", metavar="DATA", help="the file; - is standard input")
+    parser.add_argument(
+        "--target", required=True, metavar="NAME", help="the column of true answers (required)"
+    )
+    add_threads(parser)
+
+
+def _evaluate(arguments):
+    from fastmlp.mlp import MLP
+    from fastmlp.validation import check_count
+
+    target = arguments.target
+    with rereadable(arguments.model) as path:
+        found = load_model(path)
+        net = MLP.load(path) if found is None else None
+    if net is not None:
+        X, y = rows_for(net, arguments.data, target)
+        print(describe_scores(net, X, y, arguments.threads))
+        return DONE
+    estimator, dates = found
+    if arguments.threads is not None:
+        check_count("--threads", arguments.threads)
+        estimator.set_params(n_threads=arguments.threads)
+    table = read_for(estimator, dates, arguments.data, target)
+    for name, value in scores_of(estimator, table, target).items():
+        print(f"{name:20}{value:.6g}")
+    return DONE

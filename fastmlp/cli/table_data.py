@@ -1,0 +1,163 @@
+"""Tables of files as the estimators for tables take them."""
+
+import numpy as np
+
+from fastmlp.cli.console import print_warning
+from fastmlp.cli.options import MOST_CLASSES
+from fastmlp.cli.streams import opened
+
+# Different texts, and the share of values, from which on a column is told of.
+_MANY = 10
+_MOSTLY = 0.8
+
+
+def with_target(table, target):
+    """Features and target of the rows that have one; those left out are told of."""
+    there = table.target.notna().to_numpy()
+    if not there.any():
+        raise ValueError(f"--target {target} must have a value that is not missing, got none")
+    if there.all():
+        return table.features, table.target
+    print_warning(
+        f"{(~there).sum()} of {len(there)} rows are left out, since {target!r} is missing in them"
+    )
+    return table.features[there], table.target[there]
+
+
+def warn_of_texts(features):
+    """Tell of columns of texts that are meant for numbers, or that teach a network nothing."""
+    import pandas
+
+    for name in features.columns:
+        column = features[name].dropna()
+        if not pandas.api.types.is_string_dtype(column):
+            continue
+        different = column.drop_duplicates()
+        are_numbers = pandas.to_numeric(different, errors="coerce").notna()
+        if len(different) >= _MANY and are_numbers.mean() >= _MOSTLY:
+            print_warning(
+                f"column {name!r} is taken for texts, since not all of it are numbers: there is "
+                f"{different[~are_numbers].iloc[0]!r}"
+            )
+        elif len(different) >= max(_MANY, _MOSTLY * len(column)):
+            print_warning(
+                f"column {name!r} holds {len(different)} different texts in {len(column)} rows, of "
+                f"which networks learn nothing: leave it out by --drop"
+            )
+
+
+def answers_of(target, task, option):
+    """What to train on, and whether that are classes.
+
+    Parameters
+    ----------
+    target : pandas.Series
+        Of numbers or texts.
+    task : {"auto", "classification", "regression"}
+    option : str
+        How the target was named.
+
+    Returns
+    -------
+    y : ndarray
+        Of texts, integers, or float64.
+    are_classes : bool
+    """
+    values = target.to_numpy()
+    if values.dtype.kind != "f":
+        if task == "regression":
+            raise ValueError(f"{option} must hold numbers for regression, got {values[0]!r}")
+        return _checked(values.astype(str), option), True
+    if task == "regression":
+        return values, False
+    is_whole = bool(np.isfinite(values).all() and (values == np.trunc(values)).all())
+    if task == "auto" and not (is_whole and len(np.unique(values)) <= MOST_CLASSES):
+        return values, False
+    classes = values.astype(np.int64) if is_whole else values.astype(str)
+    return _checked(classes, option), True
+
+
+def _checked(classes, option):
+    different = np.unique(classes)
+    if len(different) < 2:
+        raise ValueError(
+            f"{option} must hold at least two classes, got {different[0]!s} in all "
+            f"{len(classes)} rows"
+        )
+    return classes
+
+
+def read_for(estimator, dates, data, target=None):
+    """Read a file with the columns that an estimator knows, each of the kind that it knows."""
+    from fastmlp.tabular.reading import Reading, read_table
+
+    encoding = estimator._encoding
+    if target is not None and target in (encoding.names or ()):
+        raise ValueError(f"--target must not name a column that MODEL predicts from, got {target}")
+    classes = getattr(estimator, "classes_", None)
+    texts = {target} if classes is not None and classes.dtype.kind not in "iuf" else set()
+    if encoding.names is None:
+        table = read_table(opened(data), target, (), Reading(None, texts))
+        if table.features.shape[1] != encoding.n_columns:
+            raise ValueError(
+                f"DATA must have {encoding.n_columns} feature columns, as in training, got "
+                f"{table.features.shape[1]}"
+            )
+        return table
+    known_dates = {}
+    for name, feature in zip(encoding.names, encoding.features, strict=True):
+        if feature.kind == "date":
+            known_dates[name] = dates.get(name)
+        elif feature.kind == "dropped" or _are_texts(feature):
+            texts.add(name)
+    reading = Reading(encoding.names, texts, known_dates, finds_dates=False)
+    return read_table(opened(data), target, (), reading)
+
+
+def _are_texts(feature):
+    return feature.kind == "category" and isinstance(feature.categories[0], str)
+
+
+def scores_of(estimator, table, target):
+    """Scores of an estimator on a table with the answers: values by name."""
+    features, answers = with_target(table, target)
+    if hasattr(estimator, "classes_"):
+        return _scores_of_classes(estimator, features, answers, target)
+    if answers.dtype.kind != "f":
+        raise ValueError(f"--target {target} must hold numbers, got {answers.iloc[0]!r}")
+    y = answers.to_numpy()
+    if estimator.quantiles is not None:
+        return {"quantile loss": -estimator.score(features, y)}
+    errors = y - estimator.predict(features)
+    deviations = y - y.mean()
+    scores = {"rmse": np.sqrt(np.mean(errors**2)), "mean absolute error": np.abs(errors).mean()}
+    if deviations.any():
+        scores["R2"] = 1 - np.sum(errors**2) / np.sum(deviations**2)
+    return scores
+
+
+def _scores_of_classes(estimator, features, answers, target):
+    from fastmlp.tabular.scores import accuracy, auc, log_loss
+
+    numbers = _class_numbers(estimator.classes_, answers, target)
+    probabilities = estimator.predict_proba(features)
+    scores = {
+        "accuracy": accuracy(numbers, probabilities),
+        "log loss": log_loss(numbers, probabilities),
+    }
+    if len(np.unique(numbers)) > 1:  # of rows of one class there is no such area
+        scores["auc"] = auc(numbers, probabilities)
+    return scores
+
+
+def _class_numbers(classes, answers, target):
+    are_numbers = classes.dtype.kind in "iuf"
+    known = {float(one) if are_numbers else str(one): i for i, one in enumerate(classes)}
+    numbers = [known.get(answer, -1) for answer in answers]
+    if -1 in numbers:
+        shown = ", ".join(map(str, classes[:20])) + (", ..." if len(classes) > 20 else "")
+        raise ValueError(
+            f"--target {target} must hold the classes that MODEL knows, {shown}, got "
+            f"{answers.iloc[numbers.index(-1)]}"
+        )
+    return np.array(numbers)

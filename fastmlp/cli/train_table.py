@@ -1,0 +1,113 @@
+"""Training of an estimator for tables."""
+
+import time
+import warnings
+
+import numpy as np
+
+from fastmlp.cli.console import DONE, INTERRUPTED, print_warning, reporter, say
+from fastmlp.cli.streams import opened
+from fastmlp.cli.table_data import answers_of, warn_of_texts, with_target
+from fastmlp.cli.table_models import save_model
+
+_KINDS = {
+    "number": "numbers",
+    "boolean": "booleans",
+    "category": "categories",
+    "date": "dates",
+    "dropped": "constant",
+}
+
+
+def train_table(arguments):
+    """Train an estimator as the options say, save it, and print its scores; return the status."""
+    from fastmlp.sklearn import TabularClassifier, TabularRegressor
+    from fastmlp.tabular.reading import read_table
+    from fastmlp.writing import check_writable
+
+    check_writable("--out", arguments.out)
+    _check(arguments)
+    target = arguments.target
+    table = read_table(opened(arguments.data), target, arguments.drop)
+    features, answers = with_target(table, target)
+    y, are_classes = answers_of(answers, arguments.task, f"--target {target}")
+    warn_of_texts(features)
+    kind = TabularClassifier if are_classes else TabularRegressor
+    estimator = kind(
+        arguments.architecture,
+        n_networks=arguments.networks,
+        categorical_features=arguments.categorical or "from_dtype",
+        scoring=arguments.scoring,
+        search="random" if arguments.search else None,
+        time_limit=arguments.time_limit,
+        progress=not arguments.quiet,
+        n_threads=arguments.threads,
+        random_state=arguments.seed,
+    )
+    report = reporter(arguments.out)
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        estimator.fit(features, y)
+    seconds = time.perf_counter() - start
+    for one in noted:
+        print_warning(one.message)
+    save_model(estimator, arguments.out, table.dates)  # before anything is printed, which may fail
+    report("\n".join(_lines(estimator, y, seconds)))
+    report(f"model: {arguments.out}")
+    if any("Ctrl-C" in str(one.message) for one in noted):
+        say("fastmlp: interrupted; the model so far is saved")
+        return INTERRUPTED
+    return DONE
+
+
+def _check(arguments):
+    """Check what the estimators would call by other names."""
+    from fastmlp.validation import as_generator, check_count, check_positive
+
+    check_count("--networks", arguments.networks)
+    as_generator(arguments.seed, "--seed", "an integer from 0 up")
+    if arguments.threads is not None:
+        check_count("--threads", arguments.threads)
+    if arguments.time_limit is not None:
+        check_positive("--time-limit", arguments.time_limit)
+    if arguments.target in arguments.drop:
+        raise ValueError(f"--drop must not name the target, got {arguments.target!r}")
+
+
+def _lines(estimator, y, seconds):
+    """What there is to say of a fitted estimator."""
+    n = estimator.n_features_in_
+    answers = _describe_answers(estimator, y)
+    yield f"{answers}; {len(y):,} rows, {n} column{'s' if n > 1 else ''}"
+    yield from _describe_columns(estimator._encoding)
+    score = estimator.scoring_.replace("_", " ")
+    for i, one in enumerate(estimator.history_):
+        if one["best_epoch"]:
+            best, n_epochs = one["best_epoch"], len(one["scores"])
+            value = one["scores"][best - 1]
+            yield f"network {i + 1}: {score} {value:.4g} on its fold, epoch {best} of {n_epochs}"
+    yield f"out of fold: {score} {estimator.oof_score_:.4g}"
+    n_networks = len(estimator.networks_)
+    yield f"{n_networks} network{'s' if n_networks > 1 else ''} in {seconds:.3g} s"
+
+
+def _describe_answers(estimator, y):
+    if not hasattr(estimator, "classes_"):
+        return "regression"
+    names, counts = np.unique(y, return_counts=True)
+    shown = [f"{name} {count:,}" for name, count in zip(names[:6], counts[:6], strict=True)]
+    more = [f"{len(names) - 6} more"] if len(names) > 6 else []
+    return f"classification, {len(names)} classes ({', '.join([*shown, *more])})"
+
+
+def _describe_columns(encoding):
+    """A line for each kind of columns."""
+    for kind, plural in _KINDS.items():
+        names = [
+            f"{name} ({len(feature.categories)})" if kind == "category" else name
+            for name, feature in zip(encoding.names, encoding.features, strict=True)
+            if feature.kind == kind
+        ]
+        if names:
+            yield f"{plural}: {', '.join(names)}"

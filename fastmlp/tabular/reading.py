@@ -1,0 +1,244 @@
+"""Tables in files, CSV or Parquet, as data frames of pandas."""
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from fastmlp.datasets.reading import open_data
+from fastmlp.feature_names import find_columns, listing
+from fastmlp.tabular.csv_rows import Rows
+from fastmlp.tabular.dates import find_format, parse
+
+_PARQUET = b"PAR1"
+
+# Cells that stand for a missing value: those of pandas, and what the UCI repository writes.
+MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"),
+)
+
+# In a target that is no number this is the name of a class.
+_CLASS = "None"
+
+
+@dataclass
+class Reading:
+    """What the cells of a file alone do not tell.
+
+    Parameters
+    ----------
+    wanted : sequence of str, or None
+        Columns to read, which are there in this order; None is all.
+    texts : set of str
+        Columns of texts, whatever they look like.
+    dates : dict of str to (str or None)
+        Columns of dates, and in which format; None is to be found.
+    finds_dates : bool
+        Whether other columns of texts are dates if all of them are such.
+    """
+
+    wanted: Sequence[str] | None = None
+    texts: set[str] = field(default_factory=set)
+    dates: dict[str, str | None] = field(default_factory=dict)
+    finds_dates: bool = True
+
+
+@dataclass
+class Table:
+    """What a file holds.
+
+    Attributes
+    ----------
+    features : pandas.DataFrame
+    target : pandas.Series or None
+        Numbers, or texts; NaN where it is missing.
+    dates : dict of str to str
+        Columns of dates that were texts, and their format.
+    """
+
+    features: Any
+    target: Any
+    dates: dict[str, str]
+
+
+def read_table(
+    path: Any,
+    target: str | None = None,
+    left_out: Sequence[str] = (),
+    reading: Reading | None = None,
+) -> Table:
+    """Read a CSV or Parquet file.
+
+    CSV has a header line, and may be compressed by gzip, bzip2 or xz. Its delimiter is a comma, a
+    semicolon, a tab or a bar, which the first lines tell, as they tell a decimal comma. Cells may
+    have double quotes. Missing are those of `MISSING`; in a target that is no number "None" is a
+    class. A column is of numbers, of booleans (true and false) or of dates if all its cells are,
+    else of texts.
+
+    Parameters
+    ----------
+    path : str, os.PathLike or binary file
+        It is read once, so it may be a pipe.
+    target : str or None, default None
+    left_out : sequence of str, default ()
+        Columns that are not read.
+    reading : Reading or None, default None
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        Without pandas, and for Parquet without pyarrow.
+    ValueError
+        If there are no rows or no features; if columns are missing or share a name; if the file is
+        damaged, or no CSV, as `csv_rows.Rows` says; if dates are not in their format.
+    """
+    _check_pandas()
+    reading = Reading() if reading is None else reading
+    is_text = target in reading.texts
+    with open_data(path) as (file, source):
+        if file.peek(len(_PARQUET)).startswith(_PARQUET):  # type: ignore[attr-defined]
+            frame = _read_parquet(file, source)
+            _check_columns(list(frame.columns), source, target, left_out, reading.wanted)
+            answers = None if target is None else _plain_target(frame[target], is_text)
+        else:
+            frame, decimal = _read_csv(file, source, target, left_out, reading)
+            answers = None if target is None else _written_target(frame[target], decimal, is_text)
+    if reading.wanted is None:
+        names = [name for name in frame.columns if name != target and name not in left_out]
+    else:
+        names = list(reading.wanted)
+    if len(frame) == 0:
+        raise ValueError(f"{source} has a header but no row of data; at least one is needed")
+    features, formats = _with_dates(frame[names], source, reading)
+    return Table(features, answers, formats)
+
+
+def _check_pandas():
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        raise ImportError("tables are read by pandas: pip install 'fastmlp[tables]'") from None
+
+
+def _read_parquet(file, source):
+    import pandas
+
+    try:
+        frame = pandas.read_parquet(io.BytesIO(file.read()))
+    except ImportError:
+        raise ImportError("Parquet is read by pyarrow: pip install 'fastmlp[tables]'") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{source} is a damaged Parquet file: {error}") from None
+    return frame.reset_index() if frame.index.names != [None] else frame
+
+
+def _read_csv(file: BinaryIO, source, target, left_out, reading):
+    """Columns as pandas takes them, the target as texts; and the decimal sign."""
+    import pandas
+
+    rows = Rows(io.TextIOWrapper(file, "utf-8-sig", newline=""), source)
+    names = [name or f"Unnamed: {i}" for i, name in enumerate(rows.names)]  # as in pandas
+    _check_columns(names, source, target, left_out, reading.wanted)
+    used = set(names if reading.wanted is None else reading.wanted) | {target}
+    used -= set(left_out) - {target}
+    texts = (reading.texts | set(reading.dates) | {target}) & used
+    missing = {name: [""] if name == target else list(MISSING) for name in used}
+    frame = pandas.read_csv(
+        rows,
+        header=None,
+        names=[name if name in used else i for i, name in enumerate(names)],
+        usecols=[i for i, name in enumerate(names) if name in used],
+        sep=rows.dialect.delimiter,
+        decimal=rows.dialect.decimal,
+        dtype=dict.fromkeys(texts, str),
+        na_values=missing,
+        keep_default_na=False,
+        index_col=False,
+        skipinitialspace=True,
+        low_memory=False,  # else kinds are told for parts of a column
+    )
+    return frame, rows.dialect.decimal
+
+
+def _check_columns(names, source, target, left_out, wanted):
+    if wanted is not None:
+        find_columns(source, names, wanted)
+    elif all(map(_is_number, names)):
+        raise ValueError(
+            f"{source} has numbers in place of a header; it must have one that names the columns"
+        )
+    used = set(names) if wanted is None else {*wanted, target}
+    repeated = [name for name, count in Counter(names).items() if count > 1 and name in used]
+    if repeated:
+        raise ValueError(
+            f"{source} must name each of its columns once, got {listing(repeated)} more than once"
+        )
+    if target is not None and target not in names:
+        raise ValueError(
+            f"target {target!r} is not a column of {source}; its columns are {listing(names)}"
+        )
+    unknown = [name for name in left_out if name not in names]
+    if unknown:
+        raise ValueError(
+            f"{source} has no column {listing(unknown)} to leave out; its columns are "
+            f"{listing(names)}"
+        )
+    if not set(names) - {target, *left_out}:
+        raise ValueError(f"{source} has no column but the target {target!r}; features are needed")
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _written_target(cells, decimal, is_text):
+    """A target of texts as numbers, if all of them are such or missing, unless it `is_text`."""
+    import pandas
+
+    cells = cells.str.strip()
+    cells = cells.mask(cells == "")
+    missing = cells.isin(MISSING)
+    written = cells.mask(missing)
+    if decimal != ".":
+        written = written.str.replace(decimal, ".", regex=False)
+    numbers = pandas.to_numeric(written, errors="coerce").astype(float)
+    if not is_text and (numbers.isna() == written.isna()).all():
+        return numbers
+    return cells.mask(missing & (cells != _CLASS))
+
+
+def _plain_target(values, is_text):
+    """A target of any dtype as numbers or as texts, which it always is if it `is_text`."""
+    import pandas
+
+    is_number = pandas.api.types.is_numeric_dtype(values.dtype)
+    if is_number and not is_text and not pandas.api.types.is_bool_dtype(values.dtype):
+        return values.astype(float)
+    return values.astype(object).map(str, na_action="ignore")
+
+
+def _with_dates(features, source, reading):
+    """Columns with the dates among them as such, and the formats of these."""
+    import pandas
+
+    formats, dates = {}, {}
+    for name in features.columns:
+        column, where = features[name], f"column {name!r} of {source}"
+        is_text = pandas.api.types.is_string_dtype(column.dropna())
+        if not is_text or name in reading.texts:
+            continue
+        written = reading.dates.get(name)
+        if written is None and (reading.finds_dates or name in reading.dates):
+            written = find_format(column, where)
+        if written is not None:
+            formats[name] = written
+            dates[name] = parse(column, written, where)
+    return features.assign(**dates), formats
