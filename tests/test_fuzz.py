@@ -17,6 +17,7 @@ from safetensors import numpy as safetensors
 from fastmlp import MLP
 from fastmlp.cli import main
 from fastmlp.datasets import load_csv, load_idx
+from fastmlp.tabular.reading import MISSING, Reading, read_table
 
 MORE = settings(max_examples=100)  # of what is made quickly
 ANY_BYTES = st.binary(max_size=200)
@@ -229,6 +230,55 @@ def test_tables(content, target, folder):
     table = np.insert(X, header.index(target), y, axis=1) if target else X
     assert names == [name for name in header if name != target or target is None]
     np.testing.assert_array_equal(table, rows)
+
+
+CELLS = st.text(alphabet='ab1 .,;|\t"-/:\r\n0é?', max_size=6)
+ROWS = st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=6)
+QUOTING = st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+
+
+def written_by_csv(rows, quoting, delimiter=","):
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, quoting=quoting).writerows([("x", "y"), *rows])
+    return text.getvalue().encode()
+
+
+@MORE
+@given(
+    content=st.one_of(
+        ANY_BYTES,
+        TABLES,
+        SOUND_TABLES,
+        COMPRESSED,
+        st.builds(written_by_csv, ROWS, QUOTING, st.sampled_from(",;\t|")),
+    ),
+    target=st.sampled_from([None, "y"]),
+)
+def test_tables_of_any_columns(content, target):
+    pytest.importorskip("pandas")
+    table, refusal = attempt(read_table, io.BytesIO(content), target)
+    if refusal is None:
+        assert len(table.features) > 0
+        assert "y" not in table.features or target is None
+
+
+@MORE
+@given(rows=ROWS, quoting=QUOTING)
+def test_tables_of_texts(rows, quoting):
+    pytest.importorskip("pandas")
+    content = written_by_csv(rows, quoting)
+    reading = Reading(["x", "y"], {"x", "y"})
+    table, refusal = attempt(read_table, io.BytesIO(content), None, (), reading)
+    text = io.StringIO(content.decode(), newline="")
+    read = [row for row in csv.reader(text, skipinitialspace=True) if row[1:]][1:]
+    if refusal is None:
+        missing = table.features.isna().to_numpy()
+        expected = np.array(read, object)
+        np.testing.assert_array_equal(missing, np.isin(expected, MISSING))
+        assert (table.features.to_numpy(object)[~missing] == expected[~missing]).all()
+    else:
+        assert "no row of data" in refusal
+        assert not read
 
 
 @given(content=ANY_BYTES.map(b"\0\0".__add__))

@@ -120,7 +120,7 @@ def test_dates_are_found_and_read_in_their_format(written):
     days = pandas.Series(pandas.date_range("2024-01-05 07:05", periods=40, freq="27h"))
     texts = days.dt.strftime(written)
     expected = pandas.to_datetime(texts, format=written).dt.tz_localize(None)
-    texts[4] = None
+    texts = texts.where(texts.index != 4)
     table = read(pandas.DataFrame({"when": texts, "x": 1}).to_csv(index=False))
     found = table.features["when"]
     assert found.dtype.kind == "M"
@@ -135,6 +135,12 @@ def test_dates_are_found_and_read_in_their_format(written):
 def test_the_clock_on_the_wall_counts():
     table = read("when,x\n2024-07-01T10:00:00+02:00,1\n2024-01-01T10:00:00+01:00,2\n")
     assert table.features["when"].dt.hour.tolist() == [10, 10]
+
+
+def test_dates_may_all_be_missing():
+    reading = Reading(["when"], set(), {"when": "%m/%d/%Y"})
+    table = read("when,x\n,1\nNA,2\n", reading=reading)
+    assert table.features["when"].isna().all()
 
 
 @pytest.mark.parametrize("text", ["12-34\n56-78", "2024-13-45\n2024-01-01", "red\n2024-01-01"])

@@ -203,6 +203,8 @@ def _written_target(cells, decimal, is_text):
     """A target of texts as numbers, if all of them are such or missing, unless it `is_text`."""
     import pandas
 
+    if cells.isna().all():
+        return cells.astype(float)
     cells = cells.str.strip()
     cells = cells.mask(cells == "")
     missing = cells.isin(MISSING)
@@ -232,7 +234,8 @@ def _with_dates(features, source, reading):
     formats, dates = {}, {}
     for name in features.columns:
         column, where = features[name], f"column {name!r} of {source}"
-        is_text = pandas.api.types.is_string_dtype(column.dropna())
+        there = column.dropna()
+        is_text = len(there) > 0 and pandas.api.types.is_string_dtype(there)
         if not is_text or name in reading.texts:
             continue
         written = reading.dates.get(name)
