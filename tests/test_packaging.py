@@ -85,7 +85,7 @@ def test_a_package_lists_its_public_names_alone(package):
 
 def test_fastmlp_lists_its_public_names_alone_and_the_estimators():
     pytest.importorskip("sklearn")
-    estimators = {"MLPClassifier", "MLPRegressor"}
+    estimators = {"MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"}
     assert set(dir(fastmlp)) == {*fastmlp.__all__, "__version__", *estimators}
 
 

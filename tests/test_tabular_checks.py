@@ -19,7 +19,6 @@ def estimators():
     small = {"n_networks": 2, "hidden_layer_sizes": (16,), "epochs": 60, "batch_size": 64}
     for kind in (fastmlp.TabularClassifier, fastmlp.TabularRegressor):
         yield kind(**small)
-        yield kind(architecture="plain", **small | {"epochs": 150})
     # A single one would choose its epoch by ten rows in the check of class weights.
     yield fastmlp.TabularRegressor(**small | {"n_networks": 1})
 

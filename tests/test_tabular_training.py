@@ -71,7 +71,7 @@ def test_bits_do_not_depend_on_threads(n_networks):
 def test_each_network_is_that_of_fit_on_the_rows_of_its_fold():
     trained = train(2, lambda i: lambda outputs: (outputs, 0.0), n_threads=2)
     recipe = recipe_of("realmlp", True, hidden_layer_sizes=(8, 8))
-    inputs = columns("periodic", X)
+    inputs = columns(recipe.embedding, X)
     for i, one in enumerate(trained):
         alone, rows = recipe.network(3, inputs, 2, "softmax", i), one.fold.training
         alone.fit(
@@ -199,8 +199,8 @@ def test_each_architecture_learns(architecture):
 
 @pytest.mark.parametrize("is_classifier", [True, False])
 def test_realmlp_is_what_the_paper_says(is_classifier):
-    """Table A.1 of arXiv:2407.04491, but for the width."""
-    recipe = recipe_of("realmlp", is_classifier, hidden_layer_sizes=(256, 256, 256))
+    """Table A.1 of arXiv:2407.04491, with its width and its embedding of numbers."""
+    recipe = recipe_of("realmlp", is_classifier, "periodic", hidden_layer_sizes=(256, 256, 256))
     network = recipe.network(2, [fastmlp.Numeric([0, 1], recipe.embedding)], 2, "identity", 0)
     optimizer = recipe.options(network)["optimizer"]
     assert network.layer_sizes == (2, 256, 256, 256, 2)

@@ -34,18 +34,23 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     Parameters
     ----------
     architecture : {"realmlp", "tabm", "plain"}, default="realmlp"
-        "realmlp" is RealMLP-TD, with periodic embeddings of numbers, a trained scale of inputs,
-        parametric activations, starting weights by the data, and schedules of learning rate,
-        dropout and weight decay (Holzmüller et al., NeurIPS 2024, arXiv:2407.04491); "plain" is
-        RealMLP-TD-S, which goes without most of it and is faster; "tabm" has piecewise-linear
-        embeddings and members that share weights (Gorishniy et al., ICLR 2025, arXiv:2410.24210).
+        "realmlp" is RealMLP-TD, with embeddings of numbers, a trained scale of inputs, parametric
+        activations, starting weights by the data, and schedules of learning rate, dropout and
+        weight decay (Holzmüller et al., NeurIPS 2024, arXiv:2407.04491); "plain" is RealMLP-TD-S,
+        which goes without most of it and is faster; "tabm" has members that share weights
+        (Gorishniy et al., ICLR 2025, arXiv:2410.24210). Layers are narrower than in the papers:
+        several networks make up for that in less time.
+    embedding : {"auto", "periodic", "piecewise_linear"} or None, default="auto"
+        Of columns of numbers, see `fastmlp.Numeric`; None is none. "auto" is none for "plain", and
+        else "piecewise_linear", TabM's, which finds steps in a column that RealMLP's "periodic"
+        ones miss.
     n_networks : int, default=8
         Networks, and folds. A single one has a fifth of the rows to validate by, and trains with
         all threads.
     members : int or None, default=None
         Members of each network, as of `fastmlp.MLP`. None is 8 for "tabm", and 1 for others.
     hidden_layer_sizes : array-like of int or None, default=None
-        None is (256, 256, 256), for "tabm" (192, 192).
+        None is (128, 128, 128), for "tabm" (192, 192).
     epochs : int or None, default=None
         None is by the number of rows: 256 up to some 600, 64 for 4,000, 13 for 35,000.
     batch_size : int or None, default=None
@@ -141,6 +146,7 @@ default="from_dtype"
         self,
         architecture="realmlp",
         *,
+        embedding="auto",
         n_networks=8,
         members=None,
         hidden_layer_sizes=None,
@@ -162,6 +168,7 @@ default="from_dtype"
         random_state=None,
     ):
         self.architecture = architecture
+        self.embedding = embedding
         self.n_networks = n_networks
         self.members = members
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -286,8 +293,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     Parameters
     ----------
-    architecture, n_networks, members, hidden_layer_sizes, epochs, batch_size, learning_rate, \
-weight_decay, dropout, categorical_features, search, time_limit, progress, n_threads, random_state
+    architecture, embedding, n_networks, members, hidden_layer_sizes, epochs, batch_size, \
+learning_rate, weight_decay, dropout, categorical_features, search, time_limit, progress, \
+n_threads, random_state
         As of `TabularClassifier`; None is 0.2 as the learning rate of "realmlp", and 0.07 of
         "plain".
     cv : int, splitter, iterable of (training, validation), or None, default=None
@@ -330,6 +338,7 @@ feature_names_in_
         self,
         architecture="realmlp",
         *,
+        embedding="auto",
         n_networks=8,
         members=None,
         hidden_layer_sizes=None,
@@ -349,6 +358,7 @@ feature_names_in_
         random_state=None,
     ):
         self.architecture = architecture
+        self.embedding = embedding
         self.n_networks = n_networks
         self.members = members
         self.hidden_layer_sizes = hidden_layer_sizes

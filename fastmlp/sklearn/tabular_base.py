@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.inputs import EMBEDDINGS
 from fastmlp.sklearn.checking import check_sample_weight
 from fastmlp.sklearn.scorers import Scoring, as_score
 from fastmlp.tabular.encoding import Encoding
@@ -33,7 +34,7 @@ _INTEGERS = (
 _HEAD = 1000
 
 # Parameters that are a recipe's attributes.
-_OF_RECIPE = ("members", "learning_rate", "weight_decay", "dropout")
+_OF_RECIPE = ("embedding", "members", "learning_rate", "weight_decay", "dropout")
 
 
 class BaseTabular(BaseEstimator, ABC):
@@ -41,6 +42,7 @@ class BaseTabular(BaseEstimator, ABC):
 
     _parameter_constraints: ClassVar[dict] = {
         "architecture": [StrOptions({*ARCHITECTURES})],
+        "embedding": [StrOptions({"auto", *EMBEDDINGS}), None],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "members": [Interval(Integral, 1, None, closed="left"), None],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left"), None],

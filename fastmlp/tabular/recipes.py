@@ -61,7 +61,7 @@ class Recipe:
 
     hidden_layer_sizes: tuple[int, ...] = (128, 128, 128)
     activation: str = "parametric(selu)"
-    embedding: str | None = "periodic"
+    embedding: str | None = "piecewise_linear"
     input_scale: bool = True
     init: str = "data"
     members: int = 1
@@ -162,12 +162,17 @@ _OF_VALUES: dict[str, dict[str, Any]] = {
 ARCHITECTURES = tuple(_OF_CLASSES)
 
 
-def recipe_of(architecture, is_classifier, **given) -> Recipe:
-    """The recipe of an architecture, of which what is `given`, and not None, is another."""
+def recipe_of(architecture, is_classifier, embedding="auto", **given) -> Recipe:
+    """The recipe of an architecture, of which what is `given`, and not None, is another.
+
+    The `embedding` is the architecture's own unless it is not "auto".
+    """
     recipe = _OF_CLASSES[architecture]
     if not is_classifier:
         recipe = replace(recipe, **_OF_VALUES[architecture])
     changed: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
+    if embedding != "auto":
+        changed["embedding"] = embedding
     return replace(recipe, **changed)
 
 
