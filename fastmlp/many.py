@@ -101,7 +101,8 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     >>> results = fit_many(nets, X, y, seeds=0)
     >>> best = nets[min(range(8), key=lambda i: results[i].loss)]
     """
-    results, texts = _fit_all(nets, X, y, rows, seeds, n_threads, progress, options)
+    with _counted(progress, nets) as draw:
+        results, texts = fit_side_by_side(nets, X, y, rows, seeds, n_threads, draw, options)
     warned = [(i, text) for i, text in enumerate(texts) if text is not None]
     if warned:
         i, text = warned[0]
@@ -109,14 +110,19 @@ def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=Fals
     return results
 
 
-def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
-    """Do what `fit_many` does, but return what each is to be warned with beside the results."""
+def fit_side_by_side(nets, X, y, rows, seeds, n_threads, draw, options):
+    """Do what `fit_many` does, but return what each is to be warned with beside the results.
+
+    ``draw(n)`` is called again and again, in the caller's thread, with how many networks are
+    through: what a terminal shows is drawn there alone, as who is interrupted while he draws keeps
+    the lock of the terminal, for which other threads would wait for ever.
+    """
+    options = dict(options)
     _check_networks(nets)
     _check_names(options)
     if n_threads is None:
         n_threads = available_cores()
     check_count("n_threads", n_threads)
-    check_flag("progress", progress)
     seeds = _spread_seeds(seeds, len(nets))
     names, data, y = names_of(X), _as_arrays(nets, X), as_real("y", y)
     _check_problems(nets, data, y, names, options)
@@ -154,7 +160,7 @@ def _fit_all(nets, X, y, rows, seeds, n_threads, progress, options):
             interruption.request()
             raise
 
-    outcomes = _run(train, len(nets), n_threads, interruption, progress)
+    outcomes = _run(train, len(nets), n_threads, interruption, draw)
     return [result for result, _ in outcomes], [text for _, text in outcomes]
 
 
@@ -165,7 +171,8 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
     draws = as_generator(seed).integers(2**63, size=(restarts, 2)).tolist()
     nets = [net.copy(), *(net.redrawn(draw) for draw, _ in draws[1:])]
     seeds = [shuffling for _, shuffling in draws]
-    results, texts = _fit_all(nets, X, y, None, seeds, n_threads, progress, options)
+    with _counted(progress, nets) as draw:
+        results, texts = fit_side_by_side(nets, X, y, None, seeds, n_threads, draw, options)
     losses = [result.loss if np.isfinite(result.loss) else np.inf for result in results]
     best = int(np.argmin(losses))
     net.take_learned(nets[best].learned())
@@ -177,12 +184,31 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
     )
 
 
-def _run(train, n_nets, n_threads, interruption, progress):
+@contextmanager
+def _counted(progress, nets):
+    """What draws a bar that counts networks, from its first call on, or draws nothing."""
+    check_flag("progress", progress)
+    bar = None
+
+    def draw(n):
+        nonlocal bar
+        if progress and bar is None:
+            bar = Bar("network", len(nets))
+        if bar is not None:
+            bar.show(n)
+
+    try:
+        yield draw
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _run(train, n_nets, n_threads, interruption, draw):
     """Call ``train(i)`` for every network in threads; return the results in order.
 
     The threads are daemons where the caller's is one.
     """
-    bar = Bar("network", n_nets) if progress else None
     # Each in a copy of the caller's context, which has such settings as NumPy's errstate.
     contexts = [copy_context() for _ in range(n_nets)]
     waiting: queue.SimpleQueue = queue.SimpleQueue()
@@ -207,21 +233,19 @@ def _run(train, n_nets, n_threads, interruption, progress):
                 thread = threading.Thread(target=work)
                 thread.start()
                 threads.append(thread)
+            draw(0)
             while len(outcomes) < n_nets:
                 # Signals are handled in the main thread only, and while it runs.
                 with suppress(queue.Empty):
                     i, outcome = finished.get(timeout=CALL_SECONDS)
                     outcomes[i] = outcome
-                    if bar is not None:
-                        bar.show(len(outcomes))
+                draw(len(outcomes))
         except BaseException:
             interruption.request()
             raise
         finally:
             for thread in threads:
                 thread.join()
-            if bar is not None:
-                bar.close()
         for i in range(n_nets):
             _, error = outcomes[i]
             if error is not None:

@@ -1,6 +1,7 @@
 """TabularClassifier and TabularRegressor: tables in, honest predictions out."""
 
 import pickle
+import threading
 import warnings
 
 import numpy as np
@@ -17,10 +18,11 @@ from sklearn.model_selection import GroupKFold, TimeSeriesSplit, cross_val_score
 
 import fastmlp
 from fastmlp import TabularClassifier, TabularRegressor
+from fastmlp.bar import Bar
 
 pytestmark = compiled_only
 
-SMALL = {"hidden_layer_sizes": (16, 16), "epochs": 15, "n_networks": 3, "random_state": 0}
+SMALL = {"hidden_layer_sizes": (16, 16), "epochs": 30, "n_networks": 3, "random_state": 0}
 
 
 def table(n=200, seed=0):
@@ -311,6 +313,21 @@ def test_a_limit_too_short_for_an_epoch_gives_the_best_so_far_and_warns():
         model = classifier(time_limit=1e-6).fit(X, y)
     assert len(model.networks_) == 1
     assert np.isfinite(model.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_progress_is_drawn_by_the_thread_that_fits(n_networks, monkeypatch):
+    """An interrupt may leave the lock of the terminal with it, for which others would wait."""
+    threads, show = set(), Bar.show
+
+    def spied(bar, *arguments, **shown):
+        threads.add(threading.current_thread())
+        show(bar, *arguments, **shown)
+
+    monkeypatch.setattr(Bar, "show", spied)
+    X, y = table(60)
+    classifier(progress=True, epochs=20, n_networks=n_networks, n_threads=2).fit(X, y)
+    assert threads == {threading.current_thread()}
 
 
 def test_progress_shows_epochs_and_the_score(capsys):

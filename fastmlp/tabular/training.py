@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmlp.bar import Bar
 from fastmlp.kernels.threads import available_cores
-from fastmlp.many import fit_many
+from fastmlp.many import fit_side_by_side
 from fastmlp.mlp import MLP
 from fastmlp.result import Status
 from fastmlp.tabular.folds import Fold
@@ -159,7 +159,8 @@ def train_networks(
             options["time_limit"] = share
             for keeper in keepers[turn]:
                 keeper.end = clock.spent + share
-        results = _fit(networks[turn], X, y, folds[turn], seeds[turn], n_threads, options)
+        of_turn = networks[turn], X, y, folds[turn], seeds[turn], n_threads
+        results = _fit(*of_turn, report, options)
         for keeper, result in zip(keepers[turn], results, strict=True):
             keeper.finish(result)
         if any(keeper.trained.interrupted for keeper in keepers[turn]):
@@ -179,14 +180,17 @@ def _shared(keepers):
     return watch
 
 
-def _fit(networks, X, y, folds, seeds, n_threads, options):
+def _fit(networks, X, y, folds, seeds, n_threads, report, options):
     rows = [fold.training for fold in folds]
     with warnings.catch_warnings():
         # What a fit advises its caller to do, such as to scale columns, is not for a user to do.
         warnings.simplefilter("ignore", UserWarning)
         if len(networks) > 1:
-            return fit_many(networks, X, y, rows=rows, seeds=seeds, n_threads=n_threads, **options)
-        taken = options | {"seed": seeds[0], "n_threads": n_threads}
+            return fit_side_by_side(
+                networks, X, y, rows, seeds, n_threads, lambda _: report.draw(), options
+            )[0]
+        callbacks = [*options["callbacks"], lambda _: report.draw()]
+        taken = options | {"seed": seeds[0], "n_threads": n_threads, "callbacks": callbacks}
         if options.get("sample_weight") is not None:
             taken["sample_weight"] = options["sample_weight"][rows[0]]
         return [networks[0].fit(X[rows[0]], y[rows[0]], **taken)]
@@ -295,28 +299,34 @@ class Report:
         self._shows = shows
         self._shown = shown
         self._bar = None
+        self._n_epochs, self._best = 0, -np.inf
         self._lock = threading.Lock()
 
     def begin(self, n_networks, epochs, clock):
         """Say what is to come."""
+        self.end()
+        self._n_epochs, self._best, self._clock = 0, -np.inf, clock
         if self._shows:
-            self.end()
             self._bar = Bar("epoch", n_networks * epochs)
-            self._best, self._clock = -np.inf, clock
 
     def epoch_done(self, gain):
-        """Count an epoch of a network."""
-        if self._bar is None:
-            return
+        """Count an epoch of a network, in any thread."""
         with self._lock:
+            self._n_epochs += 1
             self._best = max(self._best, gain)
-            shown = {"best": self._shown(self._best)}
-            if self._clock.is_limited:
-                shown["left"] = f"{self._clock.left:.0f}s"
-            self._bar.show(self._bar.n + 1, **shown)
+
+    def draw(self):
+        """Show what was counted; in the thread that `begin` is called in."""
+        if self._bar is None or self._n_epochs == self._bar.n:
+            return
+        shown = {"best": self._shown(self._best)}
+        if self._clock.is_limited:
+            shown["left"] = f"{self._clock.left:.0f}s"
+        self._bar.show(self._n_epochs, **shown)
 
     def end(self):
         """Leave the bar as it is."""
         if self._bar is not None:
+            self.draw()
             self._bar.close()
             self._bar = None
