@@ -2524,7 +2524,7 @@ class Case:
         samples = self.X, target.ravel(), weights.astype(dtype)
         theta = reference.pack(self.layers).astype(dtype)
         result = np.full_like(theta, np.nan)
-        numbers = np.append(hyper_vector(hyper), 1.0)
+        numbers = np.append(hyper_vector(hyper), [1.0, 1.0])
         tables = Tables(workspace, chunks, self.layout, self.constants, numbers)
         rates = rates_table(int(chunks.last.sum()), rate, hyper)
         update = epoch.Update(np.zeros(3 * theta.size, dtype), rates, clip_norm)
