@@ -562,11 +562,13 @@ def update_coefficients(optimizer, hyper, learning_rate, t):
 
 def kinds_coefficients(optimizer, hyper, factors, learning_rate, t):
     """What `update_coefficients` returns, for pairs of factors: of the learning rate, of decay."""
-    decay = hyper.get("weight_decay", 0.0)
-    return [
-        update_coefficients(optimizer, {**hyper, "weight_decay": decay * d}, learning_rate * f, t)
-        for f, d in factors
-    ]
+    found = []
+    for factor, of_decay in factors:
+        own = dict(hyper)
+        if "weight_decay" in hyper:
+            own["weight_decay"] *= of_decay
+        found.append(update_coefficients(optimizer, own, learning_rate * factor, t))
+    return found
 
 
 def apply_update(optimizer, theta, gradient, slots, hyper, learning_rate, t, is_weight):
