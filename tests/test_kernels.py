@@ -1190,7 +1190,7 @@ def test_panels_across_cache_lines_are_copied_in_large_products(dtype):
 def test_pieces_of_a_that_stay_in_the_cache_equal_their_twin(dtype):
     A = np.empty((1, 1), dtype)
     found = set()
-    for depth in (1, 100, 273, 274, 546, 547, 1092, 1093, 2000):
+    for depth in (1, 100, 273, 274, 546, 547, 1092, 1093, 2000, 5000):
         expected = reference.rows_across(A, depth, gemm)
         assert rows_across(A, depth) == expected
         found.add(expected)
