@@ -192,7 +192,7 @@ class MLP(Network):
     ) -> float:
         """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
         value, _ = evaluate_once(
-            self, self._spare, codes.EVALUATE, X, y, loss, None, sample_weight, l1, l2, n_threads
+            self, codes.EVALUATE, X, y, loss, None, sample_weight, l1, l2, n_threads
         )
         return value
 
@@ -206,17 +206,7 @@ class MLP(Network):
         so that the next call, for as many rows and the same loss, is sooner done.
         """
         return evaluate_once(
-            self,
-            self._spare,
-            codes.DIFFERENTIATE,
-            X,
-            y,
-            loss,
-            None,
-            sample_weight,
-            l1,
-            l2,
-            n_threads,
+            self, codes.DIFFERENTIATE, X, y, loss, None, sample_weight, l1, l2, n_threads
         )
 
     def fit(self, X, y, **options) -> "FitResult":

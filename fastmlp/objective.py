@@ -421,8 +421,8 @@ def _describe_program(net, program, n_parts):
     return program_jacobian.address(net.dtype), (packed(parts)[0], memories)
 
 
-def evaluate_once(net, spare, mode, X, y, loss, lengths, sample_weight, l1, l2, n_threads):
-    """What `Objective` evaluates at the network's own parameters, for `MLP`; `spare` is its own.
+def evaluate_once(net, mode, X, y, loss, lengths, sample_weight, l1, l2, n_threads):
+    """What `Objective` evaluates at the network's own parameters, by its spare sweep, for `MLP`.
 
     With a gradient nobody scans X first. Each of its numbers is a factor in the gradients of some
     weights, and what is not finite in y makes the loss, or its gradient, so. If either is not
@@ -434,11 +434,11 @@ def evaluate_once(net, spare, mode, X, y, loss, lengths, sample_weight, l1, l2, 
         net, X, y, loss, lengths, sample_weight, l1, l2, n_threads, scan, by_kernel
     )
     gradient = np.empty(theta.size if differentiates else 0, theta.dtype)
-    sweep = spare.take(net, problem)
+    sweep = net._spare.take(net, problem)
     total = sweep.evaluate(mode, theta, samples, gradient)
     if differentiates and not (math.isfinite(total) and sweep.all_finite):
         check_problem(net, X, y, loss, lengths, sample_weight, l1, l2, n_threads)
-    spare.put_back(sweep)
+    net._spare.put_back(sweep)
     return _objective(net, problem, theta, total, gradient)
 
 

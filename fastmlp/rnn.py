@@ -226,7 +226,7 @@ class RNN(MLP):
     ) -> float:
         """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
         settings = loss, lengths, sample_weight, l1, l2, n_threads
-        return evaluate_once(self, self._spare, codes.EVALUATE, X, y, *settings)[0]
+        return evaluate_once(self, codes.EVALUATE, X, y, *settings)[0]
 
     def loss_and_grad(
         self,
@@ -242,4 +242,4 @@ class RNN(MLP):
     ) -> tuple[float, np.ndarray]:
         """The objective and its gradient (n_params,), as of `fastmlp.MLP.loss_and_grad`."""
         settings = loss, lengths, sample_weight, l1, l2, n_threads
-        return evaluate_once(self, self._spare, codes.DIFFERENTIATE, X, y, *settings)
+        return evaluate_once(self, codes.DIFFERENTIATE, X, y, *settings)

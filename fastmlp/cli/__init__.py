@@ -1,4 +1,4 @@
-"""The command line: fastmlp compare, train, predict, warmup and info."""
+"""The command line: fastmlp compare, train, predict, evaluate, warmup and info."""
 
 from fastmlp.cli.program import main
 

@@ -540,7 +540,12 @@ class Encoding:
         if feature.indicator is not None:
             out[:, other] = np.where(absent, feature.indicator[1], feature.indicator[0])
 
-    def inputs(self, embedding: str | None = None, X: np.ndarray | None = None) -> list:
+    def inputs(
+        self,
+        embedding: str | None = None,
+        X: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+    ) -> list:
         """Make the `inputs` of `fastmlp.MLP` for encoded rows.
 
         Parameters
@@ -549,6 +554,8 @@ class Encoding:
             Of the numbers: see `fastmlp.Numeric`. One-hot columns and indicators enter as they are.
         X : ndarray of float32, (n, n_inputs), or None, default None
             Encoded training rows, of which "piecewise_linear" takes quantiles as edges.
+        rows : ndarray, or None, default None
+            Which rows of X, as NumPy indexes them; None is all.
 
         Returns
         -------
@@ -558,7 +565,9 @@ class Encoding:
         numbers = list(range(self.n_numbers))
         entries: list[Numeric | Categorical] = []
         if numbers and embedding is not None:
-            edges = quantile_edges(X, numbers) if embedding == "piecewise_linear" else None
+            edges = None
+            if embedding == "piecewise_linear":
+                edges = quantile_edges(X if rows is None else X[rows], numbers)
             entries.append(Numeric(numbers, embedding, edges=edges))
         for i in self._places:
             feature = self.features[i]

@@ -114,8 +114,8 @@ def train_candidate(problem, recipe, rng, clock, report, n_threads):
     Candidate
     """
     task, matrix = problem.task, problem.matrix
-    counted = matrix if problem.weights is None else matrix[problem.weights > 0]
-    inputs = problem.encoding.inputs(recipe.embedding, counted)
+    rows = None if problem.weights is None else problem.weights > 0
+    inputs = problem.encoding.inputs(recipe.embedding, matrix, rows)
     n_rows = max(len(fold.training) for fold in problem.folds)
     trained = []
     for part in range(task.n_parts):

@@ -182,14 +182,16 @@ def _shared(keepers):
 
 def _fit(networks, X, y, folds, seeds, n_threads, report, options):
     rows = [fold.training for fold in folds]
+
+    def draw(_):
+        report.draw()
+
     with warnings.catch_warnings():
         # What a fit advises its caller to do, such as to scale columns, is not for a user to do.
         warnings.simplefilter("ignore", UserWarning)
         if len(networks) > 1:
-            return fit_side_by_side(
-                networks, X, y, rows, seeds, n_threads, lambda _: report.draw(), options
-            )[0]
-        callbacks = [*options["callbacks"], lambda _: report.draw()]
+            return fit_side_by_side(networks, X, y, rows, seeds, n_threads, draw, options)[0]
+        callbacks = [*options["callbacks"], draw]
         taken = options | {"seed": seeds[0], "n_threads": n_threads, "callbacks": callbacks}
         if options.get("sample_weight") is not None:
             taken["sample_weight"] = options["sample_weight"][rows[0]]
