@@ -10,6 +10,7 @@ from asv_bench.estimators import report
 from asv_bench.estimators.data import DATA_SETS
 from asv_bench.estimators.fits import QUICK_SEEDS, Fit, Results, measure, plan
 from asv_bench.peers import machine
+from asv_bench.peers.arguments import count
 from asv_bench.peers.report import as_markdown, as_text
 
 INTERRUPTED = 130
@@ -43,7 +44,7 @@ def build_parser():
     )
     parser.add_argument(
         "--seeds",
-        type=_count,
+        type=count,
         metavar="N",
         help="fits of each; default 10, of mnist and flights 3",
     )
@@ -54,13 +55,6 @@ def build_parser():
     parser.add_argument("--json", metavar="FILE", help="write all figures to a file")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     return parser
-
-
-def _count(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
 
 
 def without_missing(names, skipped):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from asv_bench.peers import libraries, machine, minimization_report, report, tasks
+from asv_bench.peers.arguments import count
 from asv_bench.peers.figures import FIGURES
 from asv_bench.peers.minimizations import MINIMIZATIONS, MINIMIZERS, can_run, run_here
 from asv_bench.peers.rounds import Results, plan
@@ -68,7 +69,7 @@ def build_parser():
     )
     what.add_argument(
         "--random",
-        type=_count,
+        type=count,
         metavar="N",
         help="N random networks: widths 1 to 2048, 1 to 8 hidden layers, batch 1 to 4096",
     )
@@ -89,21 +90,14 @@ def build_parser():
         help=f"of {', '.join(libraries.PEERS)}; default all, for --network and --random "
         f"{' and '.join(PEERS_OF_NETWORKS)}",
     )
-    how.add_argument("--threads", nargs="+", type=_count, default=[1, 2], metavar="N")
-    how.add_argument("--rounds", type=_count, default=3, metavar="N")
+    how.add_argument("--threads", nargs="+", type=count, default=[1, 2], metavar="N")
+    how.add_argument("--rounds", type=count, default=3, metavar="N")
     output = parser.add_argument_group("output")
     output.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     output.add_argument("--json", metavar="FILE", help="write all figures to a file")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--minimize", nargs=3, help=argparse.SUPPRESS)
     return parser
-
-
-def _count(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
 
 
 def _network(text):

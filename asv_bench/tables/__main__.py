@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from asv_bench.peers import machine
+from asv_bench.peers.arguments import count
 from asv_bench.peers.processes import Failed
 from asv_bench.tables import report
 from asv_bench.tables.data import TABLES
@@ -46,11 +47,11 @@ def build_parser(methods):
             help=f"of {', '.join(names)}; default all",
         )
     parser.add_argument(
-        "--seeds", type=_count, default=3, metavar="N", help="splits of each table; default 3"
+        "--seeds", type=count, default=3, metavar="N", help="splits of each table; default 3"
     )
     parser.add_argument(
         "--threads",
-        type=_count,
+        type=count,
         default=os.cpu_count(),
         metavar="N",
         help="of each method; default all cores",
@@ -60,13 +61,6 @@ def build_parser(methods):
     )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser
-
-
-def _count(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
 
 
 def available(names, offered):
