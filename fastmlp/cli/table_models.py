@@ -9,19 +9,16 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-# Names of texts in the files of estimators, and of the text that is added.
+# Names of texts in the files of estimators, which are told apart without scikit-learn, and of the
+# text that is added.
 _FORMAT, _DESCRIPTION, _DATES = "format", "estimator", "dates"
 
 
 def save_model(estimator, path, dates):
     """Write an estimator to a file, with the formats of dates by column."""
-    from fastmlp.files import read_tensors, write_tensors
+    from fastmlp.sklearn.tabular_files import save_tabular
 
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder, "model")
-        estimator.save(written)
-        tensors, texts = read_tensors(written)
-    write_tensors("--out", path, tensors, texts | {_DATES: json.dumps(dates)})
+    save_tabular(estimator, path, "--out", {_DATES: json.dumps(dates)})
 
 
 @contextmanager

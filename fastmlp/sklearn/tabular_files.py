@@ -20,9 +20,12 @@ _PLAIN = ("n_features_in_", "oof_score_", "history_", "scoring_")
 _PLAIN_OF_CLASSES = ("temperature_", "_reliability")
 
 
-def save_tabular(estimator, path):
-    """See `BaseTabular.save`."""
-    check_writable("path", path)
+def save_tabular(estimator, path, argument="path", texts=None):
+    """See `BaseTabular.save`; the file may hold further `texts` by name, which `load` passes over.
+
+    Messages call the path what `argument` says.
+    """
+    check_writable(argument, path)
     params = {name: encode(name, value) for name, value in estimator.get_params(deep=False).items()}
     ensemble = estimator._ensemble
     fitted = {
@@ -48,7 +51,8 @@ def save_tabular(estimator, path):
         for i, network in enumerate(ensemble.networks)
         for name, tensor in named_tensors(network).items()
     }
-    write_tensors("path", path, tensors, {"format": FORMAT, "estimator": json.dumps(described)})
+    own = {"format": FORMAT, "estimator": json.dumps(described)}
+    write_tensors(argument, path, tensors, own | (texts or {}))
 
 
 def load_tabular(kind, path):
