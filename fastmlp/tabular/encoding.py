@@ -567,7 +567,9 @@ class Encoding:
         if numbers and embedding is not None:
             edges = None
             if embedding == "piecewise_linear":
-                edges = quantile_edges(X if rows is None else X[rows], numbers)
+                if X is not None and rows is not None:
+                    X = X[rows]
+                edges = quantile_edges(X, numbers)
             entries.append(Numeric(numbers, embedding, edges=edges))
         for i in self._places:
             feature = self.features[i]
