@@ -1174,7 +1174,7 @@ def test_panels_across_cache_lines_are_copied_in_large_products(dtype):
     for length, j, enough in product([3 * lanes, 3 * lanes - 1], [0, 1, lanes], [False, True]):
         B = whole[: 2 * length].reshape(2, length)
         assert address(B, j) == reference.address(B, j)
-        for depth in (1 << 7, 1 << 11):
+        for depth in (1 << 7, 1 << 12):
             rows, columns = 1 << 10, gemm.PACK_WORK // (depth << 10) - 1 + enough
             panels = Block(B, 0, j, depth, columns, 0)
             for a_transposed in (False, True):
