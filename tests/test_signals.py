@@ -33,7 +33,7 @@ class TimeIsUp(Exception):
 def raise_time_is_up(signum, frame):
     """Raise, or try again soon where Python would drop it: in weak references' callbacks."""
     while frame is not None:
-        if frame.f_code.co_name in {"_remove", "remove", "__del__"}:
+        if frame.f_code.co_name in {"_remove", "remove", "_on_type_disposal", "__del__"}:
             signal.setitimer(signal.ITIMER_REAL, 1e-3)
             return
         frame = frame.f_back
