@@ -94,12 +94,11 @@ def expected():
     return fit()
 
 
-def run(before, folder, fits=True, **options):
+def run(before, folder, bits="fit()"):
     """Fit in a new process; return the bits, the way and the cache, and its lines of stderr.
 
-    Which way it takes is decided when fastmlp is imported: unless it `fits`, the bits are None.
+    Which way it takes is decided when fastmlp is imported: as the `bits`, "None" fits nothing.
     """
-    bits = f"fit(**{options})" if fits else "None"
     process = subprocess.run(
         [sys.executable, "-c", before + FIT + f"print(json.dumps([{bits}, *used]))"],
         env={**os.environ, "FASTMLP_CACHE_DIR": str(folder)},
@@ -140,8 +139,9 @@ def test_the_walk_finds_what_is_private():
     ("module", "name"), private_imports(), ids=[name for _, name in private_imports()]
 )
 def test_anything_private_may_be_missing(module, name, folder, expected):
-    fits = name in ("caching", "global_compiler_lock", "Flags")  # one for each way and cache
-    bits, way, cache, said = run(WITHOUT.format(module=module, name=name), folder, fits)
+    fits = name in ("caching", "global_compiler_lock")  # one for each cache
+    program = WITHOUT.format(module=module, name=name)
+    bits, way, cache, said = run(program, folder, "fit()" if fits else "None")
     assert bits == (expected if fits else None)
     if module == "numba.core.compiler_lock":
         # Numba's lock gives way to one of fastmlp's, at no cost in time.
@@ -164,7 +164,7 @@ def test_another_version_that_is_the_same_inside(folder, expected):
 
 def test_an_older_version_is_not_tried(folder):
     """LLVM may end a process that hands it what it does not know."""
-    _, way, _, said = run(ANOTHER_VERSION.format("0.62.1"), folder, fits=False)
+    _, way, _, said = run(ANOTHER_VERSION.format("0.62.1"), folder, "None")
     assert way == "second_way"
     assert_warned_once(said, BY_NJIT)
 
@@ -197,7 +197,7 @@ def test_a_trial_finds_what_another_version_has_changed(change, cost, folder, ex
         module=module, owner=owner, method=method
     )
     fits = method == "_index_key"
-    bits, way, _, said = run(program, folder, fits)
+    bits, way, _, said = run(program, folder, "fit()" if fits else "None")
     assert bits == (expected if fits else None)
     assert way == ("second_way" if cost is BY_NJIT else "first_way")
     assert_warned_once(said, cost)
@@ -205,12 +205,13 @@ def test_a_trial_finds_what_another_version_has_changed(change, cost, folder, ex
     assert f"(TypeError: {method}() missing" in said[0]
 
 
-def test_a_team_in_the_second_way_gives_the_same_bits(folder):
-    """Compiled loops of parallel regions call workers that are callbacks for C."""
+def test_the_second_way_gives_the_same_bits(folder, expected):
+    """In a team, compiled loops of parallel regions call workers that are callbacks for C."""
+    team = {"n_threads": 2, "n_hidden": 200}
     program = WITHOUT.format(module="numba.core.compiler", name="Flags")
-    bits, way, _, _ = run(program, folder, n_threads=2, n_hidden=200)
+    bits, way, _, _ = run(program, folder, f"[fit(), fit(**{team})]")
     assert way == "second_way"
-    assert bits == fit(n_threads=2, n_hidden=200)
+    assert bits == [expected, fit(**team)]
 
 
 def test_the_requirement_is_what_was_tested():
