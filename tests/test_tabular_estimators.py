@@ -504,6 +504,12 @@ X, Y = np.random.default_rng(0).normal(size=(20, 2)), np.tile([0, 1], 10)
         ({}, (X, Y, -np.ones(20)), ValueError, "sample_weight must not be negative"),
         ({}, (X, Y, np.zeros(20)), ValueError, "Sample weights must contain|must not be 0 for all"),
         ({}, (X, Y, None, [1, 2]), ValueError, r"groups must have the shape \(20,\)"),
+        (
+            {},
+            (X, Y, None, [[1], [1, 2]] * 10),
+            ValueError,
+            "groups must have one value for each row",
+        ),
         ({}, (X, Y, None, np.zeros(20)), ValueError, "as many groups as folds"),
     ],
 )

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import validation
 
+from fastmlp.feature_names import shown
 from fastmlp.validation import check_unmasked, position
 
 _NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64)
@@ -49,7 +50,7 @@ def _first_text(values):
     array = np.asarray(values, object)
     for index, value in np.ndenumerate(array):
         if isinstance(value, _NO_NUMBERS) and not _is_number(value):
-            return f"{value!r} in {position(array, index, getattr(values, 'columns', None))}"
+            return f"{shown(value)} in {position(array, index, getattr(values, 'columns', None))}"
     return None
 
 

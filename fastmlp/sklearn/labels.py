@@ -8,6 +8,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from fastmlp.feature_names import shown
+
 # Kinds of NumPy's dtypes whose arrays scikit-learn takes for targets: numbers and booleans.
 _NUMBERS = "biuf"
 
@@ -87,12 +89,14 @@ def class_factors(class_weight, classes, indices, sample_weight):
     factors, is_named, unknown = np.ones(len(classes)), np.zeros(len(classes), bool), []
     for label, factor in (class_weight or {}).items():
         if not isinstance(factor, Real):
-            raise TypeError(f"class_weight must hold numbers, got {factor!r} for {label!r}")
+            raise TypeError(
+                f"class_weight must hold numbers, got {shown(factor)} for {shown(label)}"
+            )
         is_it = np.array([bool(one == label) for one in classes])
         factors[is_it], is_named = factor, is_named | is_it
         unknown += [] if is_it.any() else [label]
     if unknown and not is_named.all() and len(classes) > 1:
-        raise ValueError(f"class_weight must name classes of {classes}, got {unknown[0]!r}")
+        raise ValueError(f"class_weight must name classes of {classes}, got {shown(unknown[0])}")
     if not (np.isfinite(factors) & (factors >= 0)).all():
         raise ValueError(f"class_weight must be finite and not negative, got {class_weight!r}")
     return factors[indices]
@@ -207,7 +211,7 @@ def _object_to_plain(label):
             return {kind.__name__: label.isoformat()}
     raise TypeError(
         "classes_ must be numbers, strings or dates to be saved, got an object of "
-        f"{type(label).__name__}: {label!r}"
+        f"{type(label).__name__}: {shown(label)}"
     )
 
 

@@ -17,7 +17,7 @@ from fastmlp.sklearn.checking import check_sample_weight
 from fastmlp.sklearn.scorers import Scoring, as_score
 from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.ensemble import Ensemble, Problem, ensemble_of, search, train_candidate
-from fastmlp.tabular.folds import Fold, check_classes, make_folds
+from fastmlp.tabular.folds import Fold, as_groups, check_classes, make_folds
 from fastmlp.tabular.frames import Frame, read_frame
 from fastmlp.tabular.recipes import ARCHITECTURES, recipe_of
 from fastmlp.tabular.scores import Score
@@ -209,9 +209,7 @@ class BaseTabular(BaseEstimator, ABC):
         """The folds of networks, of rows whose weights are not 0."""
         is_all = len(rows) == len(targets)
         if groups is not None:
-            groups = np.asarray(groups)
-            if groups.shape == targets.shape:
-                groups = groups[rows]
+            groups = as_groups(groups, len(targets))[rows]
         folds = make_folds(
             len(rows),
             self.n_networks,
