@@ -19,6 +19,7 @@ from sklearn.model_selection import GroupKFold, TimeSeriesSplit, cross_val_score
 import fastmlp
 from fastmlp import TabularClassifier, TabularRegressor
 from fastmlp.bar import Bar
+from fastmlp.tabular.training import Diverged
 
 pytestmark = compiled_only
 
@@ -103,6 +104,33 @@ def test_a_table_is_the_same_in_every_container():
         np.testing.assert_array_equal(found.predict_proba(other), predictions)
     found = classifier(epochs=3).fit(X.tolist(), list(y))
     np.testing.assert_array_equal(found.predict_proba(X.tolist()), predictions)
+
+
+def test_it_says_what_columns_were_taken_for(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    n = 40
+    frame = pandas.DataFrame(
+        {
+            "size": np.linspace(0, 1, n),
+            "shop": np.arange(n) % 3,
+            "sold": np.arange(n) % 2 == 0,
+            "color": pandas.Categorical(["red", "green"] * 20, ["blue", "green", "red"]),
+            "day": pandas.date_range("2024-01-01", periods=n),
+            "unit": "kg",
+        }
+    )
+    model = classifier(n_networks=2, epochs=1, categorical_features=["shop"])
+    assert not hasattr(model, "feature_kinds_")
+    assert not hasattr(model, "categories_")
+    y = np.arange(n) % 5 > 2
+    for X in (frame, frame.to_numpy()):
+        model.set_params(categorical_features=[1]).fit(X, y)
+        model.save(tmp_path / "model.safetensors")
+        for one in (model, TabularClassifier.load(tmp_path / "model.safetensors")):
+            kinds = ["number", "category", "boolean", "category", "date", "constant"]
+            assert one.feature_kinds_ == kinds
+            wanted = [None, [0, 1, 2], [False, True], ["green", "red"], None, None]
+            assert one.categories_ == wanted
 
 
 # Out of fold
@@ -569,7 +597,7 @@ def test_columns_in_another_order_are_refused():
 
 def test_a_network_that_diverges_says_so():
     X, y = numbers(40)
-    with pytest.raises(ValueError, match="learning_rate must be smaller"):
+    with pytest.raises(Diverged, match="learning_rate must be smaller"):
         regressor(architecture="tabm", learning_rate=1e30, epochs=2).fit(X, y)
 
 
@@ -592,6 +620,33 @@ def test_the_ensemble_goes_without_a_network_that_diverges(monkeypatch):
         model = regressor(architecture="plain", epochs=3).fit(X, y)
     assert len(model.networks_) == 2
     assert np.isnan(model.oof_predictions_).sum() == 20
+
+
+def test_a_search_goes_on_where_what_it_drew_diverges(monkeypatch):
+    from fastmlp.tabular import ensemble
+    from fastmlp.tabular.recipes import Recipe
+
+    network, made = Recipe.network, []
+
+    def those_of_the_second_are_huge(recipe, *arguments):
+        one = network(recipe, *arguments)
+        if len(made) in (2, 3):
+            one.weights[-1][:] = 1e37
+        made.append(one)
+        return one
+
+    monkeypatch.setattr(Recipe, "network", those_of_the_second_are_huge)
+    monkeypatch.setattr(ensemble, "_MOST_DRAWN", 3)
+    X, y = numbers(60)
+    regressor(architecture="plain", search="random", n_networks=2, epochs=2).fit(X, y)
+    assert len(made) == 2 * 4
+
+
+def test_a_search_from_a_recipe_that_diverges_says_so():
+    X, y = numbers(40)
+    options = {"architecture": "tabm", "learning_rate": 1e30, "epochs": 2, "search": "random"}
+    with pytest.raises(Diverged, match="learning_rate must be smaller than 1e"):
+        regressor(**options).fit(X, y)
 
 
 def test_ctrl_c_leaves_the_best_so_far_and_says_so():

@@ -113,6 +113,12 @@ default="from_dtype"
         Of each network its "best_epoch", and for each epoch its "scores" and "losses".
     scoring_ : str
         What the score is called.
+    feature_kinds_ : list of str
+        Of each column what it was taken for: "number", "boolean", "category", "date", or
+        "constant", which is dropped.
+    categories_ : list of (list or None)
+        Of each column of booleans or categories those that rows with a weight have, in ascending
+        order; None of other columns.
     feature_importances_ : ndarray of shape (n_features,)
         After `compute_importances`.
     n_features_in_, feature_names_in_
@@ -315,8 +321,8 @@ n_threads, random_state
         are.
     oof_predictions_ : ndarray of shape (n_samples,) or (n_samples, n_quantiles)
         Of each training row by networks that did not see it; NaN for rows that no fold validates.
-    networks_, network_weights_, history_, scoring_, feature_importances_, n_features_in_, \
-feature_names_in_
+    networks_, network_weights_, history_, scoring_, feature_kinds_, categories_, \
+feature_importances_, n_features_in_, feature_names_in_
         As of `TabularClassifier`. With quantiles, networks of the first level come first.
 
     Examples

@@ -22,7 +22,7 @@ from fastmlp.tabular.frames import Frame, read_frame
 from fastmlp.tabular.recipes import ARCHITECTURES, recipe_of
 from fastmlp.tabular.scores import Score
 from fastmlp.tabular.targets import find_target
-from fastmlp.tabular.training import Clock, Report
+from fastmlp.tabular.training import Clock, Diverged, Report
 
 # Parameters that are no flags, though Python, and scikit-learn with it, take True for 1.
 _INTEGERS = (
@@ -252,7 +252,7 @@ class BaseTabular(BaseEstimator, ABC):
         if any(one.interrupted for one in trained) and not any(one.best_epoch for one in trained):
             raise KeyboardInterrupt
         if not all(any(one.predictions is not None for one in part) for part in parts):
-            raise ValueError(
+            raise Diverged(
                 "training has diverged in its first epoch: learning_rate must be smaller than "
                 f"{chosen[0].recipe.learning_rate:g}"
             )
@@ -272,6 +272,20 @@ class BaseTabular(BaseEstimator, ABC):
         self.oof_predictions_ = self._finish(mean, rows, targets, problem.weights)
         self.oof_score_ = scoring.shown(scoring.gain_of(rows, None)(self.oof_predictions_[rows]))
         return _notes(trained, self.time_limit)
+
+    # Columns.
+
+    @property
+    def feature_kinds_(self):
+        """Of each column "number", "boolean", "category", "date" or "constant"."""
+        check_is_fitted(self, "networks_")
+        return ["constant" if kind == "dropped" else kind for kind in self._encoding.kinds]
+
+    @property
+    def categories_(self):
+        """Of each column of booleans or categories what they are; None of others."""
+        check_is_fitted(self, "networks_")
+        return [list(one.categories) or None for one in self._encoding.features]
 
     # Predictions.
 

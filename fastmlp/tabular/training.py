@@ -23,6 +23,10 @@ _PLANNED = 0.7
 _FEWEST_EPOCHS = 4
 
 
+class Diverged(ValueError):
+    """Training has no network left, since the numbers of each have ceased to be finite."""
+
+
 @dataclass(eq=False)
 class Trained:
     """A network after training, as it was after its best epoch.
@@ -134,8 +138,8 @@ def train_networks(
     Returns
     -------
     list of Trained
-        Networks that had no time for an epoch have no `gains`. If none had, the first one has been
-        scored as far as it came.
+        Networks that had no time for an epoch have no `gains`. If none had, the first one that has
+        not diverged has been scored as far as it came.
     """
     n_turn = n_trained = len(networks)
     if clock.is_limited:
@@ -165,8 +169,9 @@ def train_networks(
             keeper.finish(result)
         if any(keeper.trained.interrupted for keeper in keepers[turn]):
             break
-    if not any(keeper.trained.gains for keeper in keepers):
-        keepers[0].take_as_it_is()
+    sound = [keeper for keeper in keepers if not keeper.trained.diverged]
+    if sound and not any(keeper.trained.gains for keeper in keepers):
+        sound[0].take_as_it_is()
     return [keeper.trained for keeper in keepers]
 
 
