@@ -1,6 +1,7 @@
 """TabularClassifier and TabularRegressor: tables in, honest predictions out."""
 
 import pickle
+import re
 import threading
 import warnings
 
@@ -358,12 +359,36 @@ def test_progress_is_drawn_by_the_thread_that_fits(n_networks, monkeypatch):
     assert threads == {threading.current_thread()}
 
 
-def test_progress_shows_epochs_and_the_score(capsys):
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_progress_shows_epochs_networks_the_best_score_and_the_time(n_networks, capsys):
     X, y = table(60)
-    classifier(progress=True, epochs=2, scoring="log_loss").fit(X, y)
-    shown = capsys.readouterr().err
-    assert "6/6" in shown
-    assert "best=" in shown
+    options = {"epochs": 2, "scoring": "log_loss", "n_networks": n_networks}
+    model = classifier(progress=True, **options).fit(X, y)
+    *_, line = capsys.readouterr().err.strip().split("\r")
+    n = 2 * n_networks
+    assert line.startswith("100%")
+    assert re.search(rf"{n}/{n} \[\d\d:\d\d<\d\d:\d\d", line)  # the time gone, and left
+    best = min(min(one["scores"]) for one in model.history_)
+    assert f"networks={n_networks}/{n_networks}, best={best:.4g}" in line
+
+
+def test_progress_of_a_time_limit_shows_the_seconds_of_it(capsys):
+    X, y = table(60)
+    classifier(progress=True, epochs=2, time_limit=1000).fit(X, y)
+    *_, line = capsys.readouterr().err.strip().split("\r")
+    assert re.search(r"6/6 .*networks=3/3, best=.*, left=(9\d\d|1000)s", line)
+
+
+def test_progress_ends_at_what_patience_left_out(capsys):
+    X, y = table(60)
+    options = {"architecture": "tabm", "epochs": 200, "n_networks": 2, "n_threads": 2}
+    model = classifier(progress=True, **options).fit(X, y)
+    n_epochs = sum(len(one["scores"]) for one in model.history_)
+    assert n_epochs < 400
+    *_, line = capsys.readouterr().err.strip().split("\r")
+    assert line.startswith("100%")
+    assert f"{n_epochs}/{n_epochs} " in line
+    assert "networks=2/2" in line
 
 
 # Copies and files

@@ -89,7 +89,7 @@ default="from_dtype"
         of fold. Of several networks it is 1 at most: each row's prediction out of fold is that of
         one network, and their mean is less sure.
     progress : bool, default=False
-        Show a bar of epochs, with the best score and the seconds left.
+        Show a bar of epochs, with how many networks are through, the best score and the time left.
     n_threads : int or None, default=None
         How many networks train at the same time, and threads that predict. None is as many as this
         process may use cores. The bits do not depend on it.

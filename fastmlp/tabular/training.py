@@ -188,15 +188,12 @@ def _shared(keepers):
 def _fit(networks, X, y, folds, seeds, n_threads, report, options):
     rows = [fold.training for fold in folds]
 
-    def draw(_):
-        report.draw()
-
     with warnings.catch_warnings():
         # What a fit advises its caller to do, such as to scale columns, is not for a user to do.
         warnings.simplefilter("ignore", UserWarning)
         if len(networks) > 1:
-            return fit_side_by_side(networks, X, y, rows, seeds, n_threads, draw, options)[0]
-        callbacks = [*options["callbacks"], draw]
+            return fit_side_by_side(networks, X, y, rows, seeds, n_threads, report.draw, options)[0]
+        callbacks = [*options["callbacks"], lambda _: report.draw()]
         taken = options | {"seed": seeds[0], "n_threads": n_threads, "callbacks": callbacks}
         if options.get("sample_weight") is not None:
             taken["sample_weight"] = options["sample_weight"][rows[0]]
@@ -277,6 +274,8 @@ class _Keeper:
         """Take the network back to its best epoch, if there was one."""
         self._rows = None
         self.trained.interrupted = result.status is Status.INTERRUPTED
+        if not self.trained.interrupted:
+            self._report.network_done(len(self.trained.gains))
         if self._learned is not None:
             self.trained.network.take_learned(self._learned)
         elif self.trained.gains or result.status is Status.NOT_FINITE:
@@ -306,15 +305,17 @@ class Report:
         self._shows = shows
         self._shown = shown
         self._bar = None
-        self._n_epochs, self._best = 0, -np.inf
         self._lock = threading.Lock()
 
     def begin(self, n_networks, epochs, clock):
         """Say what is to come."""
         self.end()
-        self._n_epochs, self._best, self._clock = 0, -np.inf, clock
+        self._n_networks, self._epochs, self._clock = n_networks, epochs, clock
+        self._n_epochs, self._n_through, self._best = 0, 0, -np.inf
+        self._n_planned = n_networks * epochs
         if self._shows:
-            self._bar = Bar("epoch", n_networks * epochs)
+            self._bar = Bar("epoch", self._n_planned)
+            self._drawn = 0, 0, self._n_planned
 
     def epoch_done(self, gain):
         """Count an epoch of a network, in any thread."""
@@ -322,14 +323,29 @@ class Report:
             self._n_epochs += 1
             self._best = max(self._best, gain)
 
-    def draw(self):
-        """Show what was counted; in the thread that `begin` is called in."""
-        if self._bar is None or self._n_epochs == self._bar.n:
+    def network_done(self, n_epochs):
+        """Count a network that is through, after so many epochs; `draw` no longer says so."""
+        self._n_through += 1
+        self._n_planned -= self._epochs - n_epochs
+
+    def draw(self, n_more=0):
+        """Show what was counted; in the thread that `begin` is called in.
+
+        Beside the networks that were counted, there are `n_more` that are through.
+        """
+        n_epochs, n_through = self._n_epochs, self._n_through + n_more
+        known = n_epochs, n_through, self._n_planned
+        if self._bar is None or known == self._drawn:
             return
-        shown = {"best": self._shown(self._best)}
+        self._drawn = known
+        shown = {
+            "networks": f"{n_through}/{self._n_networks}",
+            "best": self._shown(self._best),
+        }
         if self._clock.is_limited:
             shown["left"] = f"{self._clock.left:.0f}s"
-        self._bar.show(self._n_epochs, **shown)
+        self._bar.expect(self._n_planned)
+        self._bar.show(n_epochs, **shown)
 
     def end(self):
         """Leave the bar as it is."""
