@@ -245,6 +245,13 @@ def test_categories_of_arrow_are_what_the_dictionary_holds():
     assert shown(only_column(pyarrow.table({"a": days})))[::2] == ["2024-02-29", "2024-02-01"]
 
 
+def test_record_batches_of_arrow_have_names():
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = read_frame(pyarrow.record_batch({"a": [1, 2], "b": ["x", None]}))
+    assert frame.names == ("a", "b")
+    assert shown(frame.column(1)) == ["x", None]
+
+
 @pytest.mark.parametrize("name", ["Int128", "UInt128"])
 def test_integers_of_more_bits_than_numpy_has_are_numbers(name):
     polars = pytest.importorskip("polars")

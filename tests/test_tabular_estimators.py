@@ -12,6 +12,7 @@ from marks import compiled_only
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import joblib
+from scipy import sparse
 from sklearn import metrics
 from sklearn.base import clone
 from sklearn.datasets import load_wine, make_moons
@@ -554,6 +555,13 @@ X, Y = np.random.default_rng(0).normal(size=(20, 2)), np.tile([0, 1], 10)
         ({"hidden_layer_sizes": (0,)}, (X, Y), ValueError, "hidden_layer_sizes must be integers"),
         ({"epochs": True}, (X, Y), TypeError, "epochs must be a number, got True"),
         ({"class_weight": {5: 1.0}}, (X, Y), ValueError, "class_weight must name classes"),
+        (
+            {},
+            (X, Y, "balanced"),
+            ValueError,
+            "sample_weight must hold real numbers, got 'balanced'",
+        ),
+        ({}, (X, Y, np.ones(5)), ValueError, r"sample_weight.shape == \(5,\), expected \(20,\)"),
         ({}, (X, Y, -np.ones(20)), ValueError, "sample_weight must not be negative"),
         ({}, (X, Y, np.zeros(20)), ValueError, "Sample weights must contain|must not be 0 for all"),
         ({}, (X, Y, None, [1, 2]), ValueError, r"groups must have the shape \(20,\)"),
@@ -580,9 +588,77 @@ def test_the_area_needs_both_classes_in_each_fold():
         classifier(scoring="auc", cv=cv).fit(X, Y)
 
 
+def test_labels_that_fit_has_not_seen_are_refused_where_there_must_be_none(fitted):
+    X, y = table()
+    message = "y must have the classes of fit, \\['no' 'yes'\\], got 'maybe' in row 3"
+    with pytest.raises(ValueError, match=message):
+        fitted.compute_importances(X, np.r_[y[:3], ["maybe"], y[4:]])
+
+
+@pytest.mark.parametrize("format", ["coo", "bsr", "dia", "csr"])
+def test_sparse_matrices_of_any_format_have_rows_of_weight_zero_and_scorers(format):
+    weights = np.r_[0.0, np.ones(19)]
+    options = {"epochs": 1, "n_networks": 2, "scoring": "f1"}
+    matrix = sparse.coo_matrix(X).asformat(format)
+    found = classifier(**options).fit(matrix, Y, sample_weight=weights)
+    wanted = classifier(**options).fit(X, Y, sample_weight=weights)
+    np.testing.assert_array_equal(found.predict_proba(matrix), wanted.predict_proba(X))
+    importances = found.compute_importances(matrix, Y, weights)
+    np.testing.assert_array_equal(importances, wanted.compute_importances(X, Y, weights))
+
+
+def test_record_batches_of_arrow_are_tables():
+    pyarrow = pytest.importorskip("pyarrow")
+    n = 1500
+    batch = pyarrow.record_batch({"a": np.arange(n) % 7, "b": ["x", "y"] * (n // 2)})
+    with pytest.raises(ValueError, match="X must not hold the target, but column 'b' of X"):
+        classifier().fit(batch, ["x", "y"] * (n // 2))
+    rows = []
+
+    def scorer(estimator, X, y):
+        rows.append(len(X))
+        return 0.0
+
+    y = np.arange(n) % 3 == 0
+    classifier(epochs=1, n_networks=2, scoring=scorer).fit(batch, y)
+    assert rows == [n // 2, n // 2, n]
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "neg_mean_poisson_deviance"])
+def test_a_scorer_that_cannot_measure_such_predictions_is_named(scoring):
+    x, y = numbers(40)
+    with pytest.raises(ValueError, match=f"scoring must be .*, but '{scoring}' says: "):
+        regressor(scoring=scoring, epochs=1).fit(x, y - 10)
+    assert regressor(scoring="r2", epochs=1).fit(x, y).scoring_ == "r2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros(3),), r"y must have the shape \(20,\)"),
+        ((["q"] * 20,), "y must hold real numbers, got 'q' in row 0"),
+        ((np.full(20, np.nan),), "Input y contains NaN"),
+        ((np.zeros(20), [1.0]), "sample_weight.shape == "),
+    ],
+)
+def test_bad_answers_for_the_score_of_quantiles_are_refused(arguments, message):
+    model = regressor(quantiles=(0.1, 0.9), epochs=1, n_networks=2).fit(X, np.arange(20))
+    with pytest.raises(ValueError, match=message):
+        model.score(X, *arguments)
+
+
 @pytest.mark.parametrize(
     ("options", "y", "message"),
     [
+        ({}, ["a"] * 20, "y must hold real numbers, got 'a' in row 0"),
+        ({}, np.array([object()] * 20), "y must hold real numbers, got <object"),
+        ({}, [[1], [1, 2]] * 10, r"y must hold real numbers, got \[1\] in row 0"),
+        ({}, [10**400, *range(19)], "y must hold numbers that float64 has room for"),
+        ({}, np.arange(20) * 1e300, r"y must be within 1e\+150 of 0, got 1\.9e\+301"),
+        ({}, np.arange(20).astype("M8[ns]"), r"y must hold numbers, got the dtype datetime64\[n"),
+        ({}, np.arange(20).astype("m8[s]"), r"y must hold real numbers, got datetime.timedelta"),
+        ({}, np.arange(20) + 1j, "Complex data not supported"),
+        ({}, np.zeros((20, 2)), "y should be a 1d array"),
         ({}, np.ones(20), "y must not be constant, all 20 targets are 1"),
         ({}, np.r_[np.nan, np.arange(19)], "contains NaN"),
         ({"quantiles": (0.5, 0.1)}, np.arange(20), "quantiles must be ascending"),
@@ -592,8 +668,11 @@ def test_the_area_needs_both_classes_in_each_fold():
     ],
 )
 def test_bad_input_of_a_regressor_is_refused_in_a_sentence(options, y, message):
-    with pytest.raises(ValueError, match=message):
-        regressor(**options).fit(X, y)
+    model = regressor(**options)
+    before = dict(model.__dict__)
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.fit(X, y)
+    assert model.__dict__ == before
 
 
 def test_the_target_among_the_columns_is_named():

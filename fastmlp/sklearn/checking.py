@@ -10,7 +10,7 @@ from sklearn.utils import validation
 from fastmlp.feature_names import shown
 from fastmlp.validation import check_unmasked, position
 
-_NO_NUMBERS = (str, bytes, date, timedelta, np.datetime64, np.timedelta64)
+_NO_NUMBERS = (str, bytes, list, tuple, date, timedelta, np.datetime64, np.timedelta64)
 
 
 def validate_data(estimator, X, y="no_validation", **options):
@@ -18,18 +18,25 @@ def validate_data(estimator, X, y="no_validation", **options):
     check_unmasked("y", y)
     numbers = {"X": X, "y": y} if options.get("y_numeric") else {"X": X}
     # Rounding to float64 may raise in the caller's state; what overflows is refused by its place.
-    with _said_clearly(numbers), np.errstate(over="ignore", under="ignore"):
+    with said_clearly(numbers), np.errstate(over="ignore", under="ignore"):
         return validation.validate_data(estimator, X, y, **options)
 
 
 def check_sample_weight(sample_weight, X):
     """Weights of the rows of X as float64."""
-    with _said_clearly({"sample_weight": sample_weight}):
+    with said_clearly({"sample_weight": sample_weight}):
         return validation._check_sample_weight(sample_weight, X, dtype=np.float64)
 
 
 @contextmanager
-def _said_clearly(numbers):
+def said_clearly(numbers):
+    """Say in the place of scikit-learn's or NumPy's error what is no number, and where.
+
+    Parameters
+    ----------
+    numbers : dict of str to array_like
+        Arguments by name.
+    """
     for name, values in numbers.items():
         check_unmasked(name, values)
     try:
@@ -44,12 +51,14 @@ def _said_clearly(numbers):
 
 
 def _first_text(values):
-    """Text or a date that no number can be made of, and where it is; None if there is none."""
-    if isinstance(values, str) or sparse.issparse(values):
+    """Text or the like that no number can be made of, and where it is; None if there is none."""
+    if isinstance(values, str):
+        return shown(values)
+    if sparse.issparse(values):
         return None
     array = np.asarray(values, object)
     for index, value in np.ndenumerate(array):
-        if isinstance(value, _NO_NUMBERS) and not _is_number(value):
+        if (isinstance(value, _NO_NUMBERS) or type(value) is object) and not _is_number(value):
             return f"{shown(value)} in {position(array, index, getattr(values, 'columns', None))}"
     return None
 

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -18,7 +19,7 @@ from fastmlp.sklearn.scorers import Scoring, as_score
 from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.ensemble import Ensemble, Problem, ensemble_of, search, train_candidate
 from fastmlp.tabular.folds import Fold, as_groups, check_classes, make_folds
-from fastmlp.tabular.frames import Frame, read_frame
+from fastmlp.tabular.frames import Frame, read_frame, unbatched
 from fastmlp.tabular.recipes import ARCHITECTURES, recipe_of
 from fastmlp.tabular.scores import Score
 from fastmlp.tabular.targets import find_target
@@ -152,6 +153,7 @@ class BaseTabular(BaseEstimator, ABC):
         score = as_score(self.scoring, is_classifier(self), self._levels())
         frame = read_frame(X)
         self._take_names(frame)
+        X = _with_rows(X)
         y, targets = self._check_y(y, frame.n_rows)
         weights = self._check_weights(sample_weight, X, targets)
         _refuse_target(X, frame, y)
@@ -355,6 +357,7 @@ class BaseTabular(BaseEstimator, ABC):
                 f"X must have the {len(self.oof_predictions_)} rows of fit, got {frame.n_rows}"
             )
         self._check_names(frame)
+        X = _with_rows(X)
         y, targets = self._check_y(y, frame.n_rows, known=True)
         weights = self._check_weights(sample_weight, X, targets)
         score = as_score(self.scoring, is_classifier(self), self._levels())
@@ -453,6 +456,11 @@ class BaseTabular(BaseEstimator, ABC):
         tags.input_tags.string = True
         tags.target_tags.required = True
         return tags
+
+
+def _with_rows(X):
+    """A table as one of which scikit-learn can take rows: not all sparse ones are, nor batches."""
+    return X.tocsr() if sparse.issparse(X) else unbatched(X)
 
 
 def _refuse_target(X, frame, y):

@@ -217,6 +217,14 @@ def _of_texts(series, text, where):
     return of_categories(coded.values, found, where)
 
 
+def unbatched(X: Any) -> Any:
+    """A record batch of Arrow as a table of it, anything else as it is."""
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None and isinstance(X, pyarrow.RecordBatch):
+        return pyarrow.Table.from_batches([X])
+    return X
+
+
 def read_frame(X: Any, argument: str = "X") -> Frame:
     """Make a `Frame` of a table.
 
@@ -246,7 +254,7 @@ def read_frame(X: Any, argument: str = "X") -> Frame:
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(X):
         return SparseFrame(argument, X)
-    frame = _by_narwhals(argument, X)
+    frame = _by_narwhals(argument, unbatched(X))
     if frame is not None:
         return NarwhalsFrame(argument, frame)
     return ArrayFrame(argument, _as_array(argument, X))
