@@ -632,6 +632,16 @@ def test_a_scorer_that_cannot_measure_such_predictions_is_named(scoring):
     assert regressor(scoring="r2", epochs=1).fit(x, y).scoring_ == "r2"
 
 
+@pytest.mark.filterwarnings("ignore:Only one class:sklearn.exceptions.UndefinedMetricWarning")
+def test_a_scorer_without_a_number_is_not_taken_for_divergence():
+    with pytest.raises(ValueError, match="scoring must give a number, it gave nan for each fold"):
+        classifier(scoring=lambda *_: np.nan, epochs=2).fit(X, Y)
+    cv = [(np.r_[0:10], np.arange(11, 20, 2)), (np.r_[0:10], np.r_[10:20])]
+    with pytest.warns(UserWarning, match="scoring gave nan for the folds of 1 of 2 networks, with"):
+        model = classifier(scoring="roc_auc", cv=cv, n_networks=2, epochs=2).fit(X, Y)
+    assert len(model.networks_) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -657,6 +667,7 @@ def test_bad_answers_for_the_score_of_quantiles_are_refused(arguments, message):
         ({}, np.arange(20) * 1e300, r"y must be within 1e\+150 of 0, got 1\.9e\+301"),
         ({}, np.arange(20).astype("M8[ns]"), r"y must hold numbers, got the dtype datetime64\[n"),
         ({}, np.arange(20).astype("m8[s]"), r"y must hold real numbers, got datetime.timedelta"),
+        ({}, np.r_[np.inf, -np.inf, np.arange(18)], "Input y contains infinity"),
         ({}, np.arange(20) + 1j, "Complex data not supported"),
         ({}, np.zeros((20, 2)), "y should be a 1d array"),
         ({}, np.ones(20), "y must not be constant, all 20 targets are 1"),

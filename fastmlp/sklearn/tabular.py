@@ -423,7 +423,8 @@ feature_importances_, n_features_in_, feature_names_in_
 
     def _as_values(self, y):
         """Targets as float64."""
-        with said_clearly({"y": y}):
+        # Of infinite numbers scikit-learn's sum warns, which are refused.
+        with said_clearly({"y": y}), np.errstate(invalid="ignore"):
             kind = np.asarray(y).dtype
             if kind.kind in "mM":
                 raise TypeError(f"y must hold numbers, got the dtype {kind}")

@@ -127,7 +127,7 @@ class BaseTabular(BaseEstimator, ABC):
         -----
         UserWarning
             If Ctrl-C ended training, or the time limit did so before each network had an epoch, or
-            if some networks have diverged.
+            if some networks have diverged, or had no score.
         """
         with self._unchanged_on_failure():
             notes = self._fit(X, y, sample_weight, groups)
@@ -254,6 +254,8 @@ class BaseTabular(BaseEstimator, ABC):
         if any(one.interrupted for one in trained) and not any(one.best_epoch for one in trained):
             raise KeyboardInterrupt
         if not all(any(one.predictions is not None for one in part) for part in parts):
+            if any(one.unscored for one in trained):
+                raise ValueError("scoring must give a number, it gave nan for each fold")
             raise Diverged(
                 "training has diverged in its first epoch: learning_rate must be smaller than "
                 f"{chosen[0].recipe.learning_rate:g}"
@@ -367,12 +369,13 @@ class BaseTabular(BaseEstimator, ABC):
         rows = np.unique(np.concatenate(self._validation))
         gain = scoring.gain_of(rows, None)
         base = gain(self._out_of_fold(matrix, [], shuffling)[rows])
-        self.feature_importances_ = np.zeros(self.n_features_in_)
+        importances = np.zeros(self.n_features_in_)
         for i in range(self.n_features_in_):
             columns = self._encoding.inputs_of(i)
             if columns:
                 shuffled = self._out_of_fold(matrix, columns, shuffling)
-                self.feature_importances_[i] = base - gain(shuffled[rows])
+                importances[i] = base - gain(shuffled[rows])
+        self.feature_importances_ = importances
         return self.feature_importances_
 
     def _out_of_fold(self, matrix, columns, rng):
@@ -489,7 +492,7 @@ def _history(one, scoring):
 
 
 def _notes(trained, time_limit):
-    """Sentences about networks that had no time, or that diverged."""
+    """Sentences about networks that had no time, that diverged, or that had no score."""
     notes = []
     diverged = [one for one in trained if one.diverged]
     if diverged:
@@ -497,9 +500,15 @@ def _notes(trained, time_limit):
             f"{len(diverged)} of {len(trained)} networks have diverged, without which the ensemble "
             "goes: a smaller learning_rate may be better"
         )
+    unscored = [one for one in trained if one.unscored and one.predictions is None]
+    if unscored:
+        notes.append(
+            f"scoring gave nan for the folds of {len(unscored)} of {len(trained)} networks, "
+            "without which the ensemble goes"
+        )
     interrupted = any(one.interrupted for one in trained)
     by = "Ctrl-C" if interrupted else f"time_limit={time_limit}"
-    n_short = sum(not (one.best_epoch or one.diverged) for one in trained)
+    n_short = sum(not one.best_epoch for one in trained) - len(diverged) - len(unscored)
     if n_short == len(trained):
         notes.append(
             f"{by} left no time for one epoch of one network: it predicts as far as it came, "

@@ -47,6 +47,8 @@ class Trained:
         Whether the user ended it.
     diverged : bool
         Whether its numbers were not finite any more before any epoch could be kept.
+    unscored : bool
+        Whether predictions were finite, but had no score, after some epoch.
     """
 
     network: MLP
@@ -57,6 +59,7 @@ class Trained:
     losses: list[float] = field(default_factory=list)
     interrupted: bool = False
     diverged: bool = False
+    unscored: bool = False
 
     @property
     def best_gain(self) -> float:
@@ -261,6 +264,7 @@ class _Keeper:
         trained.losses.append(progress.record.objective)
         trained.gains.append(gain)
         epoch = len(trained.gains)
+        self._note_unscored(predictions, gain)
         if gain >= self._best:  # NaN never is
             self._best, self._learned = gain, trained.network.learned()
             trained.best_epoch, trained.predictions = epoch, predictions
@@ -279,7 +283,7 @@ class _Keeper:
         if self._learned is not None:
             self.trained.network.take_learned(self._learned)
         elif self.trained.gains or result.status is Status.NOT_FINITE:
-            self.trained.diverged = True
+            self.trained.diverged = not self.trained.unscored
 
     def take_as_it_is(self):
         """Score a network that had no time for an epoch, as far as it came."""
@@ -287,8 +291,13 @@ class _Keeper:
         outputs = trained.network.predict(self._X[trained.fold.validation])
         predictions, gain = self._measure(outputs)
         trained.gains.append(gain)
+        self._note_unscored(predictions, gain)
         if gain == gain:  # not NaN: it has not diverged
             trained.predictions = predictions
+
+    def _note_unscored(self, predictions, gain):
+        if gain != gain and np.isfinite(predictions).all():
+            self.trained.unscored = True
 
 
 class Report:
