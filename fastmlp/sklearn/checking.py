@@ -1,7 +1,7 @@
 """scikit-learn's checks of data, without what they let through or leave unsaid."""
 
 from contextlib import contextmanager
-from datetime import date, timedelta
+from numbers import Number
 
 import numpy as np
 from scipy import sparse
@@ -10,7 +10,8 @@ from sklearn.utils import validation
 from fastmlp.feature_names import shown
 from fastmlp.validation import check_unmasked, position
 
-_NO_NUMBERS = (str, bytes, list, tuple, date, timedelta, np.datetime64, np.timedelta64)
+# Of these scikit-learn has words of its own where they are no real numbers, as its checks want it.
+_WITH_WORDS = (Number, dict, type(None))
 
 
 def validate_data(estimator, X, y="no_validation", **options):
@@ -44,26 +45,28 @@ def said_clearly(numbers):
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         for name, values in numbers.items():
-            where = _first_text(values)
+            where = _first_other(values)
             if where is not None:
                 raise kind(f"{name} must hold real numbers, got {where}") from None
         raise
 
 
-def _first_text(values):
-    """Text or the like that no number can be made of, and where it is; None if there is none."""
+def _first_other(values):
+    """The first object that no number can be made of, and where it is; None if there is none."""
     if isinstance(values, str):
         return shown(values)
     if sparse.issparse(values):
         return None
     array = np.asarray(values, object)
     for index, value in np.ndenumerate(array):
-        if (isinstance(value, _NO_NUMBERS) or type(value) is object) and not _is_number(value):
+        if not isinstance(value, _WITH_WORDS) and not _is_number(value):
             return f"{shown(value)} in {position(array, index, getattr(values, 'columns', None))}"
     return None
 
 
 def _is_number(value):
+    if type(value).__name__ == "NAType":  # which is missing, as scikit-learn says
+        return True
     try:
         float(value)
     except (TypeError, ValueError):
