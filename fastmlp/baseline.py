@@ -91,7 +91,7 @@ def loss_of_mean(problem, Y, weights, n_outputs):
     else:
         mean = _mean(Y, weights)
     if loss == "cross_entropy":
-        smoothing = problem.loss_parameter
+        smoothing = problem.loss_parameters[0]
         return _entropy((1 - smoothing) * mean + smoothing / n_outputs)
     if loss == "binary_cross_entropy":
         return _entropy(mean) + _entropy(1 - mean)
@@ -104,7 +104,7 @@ def loss_of_mean(problem, Y, weights, n_outputs):
     total = 0.0
     for start in range(0, len(Y), _ROWS):
         rows = slice(start, start + _ROWS)
-        errors = _ERRORS[loss](Y[rows] - mean, problem.loss_parameter)
+        errors = _ERRORS[loss](Y[rows] - mean, np.array(problem.loss_parameters))
         total += float(_mean(errors, weights[rows]).sum()) * len(errors)
     return total / problem.n_rows
 

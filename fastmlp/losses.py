@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +22,8 @@ LOSSES = {
 }
 
 # Losses with a parameter, and its default: Huber's transition in units of the target; the
-# quantile, where one half is half the absolute error; the label smoothing of cross-entropy.
+# quantile, where one half is half the absolute error, or one for each output; the label smoothing
+# of cross-entropy.
 LOSS_PARAMETERS = {
     "huber": ("delta", 1.0),
     "quantile": ("q", 0.5),
@@ -36,29 +38,34 @@ _NOT_NEGATIVE = ("relu", "sigmoid", "softplus", "exponential", "softmax")
 _POSITIVE = ("sigmoid", "softplus", "exponential", "softmax")
 
 
-def check_loss(loss, output):
-    """Check a loss against the output activation.
+def parse_loss(loss, known=_NAMES):
+    """Split a loss into its name, one of the `known`, and a tuple of what parameters are given."""
+    names = {name: parameter for name, (parameter, _) in LOSS_PARAMETERS.items()}
+    return parse_name("loss", loss, known, names, several=("quantile",))
+
+
+def check_loss(loss, output, n_outputs):
+    """Check a loss against the output activation and the number of outputs.
 
     Returns
     -------
-    (str, int, float)
-        Name, kernel code and parameter.
+    (str, int, tuple of float)
+        Name, kernel code and parameters: one, or a level of quantiles for each output.
     """
     if not isinstance(loss, str):
         check_known("loss", loss, _NAMES)
     output = output.partition("(")[0]
     if loss == "auto":
         loss = _AUTO_LOSS.get(output, "squared_error")
-    names = {name: parameter for name, (parameter, _) in LOSS_PARAMETERS.items()}
-    name, parameter = parse_name("loss", loss, _NAMES, names)
-    if parameter is None:
-        parameter = LOSS_PARAMETERS.get(name, ("", 0.0))[1]
+    name, parameters = parse_loss(loss)
+    if not parameters:
+        parameters = (LOSS_PARAMETERS.get(name, ("", 0.0))[1],)
     if name == "huber":
-        check_number("delta of huber", parameter, "a positive number", lambda x: x > 0)
+        check_number("delta of huber", parameters[0], "a positive number", lambda x: x > 0)
     if name == "quantile":
-        check_number("q of quantile", parameter, "in [0, 1]", lambda x: 0 <= x <= 1)
+        _check_levels(parameters, n_outputs)
     if name == "cross_entropy":
-        check_number("smoothing of cross_entropy", parameter, "in [0, 1)", lambda x: 0 <= x < 1)
+        check_number("smoothing of cross_entropy", parameters[0], "in [0, 1)", lambda x: 0 <= x < 1)
     for fits, reason in (
         (name != "cross_entropy" or output == "softmax", "a softmax output"),
         (name != "binary_cross_entropy" or output == "sigmoid", "a sigmoid output"),
@@ -73,7 +80,20 @@ def check_loss(loss, output):
     ):
         if not fits:
             raise ValueError(f"loss {name!r} needs {reason}, got the output {output!r}")
-    return name, LOSSES[name], parameter
+    return name, LOSSES[name], parameters
+
+
+def _check_levels(levels, n_outputs):
+    for level in levels:
+        check_number("q of quantile", level, "in [0, 1]", lambda x: 0 <= x <= 1)
+    if any(after <= before for before, after in pairwise(levels)):
+        shown = ", ".join(f"{level:g}" for level in levels)
+        raise ValueError(f"levels of quantile must ascend, got {shown}")
+    if len(levels) not in (1, n_outputs):
+        raise ValueError(
+            f"quantile must have one level, or as many as there are outputs, {n_outputs}, got "
+            f"{len(levels)}"
+        )
 
 
 def choose_targets(shape, code, n_rows, n_out):

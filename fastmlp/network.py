@@ -517,8 +517,9 @@ def _parse_activation(argument, text, known):
         if match:
             check_known("name in parametric(name)", match[1], PARAMETRIC)
             return f"parametric({match[1]})", 0.0
-    name, slope = parse_name(argument, text, known, {"leaky_relu": "slope"})
-    if name == "leaky_relu":
-        slope = LEAKY_RELU_SLOPE if slope is None else slope
-        check_number("slope of leaky_relu", slope, "in [0, 1)", lambda x: 0 <= x < 1)
-    return name, slope or 0.0
+    name, given = parse_name(argument, text, known, {"leaky_relu": "slope"})
+    if name != "leaky_relu":
+        return name, 0.0
+    slope = given[0] if given else LEAKY_RELU_SLOPE
+    check_number("slope of leaky_relu", slope, "in [0, 1)", lambda x: 0 <= x < 1)
+    return name, slope

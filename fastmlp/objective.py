@@ -81,7 +81,8 @@ class Objective:
           computer vision", CVPR 2016, section 7; torch does the same); in [0, 1), 0 if not given
         - "poisson": yhat - y log yhat, positive outputs only
         - "quantile", "quantile(q)": max(q e, (q - 1) e) with e = y - yhat; q 0.5 if not
-          given, 0 and 1 included
+          given, 0 and 1 included. "quantile(0.1, 0.5, 0.9)" has a level for each output, ascending,
+          and y the same target in as many columns
 
         "auto" is "cross_entropy" for softmax, "binary_cross_entropy" for sigmoid, else
         "squared_error".
@@ -267,7 +268,7 @@ def _check_settings(ends, X_shape, y_shape, loss, l1, l2, n_threads, sequences):
     Of the network it knows the `ends`: its inputs, its outputs and their activation.
     """
     n_in, n_out, output = ends
-    loss, code, parameter = check_loss(loss, output)
+    loss, code, parameters = check_loss(loss, output, n_out)
     check_not_negative("l1", l1)
     check_not_negative("l2", l2)
     if n_threads is not None:
@@ -281,7 +282,7 @@ def _check_settings(ends, X_shape, y_shape, loss, l1, l2, n_threads, sequences):
     else:
         code, n_target = choose_targets(y_shape, code, n_rows, n_out)
     penalties = float(l1), float(l2)
-    return Problem(n_rows, n_target, loss, code, parameter, *penalties, n_threads, sequences)
+    return Problem(n_rows, n_target, loss, code, parameters, *penalties, n_threads, sequences)
 
 
 def evaluate(net, problem, samples, theta, mode, spare, check=None):

@@ -138,7 +138,8 @@ class ProgramWorkspace:
     def _reserve_memory(self):
         """Places of constants, losses, gradients and of what blocks have of their own."""
         plan, description, reserve = self.plan, self.description, self._memory.reserve
-        plan.constants = reserve(codes.ACTIVATION_PARAMETERS + len(description.blocks))
+        n_constants = codes.ACTIVATION_PARAMETERS + len(description.blocks)
+        plan.constants = reserve(n_constants + description.n_outputs)
         self._constants = [reserve(max(1, len(step.numbers))) for step in self._steps]
         plan.statistics = reserve(description.n_statistics)
         plan.sample_loss = reserve(self.rows)

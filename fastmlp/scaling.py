@@ -75,12 +75,12 @@ class Scaling:
         """Undo `transform_targets`, in the dtype of the outputs."""
         return (outputs * self.target_scale + self.target_mean).astype(outputs.dtype)
 
-    def scale_loss(self, loss, parameter):
-        """A loss, by name and parameter, for standardized targets."""
+    def scale_loss(self, loss, parameters):
+        """A loss, by name and parameters, for standardized targets."""
         if loss == "huber" and len(self.target_scale) == 1:
             # The transition stays where it is in units of the target.
-            parameter = float(parameter / self.target_scale[0])
-        return f"{loss}({parameter!r})" if loss in LOSS_PARAMETERS else loss
+            parameters = [float(parameters[0] / self.target_scale[0])]
+        return f"{loss}({', '.join(map(repr, parameters))})" if loss in LOSS_PARAMETERS else loss
 
     def advice(self, dtype, names=None):
         """Say which column has hardly a digit of a dtype for its differences; None if none.

@@ -26,7 +26,7 @@ def score(net, X, y, *, loss="auto", lengths=None, sample_weight=None, n_threads
     value : float
         Mean over rows, as weighted, over the steps of a row that have outputs, and over outputs.
     """
-    kind, _, _ = check_loss(loss, net.output)
+    kind, _, _ = check_loss(loss, net.output, net.layer_sizes[-1])
     options = {} if lengths is None else {"lengths": lengths}
     outputs = net.predict(X, n_threads=n_threads, **options)
     finite = np.isfinite(outputs)

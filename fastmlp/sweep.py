@@ -49,7 +49,7 @@ class Problem(NamedTuple):
     n_target: int  # columns of the target
     loss: str
     loss_code: int
-    loss_parameter: float
+    loss_parameters: tuple[float, ...]  # one, or one for each output
     l1: float
     l2: float
     n_threads: int | None
@@ -157,7 +157,8 @@ class Sweep:
         n_parts, rows = workspace.n_parts, workspace.rows
         plan = workspace.plan
         plan.loss = problem.loss_code
-        plan.rare_loss_at = rare_address(problem.loss_code, problem.loss_parameter, dtype)
+        plan.rare_loss_at = rare_address(problem.loss_code, problem.loss_parameters, dtype)
+        plan.n_loss_parameters = len(problem.loss_parameters)
         # A fused loss stands for the output activation as well.
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
         used = net._activation_codes[: -1 if fused else None]
@@ -172,11 +173,12 @@ class Sweep:
             hyper = np.concatenate([optimizer.hyperparameters(), *factors])
             layout = _with_kinds(net, row_of)
             plan.decays = optimizer.decays
-        parameters = net._activation_parameters if net._program is None else ()
-        constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(parameters), dtype)
-        constants[codes.LOSS_PARAMETER] = problem.loss_parameter
+        n_before_loss = codes.ACTIVATION_PARAMETERS + len(layout)
+        constants = np.zeros(n_before_loss + len(problem.loss_parameters), dtype)
         constants[codes.L1], constants[codes.L2] = problem.l1, problem.l2
-        constants[codes.ACTIVATION_PARAMETERS :] = parameters
+        if net._program is None:
+            constants[codes.ACTIVATION_PARAMETERS : n_before_loss] = net._activation_parameters
+        constants[n_before_loss:] = problem.loss_parameters
         self._tables = Tables(workspace, chunks, layout, constants, hyper)
         self._cursor = self._tables.cursor
         self._n_chunks = self._end = len(chunks)

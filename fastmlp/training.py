@@ -231,7 +231,7 @@ class _Standardized:
             self._inner,
             self._scaling.transform(X),
             y,
-            loss=self._scaling.scale_loss(problem.loss, problem.loss_parameter),
+            loss=self._scaling.scale_loss(problem.loss, problem.loss_parameters),
             sample_weight=weights if weights.size else None,
             l1=problem.l1,
             l2=problem.l2,

@@ -71,8 +71,10 @@ def check_known(name: str, value: Any, known: Any) -> None:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
-def parse_name(argument: str, text: Any, known: Any, parameters: dict[str, str]):
-    """Split "name" or "name(value)" or "name(parameter=value)".
+def parse_name(
+    argument: str, text: Any, known: Any, parameters: dict[str, str], several: tuple[str, ...] = ()
+) -> tuple[str, tuple[float, ...]]:
+    """Split "name" or "name(value)" or "name(parameter=value)" or "name(value, value)".
 
     Parameters
     ----------
@@ -83,10 +85,13 @@ def parse_name(argument: str, text: Any, known: Any, parameters: dict[str, str])
         Allowed names.
     parameters : dict
         Name of the one parameter of those that have one.
+    several : tuple of str
+        Names whose parameter may have several values.
 
     Returns
     -------
-    (str, float or None)
+    (str, tuple of float)
+        The values, none of which may be given.
     """
     if not isinstance(text, str):
         raise TypeError(f"{argument} must be one of {', '.join(known)}, got {text!r}")
@@ -94,17 +99,18 @@ def parse_name(argument: str, text: Any, known: Any, parameters: dict[str, str])
     name = match[1] if match else text
     check_known(argument, name, known)
     if match is None or match[3] is None:
-        return name, None
+        return name, ()
     parameter = parameters.get(name)
     if parameter is None:
         raise ValueError(f"{argument} {name!r} takes no parameter, got {text!r}")
     try:
-        value = float(match[3])
+        values = tuple(float(value) for value in match[3].split(","))
     except ValueError:
-        value = None
-    if value is None or match[2] not in (None, parameter):
+        values = ()
+    most = math.inf if name in several and match[2] is None else 1
+    if not 1 <= len(values) <= most or match[2] not in (None, parameter):
         raise ValueError(f"{argument} must be like '{name}({parameter}=0.5)', got {text!r}")
-    return name, value
+    return name, values
 
 
 def as_generator(

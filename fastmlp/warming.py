@@ -61,7 +61,7 @@ def warmup(dtypes=("float32",)) -> Path | None:
         # Whatever the network, the loss, the optimizer and the data: what is called by address.
         rare_addresses((codes.GELU,), net.dtype)
         rare_addresses((codes.SOFTMAX,), net.dtype)
-        rare_address(codes.HUBER, 1.0, net.dtype)
+        rare_address(codes.HUBER, (1.0,), net.dtype)
         empty_columns.addresses(net.dtype)
         for code in UPDATES:
             update_address(code, net.dtype)

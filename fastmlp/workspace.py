@@ -488,7 +488,8 @@ class Workspace:
             n_product = buffer * self._sizes[slices.layer + 1]
             plan.slice_product = memory.reserve(2 * slices.n_slices * n_product)
             plan.upper = memory.reserve(2 * count_params(self._sizes[slices.layer + 1 :]))
-        plan.constants = memory.reserve(codes.ACTIVATION_PARAMETERS + n_layers)
+        n_constants = codes.ACTIVATION_PARAMETERS + n_layers + self._sizes[-1]
+        plan.constants = memory.reserve(n_constants)
         plan.group_gradient = memory.reserve(self._n_groups * self._n_params)
 
     def _plan_scratch(self, memory, n_target):

@@ -87,11 +87,11 @@ STOPS = 0  # nothing: nobody wants it
 OVERWRITES = 1
 ADDS = 2
 
-# Entries of the constants, in theta's dtype; the layers' activation parameters follow.
-LOSS_PARAMETER = 0
-L1 = 1
-L2 = 2
-ACTIVATION_PARAMETERS = 3
+# Entries of the constants, in theta's dtype; the layers' activation parameters follow, then those
+# of the loss, see `losses`.
+L1 = 0
+L2 = 1
+ACTIVATION_PARAMETERS = 2
 
 # What a sweep over chunks does with each mini-batch.
 EVALUATE = 0  # loss

@@ -14,7 +14,7 @@ class Net(NamedTuple):
 
     plan: np.record  # `records.PLAN`
     layout: np.ndarray  # of `records.LAYER`
-    constants: np.ndarray  # see `codes.LOSS_PARAMETER`
+    constants: np.ndarray  # see `codes.ACTIVATION_PARAMETERS`
 
 
 class Data(NamedTuple):

@@ -31,11 +31,11 @@ def squared_error(output, target, gradient, terms):
 
 
 @loop
-def loss_elementwise(code, parameter, output, target, gradient, terms):
-    """Other losses that are a sum over the outputs; all arguments but two are vectors.
+def loss_elementwise(code, parameters, output, target, gradient, terms):
+    """Other losses that are a sum over the outputs; all arguments but the code are vectors.
 
-    `parameter` is delta of huber and q of quantile, in the arrays' dtype. Where a loss has a
-    kink, the gradient is the one of its flat side, or 0.
+    `parameters` are delta of huber, or q of quantile: one for all outputs, or one for each output
+    of a row. Where a loss has a kink, the gradient is the one of its flat side, or 0.
     """
     one = output.dtype.type(1.0)
     half = output.dtype.type(0.5)
@@ -46,9 +46,10 @@ def loss_elementwise(code, parameter, output, target, gradient, terms):
             gradient[i] = one if error > zero else (-one if error < zero else error)
             terms[i] = abs(error)
     elif code == codes.HUBER:
+        delta = parameters[0]
         for i in range(output.size):
             error = output[i] - target[i]
-            clipped = min(max(error, -parameter), parameter)
+            clipped = min(max(error, -delta), delta)
             gradient[i] = clipped
             terms[i] = clipped * (error - half * clipped)
     elif code == codes.LOGISTIC:
@@ -68,11 +69,14 @@ def loss_elementwise(code, parameter, output, target, gradient, terms):
             gradient[i] = one - target[i] / rate
             terms[i] = output[i] - target[i] * np.log(rate)
     elif code == codes.QUANTILE:
-        for i in range(output.size):
-            error = target[i] - output[i]
-            slope = parameter if error > zero else (parameter - one if error < zero else zero)
-            gradient[i] = -slope
-            terms[i] = slope * error
+        n_levels = parameters.size
+        for j in range(n_levels):
+            q = parameters[j]
+            for i in range(j, output.size, n_levels):
+                error = target[i] - output[i]
+                slope = q if error > zero else (q - one if error < zero else zero)
+                gradient[i] = -slope
+                terms[i] = slope * error
     elif code == codes.FUSED_BINARY_CROSS_ENTROPY:
         for i in range(output.size):
             gradient[i] = sigmoid(output[i]) - target[i]
@@ -164,34 +168,35 @@ def row_sums(terms, sums):
 
 
 @inline
-def block_losses(code, rare_at, parameter, output, target, gradient, terms, losses):
+def block_losses(code, rare_at, parameters, output, target, gradient, terms, losses):
     """Overwrite `losses` by the samples' losses, and `gradient` by the loss's gradient.
 
     `output`, `target` and `gradient` are matrices. May destroy `terms`, a vector of output's size.
-    `rare_at` is the `rare_address` of `code` and `parameter`.
+    `parameters` are those of `loss_elementwise`, or the label smoothing of cross-entropy; `rare_at`
+    is the `rare_address` of these and `code`.
     """
     rows, n_out = output.shape
     if code == codes.FUSED_CROSS_ENTROPY_INDICES or code == codes.FUSED_CROSS_ENTROPY:
         by_index = code == codes.FUSED_CROSS_ENTROPY_INDICES
         loss_cross_entropy(output, target, by_index, gradient, terms, losses)
-        if parameter > 0.0:
+        if parameters[0] > 0.0:
             z, t = vector(output, 0, output.size), vector(target, 0, target.size)
             g = vector(gradient, 0, output.size)
-            call_worker(rare_at, parameter, z, t, by_index, g, terms, losses)
+            call_worker(rare_at, parameters[0], z, t, by_index, g, terms, losses)
         return
     size = rows * n_out
     y, t, g = vector(output, 0, size), vector(target, 0, size), vector(gradient, 0, size)
     if code == codes.SQUARED_ERROR:
         squared_error(y, t, g, terms)
     else:
-        call_worker(rare_at, code, parameter, y, t, g, terms)
+        call_worker(rare_at, code, parameters, y, t, g, terms)
     row_sums(matrix(terms, 0, rows, n_out), losses)
 
 
 @worker
-def rare_loss(code, parameter, output, target, gradient, terms):
+def rare_loss(code, parameters, output, target, gradient, terms):
     """Do `loss_elementwise`: a worker, so that fits with other losses need not compile it."""
-    loss_elementwise(code, parameter, output, target, gradient, terms)
+    loss_elementwise(code, parameters, output, target, gradient, terms)
 
 
 @worker
@@ -201,7 +206,7 @@ def smoothing_part(smoothing, logits, target, by_index, gradient, shifted, losse
 
 
 @functools.cache
-def rare_address(code, parameter, dtype):
+def rare_address(code, parameters, dtype):
     """Address of what the loss `code` has that not all fits have, compiled or loaded on first use.
 
     That is the loss, or the label smoothing of cross-entropy; 0 if it is neither.
@@ -209,7 +214,7 @@ def rare_address(code, parameter, dtype):
     number = from_dtype(np.dtype(dtype))
     column = types.Array(number, 1, "C")
     if code in COMMON:
-        if code == codes.SQUARED_ERROR or parameter == 0:
+        if code == codes.SQUARED_ERROR or parameters[0] == 0:
             return 0
         return smoothing_part.address(number, column, column, types.boolean, *[column] * 3)
-    return rare_loss.address(types.int64, number, *[column] * 4)
+    return rare_loss.address(types.int64, *[column] * 5)

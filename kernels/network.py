@@ -60,6 +60,7 @@ from fastmlp.kernels.views import (
     layer_activation,
     layer_rows,
     layer_weights,
+    loss_parameters_of,
     product_scratch,
     runs_of,
 )
@@ -245,8 +246,8 @@ def output_losses(data, net, space, rows, start, backward):
     delta = layer_rows(net, space, plan.delta, top, rows)
     terms = vector(space.scratch, plan.loss_terms, delta.size)
     losses = vector(space.own, plan.sample_loss + rows.start - start, rows.count)
-    parameter = net.constants[codes.LOSS_PARAMETER]
-    block_losses(plan.loss, plan.rare_loss_at, parameter, output, target, delta, terms, losses)
+    parameters = loss_parameters_of(space.work, plan, net.layout)
+    block_losses(plan.loss, plan.rare_loss_at, parameters, output, target, delta, terms, losses)
     if data.weights.size:
         weigh_losses(losses, data.weights, data.order, ordered, rows.start)
     # The fused losses give the delta itself, the others the gradient of the output.

@@ -58,7 +58,14 @@ from fastmlp.kernels.stages.residual import residual
 from fastmlp.kernels.team import barrier
 from fastmlp.kernels.vectors import fill
 from fastmlp.kernels.view import View, matrix, record, vector
-from fastmlp.kernels.views import column, constants_of, only, space_of, table
+from fastmlp.kernels.views import (
+    column,
+    constants_of,
+    loss_parameters_of,
+    only,
+    space_of,
+    table,
+)
 
 N_BLOCK = len(BLOCK.names)
 
@@ -221,7 +228,7 @@ def take_loss(walk, data, batch, backward):
     its length. Deltas carry sample weight / `batch`.
     """
     plan, block, work = walk.plan, walk.block, walk.work
-    constants = constants_of(work, plan, walk.layout)
+    parameters = loss_parameters_of(work, plan, walk.layout)
     scratch = space_of(work, plan, block.part).scratch
     top = walk.steps[plan.n_steps - 1]
     rows, n_out, n_target, factor = block.rows, top.n_out, plan.n_target, plan.factor
@@ -245,7 +252,7 @@ def take_loss(walk, data, batch, backward):
         block_losses(
             plan.loss,
             plan.rare_loss_at,
-            constants[codes.LOSS_PARAMETER],
+            parameters,
             matrix(outputs, f * rows * n_out, rows, n_out),
             target,
             delta,

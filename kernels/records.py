@@ -108,6 +108,7 @@ CURSOR = _record("chunk", "mini_batch", "updates", "outcome", "end")
 PLAN = _record(
     "loss",
     "rare_loss_at",  # address of a rare loss, see `losses`
+    "n_loss_parameters",
     "rare_forward_at",  # addresses of rare activations, see `activations`
     "rare_backward_at",
     "optimizer",
@@ -149,7 +150,7 @@ PLAN = _record(
     "used_columns",  # offset in a part's scratch of the marks of used columns, see `empty_columns`
     "column_runs",  # offset in a part's scratch of the runs of used columns
     "packed",  # offset in a part's scratch of rows of the first layer's W
-    "constants",  # see `codes.LOSS_PARAMETER`
+    "constants",  # see `codes.ACTIVATION_PARAMETERS`
     "program_at",  # address of what takes rows through a program, 0 for a chain of layers
     "program_tasks_at",
     "n_steps",

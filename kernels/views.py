@@ -35,8 +35,15 @@ def column(tables, which):
 
 @inline
 def constants_of(work, plan, layout):
-    """View of the constants in the workspace."""
+    """View of the constants in the workspace, but for the parameters of the loss."""
     return vector(work, plan.constants, codes.ACTIVATION_PARAMETERS + layout.size)
+
+
+@inline
+def loss_parameters_of(work, plan, layout):
+    """View of the parameters of the loss, which end the constants."""
+    start = plan.constants + codes.ACTIVATION_PARAMETERS + layout.size
+    return vector(work, start, plan.n_loss_parameters)
 
 
 @inline

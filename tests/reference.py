@@ -25,8 +25,13 @@ PARAMETERS = {"leaky_relu": 0.01, "huber": 1.0, "quantile": 0.5, "cross_entropy"
 
 
 def name_and_parameter(text):
-    """Split "huber(1.5)" or "huber" into the name and its parameter, 0 if it has none."""
+    """Split "huber(1.5)" or "huber" into the name and its parameter, 0 if it has none.
+
+    Levels of "quantile(0.1, 0.9)" are a vector, one for each column of the outputs.
+    """
     name, _, parameter = text.rstrip(")").partition("(")
+    if "," in parameter:
+        return name, np.array([float(level) for level in parameter.split(",")])
     return name, float(parameter) if parameter else PARAMETERS.get(name, 0.0)
 
 

@@ -41,6 +41,7 @@ def links(loss, mean):
         ("absolute_error", lambda rng: rng.normal(3, 1, (50, 2))),
         ("huber(0.5)", lambda rng: rng.normal(3, 1, (50, 2))),
         ("quantile(0.9)", lambda rng: rng.normal(3, 1, (50, 2))),
+        ("quantile(0.2, 0.9)", lambda rng: rng.normal(3, 1, (50, 2))),
         ("cross_entropy", lambda rng: rng.dirichlet([1, 2, 3], 50)),
         ("cross_entropy(0.3)", lambda rng: rng.dirichlet([1, 2, 3], 50)),
         ("cross_entropy(0.3)", lambda rng: rng.choice(3, 50, p=[0.6, 0.3, 0.1])),

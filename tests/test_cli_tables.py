@@ -157,6 +157,31 @@ def test_whole_numbers_are_classes_or_not(tmp_path):
     assert run(*command, "--task", "regression").startswith("regression; 40 rows")
 
 
+def test_train_predicts_quantiles_of_whole_numbers_too(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"x": rng.normal(size=60), "y": rng.integers(0, 9, 60)})
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    command = ["train", tmp_path / "data.csv", "--target", "y", "--networks", "2", "--quiet"]
+    command += ["--time-limit", "0.5", "--quantiles", "0.25,0.975", "--out", tmp_path / "model"]
+    lines = run(*command).splitlines()
+    assert lines[0] == "regression, quantiles 0.25, 0.975; 60 rows, 1 column"
+    estimator = TabularRegressor.load(tmp_path / "model")
+    assert estimator.quantiles == (0.25, 0.975)
+    assert len(estimator.networks_) <= 2
+    assert f"out of fold: quantile loss {estimator.oof_score_:.4g}" in lines
+    options = ["--target", "y", "--out", tmp_path / "out.csv"]
+    printed = run("predict", tmp_path / "model", tmp_path / "data.csv", *options)
+    header, rows = answers_in(tmp_path / "out.csv")
+    assert header == ["quantile_0.25", "quantile_0.975"]
+    quantiles = np.array(rows, float)
+    np.testing.assert_array_equal(quantiles, estimator.predict(frame[["x"]]))
+    below = (frame["y"].to_numpy()[:, np.newaxis] < quantiles).mean(axis=0)
+    assert printed.splitlines()[0] == (
+        f"quantile loss {-estimator.score(frame[['x']], frame['y']):.6g}, "
+        f"below quantile_0.25 {below[0]:.6g}, below quantile_0.975 {below[1]:.6g}"
+    )
+
+
 def test_rows_without_an_answer_are_left_out(tmp_path, capsys):
     frame = frame_of().drop(columns=["row", "kind"])
     frame.loc[:9, "price"] = None
@@ -250,7 +275,13 @@ def test_predict_writes_quantiles(tmp_path):
     assert header == ["quantile_0.1", "quantile_0.5", "quantile_0.9"]
     np.testing.assert_array_equal(np.array(rows, float), estimator.predict(X))
     printed = run("evaluate", tmp_path / "model", tmp_path / "data.csv", "--target", "price")
-    assert printed == f"{'quantile loss':20}{-estimator.score(X, frame['price']):.6g}\n"
+    below = (frame["price"].to_numpy()[:, np.newaxis] < estimator.predict(X)).mean(axis=0)
+    assert printed.splitlines() == [
+        f"{'quantile loss':20}{-estimator.score(X, frame['price']):.6g}",
+        f"{'below quantile_0.1':20}{below[0]:.6g}",
+        f"{'below quantile_0.5':20}{below[1]:.6g}",
+        f"{'below quantile_0.9':20}{below[2]:.6g}",
+    ]
 
 
 def variants(frame, folder):
@@ -441,6 +472,18 @@ FILES = {
         ("train {good} --target y --seed -1", "--seed must be an integer from 0 up, got -1"),
         ("train {good} --target y --time-limit 0", "--time-limit must be a positive number"),
         ("train {good} --target y --scoring rmse", "scoring must be one of accuracy, "),
+        ("train {good} --target x --quantiles 0.1,b", "must be numbers with commas between"),
+        ("train {good} --target x --quantiles 0.9,0.1", "--quantiles must be ascending numbers wi"),
+        ("train {good} --target x --quantiles 0.1,1", "within (0, 1), such as (0.1, 0.5, 0.9)"),
+        ("train {good} --target y --quantiles 0.5", "must hold numbers for regression, got 'a'"),
+        (
+            "train {good} --target x --quantiles 0.5 --task classification",
+            "--quantiles must not be given with --task classification",
+        ),
+        (
+            "train {good} --target x --quantiles 0.5 --scoring r2",
+            "--quantiles must not be given with --scoring, got r2",
+        ),
         ("train {good} --target y --out no/model", "must be in an existing folder"),
         ("predict {model} {lacking}", "lacks 'day'; its columns are 'size', 'color', "),
         ("predict {model} {texts}", "column 'size' of X must hold numbers, as in training"),

@@ -274,12 +274,14 @@ def table_views(tables, which):
 
 @standalone
 def read_records(tables, numbers, work):
-    """A field of each table's last record, how many there are, and the constants."""
+    """A field of each table's last record, how many there are, and the constants in two views."""
     plan, chunks = views.only(tables, codes.PLAN, PLAN), views.table(tables, codes.CHUNKS, CHUNK)
     tasks, layout = views.table(tables, codes.TASKS, TASK), views.layout_of(numbers)
     fields = (chunks[chunks.size - 1].stop, tasks[tasks.size - 1].row_1, layout[1].n_out)
     sizes = (chunks.size, tasks.size, layout.size)
-    return plan.buffer_rows, fields, sizes, copied(views.constants_of(work, plan, layout))
+    constants = copied(views.constants_of(work, plan, layout))
+    parameters = copied(views.loss_parameters_of(work, plan, layout))
+    return plan.buffer_rows, fields, sizes, constants, parameters
 
 
 @standalone
@@ -570,8 +572,8 @@ def run_elementwise_loss(loss, output, target):
     if loss == "squared_error":
         squared_error(output, target, gradient, terms)
     else:
-        parameters = code_and_parameter(loss, output.dtype.type)
-        loss_elementwise(*parameters, output, target, gradient, terms)
+        code, parameter = code_and_parameter(loss, output.dtype.type)
+        loss_elementwise(code, np.atleast_1d(parameter), output, target, gradient, terms)
     return terms, gradient
 
 
@@ -586,6 +588,18 @@ def test_losses_equal_their_twins(loss, dtype):
     largest = np.abs(widen(output)).max() + np.abs(target).max()
     assert_allclose(terms, expected_terms, rtol=eps, atol=eps * largest)
     assert_allclose(gradient, expected_gradient, rtol=eps, atol=eps * largest)
+
+
+@both_precisions
+def test_each_output_has_its_own_level(dtype):
+    """With the bits that a loss of this level alone has."""
+    output, target = outputs_and_targets("quantile", dtype, n=201)
+    levels, columns = (0.1, 0.5, 0.75), (-1, 3)
+    terms, gradient = run_elementwise_loss("quantile(0.1, 0.5, 0.75)", output, target)
+    for j, level in enumerate(levels):
+        alone = run_elementwise_loss(f"quantile({level})", output, target)
+        assert_array_equal(terms.reshape(columns)[:, j], alone[0].reshape(columns)[:, j])
+        assert_array_equal(gradient.reshape(columns)[:, j], alone[1].reshape(columns)[:, j])
 
 
 @every_loss
@@ -2249,16 +2263,18 @@ def test_views_of_tables_are_what_was_put_into_them():
     sizes, hyper = (20, 300, 5), [0.5, -1.0, 3e-300]
     workspace = Workspace(sizes, np.float32, rows=50, n_parts=3, n_target=1)
     chunks = chunk_table(120, 50, 50)
-    layout, constants = records.new(LAYER, 2), np.arange(5, dtype=np.float32)
+    layout, constants = records.new(LAYER, 2), np.arange(7, dtype=np.float32)
+    workspace.plan.n_loss_parameters = 3
     records.numbers(layout)[:] = np.arange(2 * len(LAYER.names))
     kept = Tables(workspace, chunks, layout, constants, np.array(hyper))
     tables, work = kept.kept
     tasks = workspace.alone[0]
-    buffer_rows, fields, counts, found = read_records(tables, records.numbers(layout), work)
+    buffer_rows, fields, counts, *found = read_records(tables, records.numbers(layout), work)
     assert buffer_rows == workspace.plan.buffer_rows
     assert fields == (chunks[-1].stop, tasks[-1].row_1, layout[1].n_out)
     assert counts == (len(chunks), len(tasks), 2)
-    assert_array_equal(found, constants)
+    assert_array_equal(found[0], constants[:4])
+    assert_array_equal(found[1], constants[4:])
     assert_array_equal(table_views(tables, codes.TEAM_BOUNDS), workspace.team[1])
     write_cursor(tables, 7, 9)
     assert kept.cursor.tolist() == [7, 0, 0, 0, 9]
@@ -2460,8 +2476,9 @@ class Case:
 
         layers = list(pairwise(sizes))
         self.layout = records.new(LAYER, len(layers))
-        self.constants = np.zeros(codes.ACTIVATION_PARAMETERS + len(layers), dtype)
-        self.constants[codes.LOSS_PARAMETER] = self.loss_parameter
+        parameters = np.atleast_1d(self.loss_parameter)
+        n_before_loss = codes.ACTIVATION_PARAMETERS + len(layers)
+        self.constants = np.append(np.zeros(n_before_loss, dtype), parameters)
         self.constants[codes.L1] = l1_l2.get("l1", 0)
         self.constants[codes.L2] = l1_l2.get("l2", 0)
         for layer, activation in enumerate([*activations, output]):
@@ -2507,8 +2524,10 @@ class Case:
         # Nothing may depend on what the workspace held before.
         workspace.buffer[:] = np.nan
         workspace.plan.loss = self.loss_code
-        rare_at = losses.rare_address(self.loss_code, float(self.loss_parameter), dtype)
+        parameters = tuple(np.atleast_1d(self.loss_parameter).tolist())
+        rare_at = losses.rare_address(self.loss_code, parameters, dtype)
         workspace.plan.rare_loss_at = rare_at
+        workspace.plan.n_loss_parameters = len(parameters)
         if workspace.leaves_out:
             plan_empty_columns(workspace.plan, dtype)
         plan_rare_activations(workspace.plan, dtype)
@@ -2540,7 +2559,7 @@ class Case:
         X = X.copy()
         X.flags.writeable = False
         result = np.full((len(X), self.sizes[-1]), np.nan, self.dtype)
-        parameters = self.constants[codes.ACTIVATION_PARAMETERS :]
+        parameters = self.constants[codes.ACTIVATION_PARAMETERS :][: len(self.layout)]
         address = predict.predict_part_address(np.dtype(self.dtype))
         rare_at, _ = activations.rare_addresses((codes.GELU, codes.SOFTMAX), self.dtype)
         numbers = records.numbers(self.layout)
@@ -2554,6 +2573,7 @@ NETWORKS = [
     *((("tanh", name), "identity", "squared_error") for name in ACTIVATIONS),
     *((("tanh", "relu"), name, "squared_error") for name in (*ACTIVATIONS, "softmax")),
     *((("silu", "gelu"), "identity", name) for name in LOSSES[:5]),
+    (("tanh", "elu"), "identity", "quantile(0.1, 0.5, 0.9)"),
     (("tanh", "elu"), "softplus", "poisson"),
     (("tanh", "elu"), "sigmoid", "binary_cross_entropy"),
     (("tanh", "elu"), "softmax", "cross_entropy"),
@@ -3038,7 +3058,7 @@ def calls(dtype):
         activations.softmax_rows: (matrix, 0, 3),
         activations.softmax_backward_rows: (matrix, matrix),
         losses.squared_error: (x, x, x, x),
-        losses.loss_elementwise: (codes.HUBER, number, x, x, x, x),
+        losses.loss_elementwise: (codes.HUBER, x[:1], x, x, x, x),
         losses.loss_cross_entropy: (matrix, matrix, False, matrix, x, x),
         losses.smooth_cross_entropy: (number, x, x, False, x, x, x[:3]),
         losses.row_sums: (matrix, x),

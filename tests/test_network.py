@@ -472,6 +472,7 @@ def test_bad_layer_sizes(layer_sizes, error, message):
             r"activation must be like 'leaky_relu\(slope=0.5\)', got 'leaky_relu\(alpha=0.1\)'",
         ),
         ({"output": "leaky_relu(x)"}, ValueError, r"output must be like .*, got 'leaky_relu\(x\)'"),
+        ({"output": "leaky_relu(0.1, 0.2)"}, ValueError, "output must be like .*leaky_relu"),
         ({"output": "leaky_relu(1)"}, ValueError, r"slope of leaky_relu must be in \[0, 1\)"),
         ({"output": "leaky_relu(nan)"}, ValueError, "slope of leaky_relu must be .*, got nan"),
         ({"dtype": "float16"}, ValueError, "dtype must be float32 or float64, got 'float16'"),

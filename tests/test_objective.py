@@ -42,6 +42,7 @@ OUTPUTS = {
     "absolute_error": ANY,
     "huber(0.5)": ANY,
     "quantile(0.75)": ANY,
+    "quantile(0.25, 0.5, 0.75)": ANY,
     "logistic": SIGNED,
     "hinge": SIGNED,
     "poisson": POSITIVE,
@@ -272,6 +273,29 @@ def test_default_parameters_of_losses():
     assert_allclose(
         2 * net.loss(X, y, loss="quantile"), net.loss(X, y, loss="absolute_error"), rtol=1e-14
     )
+
+
+def test_quantiles_of_several_levels_are_the_sum_of_one_each():
+    """A network of three outputs has the losses and slopes of its outputs, each with its level."""
+    rng = np.random.default_rng(8)
+    net = network("tanh", "identity", "float64")
+    X, y = rng.normal(size=(9, N_IN)), rng.normal(size=9)
+    levels, errors = np.array([0.1, 0.5, 0.9]), y[:, None] - net.predict(X)
+    wanted = np.maximum(levels * errors, (levels - 1) * errors).sum(axis=1).mean()
+    found = net.loss(X, np.repeat(y[:, None], 3, axis=1), loss="quantile(0.1, 0.5, 0.9)")
+    assert_allclose(found, wanted, rtol=1e-14)
+
+
+def test_members_have_the_same_levels():
+    """The loss is the mean of the members', each of which has all outputs."""
+    rng = np.random.default_rng(9)
+    net = MLP([N_IN, 5, 3], activation="tanh", members=4, dtype="float64", seed=0)
+    X, Y = rng.normal(size=(9, N_IN)), np.repeat(rng.normal(size=(9, 1)), 3, axis=1)
+    levels, loss = np.array([0.2, 0.5, 0.7]), "quantile(0.2, 0.5, 0.7)"
+    errors = Y[:, None] - net.predict(X, members=True)
+    wanted = np.maximum(levels * errors, (levels - 1) * errors).sum(axis=2).mean()
+    assert_allclose(net.loss(X, Y, loss=loss), wanted, rtol=1e-14)
+    assert fastmlp.check_gradient(net, X, Y, loss=loss).passed
 
 
 def test_known_values():
@@ -600,6 +624,17 @@ def test_senseless_pairs_are_refused(loss, output, reason):
         ("huber(inf)", ValueError, "delta of huber must be a positive number, got inf"),
         ("huber(q=1)", ValueError, r"loss must be like 'huber\(delta=0.5\)', got 'huber\(q=1\)'"),
         ("quantile(1.5)", ValueError, r"q of quantile must be in \[0, 1\], got 1.5"),
+        ("quantile(0.5, 1.5)", ValueError, r"q of quantile must be in \[0, 1\], got 1.5"),
+        ("quantile(0.9, 0.1)", ValueError, "levels of quantile must ascend, got 0.9, 0.1"),
+        ("quantile(0.5, 0.5)", ValueError, "levels of quantile must ascend, got 0.5, 0.5"),
+        (
+            "quantile(0.1, 0.5, 0.9)",
+            ValueError,
+            "quantile must have one level, or as many as there are outputs, 2, got 3",
+        ),
+        ("quantile(0.1, )", ValueError, r"loss must be like 'quantile\(q=0.5\)', got 'quantile\(0"),
+        ("quantile(q=0.1, 0.9)", ValueError, r"loss must be like 'quantile\(q=0.5\)', got"),
+        ("huber(0.1, 0.9)", ValueError, r"loss must be like 'huber\(delta=0.5\)', got 'huber\(0.1"),
         ("cross_entropy(1)", ValueError, r"smoothing of cross_entropy must be in \[0, 1\), got 1"),
         ("cross_entropy(-0.1)", ValueError, r"smoothing .* must be in \[0, 1\), got -0.1"),
         (

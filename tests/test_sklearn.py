@@ -911,6 +911,11 @@ def test_quantiles_are_quantiles():
         model = small(MLPRegressor, loss=f"quantile({q})", solver=["adam", "lbfgs"], max_iter=100)
         share = (y <= model.fit(X, y).predict(X)).mean()
         assert share == pytest.approx(q, abs=0.03)
+    model = small(MLPRegressor, loss="quantile(0.1, 0.9)", solver=["adam", "lbfgs"], max_iter=100)
+    quantiles = model.fit(X, np.column_stack([y, y])).predict(X)
+    np.testing.assert_allclose((y[:, None] <= quantiles).mean(axis=0), [0.1, 0.9], atol=0.03)
+    with pytest.raises(ValueError, match="as many as there are outputs, 1, got 2"):
+        model.fit(X, y)
 
 
 def test_each_layer_has_its_activation():

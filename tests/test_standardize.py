@@ -70,11 +70,15 @@ def test_classes_keep_their_targets(data):
 
 
 @compiled_only
-@pytest.mark.parametrize("loss", ["huber(2e4)", "absolute_error", "quantile(0.9)"])
-def test_a_loss_in_the_unit_of_the_target_keeps_it(loss, data):
+@pytest.mark.parametrize(
+    ("loss", "n_outputs"),
+    [("huber(2e4)", 1), ("absolute_error", 1), ("quantile(0.9)", 1), ("quantile(0.1, 0.9)", 2)],
+)
+def test_a_loss_in_the_unit_of_the_target_keeps_it(loss, n_outputs, data):
     """Twice the target, and twice Huber's transition, is the same problem."""
     X, y = data
-    nets = [MLP([3, 8, 1], activation="tanh", dtype="float64", seed=0) for _ in range(2)]
+    y = np.column_stack([y] * n_outputs)
+    nets = [MLP([3, 8, n_outputs], activation="tanh", dtype="float64", seed=0) for _ in range(2)]
     nets[0].fit(X, y, loss=loss, epochs=5, seed=0, standardize=True)
     nets[1].fit(X, 2 * y, loss=loss.replace("2e4", "4e4"), epochs=5, seed=0, standardize=True)
     np.testing.assert_allclose(nets[1].predict(X), 2 * nets[0].predict(X), rtol=1e-6)

@@ -21,6 +21,7 @@ from sklearn.model_selection import GroupKFold, TimeSeriesSplit, cross_val_score
 import fastmlp
 from fastmlp import TabularClassifier, TabularRegressor
 from fastmlp.bar import Bar
+from fastmlp.tabular.frames import read_frame
 from fastmlp.tabular.training import Diverged
 
 pytestmark = compiled_only
@@ -276,24 +277,81 @@ def test_balanced_classes_are_those_of_inverse_frequencies():
 # Quantiles
 
 
-def test_quantiles_never_cross_and_cover():
-    X, y = numbers(600)
-    model = regressor(quantiles=(0.1, 0.5, 0.9), epochs=40).fit(X, y)
-    new, truth = numbers(1000, seed=1)
-    quantiles = model.predict(np.vstack([new, 5 * new]))
-    assert quantiles.shape == (2000, 3)
+LEVELS = (0.1, 0.5, 0.9)
+
+
+def spread_numbers(n, seed):
+    """Numbers whose noise is of another size in each row: by a factor of 20 from end to end."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-1, 1, size=(n, 2))
+    return X, 10 + 3 * X[:, 0] + np.exp(1.5 * X[:, 1]) * rng.normal(size=n)
+
+
+@pytest.fixture(scope="module")
+def fitted_quantiles():
+    return regressor(quantiles=LEVELS, epochs=60).fit(*spread_numbers(4000, 0))
+
+
+def test_quantiles_cover_as_many_rows_as_their_levels_say(fitted_quantiles):
+    """Also where the noise is small, and where it is large.
+
+    The share of m new rows below a fixed quantile has the variance q (1 - q) / m, and of a quantile
+    of n training rows it has q (1 - q) / n besides: four of these standard deviations are allowed.
+    """
+    X, y = spread_numbers(4000, 1)
+    below = y[:, np.newaxis] < fitted_quantiles.predict(X)
+    levels = np.array(LEVELS)
+    for rows in (np.full(4000, True), X[:, 1] > 0, X[:, 1] <= 0):
+        noise = np.sqrt(levels * (1 - levels) * 2 / rows.sum())
+        assert (np.abs(below[rows].mean(axis=0) - levels) < 4 * noise).all()
+
+
+def test_quantiles_take_one_network_for_all_levels(fitted_quantiles):
+    assert len(fitted_quantiles.networks_) == len(fitted_quantiles.history_) == 3
+    assert all(network.layer_sizes[-1] == 3 for network in fitted_quantiles.networks_)
+    assert fitted_quantiles.network_weights_.sum() == pytest.approx(1)
+
+
+def test_quantiles_never_cross():
+    """Not even where those of networks do, in new rows or out of fold."""
+    X, y = spread_numbers(200, 0)
+    model = regressor(quantiles=LEVELS, epochs=1).fit(X, y)
+    matrix = model._encoding.encode(read_frame(5 * X))
+    outputs = np.array([network.predict(matrix) for network in model.networks_])
+    assert (np.diff(outputs, axis=2) < 0).any()
+    quantiles = model.predict(5 * X)
+    assert quantiles.shape == (200, 3)
     assert (np.diff(quantiles, axis=1) >= 0).all()
     assert (np.diff(model.oof_predictions_, axis=1) >= 0).all()
-    shares = (truth[:, np.newaxis] < quantiles[:1000]).mean(axis=0)
-    np.testing.assert_allclose(shares, (0.1, 0.5, 0.9), atol=0.1)
+    mean, scale, smallest, largest = model._task.scaling
+    of_each = np.sort(np.clip(outputs * scale + mean, smallest, largest), axis=2)
+    np.testing.assert_allclose(quantiles, of_each.mean(axis=0), rtol=1e-12)
+
+
+def test_the_score_of_quantiles_is_their_mean_loss(fitted_quantiles):
+    _, y = spread_numbers(4000, 0)
     wanted = np.mean(
         [
-            metrics.mean_pinball_loss(y, model.oof_predictions_[:, j], alpha=level)
-            for j, level in enumerate((0.1, 0.5, 0.9))
+            metrics.mean_pinball_loss(y, fitted_quantiles.oof_predictions_[:, j], alpha=level)
+            for j, level in enumerate(LEVELS)
         ]
     )
-    assert model.oof_score_ == pytest.approx(wanted)
-    assert len(model.networks_) == 9
+    assert fitted_quantiles.oof_score_ == pytest.approx(wanted)
+
+
+def test_a_search_and_weights_go_with_quantiles(monkeypatch):
+    from fastmlp.tabular import ensemble
+
+    monkeypatch.setattr(ensemble, "_MOST_DRAWN", 2)
+    X, y = spread_numbers(200, 0)
+    weights = np.tile([1.0, 2.0], 100)
+    model = regressor(quantiles=LEVELS, search="random", epochs=3).fit(X, y, weights)
+    assert (np.diff(model.predict(X), axis=1) >= 0).all()
+    losses = [
+        metrics.mean_pinball_loss(y, one, sample_weight=weights, alpha=level)
+        for one, level in zip(model.oof_predictions_.T, LEVELS, strict=True)
+    ]
+    assert model.oof_score_ == pytest.approx(np.mean(losses))
 
 
 # Search, limits, threads

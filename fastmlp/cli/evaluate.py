@@ -16,8 +16,9 @@ Print how well a saved model predicts a column of a table.
 
 The table has the columns that the model was trained on, and the true answers. For classes the
 scores are accuracy, log loss and the area under the ROC curve, of more than two the mean of each
-against all others; for numbers the root mean squared error, the mean absolute error and R2; for a
-plain network its loss, and accuracy or root mean squared error.""",
+against all others; for numbers the root mean squared error, the mean absolute error and R2; for
+quantiles their mean loss, and the share of rows below each, which is to be its level; for a plain
+network its loss, and accuracy or root mean squared error.""",
         epilog="example:\n  fastmlp evaluate model.safetensors test.csv --target species\n\n"
         + EXIT_STATUSES,
     )
@@ -48,5 +49,5 @@ def _evaluate(arguments):
         estimator.set_params(n_threads=arguments.threads)
     table = read_for(estimator, dates, arguments.data, target)
     for name, value in scores_of(estimator, table, target).items():
-        print(f"{name:20}{value:.6g}")
+        print(f"{name:19} {value:.6g}")
     return DONE

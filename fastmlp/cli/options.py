@@ -62,6 +62,15 @@ def sizes(text):
         ) from None
 
 
+def levels(text):
+    try:
+        return tuple(float(level) for level in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be numbers with commas between, such as 0.1,0.5,0.9, got {text!r}"
+        ) from None
+
+
 def out_file(text):
     return Path("/dev/stdout" if text == "-" else text)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastmlp.cli.console import DONE, reporter
 from fastmlp.cli.streams import writing_text
-from fastmlp.cli.table_data import read_for, scores_of
+from fastmlp.cli.table_data import quantile_names, read_for, scores_of
 
 
 def predict_table(estimator, dates, arguments):
@@ -43,4 +43,4 @@ def _predicted(estimator, features):
     values = np.asarray(estimator.predict(features))
     if values.ndim == 1:
         return ["value"], [values]
-    return [f"quantile_{level:g}" for level in estimator.quantiles], list(values.T)
+    return quantile_names(estimator.quantiles), list(values.T)

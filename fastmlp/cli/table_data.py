@@ -124,13 +124,26 @@ def scores_of(estimator, table, target):
         raise ValueError(f"--target {target} must hold numbers, got {answers.iloc[0]!r}")
     y = answers.to_numpy()
     if estimator.quantiles is not None:
-        return {"quantile loss": -estimator.score(features, y)}
+        return _scores_of_quantiles(estimator.quantiles, estimator.predict(features), y)
     errors = y - estimator.predict(features)
     deviations = y - y.mean()
     scores = {"rmse": np.sqrt(np.mean(errors**2)), "mean absolute error": np.abs(errors).mean()}
     if deviations.any():
         scores["R2"] = 1 - np.sum(errors**2) / np.sum(deviations**2)
     return scores
+
+
+def quantile_names(levels):
+    """What predicted quantiles are called."""
+    return [f"quantile_{level}" for level in levels]
+
+
+def _scores_of_quantiles(levels, quantiles, y):
+    from fastmlp.tabular.scores import Pinball
+
+    shares = (y[:, np.newaxis] < quantiles).mean(axis=0)
+    below = {f"below {name}": one for name, one in zip(quantile_names(levels), shares, strict=True)}
+    return {"quantile loss": Pinball(levels)(y, quantiles), **below}
 
 
 def _scores_of_classes(estimator, features, answers, target):

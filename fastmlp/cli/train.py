@@ -8,6 +8,7 @@ from fastmlp.cli.options import (
     MOST_CLASSES,
     add_hidden,
     add_run_options,
+    levels,
     names,
     out_file,
     split_outside,
@@ -136,6 +137,13 @@ def _add_of_tables(parser):
         metavar="NAME",
         help="what chooses the best epoch: accuracy, log_loss, auc, rmse or any scorer of "
         "scikit-learn (default: accuracy for classes, else rmse)",
+    )
+    parser.add_argument(
+        "--quantiles",
+        type=levels,
+        metavar="LEVELS",
+        help="predict quantiles of a target of numbers, such as 0.1,0.5,0.9, instead of its mean "
+        "(default: none)",
     )
     parser.add_argument(
         "--search",

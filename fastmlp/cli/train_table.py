@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 
@@ -39,9 +40,11 @@ def train_table(arguments):
     target = arguments.target
     table = read_table(opened(arguments.data), target, arguments.drop)
     features, answers = with_target(table, target)
-    y, are_classes = answers_of(answers, arguments.task, f"--target {target}")
+    quantiles = arguments.quantiles
+    task = arguments.task if quantiles is None else "regression"
+    y, are_classes = answers_of(answers, task, f"--target {target}")
     warn_of_texts(features)
-    kind = TabularClassifier if are_classes else TabularRegressor
+    kind = TabularClassifier if are_classes else partial(TabularRegressor, quantiles=quantiles)
     estimator = kind(
         arguments.architecture,
         n_networks=arguments.networks,
@@ -86,6 +89,21 @@ def _check(arguments):
         check_positive("--time-limit", arguments.time_limit)
     if arguments.target in arguments.drop:
         raise ValueError(f"--drop must not name the target, got {arguments.target!r}")
+    if arguments.quantiles is not None:
+        _check_quantiles(arguments)
+
+
+def _check_quantiles(arguments):
+    from fastmlp.tabular.targets import check_levels
+
+    check_levels("--quantiles", arguments.quantiles)
+    if arguments.task == "classification":
+        raise ValueError("--quantiles must not be given with --task classification")
+    if arguments.scoring is not None:
+        raise ValueError(
+            f"--quantiles must not be given with --scoring, got {arguments.scoring}: they go by "
+            "their own loss"
+        )
 
 
 def _lines(estimator, y, seconds):
@@ -107,7 +125,8 @@ def _lines(estimator, y, seconds):
 
 def _describe_answers(estimator, y):
     if not hasattr(estimator, "classes_"):
-        return "regression"
+        levels = ", ".join(map(str, estimator.quantiles or ()))
+        return f"regression, quantiles {levels}" if levels else "regression"
     names, counts = np.unique(y, return_counts=True)
     shown = [f"{name} {count:,}" for name, count in zip(names[:6], counts[:6], strict=True)]
     more = [f"{len(names) - 6} more"] if len(names) > 6 else []

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.inputs import check_columns, check_inputs
-from fastmlp.losses import LOSS_PARAMETERS, LOSSES
+from fastmlp.losses import LOSSES, parse_loss
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer, Stochastic
 from fastmlp.pieces import NAMES as PIECES
@@ -35,7 +35,7 @@ from fastmlp.sklearn.checking import check_sample_weight, validate_data
 from fastmlp.sklearn.run import Outputs, Rows, Run
 from fastmlp.sklearn.sparse_rows import blocks
 from fastmlp.sklearn.stages import as_stages, is_stochastic
-from fastmlp.validation import as_real, parse_name, rounded
+from fastmlp.validation import as_real, rounded
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -312,7 +312,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         sizes = self._hidden_sizes()
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        name = parse_name("loss", self.loss, ("log_loss", *LOSSES), _loss_parameters())[0]
+        name = parse_loss(self.loss, ("log_loss", *LOSSES))[0]
         if (name == "log_loss") > is_classifier(self):
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
         for callback in self._user_callbacks():
@@ -925,7 +925,3 @@ def _joined(trace, records):
             ),
         ]
     )
-
-
-def _loss_parameters():
-    return {name: parameter for name, (parameter, _) in LOSS_PARAMETERS.items()}

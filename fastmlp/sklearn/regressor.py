@@ -32,9 +32,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     loss : str, default="squared_error"
         Any loss of `fastmlp.MLP`, summed over outputs: "squared_error" (half of it), "poisson"
         (half the deviance, with exponential outputs), "absolute_error", "huber", "huber(2.5)",
-        "quantile(0.9)"; "logistic" and "hinge" for targets 1 and -1, "binary_cross_entropy" for
-        targets in [0, 1], "cross_entropy" for distributions, or "cross_entropy(0.1)" with label
-        smoothing.
+        "quantile(0.9)", or "quantile(0.1, 0.9)" with the same target in a column for each level;
+        "logistic" and "hinge" for targets 1 and -1, "binary_cross_entropy" for targets in [0, 1],
+        "cross_entropy" for distributions, or "cross_entropy(0.1)" with label smoothing.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, \
 learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
 nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
@@ -217,8 +217,9 @@ input_dropout, residual, tied, input_scale, inputs, members
     def _loss_to_train(self, loss, scaling):
         if scaling is None:
             return loss
-        name, _, parameter = check_loss(loss, _OUTPUTS.get(self._loss_name(), "identity"))
-        return scaling.scale_loss(name, parameter)
+        output = _OUTPUTS.get(self._loss_name(), "identity")
+        name, _, parameters = check_loss(loss, output, len(scaling.target_scale))
+        return scaling.scale_loss(name, parameters)
 
     def _plain_score(self, outputs, rows):
         if not np.isfinite(outputs).all():

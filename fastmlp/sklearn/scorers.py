@@ -1,7 +1,6 @@
 """What `scoring` means for tables: scores by name, or any scorer of scikit-learn."""
 
 import inspect
-from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -96,19 +95,10 @@ class Scoring:
         is_same = not isinstance(self._score, Score) or self._score.larger_is_better
         return gain if is_same else -gain
 
-    def gain_of(self, rows, part):
-        """A callable that takes predictions for rows, and returns how good they are.
-
-        Parameters
-        ----------
-        rows : ndarray of int
-        part : int or None
-            Of quantiles, which level the predictions are for; None is all of them.
-        """
+    def gain_of(self, rows):
+        """A callable that takes predictions for rows, and returns how good they are."""
         score = self._score
         if isinstance(score, Score):
-            if part is not None and isinstance(score.measure, Pinball):
-                score = replace(score, measure=score.measure.of_part(part))
             targets = self._targets[rows]
             weights = None if self._weights is None else self._weights[rows]
             return lambda predictions: score.gain(targets, predictions, weights)

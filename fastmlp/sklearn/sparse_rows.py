@@ -90,14 +90,14 @@ class SparseObjective(Objective):
     """
 
     def __init__(self, net, X, y, *, loss, sample_weight, l2, n_threads, scaling):
-        name, code, parameter = check_loss(loss, net._activations[-1])
         n_rows, n_out = X.shape[0], net.layer_sizes[-1]
+        name, code, parameters = check_loss(loss, net._activations[-1], n_out)
         Y = as_array("y", y, net.dtype)
         code, n_target = choose_targets(Y.shape, code, n_rows, n_out)
         check_finite("y", Y)
         if code in CHECKED:
             check_values(as_real("y", y), Y, code, n_out)
-        problem = Problem(n_rows, n_target, name, code, parameter, 0.0, l2, n_threads)
+        problem = Problem(n_rows, n_target, name, code, parameters, 0.0, l2, n_threads)
         weights = as_weights(sample_weight, n_rows, net.dtype)
         self._keep(net, problem, SparseSamples(X, Y, weights, net.dtype, scaling))
 

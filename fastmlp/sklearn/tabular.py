@@ -15,7 +15,7 @@ from fastmlp.sklearn.labels import are_numbers, as_labels, class_factors, distin
 from fastmlp.sklearn.tabular_base import BaseTabular
 from fastmlp.tabular.calibration import fit_temperature, temper
 from fastmlp.tabular.scores import Pinball
-from fastmlp.tabular.targets import Classes, Quantiles, Values, scaling_of
+from fastmlp.tabular.targets import Classes, Quantiles, Values, check_levels, scaling_of
 from fastmlp.validation import check_unmasked
 
 # Scores of labels alone, for which label smoothing pays; it spoils probabilities.
@@ -326,8 +326,8 @@ n_threads, random_state
         scorer of scikit-learn. Quantiles go by their loss.
     quantiles : sequence of float or None, default=None
         Levels of quantiles to predict, ascending and within (0, 1), such as (0.1, 0.5, 0.9); None
-        predicts the mean. Each level has networks of its own, so that it takes as many times the
-        time; where quantiles of a row cross, they are sorted.
+        predicts the mean. Each network has an output for each level; where quantiles of a row
+        cross, they are sorted.
 
     Attributes
     ----------
@@ -338,7 +338,7 @@ n_threads, random_state
         Of each training row by networks that did not see it; NaN for rows that no fold validates.
     networks_, network_weights_, history_, scoring_, feature_kinds_, categories_, \
 feature_importances_, n_features_in_, feature_names_in_
-        As of `TabularClassifier`. With quantiles, networks of the first level come first.
+        As of `TabularClassifier`.
 
     Examples
     --------
@@ -401,14 +401,7 @@ feature_importances_, n_features_in_, feature_names_in_
     def _levels(self):
         if self.quantiles is None:
             return None
-        levels = list(np.asarray(self.quantiles).tolist()) if np.ndim(self.quantiles) == 1 else []
-        are_levels = all(isinstance(one, float) and 0 < one < 1 for one in levels)
-        if not levels or not are_levels or not (np.diff(levels) > 0).all():
-            raise ValueError(
-                "quantiles must be ascending numbers within (0, 1), such as (0.1, 0.5, 0.9), got "
-                f"{self.quantiles!r}"
-            )
-        return levels
+        return check_levels("quantiles", self.quantiles)
 
     def _check_y(self, y, n_rows, known=False):
         if y is None:

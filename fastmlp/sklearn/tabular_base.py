@@ -17,7 +17,14 @@ from fastmlp.inputs import EMBEDDINGS
 from fastmlp.sklearn.checking import check_sample_weight
 from fastmlp.sklearn.scorers import Scoring, as_score
 from fastmlp.tabular.encoding import Encoding
-from fastmlp.tabular.ensemble import Ensemble, Problem, ensemble_of, search, train_candidate
+from fastmlp.tabular.ensemble import (
+    Ensemble,
+    Problem,
+    ensemble_of,
+    mean_by_row,
+    search,
+    train_candidate,
+)
 from fastmlp.tabular.folds import Fold, as_groups, check_classes, make_folds
 from fastmlp.tabular.frames import Frame, read_frame, unbatched
 from fastmlp.tabular.recipes import ARCHITECTURES, recipe_of
@@ -233,7 +240,7 @@ class BaseTabular(BaseEstimator, ABC):
             return
         for i, fold in enumerate(folds):
             even = np.full((len(fold.validation), len(self.classes_)), 1 / len(self.classes_))
-            if np.isnan(scoring.gain_of(fold.validation, None)(even)):
+            if np.isnan(scoring.gain_of(fold.validation)(even)):
                 raise ValueError(
                     f"scoring must not be {self.scoring!r} for folds with validation rows of one "
                     f"class, which fold {i} has: take fewer folds, or another score"
@@ -249,11 +256,10 @@ class BaseTabular(BaseEstimator, ABC):
     def _take(self, candidates, shares, problem, scoring, targets, encoding):
         """Take over what training came to; return sentences to warn with."""
         chosen = [one for one, share in zip(candidates, shares, strict=True) if share]
-        parts = [part for one in chosen for part in one.trained]
-        trained = [one for part in parts for one in part]
+        trained = [one for candidate in chosen for one in candidate.trained]
         if any(one.interrupted for one in trained) and not any(one.best_epoch for one in trained):
             raise KeyboardInterrupt
-        if not all(any(one.predictions is not None for one in part) for part in parts):
+        if not all(candidate.known for candidate in chosen):
             if any(one.unscored for one in trained):
                 raise ValueError("scoring must give a number, it gave nan for each fold")
             raise Diverged(
@@ -266,7 +272,7 @@ class BaseTabular(BaseEstimator, ABC):
         rows = np.flatnonzero(np.isfinite(mean.reshape(len(mean), -1)).all(axis=1))
         self._encoding, self._task = encoding, problem.task
         self._ensemble = ensemble_of(candidates, shares)
-        known = [one for one in trained if one.predictions is not None]
+        known = [one for candidate in chosen for one in candidate.known]
         self._validation = [one.fold.validation for one in known]
         self.networks_ = self._ensemble.networks
         self.network_weights_ = np.array(self._ensemble.shares)
@@ -274,7 +280,7 @@ class BaseTabular(BaseEstimator, ABC):
         self.scoring_ = scoring.name
         self.__dict__.pop("feature_importances_", None)
         self.oof_predictions_ = self._finish(mean, rows, targets, problem.weights)
-        self.oof_score_ = scoring.shown(scoring.gain_of(rows, None)(self.oof_predictions_[rows]))
+        self.oof_score_ = scoring.shown(scoring.gain_of(rows)(self.oof_predictions_[rows]))
         return _notes(trained, self.time_limit)
 
     # Columns.
@@ -367,7 +373,7 @@ class BaseTabular(BaseEstimator, ABC):
         matrix = self._encoding.encode(frame)
         shuffling = np.random.default_rng(0)
         rows = np.unique(np.concatenate(self._validation))
-        gain = scoring.gain_of(rows, None)
+        gain = scoring.gain_of(rows)
         base = gain(self._out_of_fold(matrix, [], shuffling)[rows])
         importances = np.zeros(self.n_features_in_)
         for i in range(self.n_features_in_):
@@ -380,26 +386,14 @@ class BaseTabular(BaseEstimator, ABC):
 
     def _out_of_fold(self, matrix, columns, rng):
         """Predictions of rows by networks that did not see them, with columns shuffled."""
-        task, ensemble = self._task, self._ensemble
-        sums: list[Any] = [0.0] * task.n_parts
-        counts = np.zeros((task.n_parts, len(matrix)))
+        ensemble, predictions = self._ensemble, []
         shuffled = matrix[:, columns][rng.permutation(len(matrix))]
-        for network, part, share, rows in zip(
-            ensemble.networks, ensemble.parts, ensemble.shares, self._validation, strict=True
-        ):
+        for network, rows in zip(ensemble.networks, self._validation, strict=True):
             taken = matrix[rows]
             taken[:, columns] = shuffled[rows]
-            predictions = task.decode(network.predict(taken, n_threads=self.n_threads))
-            if isinstance(sums[part], float):
-                sums[part] = np.zeros((len(matrix), *predictions.shape[1:]))
-            sums[part][rows] += share * predictions
-            counts[part, rows] += share
-        with np.errstate(invalid="ignore"):
-            means = [
-                one / count.reshape(-1, *[1] * (one.ndim - 1))
-                for one, count in zip(sums, counts, strict=True)
-            ]
-        return task.combine(means)
+            outputs = network.predict(taken, n_threads=self.n_threads)
+            predictions.append(self._task.decode(outputs))
+        return mean_by_row(len(matrix), self._validation, predictions, ensemble.shares)
 
     def plot(self):
         """Draw the score of each network over its epochs and, of classes, how far to trust them.

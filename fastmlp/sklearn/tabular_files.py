@@ -43,7 +43,6 @@ def save_tabular(estimator, path, argument="path", texts=None):
         "fitted": fitted,
         "columns": estimator._encoding.described(),
         "architectures": [network.architecture() for network in ensemble.networks],
-        "parts": ensemble.parts,
         "shares": ensemble.shares,
     }
     tensors = {
@@ -93,7 +92,7 @@ def _restored(kind, described, tensors):
         assemble(MLP, architecture, _tensors_of(i, tensors))
         for i, architecture in enumerate(described["architectures"])
     ]
-    estimator._ensemble = Ensemble(networks, described["parts"], described["shares"])
+    estimator._ensemble = Ensemble(networks, described["shares"])
     estimator._validation = None
     estimator.networks_ = networks
     estimator.network_weights_ = np.array(described["shares"])

@@ -9,7 +9,7 @@ from fastmlp.mlp import MLP
 from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.recipes import Recipe, batch_rows, epochs_for
 from fastmlp.tabular.selection import choose_greedily, draw_recipe
-from fastmlp.tabular.training import Clock, Trained, train_networks
+from fastmlp.tabular.training import Trained, train_networks
 
 # Recipes that a random search draws where no time limit ends it.
 _MOST_DRAWN = 16
@@ -25,51 +25,45 @@ class Ensemble:
     Attributes
     ----------
     networks : list of MLP
-    parts : list of int
-        Which part of the task each predicts, see `targets`.
     shares : list of float
-        Of each network in the mean of its part, in which they sum to 1.
+        Of each network in the mean, which sum to 1.
     """
 
     networks: list[MLP]
-    parts: list[int]
     shares: list[float]
 
     def predict(self, matrix, task, n_threads=None):
         """What the task makes of the outputs for rows of encoded columns."""
-        if len(self.networks) == 1:
-            return task.combine(
-                [task.decode(self.networks[0].predict(matrix, n_threads=n_threads))]
-            )
-        means: list[Any] = [0.0] * task.n_parts
-        for network, part, share in zip(self.networks, self.parts, self.shares, strict=True):
-            outputs = network.predict(matrix, n_threads=n_threads)
-            means[part] = means[part] + share * task.decode(outputs)
-        return task.combine(means)
+        return sum(
+            share * task.decode(network.predict(matrix, n_threads=n_threads))
+            for network, share in zip(self.networks, self.shares, strict=True)
+        )
 
 
 @dataclass(eq=False)
 class Candidate:
-    """Networks of one recipe, one for each fold and part.
+    """Networks of one recipe, one for each fold.
 
     Attributes
     ----------
     recipe : Recipe
-    trained : list of list of Trained
-        Those of each part that have predictions for their validation rows.
+    trained : list of Trained
+    known : list of Trained
+        Those that have predictions for their validation rows.
     predictions : ndarray
         Of the rows of all folds' validation rows; NaN for others.
     """
 
     recipe: Recipe
-    trained: list[list[Trained]]
+    trained: list[Trained]
+    known: list[Trained]
     predictions: np.ndarray
 
     @property
     def diverged(self) -> bool:
         """Whether some of its networks have, and none was interrupted."""
-        trained = [one for part in self.trained for one in part]
-        return any(one.diverged for one in trained) and not any(one.interrupted for one in trained)
+        was_interrupted = any(one.interrupted for one in self.trained)
+        return any(one.diverged for one in self.trained) and not was_interrupted
 
 
 @dataclass(eq=False)
@@ -86,8 +80,7 @@ class Problem:
         One for each network.
     weights : ndarray, (n,), or None
     gain_of : callable
-        ``gain_of(rows, part)`` takes predictions for rows, of a part or, without one, of all, and
-        gives how good they are.
+        ``gain_of(rows)`` takes predictions for rows, and gives how good they are.
     epochs, batch_size : int or None
         None is by the number of rows.
     """
@@ -103,7 +96,7 @@ class Problem:
 
 
 def train_candidate(problem, recipe, rng, clock, report, n_threads):
-    """Train the networks of one recipe, for each part and fold of a problem.
+    """Train the networks of one recipe, for each fold of a problem.
 
     Parameters
     ----------
@@ -123,39 +116,40 @@ def train_candidate(problem, recipe, rng, clock, report, n_threads):
     rows = None if problem.weights is None else problem.weights > 0
     inputs = problem.encoding.inputs(recipe.embedding, matrix, rows)
     n_rows = max(len(fold.training) for fold in problem.folds)
-    trained = []
-    for part in range(task.n_parts):
-        seeds = rng.integers(2**63, size=(len(problem.folds), 2)).tolist()
-        networks = [
-            recipe.network(matrix.shape[1], inputs, task.n_outputs, task.output, seed)
-            for seed, _ in seeds
-        ]
-        limit = clock.left / (task.n_parts - part) if clock.is_limited else None
-        trained.append(
-            train_networks(
-                networks,
-                matrix,
-                task.targets,
-                problem.folds,
-                [shuffling for _, shuffling in seeds],
-                [_measure(problem, fold.validation, part) for fold in problem.folds],
-                clock=Clock(limit),
-                report=report,
-                n_threads=n_threads,
-                patience=recipe.patience,
-                loss=task.loss(part, recipe),
-                batch_size=problem.batch_size or batch_rows(n_rows),
-                epochs=problem.epochs or epochs_for(n_rows),
-                sample_weight=problem.weights,
-                **recipe.options(networks[0]),
-            )
-        )
-    return Candidate(recipe, trained, _out_of_fold(trained, task, len(matrix)))
+    seeds = rng.integers(2**63, size=(len(problem.folds), 2)).tolist()
+    networks = [
+        recipe.network(matrix.shape[1], inputs, task.n_outputs, task.output, seed)
+        for seed, _ in seeds
+    ]
+    trained = train_networks(
+        networks,
+        matrix,
+        task.targets,
+        problem.folds,
+        [shuffling for _, shuffling in seeds],
+        [_measure(problem, fold.validation) for fold in problem.folds],
+        clock=clock,
+        report=report,
+        n_threads=n_threads,
+        patience=recipe.patience,
+        loss=task.loss(recipe),
+        batch_size=problem.batch_size or batch_rows(n_rows),
+        epochs=problem.epochs or epochs_for(n_rows),
+        sample_weight=problem.weights,
+        **recipe.options(networks[0]),
+    )
+    known = [one for one in trained if one.predictions is not None]
+    predictions = np.full(len(matrix), np.nan)
+    if known:
+        rows_of = [one.fold.validation for one in known]
+        of_each = [one.predictions for one in known]
+        predictions = mean_by_row(len(matrix), rows_of, of_each, np.ones(len(known)))
+    return Candidate(recipe, trained, known, predictions)
 
 
-def _measure(problem, rows, part):
+def _measure(problem, rows):
     """What predictions for the validation rows are made of outputs, and how good they are."""
-    gain = problem.gain_of(rows, part)
+    gain = problem.gain_of(rows)
 
     def measure(outputs):
         predictions = problem.task.decode(outputs)
@@ -164,21 +158,26 @@ def _measure(problem, rows, part):
     return measure
 
 
-def _out_of_fold(trained, task, n_rows):
-    """Predictions for each row by the networks that did not see it; NaN without one."""
-    parts = []
-    for of_part in trained:
-        known = [one for one in of_part if one.predictions is not None]
-        if not known:
-            return np.full(n_rows, np.nan)
-        shape = known[0].predictions.shape[1:]
-        sums, counts = np.zeros((n_rows, *shape)), np.zeros(n_rows)
-        for one in known:
-            sums[one.fold.validation] += one.predictions
-            counts[one.fold.validation] += 1
-        with np.errstate(invalid="ignore"):
-            parts.append(sums / counts.reshape(-1, *[1] * len(shape)))
-    return task.combine(parts)
+def mean_by_row(n_rows, rows_of, predictions, shares):
+    """Weighted mean of the predictions that each row has; NaN where it has none.
+
+    Parameters
+    ----------
+    n_rows : int
+    rows_of : list of ndarray of int
+        Which rows the predictions of each network are for.
+    predictions : list of ndarray
+        Of each network.
+    shares : sequence of float
+        Of each network.
+    """
+    shape = predictions[0].shape[1:]
+    sums, counts = np.zeros((n_rows, *shape)), np.zeros(n_rows)
+    for rows, one, share in zip(rows_of, predictions, shares, strict=True):
+        sums[rows] += share * one
+        counts[rows] += share
+    with np.errstate(invalid="ignore"):
+        return sums / counts.reshape(-1, *[1] * len(shape))
 
 
 def search(problem, recipe, rng, clock, report, n_threads):
@@ -208,7 +207,7 @@ def search(problem, recipe, rng, clock, report, n_threads):
                 continue
             break  # the time was over before all of its networks had an epoch
         candidates.append(candidate)
-        gain = problem.gain_of(rows, None)
+        gain = problem.gain_of(rows)
         predictions = [one.predictions[rows] for one in candidates]
         if best is None:
             best = gain(predictions[0])
@@ -219,7 +218,7 @@ def search(problem, recipe, rng, clock, report, n_threads):
 
 
 def _goes_on(candidates, n_drawn, clock, seconds):
-    if any(one.interrupted for part in candidates[-1].trained for one in part):
+    if any(one.interrupted for one in candidates[-1].trained):
         return False
     if not len(_rows_of_all(candidates)):
         return False  # nothing to compare others with
@@ -236,12 +235,9 @@ def _rows_of_all(candidates):
 
 def ensemble_of(candidates, shares):
     """The ensemble of candidates with these shares."""
-    networks, parts, weights = [], [], []
+    networks, weights = [], []
     for candidate, share in zip(candidates, shares, strict=True):
-        for part, of_part in enumerate(candidate.trained):
-            known = [one for one in of_part if one.predictions is not None]
-            for one in known if share else ():
-                networks.append(one.network)
-                parts.append(part)
-                weights.append(float(share / len(known)))
-    return Ensemble(networks, parts, weights)
+        for one in candidate.known if share else ():
+            networks.append(one.network)
+            weights.append(float(share / len(candidate.known)))
+    return Ensemble(networks, weights)

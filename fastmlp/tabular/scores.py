@@ -89,10 +89,6 @@ class Pinball:
         losses = np.maximum(self.levels * errors, (self.levels - 1) * errors).mean(axis=1)
         return np.average(losses, weights=weights)
 
-    def of_part(self, part):
-        """The loss of one level."""
-        return Pinball(self.levels[[part]])
-
 
 OF_CLASSES = {
     "accuracy": Score("accuracy", accuracy),

@@ -24,29 +24,22 @@ class Classes:
         Of a network.
     output : str
         Its activation.
-    n_parts : int
-        Networks that it takes to predict for one row.
     """
 
     output = "softmax"
-    n_parts = 1
 
     def __init__(self, labels, n_classes):
         self.targets = labels
         self.n_outputs = n_classes
 
-    def loss(self, part, recipe):
-        """The loss to train networks of a part with, as `fastmlp.fit` takes it."""
+    def loss(self, recipe):
+        """The loss to train networks with, as `fastmlp.fit` takes it."""
         return f"cross_entropy({recipe.smoothing!r})"
 
     def decode(self, outputs):
-        """What outputs of a network of a part stand for: probabilities (n, n_classes)."""
+        """What outputs of a network stand for: probabilities (n, n_classes)."""
         probabilities = outputs.astype(np.float64)
         return probabilities / probabilities.sum(axis=1, keepdims=True)  # 1 in float64, too
-
-    def combine(self, parts):
-        """Predictions from those of all parts."""
-        return parts[0]
 
 
 class Values:
@@ -64,7 +57,6 @@ class Values:
 
     output = "identity"
     n_outputs = 1
-    n_parts = 1
 
     def __init__(self, scaling, values=None):
         self.scaling = scaling
@@ -72,22 +64,22 @@ class Values:
         if values is not None:
             self.targets = ((values - self._mean) / self._scale).astype(_DTYPE)
 
-    def loss(self, part, recipe):
+    def loss(self, recipe):
         return "squared_error"
 
     def decode(self, outputs):
-        """What outputs of a network of a part stand for: values (n,)."""
-        values = outputs[:, 0] * self._scale + self._mean  # in float64, as these are its scalars
-        return np.clip(values, self._smallest, self._largest)
+        """What outputs of a network stand for: values (n,)."""
+        return self._restored(outputs[:, 0])
 
-    def combine(self, parts):
-        return parts[0]
+    def _restored(self, outputs):
+        values = outputs * self._scale + self._mean  # in float64, as these are its scalars
+        return np.clip(values, self._smallest, self._largest)
 
 
 class Quantiles(Values):
-    """Quantiles of numbers: a part for each level, whose networks are trained by its own loss.
+    """Quantiles of numbers: an output of a network for each level, trained by its loss.
 
-    Where quantiles of a row cross, they are sorted, by which none of them becomes worse in the mean
+    Where quantiles of a row cross, they are sorted, by which they do not become worse together
     (Chernozhukov, Fernández-Val & Galichon, Econometrica 78:1093, 2010).
 
     Parameters
@@ -101,18 +93,31 @@ class Quantiles(Values):
     def __init__(self, scaling, levels, values=None):
         super().__init__(scaling, values)
         self.levels = tuple(levels)
-        self.n_parts = len(self.levels)
+        self.n_outputs = len(self.levels)
+        if values is not None:
+            self.targets = np.repeat(self.targets[:, np.newaxis], self.n_outputs, axis=1)
 
-    def loss(self, part, recipe):
-        return f"quantile({self.levels[part]!r})"
+    def loss(self, recipe):
+        return f"quantile({', '.join(map(repr, self.levels))})"
 
     def decode(self, outputs):
-        """What outputs of a network of a part stand for: one quantile (n, 1)."""
-        return super().decode(outputs)[:, np.newaxis]
+        """What outputs of a network stand for: quantiles (n, n_levels), ascending in each row.
 
-    def combine(self, parts):
-        """Quantiles (n, n_levels), ascending in each row."""
-        return np.sort(np.concatenate(parts, axis=1), axis=1)
+        So are means of those of several networks.
+        """
+        return np.sort(self._restored(outputs), axis=1)
+
+
+def check_levels(name, levels):
+    """Check levels of quantiles, which go by a name in messages; return them as a list."""
+    found = np.asarray(levels).tolist() if np.ndim(levels) == 1 else []
+    are_levels = all(isinstance(one, float) and 0 < one < 1 for one in found)
+    if not found or not are_levels or not (np.diff(found) > 0).all():
+        raise ValueError(
+            f"{name} must be ascending numbers within (0, 1), such as (0.1, 0.5, 0.9), got "
+            f"{levels!r}"
+        )
+    return found
 
 
 def scaling_of(values, weights):
