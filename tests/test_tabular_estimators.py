@@ -603,7 +603,18 @@ X, Y = np.random.default_rng(0).normal(size=(20, 2)), np.tile([0, 1], 10)
     [
         ({}, (X[:0], Y[:0]), ValueError, "X must have at least one row"),
         ({}, (X, np.zeros(20)), ValueError, "at least two classes, it contains only one class"),
-        ({}, (X, np.full(20, np.nan)), ValueError, "y must not have missing|contains NaN"),
+        (
+            {},
+            (X, np.full(20, np.nan)),
+            ValueError,
+            "y must not have missing labels, got nan in row 0",
+        ),
+        (
+            {},
+            (X, np.r_[Y[:9], np.nan, Y[10:]]),
+            ValueError,
+            "missing labels, got nan in row 9. Drop",
+        ),
         ({}, (X, [None] * 20), ValueError, "y must not have missing labels"),
         ({}, (X, Y[:10]), ValueError, r"y must have the shape \(20,\), .* got \(10,\)"),
         ({"n_networks": 30}, (X, Y), ValueError, "as many rows as folds, 30 for n_networks=30"),
@@ -729,7 +740,11 @@ def test_bad_answers_for_the_score_of_quantiles_are_refused(arguments, message):
         ({}, np.arange(20) + 1j, "Complex data not supported"),
         ({}, np.zeros((20, 2)), "y should be a 1d array"),
         ({}, np.ones(20), "y must not be constant, all 20 targets are 1"),
-        ({}, np.r_[np.nan, np.arange(19)], "contains NaN"),
+        (
+            {},
+            np.r_[0.5, np.nan, np.arange(18)],
+            "y must not have missing values, got nan in row 1.",
+        ),
         ({"quantiles": (0.5, 0.1)}, np.arange(20), "quantiles must be ascending"),
         ({"quantiles": (0.0, 1.0)}, np.arange(20), "quantiles must be ascending"),
         ({"quantiles": (0.5,), "scoring": "r2"}, np.arange(20), "scoring must be None with quan"),

@@ -40,11 +40,25 @@ def as_labels(y):
     held = [y.dtype] if hasattr(y, "dtype") else [*getattr(y, "dtypes", ())]
     plain = [_plain_dtype(dtype) for dtype in held]
     nullable = any(not isinstance(dtype, np.dtype) for dtype in held)
-    if labels.dtype.kind in "OMm" or (nullable and labels.dtype.kind == "f"):
-        _refuse_missing(labels)
+    if labels.dtype.kind in "OMmf":
+        refuse_missing(labels)
     if nullable and all(dtype is not None and dtype.kind in _NUMBERS for dtype in plain):
         return labels.astype(np.result_type(*plain))
     return labels
+
+
+def refuse_missing(y, what="labels"):
+    """Refuse targets of which one is missing, and say in which row."""
+    if y.dtype.kind == "O":
+        missing = np.array([_is_missing(one) for one in y.flat], bool).reshape(y.shape)
+    else:
+        missing = np.isnan(y)
+    if missing.any():
+        row = int(np.argwhere(missing)[0][0])
+        raise ValueError(
+            f"y must not have missing {what}, got {y[row]} in row {row}. Drop such rows "
+            "first. (Input y contains NaN.)"
+        )
 
 
 def are_numbers(labels):
@@ -177,19 +191,6 @@ def _as_times(labels, kind):
         for one in labels.tolist()
     ]
     return np.array(times, f"{kind}8")
-
-
-def _refuse_missing(labels):
-    if labels.dtype.kind == "O":
-        missing = np.array([_is_missing(one) for one in labels.flat], bool).reshape(labels.shape)
-    else:
-        missing = np.isnan(labels)
-    if missing.any():
-        row = int(np.argwhere(missing)[0][0])
-        raise ValueError(
-            f"y must not have missing labels, got {labels[row]} in row {row}. Drop such rows "
-            "first. (Input y contains NaN.)"
-        )
 
 
 def _is_missing(one):

@@ -11,7 +11,14 @@ from sklearn.utils.validation import _check_y, column_or_1d
 
 from fastmlp.feature_names import shown
 from fastmlp.sklearn.checking import said_clearly
-from fastmlp.sklearn.labels import are_numbers, as_labels, class_factors, distinct, find
+from fastmlp.sklearn.labels import (
+    are_numbers,
+    as_labels,
+    class_factors,
+    distinct,
+    find,
+    refuse_missing,
+)
 from fastmlp.sklearn.tabular_base import BaseTabular
 from fastmlp.tabular.calibration import fit_temperature, temper
 from fastmlp.tabular.scores import Pinball
@@ -418,9 +425,11 @@ feature_importances_, n_features_in_, feature_names_in_
         """Targets as float64."""
         # Of infinite numbers scikit-learn's sum warns, which are refused.
         with said_clearly({"y": y}), np.errstate(invalid="ignore"):
-            kind = np.asarray(y).dtype
-            if kind.kind in "mM":
-                raise TypeError(f"y must hold numbers, got the dtype {kind}")
+            values = np.asarray(y)
+            if values.dtype.kind in "mM":
+                raise TypeError(f"y must hold numbers, got the dtype {values.dtype}")
+            if values.dtype.kind == "f":
+                refuse_missing(values, "values")
             try:
                 y = _check_y(y, y_numeric=True, estimator=self).astype(np.float64)
             except OverflowError:
