@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 # As many names as fit a message.
 _MOST_LISTED = 20
 
@@ -73,8 +75,14 @@ def find_columns(what: str, columns: Sequence[Any], names: Sequence[str]) -> lis
     return [where[name] for name in names]
 
 
+def shown(value: Any) -> str:
+    """A value for a message, as Python writes it, also if it is one of NumPy's: 0 or 'yes'."""
+    is_plain = isinstance(value, np.number | np.bool_ | np.str_ | np.bytes_)
+    return repr(value.item() if is_plain else value)
+
+
 def listing(names: Sequence[Any]) -> str:
     """Names for a message, the first ones if there are many."""
-    listed = ", ".join(repr(name) for name in names[:_MOST_LISTED])
+    listed = ", ".join(shown(name) for name in names[:_MOST_LISTED])
     n_more = len(names) - _MOST_LISTED
     return f"{listed} and {n_more} more" if n_more > 0 else listed

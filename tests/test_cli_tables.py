@@ -19,6 +19,7 @@ from sklearn import metrics  # noqa: E402
 from fastmlp import MLP, TabularClassifier, TabularRegressor  # noqa: E402
 from fastmlp.cli import main  # noqa: E402
 from fastmlp.monitor import Monitor  # noqa: E402
+from fastmlp.tabular.recipes import Recipe  # noqa: E402
 
 N_ROWS = 90
 SHORT = ["--networks", "2", "--quiet"]
@@ -207,6 +208,22 @@ def test_ctrl_c_saves_the_model(tmp_path, data, monkeypatch, capsys):
     captured = capsys.readouterr()
     assert captured.err.endswith("fastmlp: interrupted; the model so far is saved\n")
     TabularClassifier.load(tmp_path / "model")
+
+
+def test_training_that_diverges_saves_no_model(tmp_path, data, monkeypatch, capsys):
+    network = Recipe.network
+
+    def huge(recipe, *arguments):
+        made = network(recipe, *arguments)
+        made.weights[-1][:] = 1e37
+        return made
+
+    monkeypatch.setattr(Recipe, "network", huge)
+    command = ["train", data, "--target", "price", "--drop", "row", "--architecture", "plain"]
+    assert main([*command, "--out", str(tmp_path / "model"), *SHORT]) == 1
+    assert not (tmp_path / "model").exists()
+    shown = capsys.readouterr().err
+    assert shown.startswith("fastmlp: error: no model is saved: training has diverged in its first")
 
 
 def test_columns_of_texts_that_help_nobody_are_told_of(tmp_path, capsys):

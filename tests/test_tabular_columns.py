@@ -232,6 +232,41 @@ def test_categories_of_numbers_stay_numbers_and_intervals_are_texts():
     assert shown(only_column(intervals)) == ["(0, 1]", "(1, 2]", "(0, 1]"]
 
 
+def test_categories_of_arrow_are_what_the_dictionary_holds():
+    pyarrow = pytest.importorskip("pyarrow")
+    codes = pyarrow.array([0, None, 1, 0])
+    for values in ([30, 10], [1.5, 2.5], [True, False]):
+        encoded = pyarrow.DictionaryArray.from_arrays(codes, pyarrow.array(values))
+        column = only_column(pyarrow.table({"a": encoded}))
+        assert column.kind == "category"
+        assert shown(column) == [values[0], None, values[1], values[0]]
+        assert type(column.categories[0]) is type(values[0])
+    days = pyarrow.DictionaryArray.from_arrays(codes, pyarrow.array([DAY, DAY.replace(day=1)]))
+    assert shown(only_column(pyarrow.table({"a": days})))[::2] == ["2024-02-29", "2024-02-01"]
+
+
+def test_record_batches_of_arrow_have_names():
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = read_frame(pyarrow.record_batch({"a": [1, 2], "b": ["x", None]}))
+    assert frame.names == ("a", "b")
+    assert shown(frame.column(1)) == ["x", None]
+
+
+@pytest.mark.parametrize("name", ["Int128", "UInt128"])
+def test_integers_of_more_bits_than_numpy_has_are_numbers(name):
+    polars = pytest.importorskip("polars")
+    dtype = getattr(polars, name)
+    for values in ([2**70, 0, 5], [3, None, 4]):
+        column = only_column(polars.DataFrame({"a": polars.Series(values, dtype=dtype)}))
+        assert (column.kind, shown(column)) == ("number", values)
+
+
+def test_a_decimal_that_is_no_number_is_missing():
+    for nan in (Decimal("NaN"), Decimal("sNaN")):
+        assert shown(only_column(objects(nan, Decimal("1.5")))) == [None, 1.5]
+        assert shown(only_column(objects("a", nan))) == ["a", None]
+
+
 def test_a_column_is_read_in_place():
     array = np.random.default_rng(0).normal(size=(10, 3))
     assert np.shares_memory(read_frame(array).column(1).values, array)
@@ -395,6 +430,18 @@ def test_noon_and_midnight_have_the_same_sine():
             "column 0 of X: each value of the argument must be a string, a number, a boolean, a "
             "date or missing, got b'x' in row 1",
         ),
+        (
+            [np.int64(3), np.str_("x")],
+            ValueError,
+            "column 0 of X must hold values of one kind, got numbers such as 3 in row 0 and "
+            "texts such as 'x' in row 1",
+        ),
+        (
+            [np.complex128(1 + 2j)],
+            TypeError,
+            "column 0 of X: each value of the argument must be a string, a number, a boolean, a "
+            "date or missing, got (1+2j) in row 0",
+        ),
         ([10**400], ValueError, "column 0 of X must hold numbers that float64 has room for"),
     ],
 )
@@ -453,6 +500,13 @@ def test_categories_of_several_kinds_are_refused():
 )
 def test_what_is_no_table_is_refused(X, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        read_frame(X)
+
+
+@pytest.mark.parametrize("X", [None, "table.csv", {"a": [1, 2]}, (row for row in [[1], [2]]), 3.5])
+def test_what_has_no_rows_is_refused_by_its_type(X):
+    message = f"^X must be a table of rows and columns, got an object of {type(X).__name__}$"
+    with pytest.raises(TypeError, match=message):
         read_frame(X)
 
 

@@ -300,6 +300,56 @@ def test_one_row_is_encoded_as_among_others(container, columns):
         np.testing.assert_array_equal(encoding.encode(row_of(table, i))[0], together[i])
 
 
+@pytest.mark.parametrize("is_missing", [False, True])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "Int64",
+        "Float64",
+        "boolean",
+        "string",
+        "category",
+        "Sparse[float64]",
+        "datetime64[s, Europe/Berlin]",
+        "timedelta64[s]",
+        "period[D]",
+        "int64[pyarrow]",
+        "bool[pyarrow]",
+        "string[pyarrow]",
+        "timestamp[s][pyarrow]",
+        "timestamp[us, UTC][pyarrow]",
+        "date32[pyarrow]",
+        "duration[s][pyarrow]",
+    ],
+)
+def test_one_row_of_any_dtype_of_pandas_is_encoded_as_among_others(dtype, is_missing):
+    pandas = pytest.importorskip("pandas")
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    days = pandas.Series(pandas.date_range("2020-01-01", periods=40))
+    if any(name in dtype for name in ("date", "timestamp")):
+        values = days.dt.tz_localize("UTC") if ", " in dtype else days
+    elif "timedelta" in dtype or "duration" in dtype:
+        values = days - days[0]
+    elif dtype.startswith("period"):
+        values = days.dt.to_period("D")
+    elif dtype.startswith("string"):
+        values = pandas.Series(["a", "b"] * 20)
+    else:
+        values = pandas.Series(np.arange(40) % 2).astype("boolean" if "bool" in dtype else "Int64")
+    if is_missing:
+        values[3] = None
+    if dtype.startswith("Sparse"):
+        values = values.astype("Float64").to_numpy(float, na_value=math.nan)
+    frame = pandas.DataFrame({"a": pandas.Series(values).astype(dtype), "b": np.arange(40.0)})
+    encoding = Encoding.learn(frame)
+    together = encoding.encode(frame)
+    for start in (0, 2, 3):
+        for n_rows in (1, 3):
+            rows = slice(start, start + n_rows)
+            np.testing.assert_array_equal(encoding.encode(frame[rows]), together[rows])
+
+
 @pytest.mark.parametrize("kind", ["float64", "float32", "float16", "int64", "bool", "object"])
 def test_one_row_of_an_array_is_encoded_as_among_others(kind):
     X = np.random.default_rng(0).integers(-3, 3, size=(40, 5)).astype(kind)
@@ -496,6 +546,16 @@ def test_booleans_and_numbers_may_stand_for_each_other():
     np.testing.assert_array_equal(
         numbers.encode(column_of(True, False, dtype=bool)), numbers.encode(column_of(1, 0))
     )
+
+
+@pytest.mark.parametrize("n_rows", [2, 40])
+def test_categories_that_are_numbers_may_stand_for_numbers(n_rows):
+    pandas = pytest.importorskip("pandas")
+    values = np.arange(n_rows) % 2 + 0.5
+    encoding = Encoding.learn(pandas.DataFrame({"a": [0.5, 1.5, 7.0, None]}))
+    frame = pandas.DataFrame({"a": values})
+    frame.loc[0, "a"] = None
+    np.testing.assert_array_equal(encoding.encode(frame.astype("category")), encoding.encode(frame))
 
 
 def test_other_columns_than_in_training_are_refused():

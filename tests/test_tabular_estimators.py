@@ -1,6 +1,7 @@
 """TabularClassifier and TabularRegressor: tables in, honest predictions out."""
 
 import pickle
+import re
 import threading
 import warnings
 
@@ -11,6 +12,7 @@ from marks import compiled_only
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import joblib
+from scipy import sparse
 from sklearn import metrics
 from sklearn.base import clone
 from sklearn.datasets import load_wine, make_moons
@@ -20,6 +22,7 @@ import fastmlp
 from fastmlp import TabularClassifier, TabularRegressor
 from fastmlp.bar import Bar
 from fastmlp.tabular.frames import read_frame
+from fastmlp.tabular.training import Diverged
 
 pytestmark = compiled_only
 
@@ -104,6 +107,33 @@ def test_a_table_is_the_same_in_every_container():
         np.testing.assert_array_equal(found.predict_proba(other), predictions)
     found = classifier(epochs=3).fit(X.tolist(), list(y))
     np.testing.assert_array_equal(found.predict_proba(X.tolist()), predictions)
+
+
+def test_it_says_what_columns_were_taken_for(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    n = 40
+    frame = pandas.DataFrame(
+        {
+            "size": np.linspace(0, 1, n),
+            "shop": np.arange(n) % 3,
+            "sold": np.arange(n) % 2 == 0,
+            "color": pandas.Categorical(["red", "green"] * 20, ["blue", "green", "red"]),
+            "day": pandas.date_range("2024-01-01", periods=n),
+            "unit": "kg",
+        }
+    )
+    model = classifier(n_networks=2, epochs=1, categorical_features=["shop"])
+    assert not hasattr(model, "feature_kinds_")
+    assert not hasattr(model, "categories_")
+    y = np.arange(n) % 5 > 2
+    for X in (frame, frame.to_numpy()):
+        model.set_params(categorical_features=[1]).fit(X, y)
+        model.save(tmp_path / "model.safetensors")
+        for one in (model, TabularClassifier.load(tmp_path / "model.safetensors")):
+            kinds = ["number", "category", "boolean", "category", "date", "constant"]
+            assert one.feature_kinds_ == kinds
+            wanted = [None, [0, 1, 2], [False, True], ["green", "red"], None, None]
+            assert one.categories_ == wanted
 
 
 # Out of fold
@@ -388,12 +418,36 @@ def test_progress_is_drawn_by_the_thread_that_fits(n_networks, monkeypatch):
     assert threads == {threading.current_thread()}
 
 
-def test_progress_shows_epochs_and_the_score(capsys):
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_progress_shows_epochs_networks_the_best_score_and_the_time(n_networks, capsys):
     X, y = table(60)
-    classifier(progress=True, epochs=2, scoring="log_loss").fit(X, y)
-    shown = capsys.readouterr().err
-    assert "6/6" in shown
-    assert "best=" in shown
+    options = {"epochs": 2, "scoring": "log_loss", "n_networks": n_networks}
+    model = classifier(progress=True, **options).fit(X, y)
+    *_, line = capsys.readouterr().err.strip().split("\r")
+    n = 2 * n_networks
+    assert line.startswith("100%")
+    assert re.search(rf"{n}/{n} \[\d\d:\d\d<\d\d:\d\d", line)  # the time gone, and left
+    best = min(min(one["scores"]) for one in model.history_)
+    assert f"networks={n_networks}/{n_networks}, best={best:.4g}" in line
+
+
+def test_progress_of_a_time_limit_shows_the_seconds_of_it(capsys):
+    X, y = table(60)
+    classifier(progress=True, epochs=2, time_limit=1000).fit(X, y)
+    *_, line = capsys.readouterr().err.strip().split("\r")
+    assert re.search(r"6/6 .*networks=3/3, best=.*, left=(9\d\d|1000)s", line)
+
+
+def test_progress_ends_at_what_patience_left_out(capsys):
+    X, y = table(60)
+    options = {"architecture": "tabm", "epochs": 200, "n_networks": 2, "n_threads": 2}
+    model = classifier(progress=True, **options).fit(X, y)
+    n_epochs = sum(len(one["scores"]) for one in model.history_)
+    assert n_epochs < 400
+    *_, line = capsys.readouterr().err.strip().split("\r")
+    assert line.startswith("100%")
+    assert f"{n_epochs}/{n_epochs} " in line
+    assert "networks=2/2" in line
 
 
 # Copies and files
@@ -549,7 +603,18 @@ X, Y = np.random.default_rng(0).normal(size=(20, 2)), np.tile([0, 1], 10)
     [
         ({}, (X[:0], Y[:0]), ValueError, "X must have at least one row"),
         ({}, (X, np.zeros(20)), ValueError, "at least two classes, it contains only one class"),
-        ({}, (X, np.full(20, np.nan)), ValueError, "y must not have missing|contains NaN"),
+        (
+            {},
+            (X, np.full(20, np.nan)),
+            ValueError,
+            "y must not have missing labels, got nan in row 0",
+        ),
+        (
+            {},
+            (X, np.r_[Y[:9], np.nan, Y[10:]]),
+            ValueError,
+            "missing labels, got nan in row 9. Drop",
+        ),
         ({}, (X, [None] * 20), ValueError, "y must not have missing labels"),
         ({}, (X, Y[:10]), ValueError, r"y must have the shape \(20,\), .* got \(10,\)"),
         ({"n_networks": 30}, (X, Y), ValueError, "as many rows as folds, 30 for n_networks=30"),
@@ -559,9 +624,22 @@ X, Y = np.random.default_rng(0).normal(size=(20, 2)), np.tile([0, 1], 10)
         ({"hidden_layer_sizes": (0,)}, (X, Y), ValueError, "hidden_layer_sizes must be integers"),
         ({"epochs": True}, (X, Y), TypeError, "epochs must be a number, got True"),
         ({"class_weight": {5: 1.0}}, (X, Y), ValueError, "class_weight must name classes"),
+        (
+            {},
+            (X, Y, "balanced"),
+            ValueError,
+            "sample_weight must hold real numbers, got 'balanced'",
+        ),
+        ({}, (X, Y, np.ones(5)), ValueError, r"sample_weight.shape == \(5,\), expected \(20,\)"),
         ({}, (X, Y, -np.ones(20)), ValueError, "sample_weight must not be negative"),
         ({}, (X, Y, np.zeros(20)), ValueError, "Sample weights must contain|must not be 0 for all"),
         ({}, (X, Y, None, [1, 2]), ValueError, r"groups must have the shape \(20,\)"),
+        (
+            {},
+            (X, Y, None, [[1], [1, 2]] * 10),
+            ValueError,
+            "groups must have one value for each row",
+        ),
         ({}, (X, Y, None, np.zeros(20)), ValueError, "as many groups as folds"),
     ],
 )
@@ -579,11 +657,94 @@ def test_the_area_needs_both_classes_in_each_fold():
         classifier(scoring="auc", cv=cv).fit(X, Y)
 
 
+def test_labels_that_fit_has_not_seen_are_refused_where_there_must_be_none(fitted):
+    X, y = table()
+    message = "y must have the classes of fit, \\['no' 'yes'\\], got 'maybe' in row 3"
+    with pytest.raises(ValueError, match=message):
+        fitted.compute_importances(X, np.r_[y[:3], ["maybe"], y[4:]])
+
+
+@pytest.mark.parametrize("format", ["coo", "bsr", "dia", "csr"])
+def test_sparse_matrices_of_any_format_have_rows_of_weight_zero_and_scorers(format):
+    weights = np.r_[0.0, np.ones(19)]
+    options = {"epochs": 1, "n_networks": 2, "scoring": "f1"}
+    matrix = sparse.coo_matrix(X).asformat(format)
+    found = classifier(**options).fit(matrix, Y, sample_weight=weights)
+    wanted = classifier(**options).fit(X, Y, sample_weight=weights)
+    np.testing.assert_array_equal(found.predict_proba(matrix), wanted.predict_proba(X))
+    importances = found.compute_importances(matrix, Y, weights)
+    np.testing.assert_array_equal(importances, wanted.compute_importances(X, Y, weights))
+
+
+def test_record_batches_of_arrow_are_tables():
+    pyarrow = pytest.importorskip("pyarrow")
+    n = 1500
+    batch = pyarrow.record_batch({"a": np.arange(n) % 7, "b": ["x", "y"] * (n // 2)})
+    with pytest.raises(ValueError, match="X must not hold the target, but column 'b' of X"):
+        classifier().fit(batch, ["x", "y"] * (n // 2))
+    rows = []
+
+    def scorer(estimator, X, y):
+        rows.append(len(X))
+        return 0.0
+
+    y = np.arange(n) % 3 == 0
+    classifier(epochs=1, n_networks=2, scoring=scorer).fit(batch, y)
+    assert rows == [n // 2, n // 2, n]
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "neg_mean_poisson_deviance"])
+def test_a_scorer_that_cannot_measure_such_predictions_is_named(scoring):
+    x, y = numbers(40)
+    with pytest.raises(ValueError, match=f"scoring must be .*, but '{scoring}' says: "):
+        regressor(scoring=scoring, epochs=1).fit(x, y - 10)
+    assert regressor(scoring="r2", epochs=1).fit(x, y).scoring_ == "r2"
+
+
+@pytest.mark.filterwarnings("ignore:Only one class:sklearn.exceptions.UndefinedMetricWarning")
+def test_a_scorer_without_a_number_is_not_taken_for_divergence():
+    with pytest.raises(ValueError, match="scoring must give a number, it gave nan for each fold"):
+        classifier(scoring=lambda *_: np.nan, epochs=2).fit(X, Y)
+    cv = [(np.r_[0:10], np.arange(11, 20, 2)), (np.r_[0:10], np.r_[10:20])]
+    with pytest.warns(UserWarning, match="scoring gave nan for the folds of 1 of 2 networks, with"):
+        model = classifier(scoring="roc_auc", cv=cv, n_networks=2, epochs=2).fit(X, Y)
+    assert len(model.networks_) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros(3),), r"y must have the shape \(20,\)"),
+        ((["q"] * 20,), "y must hold real numbers, got 'q' in row 0"),
+        ((np.full(20, np.nan),), "Input y contains NaN"),
+        ((np.zeros(20), [1.0]), "sample_weight.shape == "),
+    ],
+)
+def test_bad_answers_for_the_score_of_quantiles_are_refused(arguments, message):
+    model = regressor(quantiles=(0.1, 0.9), epochs=1, n_networks=2).fit(X, np.arange(20))
+    with pytest.raises(ValueError, match=message):
+        model.score(X, *arguments)
+
+
 @pytest.mark.parametrize(
     ("options", "y", "message"),
     [
+        ({}, ["a"] * 20, "y must hold real numbers, got 'a' in row 0"),
+        ({}, np.array([object()] * 20), "y must hold real numbers, got <object"),
+        ({}, [[1], [1, 2]] * 10, r"y must hold real numbers, got \[1\] in row 0"),
+        ({}, [10**400, *range(19)], "y must hold numbers that float64 has room for"),
+        ({}, np.arange(20) * 1e300, r"y must be within 1e\+150 of 0, got 1\.9e\+301"),
+        ({}, np.arange(20).astype("M8[ns]"), r"y must hold numbers, got the dtype datetime64\[n"),
+        ({}, np.arange(20).astype("m8[s]"), r"y must hold real numbers, got datetime.timedelta"),
+        ({}, np.r_[np.inf, -np.inf, np.arange(18)], "Input y contains infinity"),
+        ({}, np.arange(20) + 1j, "Complex data not supported"),
+        ({}, np.zeros((20, 2)), "y should be a 1d array"),
         ({}, np.ones(20), "y must not be constant, all 20 targets are 1"),
-        ({}, np.r_[np.nan, np.arange(19)], "contains NaN"),
+        (
+            {},
+            np.r_[0.5, np.nan, np.arange(18)],
+            "y must not have missing values, got nan in row 1.",
+        ),
         ({"quantiles": (0.5, 0.1)}, np.arange(20), "quantiles must be ascending"),
         ({"quantiles": (0.0, 1.0)}, np.arange(20), "quantiles must be ascending"),
         ({"quantiles": (0.5,), "scoring": "r2"}, np.arange(20), "scoring must be None with quan"),
@@ -591,8 +752,11 @@ def test_the_area_needs_both_classes_in_each_fold():
     ],
 )
 def test_bad_input_of_a_regressor_is_refused_in_a_sentence(options, y, message):
-    with pytest.raises(ValueError, match=message):
-        regressor(**options).fit(X, y)
+    model = regressor(**options)
+    before = dict(model.__dict__)
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.fit(X, y)
+    assert model.__dict__ == before
 
 
 def test_the_target_among_the_columns_is_named():
@@ -621,7 +785,7 @@ def test_columns_in_another_order_are_refused():
 
 def test_a_network_that_diverges_says_so():
     X, y = numbers(40)
-    with pytest.raises(ValueError, match="learning_rate must be smaller"):
+    with pytest.raises(Diverged, match="learning_rate must be smaller"):
         regressor(architecture="tabm", learning_rate=1e30, epochs=2).fit(X, y)
 
 
@@ -644,6 +808,33 @@ def test_the_ensemble_goes_without_a_network_that_diverges(monkeypatch):
         model = regressor(architecture="plain", epochs=3).fit(X, y)
     assert len(model.networks_) == 2
     assert np.isnan(model.oof_predictions_).sum() == 20
+
+
+def test_a_search_goes_on_where_what_it_drew_diverges(monkeypatch):
+    from fastmlp.tabular import ensemble
+    from fastmlp.tabular.recipes import Recipe
+
+    network, made = Recipe.network, []
+
+    def those_of_the_second_are_huge(recipe, *arguments):
+        one = network(recipe, *arguments)
+        if len(made) in (2, 3):
+            one.weights[-1][:] = 1e37
+        made.append(one)
+        return one
+
+    monkeypatch.setattr(Recipe, "network", those_of_the_second_are_huge)
+    monkeypatch.setattr(ensemble, "_MOST_DRAWN", 3)
+    X, y = numbers(60)
+    regressor(architecture="plain", search="random", n_networks=2, epochs=2).fit(X, y)
+    assert len(made) == 2 * 4
+
+
+def test_a_search_from_a_recipe_that_diverges_says_so():
+    X, y = numbers(40)
+    options = {"architecture": "tabm", "learning_rate": 1e30, "epochs": 2, "search": "random"}
+    with pytest.raises(Diverged, match="learning_rate must be smaller than 1e"):
+        regressor(**options).fit(X, y)
 
 
 def test_ctrl_c_leaves_the_best_so_far_and_says_so():

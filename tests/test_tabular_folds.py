@@ -101,6 +101,7 @@ def test_a_number_of_folds():
         ({"cv": 7}, ValueError, r"at least as many rows as folds, 7 for cv=7, got 6"),
         ({"n_networks": 3, "groups": [0, 0, 0, 1, 1, 1]}, ValueError, "groups as folds, 3"),
         ({"groups": [0, 1]}, ValueError, r"groups must have the shape \(6,\)"),
+        ({"groups": [[0], [1, 2]] * 3}, ValueError, "groups must have one value for each row of"),
         ({"groups": [0, "a", 1, 1, 1, None]}, TypeError, "groups must have values that can be"),
         ({"cv": 1}, ValueError, "cv must be an integer of at least 2"),
         ({"cv": "three"}, TypeError, "cv must be an integer, a splitter"),
@@ -123,3 +124,18 @@ def test_a_class_that_a_fold_cannot_train_on_is_named():
     with pytest.raises(ValueError, match="trains on no row of class 'rare', which has 1 in all"):
         check_classes(folds_of(5, 2, labels=labels), labels, np.array(["often", "rare"], object))
     check_classes(folds_of(6, 2), np.zeros(6, int), np.array(["only"]))
+
+
+@pytest.mark.parametrize(
+    ("classes", "written"),
+    [
+        (np.array([0, 7]), "7"),
+        (np.array([0.5, 1.5], np.float32), "1.5"),
+        (np.array([False, True]), "True"),
+        (np.array(["often", "rare"]), "'rare'"),
+    ],
+)
+def test_a_class_is_written_as_python_would(classes, written):
+    labels = np.array([0, 0, 0, 0, 1])
+    with pytest.raises(ValueError, match=f"trains on no row of class {written}, which has 1 in"):
+        check_classes(folds_of(5, 2, labels=labels), labels, classes)

@@ -24,7 +24,35 @@ def columns(embedding, X):
     return [fastmlp.Numeric([0, 1, 2], embedding, edges=edges)]
 
 
-def train(n_networks, measure=None, *, limit=None, epochs=6, n_threads=None, X=X, Y=Y, **given):
+class Shown:
+    """A bar that keeps what it is told to show."""
+
+    def __init__(self, unit, total):
+        self.unit, self.total, self.n, self.lines = unit, total, 0, []
+
+    def show(self, n, **shown):
+        self.n = n
+        self.lines.append((n, self.total, shown["networks"]))
+
+    def expect(self, total):
+        self.total = total
+
+    def close(self):
+        pass
+
+
+def train(
+    n_networks,
+    measure=None,
+    *,
+    limit=None,
+    report=None,
+    epochs=6,
+    n_threads=None,
+    X=X,
+    Y=Y,
+    **given,
+):
     """Train small networks; `measure` takes the number of a network, and gives a measure."""
     architecture = given.pop("architecture", "realmlp")
     recipe = recipe_of(architecture, True, hidden_layer_sizes=(8, 8))
@@ -53,7 +81,7 @@ def train(n_networks, measure=None, *, limit=None, epochs=6, n_threads=None, X=X
         list(range(n_networks)),
         [measure(i) for i in range(n_networks)],
         clock=Clock(limit),
-        report=Report(False, str),
+        report=report or Report(False, str),
         n_threads=n_threads,
         **options,
     )
@@ -170,6 +198,42 @@ def test_networks_that_there_is_no_time_for_are_not_trained(monkeypatch):
     trained = train(4, limit=60, epochs=9, n_threads=2)
     assert [len(one.gains) for one in trained] == [4, 4, 0, 0]
     assert [one.best_epoch > 0 for one in trained] == [True, True, False, False]
+
+
+def test_a_bar_counts_networks_from_turn_to_turn(monkeypatch):
+    monkeypatch.setattr(training, "_seconds_per_epoch", lambda *_: 60 / 40)
+    bars = []
+    monkeypatch.setattr(training, "Bar", lambda *given: bars.append(Shown(*given)) or bars[-1])
+    report = Report(True, str)
+    train(3, limit=60, epochs=4, n_threads=1, report=report)
+    report.end()
+    (bar,) = bars
+    assert bar.unit == "epoch"
+    assert bar.lines == sorted(bar.lines)
+    assert bar.lines[-1] == (12, 12, "3/3")
+    assert {through for _, _, through in bar.lines} >= {"0/3", "1/3", "2/3", "3/3"}
+    for n, _, through in bar.lines:
+        assert n >= 4 * int(through[0])
+
+
+def test_an_interrupted_bar_stays_where_it_was(monkeypatch):
+    bars = []
+    monkeypatch.setattr(training, "Bar", lambda *given: bars.append(Shown(*given)) or bars[-1])
+
+    def interrupting(i):
+        script = itertools.count(1)
+
+        def measure(outputs):
+            if next(script) == 3:
+                raise KeyboardInterrupt
+            return outputs, 0.0
+
+        return measure
+
+    report = Report(True, str)
+    train(1, interrupting, report=report)
+    report.end()
+    assert bars[0].lines[-1] == (2, 6, "0/1")
 
 
 def test_ctrl_c_leaves_the_best_so_far():

@@ -91,31 +91,28 @@ def read_for(estimator, dates, data, target=None):
     """Read a file with the columns that an estimator knows, each of the kind that it knows."""
     from fastmlp.tabular.reading import Reading, read_table
 
-    encoding = estimator._encoding
-    if target is not None and target in (encoding.names or ()):
+    names = list(getattr(estimator, "feature_names_in_", ()))
+    if target in names:
         raise ValueError(f"--target must not name a column that MODEL predicts from, got {target}")
     classes = getattr(estimator, "classes_", None)
     texts = {target} if classes is not None and classes.dtype.kind not in "iuf" else set()
-    if encoding.names is None:
+    if not names:
         table = read_table(opened(data), target, (), Reading(None, texts))
-        if table.features.shape[1] != encoding.n_columns:
+        if table.features.shape[1] != estimator.n_features_in_:
             raise ValueError(
-                f"DATA must have {encoding.n_columns} feature columns, as in training, got "
+                f"DATA must have {estimator.n_features_in_} feature columns, as in training, got "
                 f"{table.features.shape[1]}"
             )
         return table
     known_dates = {}
-    for name, feature in zip(encoding.names, encoding.features, strict=True):
-        if feature.kind == "date":
+    columns = zip(names, estimator.feature_kinds_, estimator.categories_, strict=True)
+    for name, kind, categories in columns:
+        if kind == "date":
             known_dates[name] = dates.get(name)
-        elif feature.kind == "dropped" or _are_texts(feature):
+        elif kind == "constant" or (kind == "category" and isinstance(categories[0], str)):
             texts.add(name)
-    reading = Reading(encoding.names, texts, known_dates, finds_dates=False)
+    reading = Reading(tuple(names), texts, known_dates, finds_dates=False)
     return read_table(opened(data), target, (), reading)
-
-
-def _are_texts(feature):
-    return feature.kind == "category" and isinstance(feature.categories[0], str)
 
 
 def scores_of(estimator, table, target):

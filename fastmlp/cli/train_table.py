@@ -6,7 +6,15 @@ from functools import partial
 
 import numpy as np
 
-from fastmlp.cli.console import DONE, INTERRUPTED, print_warning, reporter, say
+from fastmlp.cli.console import (
+    DIVERGED,
+    DONE,
+    INTERRUPTED,
+    print_error,
+    print_warning,
+    reporter,
+    say,
+)
 from fastmlp.cli.streams import opened
 from fastmlp.cli.table_data import answers_of, warn_of_texts, with_target
 from fastmlp.cli.table_models import save_model
@@ -16,7 +24,7 @@ _KINDS = {
     "boolean": "booleans",
     "category": "categories",
     "date": "dates",
-    "dropped": "constant",
+    "constant": "constant",
 }
 
 
@@ -24,6 +32,7 @@ def train_table(arguments):
     """Train an estimator as the options say, save it, and print its scores; return the status."""
     from fastmlp.sklearn import TabularClassifier, TabularRegressor
     from fastmlp.tabular.reading import read_table
+    from fastmlp.tabular.training import Diverged
     from fastmlp.writing import check_writable
 
     check_writable("--out", arguments.out)
@@ -51,7 +60,11 @@ def train_table(arguments):
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("always")
-        estimator.fit(features, y)
+        try:
+            estimator.fit(features, y)
+        except Diverged as error:
+            print_error(f"no model is saved: {error}")
+            return DIVERGED
     seconds = time.perf_counter() - start
     for one in noted:
         print_warning(one.message)
@@ -98,7 +111,7 @@ def _lines(estimator, y, seconds):
     n = estimator.n_features_in_
     answers = _describe_answers(estimator, y)
     yield f"{answers}; {len(y):,} rows, {n} column{'s' if n > 1 else ''}"
-    yield from _describe_columns(estimator._encoding)
+    yield from _describe_columns(estimator)
     score = estimator.scoring_.replace("_", " ")
     for i, one in enumerate(estimator.history_):
         if one["best_epoch"]:
@@ -120,13 +133,21 @@ def _describe_answers(estimator, y):
     return f"classification, {len(names)} classes ({', '.join([*shown, *more])})"
 
 
-def _describe_columns(encoding):
+def _describe_columns(estimator):
     """A line for each kind of columns."""
+    columns = list(
+        zip(
+            estimator.feature_names_in_,
+            estimator.feature_kinds_,
+            estimator.categories_,
+            strict=True,
+        )
+    )
     for kind, plural in _KINDS.items():
         names = [
-            f"{name} ({len(feature.categories)})" if kind == "category" else name
-            for name, feature in zip(encoding.names, encoding.features, strict=True)
-            if feature.kind == kind
+            f"{name} ({len(categories)})" if kind == "category" else name
+            for name, found, categories in columns
+            if found == kind
         ]
         if names:
             yield f"{plural}: {', '.join(names)}"

@@ -8,6 +8,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from fastmlp.feature_names import shown
+
 # Kinds of NumPy's dtypes whose arrays scikit-learn takes for targets: numbers and booleans.
 _NUMBERS = "biuf"
 
@@ -38,11 +40,25 @@ def as_labels(y):
     held = [y.dtype] if hasattr(y, "dtype") else [*getattr(y, "dtypes", ())]
     plain = [_plain_dtype(dtype) for dtype in held]
     nullable = any(not isinstance(dtype, np.dtype) for dtype in held)
-    if labels.dtype.kind in "OMm" or (nullable and labels.dtype.kind == "f"):
-        _refuse_missing(labels)
+    if labels.dtype.kind in "OMmf":
+        refuse_missing(labels)
     if nullable and all(dtype is not None and dtype.kind in _NUMBERS for dtype in plain):
         return labels.astype(np.result_type(*plain))
     return labels
+
+
+def refuse_missing(y, what="labels"):
+    """Refuse targets of which one is missing, and say in which row."""
+    if y.dtype.kind == "O":
+        missing = np.array([_is_missing(one) for one in y.flat], bool).reshape(y.shape)
+    else:
+        missing = np.isnan(y)
+    if missing.any():
+        row = int(np.argwhere(missing)[0][0])
+        raise ValueError(
+            f"y must not have missing {what}, got {y[row]} in row {row}. Drop such rows "
+            "first. (Input y contains NaN.)"
+        )
 
 
 def are_numbers(labels):
@@ -87,12 +103,14 @@ def class_factors(class_weight, classes, indices, sample_weight):
     factors, is_named, unknown = np.ones(len(classes)), np.zeros(len(classes), bool), []
     for label, factor in (class_weight or {}).items():
         if not isinstance(factor, Real):
-            raise TypeError(f"class_weight must hold numbers, got {factor!r} for {label!r}")
+            raise TypeError(
+                f"class_weight must hold numbers, got {shown(factor)} for {shown(label)}"
+            )
         is_it = np.array([bool(one == label) for one in classes])
         factors[is_it], is_named = factor, is_named | is_it
         unknown += [] if is_it.any() else [label]
     if unknown and not is_named.all() and len(classes) > 1:
-        raise ValueError(f"class_weight must name classes of {classes}, got {unknown[0]!r}")
+        raise ValueError(f"class_weight must name classes of {classes}, got {shown(unknown[0])}")
     if not (np.isfinite(factors) & (factors >= 0)).all():
         raise ValueError(f"class_weight must be finite and not negative, got {class_weight!r}")
     return factors[indices]
@@ -175,19 +193,6 @@ def _as_times(labels, kind):
     return np.array(times, f"{kind}8")
 
 
-def _refuse_missing(labels):
-    if labels.dtype.kind == "O":
-        missing = np.array([_is_missing(one) for one in labels.flat], bool).reshape(labels.shape)
-    else:
-        missing = np.isnan(labels)
-    if missing.any():
-        row = int(np.argwhere(missing)[0][0])
-        raise ValueError(
-            f"y must not have missing labels, got {labels[row]} in row {row}. Drop such rows "
-            "first. (Input y contains NaN.)"
-        )
-
-
 def _is_missing(one):
     # pandas' NA has no truth value, and so is no answer to whether it differs from itself.
     return one is None or type(one).__name__ == "NAType" or bool(np.any(one != one))
@@ -207,7 +212,7 @@ def _object_to_plain(label):
             return {kind.__name__: label.isoformat()}
     raise TypeError(
         "classes_ must be numbers, strings or dates to be saved, got an object of "
-        f"{type(label).__name__}: {label!r}"
+        f"{type(label).__name__}: {shown(label)}"
     )
 
 

@@ -43,6 +43,24 @@ class _PredictedValues(RegressorMixin, _Predicted):
         return self.predictions
 
 
+class _Named:
+    """A scorer of scikit-learn by its name, which it is called by."""
+
+    def __init__(self, name):
+        self.__name__ = name
+        self._scorer = get_scorer(name)
+
+    def __call__(self, estimator, X, y, sample_weight=None):
+        options = {} if sample_weight is None else {"sample_weight": sample_weight}
+        try:
+            return self._scorer(estimator, X, y, **options)
+        except ValueError as error:
+            raise ValueError(
+                f"scoring must be a score of such targets and predictions, but {self.__name__!r} "
+                f"says: {error}"
+            ) from error
+
+
 class Scoring:
     """A score of predictions for some rows of the training data.
 
@@ -136,7 +154,7 @@ def as_score(scoring, is_classifier, levels=None):
     if scoring in own:
         return own[scoring]
     try:
-        return get_scorer(scoring)
+        return _Named(scoring)
     except ValueError:
         raise ValueError(
             f"scoring must be one of {', '.join(own)}, the name of a scorer of scikit-learn, or a "

@@ -9,7 +9,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y, column_or_1d
 
-from fastmlp.sklearn.labels import are_numbers, as_labels, class_factors, distinct, find
+from fastmlp.feature_names import shown
+from fastmlp.sklearn.checking import said_clearly
+from fastmlp.sklearn.labels import (
+    are_numbers,
+    as_labels,
+    class_factors,
+    distinct,
+    find,
+    refuse_missing,
+)
 from fastmlp.sklearn.tabular_base import BaseTabular
 from fastmlp.tabular.calibration import fit_temperature, temper
 from fastmlp.tabular.scores import Pinball
@@ -18,6 +27,9 @@ from fastmlp.validation import check_unmasked
 
 # Scores of labels alone, for which label smoothing pays; it spoils probabilities.
 _OF_LABELS = (None, "accuracy", "balanced_accuracy")
+
+# Squares of larger targets overflow, or their sum does.
+_LARGEST = 1e150
 
 # Bins of confidence in which it is compared with how many rows are right.
 _N_BINS = 10
@@ -89,7 +101,7 @@ default="from_dtype"
         of fold. Of several networks it is 1 at most: each row's prediction out of fold is that of
         one network, and their mean is less sure.
     progress : bool, default=False
-        Show a bar of epochs, with the best score and the seconds left.
+        Show a bar of epochs, with how many networks are through, the best score and the time left.
     n_threads : int or None, default=None
         How many networks train at the same time, and threads that predict. None is as many as this
         process may use cores. The bits do not depend on it.
@@ -113,6 +125,12 @@ default="from_dtype"
         Of each network its "best_epoch", and for each epoch its "scores" and "losses".
     scoring_ : str
         What the score is called.
+    feature_kinds_ : list of str
+        Of each column what it was taken for: "number", "boolean", "category", "date", or
+        "constant", which is dropped.
+    categories_ : list of (list or None)
+        Of each column of booleans or categories those that rows with a weight have, in ascending
+        order; None of other columns.
     feature_importances_ : ndarray of shape (n_features,)
         After `compute_importances`.
     n_features_in_, feature_names_in_
@@ -209,7 +227,7 @@ default="from_dtype"
             check_classification_targets(y)
         _check_shape(y, n_rows)
         if known:
-            return y, find(y, self.classes_)
+            return y, self._known_labels(y)
         classes, labels = distinct(y)
         if len(classes) < 2:
             raise ValueError(
@@ -217,6 +235,16 @@ default="from_dtype"
             )
         self.classes_ = classes
         return y, labels
+
+    def _known_labels(self, y):
+        """Numbers of the classes of rows."""
+        labels = find(y, self.classes_)
+        if (labels < 0).any():
+            row = int(labels.argmin())
+            raise ValueError(
+                f"y must have the classes of fit, {self.classes_}, got {shown(y[row])} in row {row}"
+            )
+        return labels
 
     def _check_weights(self, sample_weight, X, targets):
         weights = super()._check_weights(sample_weight, X, targets)
@@ -315,8 +343,8 @@ n_threads, random_state
         are.
     oof_predictions_ : ndarray of shape (n_samples,) or (n_samples, n_quantiles)
         Of each training row by networks that did not see it; NaN for rows that no fold validates.
-    networks_, network_weights_, history_, scoring_, feature_importances_, n_features_in_, \
-feature_names_in_
+    networks_, network_weights_, history_, scoring_, feature_kinds_, categories_, \
+feature_importances_, n_features_in_, feature_names_in_
         As of `TabularClassifier`.
 
     Examples
@@ -387,13 +415,29 @@ feature_names_in_
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        check_unmasked("y", y)
-        y = _check_y(y, y_numeric=True, estimator=self)
+        y = self._as_values(y)
         _check_shape(y, n_rows)
-        y = y.astype(np.float64)
         if n_rows > 1 and (y == y[0]).all() and not known:
             raise ValueError(f"y must not be constant, all {n_rows} targets are {y[0]:g}")
         return y, y
+
+    def _as_values(self, y):
+        """Targets as float64."""
+        # Of infinite numbers scikit-learn's sum warns, which are refused.
+        with said_clearly({"y": y}), np.errstate(invalid="ignore"):
+            values = np.asarray(y)
+            if values.dtype.kind in "mM":
+                raise TypeError(f"y must hold numbers, got the dtype {values.dtype}")
+            if values.dtype.kind == "f":
+                refuse_missing(values, "values")
+            try:
+                y = _check_y(y, y_numeric=True, estimator=self).astype(np.float64)
+            except OverflowError:
+                raise ValueError("y must hold numbers that float64 has room for") from None
+        largest = y[np.abs(y).argmax()] if len(y) else 0.0
+        if abs(largest) > _LARGEST:
+            raise ValueError(f"y must be within {_LARGEST:g} of 0, got {largest:g}")
+        return y
 
     def _make_task(self, targets, rows, weights):
         scaling = scaling_of(targets[rows], None if weights is None else weights[rows])
@@ -444,8 +488,10 @@ feature_names_in_
         levels = self._levels()
         if levels is None:
             return super().score(X, y, sample_weight)
-        y = np.asarray(y, np.float64)
-        return -float(Pinball(levels)(y, self.predict(X), sample_weight))
+        predicted = self.predict(X)
+        y, targets = self._check_y(y, len(predicted), known=True)
+        weights = self._check_weights(sample_weight, predicted, targets)
+        return -float(Pinball(levels)(y, predicted, weights))
 
 
 def _check_shape(y, n_rows):

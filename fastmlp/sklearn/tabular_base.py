@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -24,12 +25,12 @@ from fastmlp.tabular.ensemble import (
     search,
     train_candidate,
 )
-from fastmlp.tabular.folds import Fold, check_classes, make_folds
-from fastmlp.tabular.frames import Frame, read_frame
+from fastmlp.tabular.folds import Fold, as_groups, check_classes, make_folds
+from fastmlp.tabular.frames import Frame, read_frame, unbatched
 from fastmlp.tabular.recipes import ARCHITECTURES, recipe_of
 from fastmlp.tabular.scores import Score
 from fastmlp.tabular.targets import find_target
-from fastmlp.tabular.training import Clock, Report
+from fastmlp.tabular.training import Clock, Diverged, Report
 
 # Parameters that are no flags, though Python, and scikit-learn with it, take True for 1.
 _INTEGERS = (
@@ -133,7 +134,7 @@ class BaseTabular(BaseEstimator, ABC):
         -----
         UserWarning
             If Ctrl-C ended training, or the time limit did so before each network had an epoch, or
-            if some networks have diverged.
+            if some networks have diverged, or had no score.
         """
         with self._unchanged_on_failure():
             notes = self._fit(X, y, sample_weight, groups)
@@ -159,6 +160,7 @@ class BaseTabular(BaseEstimator, ABC):
         score = as_score(self.scoring, is_classifier(self), self._levels())
         frame = read_frame(X)
         self._take_names(frame)
+        X = _with_rows(X)
         y, targets = self._check_y(y, frame.n_rows)
         weights = self._check_weights(sample_weight, X, targets)
         _refuse_target(X, frame, y)
@@ -216,9 +218,7 @@ class BaseTabular(BaseEstimator, ABC):
         """The folds of networks, of rows whose weights are not 0."""
         is_all = len(rows) == len(targets)
         if groups is not None:
-            groups = np.asarray(groups)
-            if groups.shape == targets.shape:
-                groups = groups[rows]
+            groups = as_groups(groups, len(targets))[rows]
         folds = make_folds(
             len(rows),
             self.n_networks,
@@ -260,7 +260,9 @@ class BaseTabular(BaseEstimator, ABC):
         if any(one.interrupted for one in trained) and not any(one.best_epoch for one in trained):
             raise KeyboardInterrupt
         if not all(candidate.known for candidate in chosen):
-            raise ValueError(
+            if any(one.unscored for one in trained):
+                raise ValueError("scoring must give a number, it gave nan for each fold")
+            raise Diverged(
                 "training has diverged in its first epoch: learning_rate must be smaller than "
                 f"{chosen[0].recipe.learning_rate:g}"
             )
@@ -280,6 +282,20 @@ class BaseTabular(BaseEstimator, ABC):
         self.oof_predictions_ = self._finish(mean, rows, targets, problem.weights)
         self.oof_score_ = scoring.shown(scoring.gain_of(rows)(self.oof_predictions_[rows]))
         return _notes(trained, self.time_limit)
+
+    # Columns.
+
+    @property
+    def feature_kinds_(self):
+        """Of each column "number", "boolean", "category", "date" or "constant"."""
+        check_is_fitted(self, "networks_")
+        return ["constant" if kind == "dropped" else kind for kind in self._encoding.kinds]
+
+    @property
+    def categories_(self):
+        """Of each column of booleans or categories what they are; None of others."""
+        check_is_fitted(self, "networks_")
+        return [list(one.categories) or None for one in self._encoding.features]
 
     # Predictions.
 
@@ -349,6 +365,7 @@ class BaseTabular(BaseEstimator, ABC):
                 f"X must have the {len(self.oof_predictions_)} rows of fit, got {frame.n_rows}"
             )
         self._check_names(frame)
+        X = _with_rows(X)
         y, targets = self._check_y(y, frame.n_rows, known=True)
         weights = self._check_weights(sample_weight, X, targets)
         score = as_score(self.scoring, is_classifier(self), self._levels())
@@ -358,12 +375,13 @@ class BaseTabular(BaseEstimator, ABC):
         rows = np.unique(np.concatenate(self._validation))
         gain = scoring.gain_of(rows)
         base = gain(self._out_of_fold(matrix, [], shuffling)[rows])
-        self.feature_importances_ = np.zeros(self.n_features_in_)
+        importances = np.zeros(self.n_features_in_)
         for i in range(self.n_features_in_):
             columns = self._encoding.inputs_of(i)
             if columns:
                 shuffled = self._out_of_fold(matrix, columns, shuffling)
-                self.feature_importances_[i] = base - gain(shuffled[rows])
+                importances[i] = base - gain(shuffled[rows])
+        self.feature_importances_ = importances
         return self.feature_importances_
 
     def _out_of_fold(self, matrix, columns, rng):
@@ -437,6 +455,11 @@ class BaseTabular(BaseEstimator, ABC):
         return tags
 
 
+def _with_rows(X):
+    """A table as one of which scikit-learn can take rows: not all sparse ones are, nor batches."""
+    return X.tocsr() if sparse.issparse(X) else unbatched(X)
+
+
 def _refuse_target(X, frame, y):
     """Refuse a table with names in which one column is the targets."""
     if frame.names is None or len(y) < 2:
@@ -463,7 +486,7 @@ def _history(one, scoring):
 
 
 def _notes(trained, time_limit):
-    """Sentences about networks that had no time, or that diverged."""
+    """Sentences about networks that had no time, that diverged, or that had no score."""
     notes = []
     diverged = [one for one in trained if one.diverged]
     if diverged:
@@ -471,9 +494,15 @@ def _notes(trained, time_limit):
             f"{len(diverged)} of {len(trained)} networks have diverged, without which the ensemble "
             "goes: a smaller learning_rate may be better"
         )
+    unscored = [one for one in trained if one.unscored and one.predictions is None]
+    if unscored:
+        notes.append(
+            f"scoring gave nan for the folds of {len(unscored)} of {len(trained)} networks, "
+            "without which the ensemble goes"
+        )
     interrupted = any(one.interrupted for one in trained)
     by = "Ctrl-C" if interrupted else f"time_limit={time_limit}"
-    n_short = sum(not (one.best_epoch or one.diverged) for one in trained)
+    n_short = sum(not one.best_epoch for one in trained) - len(diverged) - len(unscored)
     if n_short == len(trained):
         notes.append(
             f"{by} left no time for one epoch of one network: it predicts as far as it came, "

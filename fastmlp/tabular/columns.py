@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.feature_names import listing
+from fastmlp.feature_names import listing, shown
 
 # What a value in a column of objects may be, by the kind of column that it makes.
 _PLURALS = {
@@ -165,11 +165,11 @@ def _kind_of_all(objects, where):
             if kind not in firsts and not _is_missing(value):
                 firsts[kind] = row
         if len(firsts) > 1:
-            shown = " and ".join(
+            found = " and ".join(
                 f"{_PLURALS[kind]} such as {_shown(objects[row])} in row {row}"
                 for kind, row in firsts.items()
             )
-            raise ValueError(f"{where} must hold values of one kind, got {shown}")
+            raise ValueError(f"{where} must hold values of one kind, got {found}")
         kinds = set(firsts)
     return kinds.pop() if kinds else "missing"
 
@@ -191,11 +191,13 @@ def _kind_of(kind):
 
 
 def _is_missing(value):
+    if isinstance(value, Decimal):  # of which some cannot be compared
+        return value.is_nan()
     return value is None or type(value).__name__ in ("NAType", "NaTType") or bool(value != value)
 
 
 def _shown(value):
-    text = repr(value)
+    text = shown(value)
     return text if len(text) <= 50 else f"{text[:47]}..."
 
 
@@ -230,8 +232,8 @@ def of_categories(codes: np.ndarray, categories: np.ndarray, where: str) -> Colu
     if not sorts <= {"category", "number", "boolean"}:
         return Column("category", codes, None, tuple(map(str, values)))
     if len(sorts) > 1:
-        shown = " and ".join(sorted(_PLURALS[sort] for sort in sorts))
-        raise ValueError(f"{where} must have categories of one kind, got {shown}")
+        found = " and ".join(sorted(_PLURALS[sort] for sort in sorts))
+        raise ValueError(f"{where} must have categories of one kind, got {found}")
     return Column("category", codes, None, tuple(map(_plain, values)))
 
 

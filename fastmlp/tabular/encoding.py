@@ -20,7 +20,6 @@ from fastmlp.tabular.columns import (
     as_dates,
     as_numbers,
     date_parts,
-    from_array,
     missing_of,
     named_categories,
     sort_of,
@@ -511,9 +510,7 @@ class Encoding:
             else:
                 out[:, code] = inputs
         for i in self._dates:
-            objects = np.array([row[order[i]] for row in rows], object)
-            where = frame.where(order[i])
-            self._encode_column(i, from_array(objects, where), where, out)
+            self._encode_column(i, frame.column(order[i]), frame.where(order[i]), out)
         return True
 
     def _encode_column(self, i, column, where, out):
@@ -638,6 +635,11 @@ class _Lookup:
 
 def _as_learnt(feature, column, where):
     """A column as one of the kind that was learnt; ValueError if it is of another."""
+    are_numbers = column.kind == "category" and sort_of(column.categories) == "number"
+    if feature.kind == "number" and are_numbers:
+        # The last is where the code of a missing value, -1, leads.
+        values = np.array([*column.categories, np.nan], np.float64)
+        return Column("number", values[column.values])
     if column.kind in _ACCEPTED[feature.kind]:
         if not feature.categories:
             return as_dates(column) if feature.kind == "date" else column

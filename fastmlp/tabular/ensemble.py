@@ -59,6 +59,12 @@ class Candidate:
     known: list[Trained]
     predictions: np.ndarray
 
+    @property
+    def diverged(self) -> bool:
+        """Whether some of its networks have, and none was interrupted."""
+        was_interrupted = any(one.interrupted for one in self.trained)
+        return any(one.diverged for one in self.trained) and not was_interrupted
+
 
 @dataclass(eq=False)
 class Problem:
@@ -178,8 +184,9 @@ def search(problem, recipe, rng, clock, report, n_threads):
     """Train candidates with recipes drawn at random, and choose an ensemble of them greedily.
 
     The recipe given is the first. Candidates are trained until the clock says so, or, without a
-    limit, until there are 16 besides the first. After each one the ensemble is chosen anew, and is
-    kept as it was where that is not better: it never becomes worse by more time.
+    limit, until 16 were drawn; those that diverge are left out. After each one the ensemble is
+    chosen anew, and is kept as it was where that is not better: it never becomes worse by more
+    time.
 
     Returns
     -------
@@ -189,12 +196,15 @@ def search(problem, recipe, rng, clock, report, n_threads):
     """
     candidates = [train_candidate(problem, recipe, rng, clock, report, n_threads)]
     began, shares, best = 0.0, np.ones(1), None
-    while _goes_on(candidates, clock, clock.spent - began):
-        began = clock.spent
+    n_drawn = 0
+    while _goes_on(candidates, n_drawn, clock, clock.spent - began):
+        began, n_drawn = clock.spent, n_drawn + 1
         drawn = draw_recipe(recipe, rng)
         candidate = train_candidate(problem, drawn, rng, clock, report, n_threads)
         rows = _rows_of_all([*candidates, candidate])
         if len(rows) < len(_rows_of_all(candidates)):
+            if candidate.diverged:
+                continue
             break  # the time was over before all of its networks had an epoch
         candidates.append(candidate)
         gain = problem.gain_of(rows)
@@ -207,12 +217,14 @@ def search(problem, recipe, rng, clock, report, n_threads):
     return candidates, np.append(shares, np.zeros(len(candidates) - len(shares)))
 
 
-def _goes_on(candidates, clock, seconds):
+def _goes_on(candidates, n_drawn, clock, seconds):
     if any(one.interrupted for one in candidates[-1].trained):
         return False
+    if not len(_rows_of_all(candidates)):
+        return False  # nothing to compare others with
     if clock.is_limited:
         return clock.left > _WORTH_BEGINNING * seconds
-    return len(candidates) <= _MOST_DRAWN
+    return n_drawn < _MOST_DRAWN
 
 
 def _rows_of_all(candidates):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.feature_names import listing
+from fastmlp.feature_names import listing, shown
 from fastmlp.validation import check_count
 
 # Of a single network, one part in so many is for validation: 80/20, as in RealMLP.
@@ -61,7 +61,7 @@ def make_folds(n_rows, n_networks, rng, *, labels=None, groups=None, cv=None, X=
         For more folds than rows, or groups, a fold without training or validation rows, rows in
         both, rows that do not exist, or a class that is in no training row of a fold.
     """
-    groups = None if groups is None else _as_groups(groups, n_rows)
+    groups = None if groups is None else as_groups(groups, n_rows)
     if cv is None or _is_count(cv):
         folds = _own_folds(n_rows, n_networks, rng, labels, groups, cv)
     else:
@@ -87,8 +87,8 @@ def check_classes(folds, labels, classes):
         n_rows = int((labels == missing).sum())
         raise ValueError(
             "y must have rows of each class among the training rows of each fold, got a fold "
-            f"{i} that trains on no row of class {classes[missing]!r}, which has {n_rows} in all: "
-            "drop rare classes, or give a cv that leaves some of them to train on"
+            f"{i} that trains on no row of class {shown(classes[missing])}, which has {n_rows} in "
+            "all: drop rare classes, or give a cv that leaves some of them to train on"
         )
 
 
@@ -96,9 +96,18 @@ def _is_count(cv):
     return isinstance(cv, Integral) and not isinstance(cv, bool)
 
 
-def _as_groups(groups, n_rows):
-    """Number of the group of each row."""
-    values = np.asarray(groups)
+def as_groups(groups, n_rows):
+    """Number of the group of each row.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is not one group for each row, or if groups cannot be sorted.
+    """
+    try:
+        values = np.asarray(groups)
+    except ValueError:  # of lists of different lengths
+        raise ValueError("groups must have one value for each row of X, got lists") from None
     if values.shape != (n_rows,):
         raise ValueError(
             f"groups must have the shape ({n_rows},), one for each row of X, got {values.shape}"

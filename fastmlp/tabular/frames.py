@@ -152,7 +152,7 @@ class PandasFrame(Frame):
 
     def rows(self) -> list[Sequence[Any]] | None:
         # As objects, since integers beside floats would be rounded to these.
-        return self._frame.to_numpy(object, na_value=None).tolist()
+        return self._frame.to_numpy(object).tolist()
 
 
 def _unmasked(series, where):
@@ -187,7 +187,9 @@ class NarwhalsFrame(Frame):
         series = self._frame[:, i]
         dtype, where = series.dtype, self.where(i)
         if isinstance(dtype, narwhals.Categorical | narwhals.Enum):
-            series = series.cast(narwhals.String)
+            return _of_texts(series, narwhals.String, where)
+        if isinstance(dtype, narwhals.Int128 | narwhals.UInt128):
+            series = series.cast(narwhals.Float64)  # as NumPy has no such integers
         if isinstance(dtype, narwhals.Datetime) and dtype.time_zone is not None:
             series = series.dt.replace_time_zone(None)
         missing = series.is_null()
@@ -201,6 +203,26 @@ class NarwhalsFrame(Frame):
 
     def rows(self) -> list[Sequence[Any]] | None:
         return self._frame.rows()
+
+
+def _of_texts(series, text, where):
+    """Categories of a series of narwhals, which tells codes apart by their texts."""
+    coded = from_array(series.cast(text).to_numpy(), where)
+    values = series.cat.get_categories()
+    if values.dtype == text or coded.kind == "missing":
+        return coded
+    by_text = dict(zip(values.cast(text).to_list(), values.to_list(), strict=True))
+    found = np.empty(len(coded.categories), object)
+    found[:] = [by_text[one] for one in coded.categories]
+    return of_categories(coded.values, found, where)
+
+
+def unbatched(X: Any) -> Any:
+    """A record batch of Arrow as a table of it, anything else as it is."""
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None and isinstance(X, pyarrow.RecordBatch):
+        return pyarrow.Table.from_batches([X])
+    return X
 
 
 def read_frame(X: Any, argument: str = "X") -> Frame:
@@ -232,7 +254,7 @@ def read_frame(X: Any, argument: str = "X") -> Frame:
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(X):
         return SparseFrame(argument, X)
-    frame = _by_narwhals(argument, X)
+    frame = _by_narwhals(argument, unbatched(X))
     if frame is not None:
         return NarwhalsFrame(argument, frame)
     return ArrayFrame(argument, _as_array(argument, X))
@@ -268,6 +290,10 @@ def _as_array(argument, X):
         array = np.asarray(X)
     except ValueError:  # of different lengths, of rows or of lists within them
         return _as_objects(argument, X)
+    if array.ndim == 0:
+        raise TypeError(
+            f"{argument} must be a table of rows and columns, got an object of {type(X).__name__}"
+        )
     if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
         # Numbers beside texts would be texts, too.
         return np.asarray(X, object)

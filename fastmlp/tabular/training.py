@@ -23,6 +23,10 @@ _PLANNED = 0.7
 _FEWEST_EPOCHS = 4
 
 
+class Diverged(ValueError):
+    """Training has no network left, since the numbers of each have ceased to be finite."""
+
+
 @dataclass(eq=False)
 class Trained:
     """A network after training, as it was after its best epoch.
@@ -43,6 +47,8 @@ class Trained:
         Whether the user ended it.
     diverged : bool
         Whether its numbers were not finite any more before any epoch could be kept.
+    unscored : bool
+        Whether predictions were finite, but had no score, after some epoch.
     """
 
     network: MLP
@@ -53,6 +59,7 @@ class Trained:
     losses: list[float] = field(default_factory=list)
     interrupted: bool = False
     diverged: bool = False
+    unscored: bool = False
 
     @property
     def best_gain(self) -> float:
@@ -134,8 +141,8 @@ def train_networks(
     Returns
     -------
     list of Trained
-        Networks that had no time for an epoch have no `gains`. If none had, the first one has been
-        scored as far as it came.
+        Networks that had no time for an epoch have no `gains`. If none had, the first one that has
+        not diverged has been scored as far as it came.
     """
     n_turn = n_trained = len(networks)
     if clock.is_limited:
@@ -165,8 +172,9 @@ def train_networks(
             keeper.finish(result)
         if any(keeper.trained.interrupted for keeper in keepers[turn]):
             break
-    if not any(keeper.trained.gains for keeper in keepers):
-        keepers[0].take_as_it_is()
+    sound = [keeper for keeper in keepers if not keeper.trained.diverged]
+    if sound and not any(keeper.trained.gains for keeper in keepers):
+        sound[0].take_as_it_is()
     return [keeper.trained for keeper in keepers]
 
 
@@ -183,15 +191,12 @@ def _shared(keepers):
 def _fit(networks, X, y, folds, seeds, n_threads, report, options):
     rows = [fold.training for fold in folds]
 
-    def draw(_):
-        report.draw()
-
     with warnings.catch_warnings():
         # What a fit advises its caller to do, such as to scale columns, is not for a user to do.
         warnings.simplefilter("ignore", UserWarning)
         if len(networks) > 1:
-            return fit_side_by_side(networks, X, y, rows, seeds, n_threads, draw, options)[0]
-        callbacks = [*options["callbacks"], draw]
+            return fit_side_by_side(networks, X, y, rows, seeds, n_threads, report.draw, options)[0]
+        callbacks = [*options["callbacks"], lambda _: report.draw()]
         taken = options | {"seed": seeds[0], "n_threads": n_threads, "callbacks": callbacks}
         if options.get("sample_weight") is not None:
             taken["sample_weight"] = options["sample_weight"][rows[0]]
@@ -259,6 +264,7 @@ class _Keeper:
         trained.losses.append(progress.record.objective)
         trained.gains.append(gain)
         epoch = len(trained.gains)
+        self._note_unscored(predictions, gain)
         if gain >= self._best:  # NaN never is
             self._best, self._learned = gain, trained.network.learned()
             trained.best_epoch, trained.predictions = epoch, predictions
@@ -272,10 +278,12 @@ class _Keeper:
         """Take the network back to its best epoch, if there was one."""
         self._rows = None
         self.trained.interrupted = result.status is Status.INTERRUPTED
+        if not self.trained.interrupted:
+            self._report.network_done(len(self.trained.gains))
         if self._learned is not None:
             self.trained.network.take_learned(self._learned)
         elif self.trained.gains or result.status is Status.NOT_FINITE:
-            self.trained.diverged = True
+            self.trained.diverged = not self.trained.unscored
 
     def take_as_it_is(self):
         """Score a network that had no time for an epoch, as far as it came."""
@@ -283,8 +291,13 @@ class _Keeper:
         outputs = trained.network.predict(self._X[trained.fold.validation])
         predictions, gain = self._measure(outputs)
         trained.gains.append(gain)
+        self._note_unscored(predictions, gain)
         if gain == gain:  # not NaN: it has not diverged
             trained.predictions = predictions
+
+    def _note_unscored(self, predictions, gain):
+        if gain != gain and np.isfinite(predictions).all():
+            self.trained.unscored = True
 
 
 class Report:
@@ -301,15 +314,17 @@ class Report:
         self._shows = shows
         self._shown = shown
         self._bar = None
-        self._n_epochs, self._best = 0, -np.inf
         self._lock = threading.Lock()
 
     def begin(self, n_networks, epochs, clock):
         """Say what is to come."""
         self.end()
-        self._n_epochs, self._best, self._clock = 0, -np.inf, clock
+        self._n_networks, self._epochs, self._clock = n_networks, epochs, clock
+        self._n_epochs, self._n_through, self._best = 0, 0, -np.inf
+        self._n_planned = n_networks * epochs
         if self._shows:
-            self._bar = Bar("epoch", n_networks * epochs)
+            self._bar = Bar("epoch", self._n_planned)
+            self._drawn = 0, 0, self._n_planned
 
     def epoch_done(self, gain):
         """Count an epoch of a network, in any thread."""
@@ -317,14 +332,29 @@ class Report:
             self._n_epochs += 1
             self._best = max(self._best, gain)
 
-    def draw(self):
-        """Show what was counted; in the thread that `begin` is called in."""
-        if self._bar is None or self._n_epochs == self._bar.n:
+    def network_done(self, n_epochs):
+        """Count a network that is through, after so many epochs; `draw` no longer says so."""
+        self._n_through += 1
+        self._n_planned -= self._epochs - n_epochs
+
+    def draw(self, n_more=0):
+        """Show what was counted; in the thread that `begin` is called in.
+
+        Beside the networks that were counted, there are `n_more` that are through.
+        """
+        n_epochs, n_through = self._n_epochs, self._n_through + n_more
+        known = n_epochs, n_through, self._n_planned
+        if self._bar is None or known == self._drawn:
             return
-        shown = {"best": self._shown(self._best)}
+        self._drawn = known
+        shown = {
+            "networks": f"{n_through}/{self._n_networks}",
+            "best": self._shown(self._best),
+        }
         if self._clock.is_limited:
             shown["left"] = f"{self._clock.left:.0f}s"
-        self._bar.show(self._n_epochs, **shown)
+        self._bar.expect(self._n_planned)
+        self._bar.show(n_epochs, **shown)
 
     def end(self):
         """Leave the bar as it is."""
