@@ -16,7 +16,7 @@ import pandas as pd
 
 from asv_bench.peers.processes import Failed
 from asv_bench.tables import __main__ as command
-from asv_bench.tables import data, fits, peers, summary
+from asv_bench.tables import data, fits, peers, pieces, report, summary
 from asv_bench.tables.fits import Fit
 
 ROOT = Path(__file__).parents[1]
@@ -160,6 +160,26 @@ def test_peers_learn_from_a_raw_frame(name, classifies):
     assert found.shape == ((100, 2) if classifies else (100,))
     # Far below 0.3 or so, the share of the rarer class, and 1, that of the mean.
     assert fits.scores(y[300:], found, classifies)["error"] < 0.1
+
+
+def out_of_fold(method):
+    """Predictions for a few rows, whose targets are classes and numbers."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(120, 3)))
+    found = []
+    for classifies, y in ((True, np.abs(X[0]) > 0.7), (False, np.abs(X[0]))):
+        model = method.build(X, classifies, 0, 1)
+        found += model.set_params(n_networks=2, epochs=20).fit(X, y).oof_predictions_.tolist()
+    return np.array(found[:120]).ravel(), np.array(found[120:])
+
+
+def test_each_change_of_fastmlp_trains_something_else():
+    classes, values = out_of_fold(peers.METHODS["fastmlp"])
+    for name, method in pieces.PIECES.items():
+        changed_classes, changed_values = out_of_fold(method)
+        assert not np.array_equal(changed_classes, classes), name
+        # Labels are smoothed where there are any.
+        assert np.array_equal(changed_values, values) == (name == "no-smoothing"), name
 
 
 # Scores
@@ -323,6 +343,23 @@ def test_the_report_says_how_fastmlp_does_against_the_best_of_boosting(capsys, m
     best = "fastmlp against the best of CatBoost, LightGBM and XGBoost on each table: "
     assert best + "error 0.800 times, better on 1 of 1 tables." in told
     assert "fastmlp against LightGBM: error 0.500 times, better on 1 of 1 tables; time 1" in told
+
+
+def test_the_report_says_what_changes_of_fastmlp_do():
+    by_method = {"fastmlp": (0.2, 0.1), "no-scale": (0.22, 0.1)}
+    done = {
+        Fit(table, method, 0): {"error": error, "seconds": 2.0}
+        for method, errors in by_method.items()
+        for table, error in zip(("ames", "diamonds"), errors, strict=True)
+    }
+    told, table = report.pieces(done, {"no-scale": "no scale", "wider": "256 units"})
+    assert "standard error" in told
+    # Ratios 1.1 and 1: their logarithms are 0.0953 and 0, the standard error of whose mean is half
+    # of their distance.
+    (row,) = table.splitlines()[2:]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["no scale", "1.049 ± 0.050", "0 of 2", "-", "1.000"]
+    assert report.pieces(done, {"wider": "256 units"}) == []
 
 
 def test_one_fit_is_one_line_of_json():

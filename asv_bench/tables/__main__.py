@@ -25,11 +25,12 @@ EPILOG = """
 examples:
   python -m asv_bench.tables --output tables.json     everything, which takes hours
   python -m asv_bench.tables --methods fastmlp catboost --tables ames churn --seeds 1
+  python -m asv_bench.tables --methods fastmlp no-dropout periodic    what a piece is worth
 A run that was stopped goes on where it was, with the same --output.
 """
 
 
-def build_parser(methods):
+def build_parser(methods, pieces):
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m asv_bench.tables",
@@ -37,14 +38,15 @@ def build_parser(methods):
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for option, names in (("--tables", TABLES), ("--methods", methods)):
+    for option, names, others in (("--tables", TABLES, ()), ("--methods", methods, pieces)):
+        told = f"; also fastmlp with a change each, {', '.join(others)}" if others else ""
         parser.add_argument(
             option,
             nargs="+",
-            choices=names,
+            choices=[*names, *others],
             default=list(names),
             metavar="NAME",
-            help=f"of {', '.join(names)}; default all",
+            help=f"of {', '.join(names)}, default all{told}",
         )
     parser.add_argument(
         "--seeds", type=count, default=3, metavar="N", help="splits of each table; default 3"
@@ -113,8 +115,9 @@ def main(arguments=None):
             return 2
     # Not before: it needs both.
     from asv_bench.tables.peers import METHODS
+    from asv_bench.tables.pieces import PIECES
 
-    parser = build_parser(METHODS)
+    parser = build_parser(METHODS, PIECES)
     options = parser.parse_args(arguments)
     if options.one:
         print(json.dumps(measure(Fit.from_key(options.one), options.threads)))
@@ -126,7 +129,10 @@ def main(arguments=None):
         results = Results(options.output, setting)
     except ValueError as error:
         parser.error(f"--output {error}")
-    tables, methods = available(options.tables, TABLES), available(options.methods, METHODS)
+    tables, methods = (
+        available(options.tables, TABLES),
+        available(options.methods, METHODS | PIECES),
+    )
     status = 0
     try:
         take(plan(tables, methods, options.seeds), results, options.threads)
@@ -135,8 +141,11 @@ def main(arguments=None):
         status = INTERRUPTED
     print(described(METHODS, options.threads))
     if results.done:
-        titles = {name: method.title for name, method in METHODS.items()}
-        print(f"\n{report.as_text(results.done, titles)}")
+        titles, changes = (
+            {name: method.title for name, method in methods.items()}
+            for methods in (METHODS, PIECES)
+        )
+        print(f"\n{report.as_text(results.done, titles, changes)}")
     return status
 
 

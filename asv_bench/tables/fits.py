@@ -31,7 +31,7 @@ class Fit:
     table : str
         Of data.TABLES.
     method : str
-        Of peers.METHODS.
+        Of peers.METHODS or pieces.PIECES.
     seed : int
         Of the split and of the method.
     """
@@ -73,8 +73,9 @@ def measure(fit, n_threads):
         on, n_train and n_test : rows.
     """
     from asv_bench.tables.peers import METHODS
+    from asv_bench.tables.pieces import PIECES
 
-    classifies, build = TABLES[fit.table].classifies, METHODS[fit.method].build
+    classifies, build = TABLES[fit.table].classifies, (METHODS | PIECES)[fit.method].build
     parts = split(TABLES[fit.table], fit.seed)
     if classifies:
         parts = coded(parts)

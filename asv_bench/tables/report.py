@@ -20,7 +20,7 @@ FIGURES = {
 }
 
 
-def as_text(done, titles):
+def as_text(done, titles, changes):
     """Everything that is told of the fits: a str.
 
     Parameters
@@ -29,6 +29,8 @@ def as_text(done, titles):
         By `fits.Fit`, what `fits.measure` returned.
     titles : dict of str
         By method, in the order of the columns.
+    changes : dict of str
+        By method, what is another than in "fastmlp".
     """
     present = {fit.method for fit in done}
     methods = [method for method in titles if method in present]
@@ -40,7 +42,25 @@ def as_text(done, titles):
             parts += shifted_means(values, methods, titles)
     seconds = summary.by_table(done, "seconds")
     parts += ["Seconds of a fit, medians:", _grid(seconds, methods, titles, np.median, ".3g")]
-    return "\n\n".join([*parts, *comparisons(done, titles)])
+    return "\n\n".join([*parts, *comparisons(done, titles), *pieces(done, changes)])
+
+
+def pieces(done, changes):
+    """What a change of fastmlp does to errors and times, as a table; a list of none or two."""
+    scored = {figure: summary.by_table(done, figure) for figure in (*FIGURES, "seconds")}
+    rows = [["fastmlp with", "error", "of tables better", "log loss", "time"]]
+    for name, title in changes.items():
+        error, loss, time = (summary.compare(scored[x], name, "fastmlp") for x in scored)
+        if error.ratio is None:
+            continue
+        n_tables = len(error.ratios) + len(error.left_out)
+        spread = "" if error.spread is None else f" ± {error.spread:.3f}"
+        ratios = ("-" if x.ratio is None else f"{x.ratio:.3f}" for x in (loss, time))
+        rows.append([title, f"{error.ratio:.3f}{spread}", f"{error.better} of {n_tables}", *ratios])
+    if len(rows) == 1:
+        return []
+    told = "Changes of fastmlp, by its own figures (± is the standard error over the tables):"
+    return [told, as_markdown(rows)]
 
 
 def _grid(values, methods, titles, over_seeds, spec=".4f"):

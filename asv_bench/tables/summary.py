@@ -133,6 +133,14 @@ class Comparison:
         return geometric_mean(list(self.ratios.values())) if self.ratios else None
 
     @property
+    def spread(self):
+        """The standard error of `ratio` over the tables; None for fewer than two."""
+        if len(self.ratios) < 2:
+            return None
+        logs = np.log(list(self.ratios.values()))
+        return float(self.ratio * logs.std(ddof=1) / np.sqrt(len(logs)))
+
+    @property
     def largest(self):
         """The largest ratio and its table; None without any."""
         return max(((x, name) for name, x in self.ratios.items()), default=None)
