@@ -64,7 +64,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     hidden_layer_sizes : array-like of int or None, default=None
         None is (128, 128, 128), for "tabm" (192, 192).
     epochs : int or None, default=None
-        None is by the number of rows: 256 up to some 600, 64 for 4,000, 13 for 35,000.
+        None is by the number of rows: 256 up to some 600, 64 for 4,000, 30 for 35,000.
     batch_size : int or None, default=None
         None is by the number of rows: 64 up to 1,024 rows, 128 up to 8,192, 256 up to 30,000, 512
         up to 100,000, else 1,024, as TabArena has it for RealMLP.

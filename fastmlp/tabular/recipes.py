@@ -19,8 +19,10 @@ from fastmlp.schedules import CosineLog, FlatCosine
 _BATCHES = ((1024, 64), (8192, 128), (30_000, 256), (100_000, 512))
 _LARGEST_BATCH = 1024
 
-# Epochs of a table with this many rows, which large tables have fewer of: each is more updates.
-_EPOCHS, _ROWS, _POWER = 64, 4000, 0.75
+# Epochs of a table with this many rows. Larger ones have fewer, as each epoch is more updates;
+# smaller ones have nearly as many more as they have fewer rows.
+_EPOCHS, _ROWS = 64, 4000
+_POWER_OF_LARGE, _POWER_OF_SMALL = 0.35, 0.75
 _FEWEST_EPOCHS, _MOST_EPOCHS = 6, 256
 
 # Learning-rate factors of RealMLP by kind of parameter, besides that of the weights.
@@ -183,5 +185,6 @@ def batch_rows(n_rows) -> int:
 
 def epochs_for(n_rows) -> int:
     """Epochs for a table of `n_rows` to train on."""
-    epochs = round(_EPOCHS * (_ROWS / n_rows) ** _POWER)
+    power = _POWER_OF_LARGE if n_rows > _ROWS else _POWER_OF_SMALL
+    epochs = round(_EPOCHS * (_ROWS / n_rows) ** power)
     return int(np.clip(epochs, _FEWEST_EPOCHS, _MOST_EPOCHS))
