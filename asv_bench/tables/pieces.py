@@ -32,7 +32,7 @@ def _same_rate_for_all(recipe):
     return replace(recipe, by_width=False, learning_rate=rate)
 
 
-# By name: what is another, and how.
+# By name: what is another, and how: the recipe, or parameters of the estimator.
 CHANGES = {
     "raw-numbers": ("numbers as they are", lambda recipe: replace(recipe, embedding=None)),
     "periodic": ("periodic embeddings", lambda recipe: replace(recipe, embedding="periodic")),
@@ -53,6 +53,9 @@ CHANGES = {
         "256 units a layer",
         lambda recipe: replace(recipe, hidden_layer_sizes=(256,) * len(recipe.hidden_layer_sizes)),
     ),
+    "four": ("four networks", {"n_networks": 4}),
+    "no-temperature": ("probabilities as they are", {"calibrate": False}),
+    "tabm": ("TabM", {"architecture": "tabm"}),
 }
 
 
@@ -60,11 +63,18 @@ def _changed(change):
     def build(X, classifies, seed, n_threads):
         from fastmlp.sklearn import TabularClassifier, TabularRegressor
 
-        class Changed(TabularClassifier if classifies else TabularRegressor):
+        base = TabularClassifier if classifies else TabularRegressor
+        options = {"random_state": seed, "n_threads": n_threads}
+        if isinstance(change, dict):
+            # Parameters that a regressor has not are of probabilities.
+            known = base().get_params()
+            return base(**options, **{name: x for name, x in change.items() if name in known})
+
+        class Changed(base):
             def _recipe(self):
                 return change(super()._recipe())
 
-        return Changed(random_state=seed, n_threads=n_threads)
+        return Changed(**options)
 
     return build
 
