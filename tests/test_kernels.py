@@ -312,8 +312,8 @@ def fused_chains(A, B, start):
     """Start plus A B, each element one chain of fused multiply-adds in ascending order."""
     C = start.copy()
     for r in range(A.shape[0]):
-        for c in range(B.shape[1]):
-            for t in range(A.shape[1]):
+        for t in range(A.shape[1]):
+            for c in range(B.shape[1]):
                 C[r, c] = elementwise.fma(A[r, t], B[t, c], C[r, c])
     return C
 
