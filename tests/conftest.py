@@ -10,6 +10,11 @@ sys.path.append(str(Path(__file__).parents[1]))
 # Teams of up to four threads, on however few cores; Numba reads this when it is imported.
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")
 
+# References compute on one thread: those of BLAS, scikit-learn and torch wait busily for each
+# other, which keeps other processes from their cores. Fastmlp's threads are none of these.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numba
 import numpy as np
 import pytest

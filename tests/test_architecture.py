@@ -1,6 +1,7 @@
 """The rules that hold the rooms of the project apart, checked on the sources."""
 
 import ast
+import functools
 import json
 import re
 import subprocess
@@ -44,6 +45,7 @@ def relative(path):
     return str(path.relative_to(ROOT))
 
 
+@functools.cache
 def parse(path):
     return ast.parse(path.read_text(encoding="utf-8"), relative(path))
 
@@ -107,15 +109,22 @@ def test_the_walk_finds_kernels_of_every_kind():
     assert {"epoch.sweep", "gemm.multiply", "simd.tile", "elementwise.exp"} <= set(ALL_KERNELS)
 
 
-@pytest.mark.parametrize("kernel", ALL_KERNELS)
-def test_every_kernel_has_a_twin_in_the_reference(kernel):
-    name = kernel.partition(".")[2]
+@functools.cache
+def defined_in(path):
+    """Names that a file gives to functions and values."""
     defined = set()
-    for node in parse(REFERENCE).body:
+    for node in parse(path).body:
         if isinstance(node, ast.FunctionDef):
             defined.add(node.name)
         elif isinstance(node, ast.Assign):
             defined.update(ast.unparse(target) for target in node.targets)
+    return defined
+
+
+@pytest.mark.parametrize("kernel", ALL_KERNELS)
+def test_every_kernel_has_a_twin_in_the_reference(kernel):
+    name = kernel.partition(".")[2]
+    defined = defined_in(REFERENCE)
     assert name in defined, f"tests/reference.py has no NumPy twin of kernels/{kernel}"
 
 
@@ -174,6 +183,7 @@ def imported_rooms(path):
             yield rest.partition(".")[0]
 
 
+@functools.cache
 def tools():
     """Rooms that import nothing of fastmlp but kernels and each other."""
     imports = {

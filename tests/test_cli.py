@@ -18,7 +18,7 @@ from handmade import hide_matplotlib
 from fastmlp import MLP, __version__, datasets
 from fastmlp.cli import main
 from fastmlp.cli.network_data import rounded_rows
-from fastmlp.kernels import simd
+from fastmlp.kernels import simd, threads
 from fastmlp.monitor import Monitor
 
 COMMANDS = ("compare", "train", "predict", "evaluate", "warmup", "info")
@@ -223,11 +223,12 @@ devices_only = pytest.mark.skipif(
 
 @devices_only
 @pytest.mark.parametrize("out", ["/dev/stdout", "-"])
-def test_predictions_go_to_standard_output_alone(tmp_path, points, out):
+def test_predictions_go_to_standard_output_alone(tmp_path, points, out, monkeypatch):
     MLP([2, 1], seed=0).save(tmp_path / "model")
     write_table(tmp_path / "data.csv", ["a", "b"], points.T)
     command = ["predict", "model", "data.csv", "--out"]
-    run_into(subprocess.DEVNULL, *command, "file", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    main([*command, "file"])
     expected = (tmp_path / "file").read_text()
     done = run_into(subprocess.PIPE, *command, out, cwd=tmp_path)
     assert (done.returncode, done.stdout.decode()) == (0, expected)
@@ -260,7 +261,13 @@ def test_nobody_reads_the_predictions_on_standard_output(tmp_path, points, unrea
 # compare
 
 
-def test_compare_prints_a_table_and_writes_the_traces(tmp_path, capsys):
+@pytest.fixture
+def no_plot(monkeypatch):
+    """A plot takes longer than what it is of; that it is drawn is for a test of its own."""
+    hide_matplotlib(monkeypatch)
+
+
+def test_compare_prints_a_table_and_writes_the_traces(tmp_path, capsys, no_plot):
     out = tmp_path / "new" / "folder"
     command = ["compare", "--passes", "2", "--hidden", "8", "--threads", "1", "--out", str(out)]
     assert main(command) == 0
@@ -279,7 +286,7 @@ def test_compare_prints_a_table_and_writes_the_traces(tmp_path, capsys):
         assert [row["data_passes"] for row in rows if row["optimizer"] == name][-1] == "2.0"
 
 
-def test_compare_gives_the_same_result_for_the_same_seed(tmp_path):
+def test_compare_gives_the_same_result_for_the_same_seed(tmp_path, no_plot):
     def objectives(folder, seed):
         out = str(tmp_path / folder)
         main([*SHORT_COMPARE, "--seed", seed, "--out", out, "--quiet"])
@@ -304,13 +311,13 @@ def test_compare_does_without_matplotlib(tmp_path, capsys, monkeypatch):
     assert written == ["comparison.html", "comparison.json", "traces.csv"]
 
 
-def test_compare_without_progress_shows_no_bar(tmp_path, capsys):
+def test_compare_without_progress_shows_no_bar(tmp_path, capsys, no_plot):
     for flag in ("--quiet", "--no-progress"):
         assert main([*SHORT_COMPARE, flag, "--out", str(tmp_path)]) == 0
         assert "pass/s" not in capsys.readouterr().err
 
 
-def test_compare_keeps_what_there_is_at_ctrl_c(tmp_path, capsys, press_ctrl_c):
+def test_compare_keeps_what_there_is_at_ctrl_c(tmp_path, capsys, press_ctrl_c, no_plot):
     press_ctrl_c(10)  # later than what is run to warm up
     command = ["compare", "--passes", "12", "--hidden", "4", "--quiet", "--out", str(tmp_path)]
     assert main(command) == 130
@@ -321,7 +328,7 @@ def test_compare_keeps_what_there_is_at_ctrl_c(tmp_path, capsys, press_ctrl_c):
     assert {row.split(",")[0] for row in rows} == {"gradient descent"}
 
 
-def test_compare_keeps_the_problems_there_are_at_ctrl_c(tmp_path, capsys, press_ctrl_c):
+def test_compare_keeps_the_problems_there_are_at_ctrl_c(tmp_path, capsys, press_ctrl_c, no_plot):
     press_ctrl_c(10)
     command = ["compare", "--problems", "rosenbrock,sin", "--optimizers", "adam,lbfgs", "--quiet"]
     assert main([*command, "--passes", "12", "--out", str(tmp_path)]) == 130
@@ -335,7 +342,7 @@ def compared(folder):
     return json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
 
 
-def test_compare_takes_optimizers_that_hand_over_to_each_other(tmp_path, capsys):
+def test_compare_takes_optimizers_that_hand_over_to_each_other(tmp_path, capsys, no_plot):
     written = "adam(learning_rate=3e-3), sgd(learning_rate=step(initial=0.1, factor=0.5, every=10))"
     command = [*SHORT_COMPARE[:1], "--hidden", "4", "--quiet", "--out", str(tmp_path)]
     both = "adam(epochs=2)+lbfgs"
@@ -352,7 +359,7 @@ def test_compare_takes_optimizers_that_hand_over_to_each_other(tmp_path, capsys)
     assert second.startswith("LBFGS(")
 
 
-def test_compare_takes_solvers_alone_which_have_no_mini_batches(tmp_path):
+def test_compare_takes_solvers_alone_which_have_no_mini_batches(tmp_path, no_plot):
     command = [*SHORT_COMPARE[:1], "--hidden", "4", "--quiet", "--out", str(tmp_path)]
     assert main([*command, "--optimizers", "lbfgs,bfgs", "--budget", "2passes"]) == 0
     assert list(compared(tmp_path)["runs"]) == ["lbfgs", "bfgs"]
@@ -366,13 +373,13 @@ def test_compare_takes_solvers_alone_which_have_no_mini_batches(tmp_path):
         ("1e-3s", {"passes": None, "time_limit": 0.001, "gradient_evaluations": None}),
     ],
 )
-def test_compare_has_a_budget_of_passes_evaluations_or_seconds(tmp_path, written, budget):
+def test_compare_has_a_budget_of_passes_evaluations_or_seconds(tmp_path, written, budget, no_plot):
     command = ["compare", "--hidden", "2", "--optimizers", "adam,lbfgs", "--quiet"]
     assert main([*command, "--budget", written, "--out", str(tmp_path)]) == 0
     assert compared(tmp_path)["budget"] == budget
 
 
-def test_compare_runs_from_several_seeds_and_tells_the_way_to_a_target(tmp_path, capsys):
+def test_compare_runs_from_several_seeds_and_tells_the_way_to_a_target(tmp_path, capsys, no_plot):
     command = [
         "compare",
         "--hidden",
@@ -400,7 +407,7 @@ def read_columns(path):
     return header, dict(zip(header, zip(*rows, strict=True), strict=True))
 
 
-def test_compare_shows_a_bar_for_each_optimizer(tmp_path, capsys):
+def test_compare_shows_a_bar_for_each_optimizer(tmp_path, capsys, no_plot):
     command = [*SHORT_COMPARE, "--optimizers", "adam,lbfgs", "--out", str(tmp_path)]
     assert main(command) == 0
     shown = capsys.readouterr().err
@@ -408,7 +415,7 @@ def test_compare_shows_a_bar_for_each_optimizer(tmp_path, capsys):
     assert "lbfgs: 100%" in shown
 
 
-def test_compare_trains_on_a_file(tmp_path, flowers, houses, capsys):
+def test_compare_trains_on_a_file(tmp_path, flowers, houses, capsys, no_plot):
     def compare(data, column):
         command = ["compare", "--data", data, "--column", column, "--passes", "2"]
         options = ["--hidden", "3", "--quiet", "--out", str(tmp_path / column)]
@@ -427,7 +434,7 @@ def test_compare_trains_on_a_file(tmp_path, flowers, houses, capsys):
     assert "Optimizers on houses.csv" in (tmp_path / "price" / "comparison.html").read_text()
 
 
-def test_compare_sets_known_problems(tmp_path, capsys):
+def test_compare_sets_known_problems(tmp_path, capsys, no_plot):
     command = ["compare", "--problems", "sin, rosenbrock", "--optimizers", "adam,lbfgs"]
     options = ["--budget", "20passes", "--seeds", "2", "--quiet", "--out", str(tmp_path)]
     assert main([*command, *options]) == 0
@@ -443,13 +450,13 @@ def test_compare_sets_known_problems(tmp_path, capsys):
     assert "Performance profiles" in (tmp_path / "comparison.html").read_text(encoding="utf-8")
 
 
-def test_compare_takes_a_target_in_place_of_a_problems_own(tmp_path, capsys):
+def test_compare_takes_a_target_in_place_of_a_problems_own(tmp_path, capsys, no_plot):
     command = ["compare", "--problems", "beale", "--optimizers", "lbfgs", "--target", "0.25"]
     assert main([*command, "--passes", "9", "--quiet", "--out", str(tmp_path)]) == 0
     assert "beale: to an objective of at most 0.25" in capsys.readouterr().out
 
 
-def test_compare_has_optimizers_of_its_own_for_problems(tmp_path, capsys):
+def test_compare_has_optimizers_of_its_own_for_problems(tmp_path, capsys, no_plot):
     command = ["compare", "--problems", "beale", "--passes", "3", "--quiet"]
     assert main([*command, "--out", str(tmp_path)]) == 0
     assert len(compared(tmp_path / "beale")["runs"]) > 1
@@ -592,7 +599,7 @@ def test_predict_reads_standard_input_as_it_reads_a_file(tmp_path, points, pipe_
     assert predicted("-") == predicted(data)
 
 
-def test_compare_reads_standard_input(tmp_path, houses, pipe_in, capsys):
+def test_compare_reads_standard_input(tmp_path, houses, pipe_in, capsys, no_plot):
     pipe_in(houses)
     command = ["compare", "--data", "-", "--column", "price", "--passes", "1", "--hidden", "2"]
     assert main([*command, "--optimizers", "adam", "--quiet", "--out", str(tmp_path)]) == 0
@@ -1028,14 +1035,19 @@ def test_info_says_what_it_runs_on(capsys):
     assert {"numba", "llvmlite", "scipy", "fma", "cache"} <= set(lines)
 
 
-def test_info_says_that_there_are_no_fused_multiply_adds(capsys, monkeypatch):
+@pytest.fixture
+def nothing_launched(monkeypatch):
+    """Nothing is measured, nor compiled for it, which would go into a new cache."""
+    monkeypatch.setattr(threads, "launch_seconds", lambda n_threads: 1e-6)
+
+
+def test_info_says_that_there_are_no_fused_multiply_adds(capsys, monkeypatch, nothing_launched):
     monkeypatch.setattr(simd, "HAS_FMA", False)
     assert main(["info"]) == 0
     assert "\nfma       no: the C library's, some 40 times slower\n" in capsys.readouterr().out
 
 
-def test_info_says_how_the_cache_is(tmp_path, capsys, monkeypatch):
-    main(["info"])  # compiles what it measures, which would go into the new cache
+def test_info_says_how_the_cache_is(tmp_path, capsys, monkeypatch, nothing_launched):
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "kernels"))
 
     def cache():
@@ -1051,7 +1063,7 @@ def test_info_says_how_the_cache_is(tmp_path, capsys, monkeypatch):
     assert cache().endswith("1 files, 2.0 MB, writable")
 
 
-def test_the_traces_are_plain_numbers(tmp_path):
+def test_the_traces_are_plain_numbers(tmp_path, no_plot):
     """A reader of the CSV needs to know no Python: every cell but the name is a JSON number."""
     main([*SHORT_COMPARE, "--quiet", "--out", str(tmp_path)])
     for row in (tmp_path / "traces.csv").read_text().splitlines()[1:]:

@@ -1,5 +1,4 @@
-"""Dense quasi-Newton methods: their kernels, the secant equation, Dixon's theorem, and how they
-end."""
+"""Dense quasi-Newton methods: the secant equation, Dixon's theorem, and how they end."""
 
 from copy import deepcopy
 from itertools import pairwise
@@ -7,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import reference
-from copies import copied
 from functions import (
     ROSENBROCK_START,
     Plain,
@@ -18,13 +16,12 @@ from functions import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from marks import INTERPRETED, both_precisions, compiled_only
+from marks import both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize
+from test_quasi_newton_kernels import triangle
 
 from fastmlp import BFGS, DFP, MLP, SR1, Broyden, Scipy, Status, minimize
-from fastmlp.kernels import quasi_newton
-from fastmlp.kernels._jit import standalone
 from fastmlp.solvers.dense import MOST_PARAMETERS, broyden_factors
 from fastmlp.solvers.line_search import Search
 
@@ -32,11 +29,6 @@ BROYDEN_CLASS = {"BFGS": BFGS(), "DFP": DFP(), "Broyden(0.3)": Broyden(0.3)}
 SOLVERS = {**BROYDEN_CLASS, "SR1": SR1()}
 each_of_the_class = pytest.mark.parametrize("solver", BROYDEN_CLASS.values(), ids=BROYDEN_CLASS)
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
-
-
-@standalone
-def triangle_row(H, i, n):
-    return copied(quasi_newton.triangle_row(H, i, n))
 
 
 def orthogonal(n, seed):
@@ -57,11 +49,6 @@ def square(H):
     return full + np.tril(full, -1).T
 
 
-def triangle(A):
-    """The lower triangle of a symmetric matrix, row by row."""
-    return A[np.tril_indices(len(A))]
-
-
 def steps(solver, function, x0, n_iterations):
     """States before and after each iteration."""
     function = Plain(function, len(x0))
@@ -71,57 +58,6 @@ def steps(solver, function, x0, n_iterations):
         assert solver.step(function, state) is None
         states.append(state)
     return states
-
-
-# Kernels. One rounding each for a product and its addition: a sum of n is off by about n eps.
-
-SIZES = [1, 7, 8, 9, 20] if INTERPRETED else [1, 2, 7, 8, 9, 15, 16, 17, 33, 100]
-every_size = pytest.mark.parametrize("n", SIZES)
-
-
-def symmetric(n):
-    A = np.random.default_rng(n).normal(size=(n, n))
-    return A + A.T
-
-
-@every_size
-def test_the_product_equals_its_twin(n):
-    A, x = symmetric(n), np.random.default_rng(0).normal(size=n)
-    product = np.full(n, np.nan)
-    quasi_newton.symmetric_product.serial(triangle(A), x, product)
-    assert_allclose(product, reference.symmetric_product(A, x), atol=n * 1e-14)
-
-
-@every_size
-def test_the_update_equals_its_twin(n):
-    rng = np.random.default_rng(1)
-    A, (s, q), factors = symmetric(n), rng.normal(size=(2, n)), rng.normal(size=3)
-    H = triangle(A)
-    quasi_newton.rank_two_update.serial(H, s, q, *factors)
-    assert_allclose(H, triangle(reference.rank_two_update(A, s, q, *factors)), atol=1e-13)
-
-
-def test_rows_equal_their_twins():
-    rng = np.random.default_rng(2)
-    A, x, product = symmetric(20), rng.normal(size=20), rng.normal(size=20)
-    H = triangle(A)
-    add_rows_product = standalone(quasi_newton.add_rows_product)
-    for i in (0, 5, 12):
-        expected = reference.add_rows_product(A, i, x, product)
-        result = product.copy()
-        add_rows_product(H, i, x, result)
-        assert_allclose(result, expected, atol=1e-13)
-    row = H[10:14].copy()
-    standalone(quasi_newton.add_row)(row, x, product, 2.0, -3.0)
-    assert_allclose(row, reference.add_row(H[10:14], x, product, 2.0, -3.0), atol=1e-13)
-    assert_array_equal(triangle_row(H, 5, 4), reference.triangle_row(A, 5, 4))
-
-
-def test_what_is_not_finite_goes_through_the_kernels():
-    H, x, product = triangle(np.eye(9)), np.arange(9.0), np.empty(9)
-    x[3] = np.nan
-    quasi_newton.symmetric_product.serial(H, x, product)
-    assert np.isnan(product).all()
 
 
 # The update

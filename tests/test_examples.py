@@ -16,7 +16,7 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
 # What makes long ones short enough for a test.
-SHORTER = {"noisy_rosenbrock": ("--runs", "4")}
+SHORTER = {"noisy_rosenbrock": ("--runs", "1")}
 
 
 def run(name):

@@ -15,6 +15,7 @@ With NUMBA_DISABLE_JIT=1 the kernels run interpreted, on smaller grids.
 
 import platform
 import re
+from functools import cache
 from itertools import pairwise, product
 
 import llvmlite.binding as llvm
@@ -30,6 +31,7 @@ from marks import INTERPRETED, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmlp import MLP
+from fastmlp.kernels import _jit as jit
 from fastmlp.kernels import (
     activations,
     blocks,
@@ -55,7 +57,7 @@ from fastmlp.kernels import (
     view,
     views,
 )
-from fastmlp.kernels._jit import call_worker, standalone
+from fastmlp.kernels._jit import call_worker
 from fastmlp.kernels.blocks import Block
 from fastmlp.kernels.context import Columns, Data, Net, Rows, Space, Step, Team, Trained
 from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN, TASK
@@ -73,6 +75,8 @@ from fastmlp.workspace import (
 )
 
 FEW = 8
+
+standalone = cache(jit.standalone)  # each kernel is compiled once
 
 
 @pytest.fixture
@@ -308,8 +312,8 @@ def fused_chains(A, B, start):
     """Start plus A B, each element one chain of fused multiply-adds in ascending order."""
     C = start.copy()
     for r in range(A.shape[0]):
-        for c in range(B.shape[1]):
-            for t in range(A.shape[1]):
+        for t in range(A.shape[1]):
+            for c in range(B.shape[1]):
                 C[r, c] = elementwise.fma(A[r, t], B[t, c], C[r, c])
     return C
 
@@ -1113,7 +1117,7 @@ def test_tiles_sums_and_transpositions_without_masks(dtype, monkeypatch):
     """As where whole vectors have code of their own, whatever this machine has."""
     monkeypatch.setattr(simd, "HAS_MASKS", False)
     for kernel in (tile, column_sums, transpose_block):
-        monkeypatch.setitem(globals(), kernel.py_func.__name__, standalone(kernel))
+        monkeypatch.setitem(globals(), kernel.py_func.__name__, jit.standalone(kernel))
     test_tiles_of_every_shape_equal_their_twin(0, dtype)
     test_column_sums_of_every_width_equal_their_twin(dtype)
     test_transposed_blocks_of_every_shape_equal_their_twin(dtype)
@@ -2618,11 +2622,15 @@ def test_the_gradient_of_the_twin_is_the_slope_of_its_objective(network):
         assert_allclose(gradient @ direction, slope, rtol=1e-6, atol=1e-6)
 
 
+BLOCK_ROWS = 2 * simd.TALL if INTERPRETED else predict.BLOCK_ROWS
+
+
 @pytest.mark.parametrize("output", [*ACTIVATIONS, "softmax"])
-@pytest.mark.parametrize("n_rows", [1, 2, simd.TALL + 1, predict.BLOCK_ROWS + 5])
+@pytest.mark.parametrize("n_rows", [1, 2, simd.TALL + 1, BLOCK_ROWS + 5])
 @both_precisions
-def test_predictions_equal_their_twin_for_any_parts(output, n_rows, dtype):
+def test_predictions_equal_their_twin_for_any_parts(output, n_rows, dtype, monkeypatch):
     """Also where there are fewer rows than parts."""
+    monkeypatch.setattr(predict, "BLOCK_ROWS", BLOCK_ROWS)
     case = Case(dtype, ("gelu", "tanh"), output, "squared_error")
     X = normal(np.random.default_rng(8), (n_rows, SIZES[0]), dtype)
 
@@ -2669,10 +2677,19 @@ def test_predict_notices_what_is_not_finite_in_any_part(kernel):
         assert not case.predict(X, kernel=twin, n_parts=PARTS[-1])[0]
 
 
-@every_optimizer
-@pytest.mark.parametrize("by_index", [False, True])
-@pytest.mark.parametrize(("batch_rows", "chunk_rows"), [(12, 12), (12, 5), (1, 1)])
-@pytest.mark.parametrize("clip_norm", [np.inf, 100.0, 0.3])
+# Each optimizer with all three of both, which three optimizers in a row have in all nine pairs.
+BATCHES = [(12, 12), (12, 5), (1, 1)]
+CLIP_NORMS = [np.inf, 100.0, 0.3]
+TRAININGS = [
+    (*optimizer, (i + j) % 2 == 1, *batch, CLIP_NORMS[(i + j) % 3])
+    for i, optimizer in enumerate(OPTIMIZERS)
+    for j, batch in enumerate(BATCHES)
+]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "hyper", "by_index", "batch_rows", "chunk_rows", "clip_norm"), TRAININGS, ids=str
+)
 def test_training_equals_its_twin(optimizer, hyper, by_index, batch_rows, chunk_rows, clip_norm):
     """Three mini-batches, the last a short one, in chunks of 12 or of 5 rows; single rows."""
     network = ("silu", "tanh"), "softmax", "cross_entropy"
@@ -2706,7 +2723,7 @@ def test_training_equals_its_twin(optimizer, hyper, by_index, batch_rows, chunk_
 
 @both_precisions
 @pytest.mark.parametrize("mode", [codes.DIFFERENTIATE, codes.UPDATE, codes.UPDATE_CLIPPED])
-@pytest.mark.parametrize(("batch_rows", "chunk_rows"), [(12, 12), (12, 5), (1, 1)])
+@pytest.mark.parametrize(("batch_rows", "chunk_rows"), BATCHES)
 @pytest.mark.parametrize("gather", [False, True])
 def test_sweeps_give_the_same_bits_for_any_parts(mode, batch_rows, chunk_rows, gather, dtype):
     case = Case(dtype, ("gelu", "tanh"), "softmax", "cross_entropy", weights=WEIGHTS, l2=0.1)
@@ -2946,10 +2963,16 @@ def same_sweep_for_any_parts(case, *arguments, **options):
     return first
 
 
-@every_way
-@pytest.mark.parametrize("network", SHARED_NETWORKS, ids=str)
-@pytest.mark.parametrize("gather", [False, True])
-@both_precisions
+# Of rows as they lie or in an order, and of the precisions, each way and each network has all four.
+ROWS_AND_PRECISIONS = list(product([False, True], [np.float32, np.float64]))
+WAYS_OF_NETWORKS = [
+    (way, network, *ROWS_AND_PRECISIONS[(i + j) % 4])
+    for i, way in enumerate(WAYS)
+    for j, network in enumerate(SHARED_NETWORKS)
+]
+
+
+@pytest.mark.parametrize(("way", "network", "gather", "dtype"), WAYS_OF_NETWORKS, ids=str)
 def test_every_way_gives_the_loss_and_gradient_of_the_twin(
     way, network, gather, dtype, monkeypatch
 ):
@@ -2981,9 +3004,15 @@ def test_every_way_gives_the_loss_and_gradient_of_the_twin(
             assert case.sweep(codes.EVALUATE, **options)[1] == loss
 
 
-@every_way
-@pytest.mark.parametrize("clip_norm", [np.inf, 0.3])
-@pytest.mark.parametrize("n_chunks", [1, 2])
+# Each way with both of both, and ways in turn with both pairs of them.
+TRAININGS_OF_WAYS = [
+    (way, n_chunks, (np.inf, 0.3)[(i + n_chunks) % 2])
+    for i, way in enumerate(WAYS)
+    for n_chunks in (1, 2)
+]
+
+
+@pytest.mark.parametrize(("way", "n_chunks", "clip_norm"), TRAININGS_OF_WAYS)
 def test_every_way_trains_like_the_twin(way, n_chunks, clip_norm, monkeypatch):
     """Two mini-batches and a last one of a single row, which is fewer than there are groups."""
     rng = np.random.default_rng(19)
@@ -3099,9 +3128,9 @@ def calls(dtype):
 
 
 def assembly_of(kernel, dtype):
-    compiled = standalone(kernel)
-    compiled(*calls(dtype)[kernel])
-    return compiled.inspect_asm(compiled.signatures[0])
+    compiled, arguments = standalone(kernel), calls(dtype)[kernel]
+    compiled(*arguments)
+    return compiled.inspect_asm(tuple(numba.typeof(argument) for argument in arguments))
 
 
 reads_assembly = pytest.mark.skipif(

@@ -11,6 +11,7 @@ import pytest
 from forced_teams import force_teams
 from marks import both_precisions, compiled_only
 from numpy.testing import assert_array_equal
+from test_rnn import fitted
 
 from fastmlp import MLP, Adam, Categorical, FlatCosine, Numeric
 
@@ -124,8 +125,8 @@ def test_no_bit_depends_on_the_number_of_threads(piece, dtype, teams):
 
 
 def fingerprints():
-    """A digest of the results for each piece and both precisions."""
-    digests = []
+    """A digest of a recurrent network, and of the results for each piece and both precisions."""
+    digests = [f"recurrent:{hashlib.sha256(fitted()).hexdigest()}"]
     for piece in PIECES:
         for dtype in ("float32", "float64"):
             numbers = [np.asarray(one).tobytes() for one in results(piece, dtype)]

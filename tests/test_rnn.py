@@ -4,16 +4,12 @@ The gradients of the worked steps stand in the comments. `reference` unrolls any
 NumPy, torch differentiates it by itself.
 """
 
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import reference
 import torch_trajectories as torchs
-from llvmlite import binding as llvm
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -538,26 +534,6 @@ def test_bits_do_not_depend_on_the_number_of_threads(dtype, monkeypatch):
     monkeypatch.setattr("fastmlp.sweep.choose_parts", lambda flops, n_threads: n_threads)
     bits = [fitted(n_threads, dtype) for n_threads in (1, 2, 3, 4)]
     assert len(set(bits)) == 1
-
-
-@compiled_only
-def test_bits_do_not_depend_on_the_simd_width():
-    features = llvm.get_host_cpu_features()
-    if not (features.get("avx2") and features.get("fma")):
-        pytest.skip("needs a machine that can run AVX2 code")
-    run = subprocess.run(
-        [sys.executable, "-c", "import test_rnn as t; print(t.fitted().hex())"],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
-            "NUMBA_CPU_NAME": "haswell",
-            "NUMBA_CPU_FEATURES": "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+fma",
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.strip() == fitted().hex()
 
 
 # A network like any other

@@ -644,7 +644,7 @@ def test_an_edit_of_any_kernel_source_leads_to_another_folder(tmp_path):
     assert len(hashes) == 1 + len(sources)
 
 
-# Python sources, and nothing else, of a package as it is installed; then as it may be packed.
+# Kernels' sources, in a package as it is installed but for all else; then as it may be packed.
 
 
 def zipped(folder):
@@ -675,9 +675,8 @@ def test_an_update_in_whatever_form_leads_to_another_folder(pack, tmp_path):
     def folder_of_kernels(edit):
         package = tmp_path / "installed" / "fastmlp"
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(Path(fastmlp.__file__).parent, package, ignore=ignored)
-        kernels = Path(codes.__file__).parent
-        shutil.copytree(kernels, package / "kernels", ignore=ignored, dirs_exist_ok=True)
+        shutil.copytree(Path(codes.__file__).parent, package / "kernels", ignore=ignored)
+        (package / "__init__.py").write_text("")
         with open(package / "kernels" / "codes.py", "a") as file:
             file.write(edit)
         packed = pack(package.parent)

@@ -1,7 +1,6 @@
 """The benchmark on real tables: its tables and the arithmetic of its summary."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -369,7 +368,6 @@ def test_one_fit_is_one_line_of_json():
     run = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},  # those of OpenMP wait busily for each other
         capture_output=True,
         text=True,
         check=True,
