@@ -5,9 +5,9 @@ import pytest
 import reference
 from copies import copied
 from numpy.testing import assert_array_equal
+from standalones import standalone
 
 from fastmlp.kernels import blocks
-from fastmlp.kernels._jit import standalone
 from fastmlp.kernels.blocks import Block
 
 A = np.arange(1.0, 55.0).reshape(6, 9)

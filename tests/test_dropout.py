@@ -14,6 +14,7 @@ import reference
 import torch_trajectories as torchs
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
+from standalones import standalone
 
 from fastmlp import (
     LBFGS,
@@ -35,7 +36,7 @@ from fastmlp import (
     sweep,
 )
 from fastmlp.kernels import codes, records
-from fastmlp.kernels._jit import call_worker, standalone
+from fastmlp.kernels._jit import call_worker
 from fastmlp.kernels.philox import philox
 from fastmlp.kernels.program import stage_addresses
 from fastmlp.kernels.stages import dropout

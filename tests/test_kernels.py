@@ -15,7 +15,6 @@ With NUMBA_DISABLE_JIT=1 the kernels run interpreted, on smaller grids.
 
 import platform
 import re
-from functools import cache
 from itertools import pairwise, product
 
 import llvmlite.binding as llvm
@@ -29,10 +28,11 @@ from hypothesis import strategies as st
 from llvmlite import ir
 from marks import INTERPRETED, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
+from standalones import standalone
 
 from fastmlp import MLP
-from fastmlp.kernels import _jit as jit
 from fastmlp.kernels import (
+    _jit,
     activations,
     blocks,
     codes,
@@ -75,8 +75,6 @@ from fastmlp.workspace import (
 )
 
 FEW = 8
-
-standalone = cache(jit.standalone)  # each kernel is compiled once
 
 
 @pytest.fixture
@@ -1117,7 +1115,7 @@ def test_tiles_sums_and_transpositions_without_masks(dtype, monkeypatch):
     """As where whole vectors have code of their own, whatever this machine has."""
     monkeypatch.setattr(simd, "HAS_MASKS", False)
     for kernel in (tile, column_sums, transpose_block):
-        monkeypatch.setitem(globals(), kernel.py_func.__name__, jit.standalone(kernel))
+        monkeypatch.setitem(globals(), kernel.py_func.__name__, _jit.standalone(kernel))
     test_tiles_of_every_shape_equal_their_twin(0, dtype)
     test_column_sums_of_every_width_equal_their_twin(dtype)
     test_transposed_blocks_of_every_shape_equal_their_twin(dtype)

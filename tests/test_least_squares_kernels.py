@@ -10,10 +10,10 @@ import pytest
 import reference
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
+from standalones import standalone
 
 from fastmlp import MLP, Objective, objective
 from fastmlp.kernels import cholesky, jacobian
-from fastmlp.kernels._jit import standalone
 
 squared_errors = standalone(jacobian.squared_errors)
 unit_rows = standalone(jacobian.unit_rows)

@@ -11,9 +11,9 @@ import reference
 import torch_trajectories as torchs
 from marks import both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
+from standalones import standalone
 
 from fastmlp import MLP, check_gradient, program_workspace
-from fastmlp.kernels._jit import standalone
 from fastmlp.kernels.stages import members
 
 SIZES = (3, 5, 4, 5, 2)

@@ -9,10 +9,10 @@ import reference
 from marks import INTERPRETED
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import integrate, optimize
+from standalones import standalone
 
 from fastmlp import MLP, GaussianProcessNewton, NoiseTolerantBFGS, Status, minimize
 from fastmlp.kernels import gaussian_process
-from fastmlp.kernels._jit import standalone
 from fastmlp.solvers import Function
 from fastmlp.solvers.gaussian_process_newton import NODES, WEIGHTS, difference_covariance
 

@@ -9,6 +9,7 @@ import reference
 from forced_teams import force_teams
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
+from standalones import standalone
 
 from fastmlp import (
     LBFGS,
@@ -27,7 +28,6 @@ from fastmlp import (
     program_workspace,
 )
 from fastmlp.kernels import gather
-from fastmlp.kernels._jit import standalone
 from fastmlp.kernels.moments import delta_moments, row_moments
 from fastmlp.kernels.stages import batch_norm, layer_norm, residual
 from fastmlp.result import Status
@@ -74,14 +74,23 @@ def wide(*arrays):
     return [array.astype(np.float64) for array in arrays]
 
 
+@standalone
+def moments_of_row(x):
+    return row_moments(x)
+
+
+@standalone
+def moments_of_delta(delta, gamma, hats):
+    return delta_moments(delta, gamma, hats)
+
+
 @both_precisions
 @pytest.mark.parametrize("n", [1, 3, 8, 16, 35, 102])
 def test_moments_equal_their_twins(n, dtype):
     rng = np.random.default_rng(n)
     x, y, z = (some(rng, n, dtype) for _ in range(3))
-    assert_near(standalone(lambda x: row_moments(x))(x), reference.row_moments(*wide(x)), dtype, n)
-    given = standalone(lambda x, y, z: delta_moments(x, y, z))(x, y, z)
-    assert_near(given, reference.delta_moments(*wide(x, y, z)), dtype, n)
+    assert_near(moments_of_row(x), reference.row_moments(*wide(x)), dtype, n)
+    assert_near(moments_of_delta(x, y, z), reference.delta_moments(*wide(x, y, z)), dtype, n)
 
 
 @both_precisions

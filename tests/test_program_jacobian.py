@@ -5,6 +5,7 @@ import pytest
 import reference
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
+from standalones import standalone
 
 from fastmlp import (
     MLP,
@@ -18,7 +19,6 @@ from fastmlp import (
 )
 from fastmlp.functions import _l1_factors
 from fastmlp.kernels import program_jacobian
-from fastmlp.kernels._jit import standalone
 from fastmlp.objective import Objective
 
 SIZES = (3, 4, 4, 2)

@@ -5,10 +5,10 @@ import pytest
 import reference
 from marks import both_precisions
 from numpy.testing import assert_allclose, assert_array_equal
+from standalones import standalone
 
 from fastmlp import MLP, Categorical, Numeric, program_workspace
 from fastmlp.kernels import program, records, vectors
-from fastmlp.kernels._jit import standalone
 from fastmlp.kernels.stages import columns, dense, piecewise
 
 

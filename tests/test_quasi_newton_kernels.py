@@ -6,9 +6,9 @@ import reference
 from copies import copied
 from marks import INTERPRETED
 from numpy.testing import assert_allclose, assert_array_equal
+from standalones import standalone
 
 from fastmlp.kernels import lbfgs, quasi_newton, vectors
-from fastmlp.kernels._jit import standalone
 
 # L-BFGS
 

@@ -12,6 +12,7 @@ import reference
 import torch_trajectories as torchs
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
+from standalones import standalone
 
 from fastmlp import (
     MLP,
@@ -23,7 +24,6 @@ from fastmlp import (
     program_workspace,
 )
 from fastmlp.kernels import gather, program
-from fastmlp.kernels._jit import standalone
 from fastmlp.kernels.stages import recurrent
 
 # Roundings of 1e-16 in sums of some hundred terms.

@@ -1,0 +1,7 @@
+"""Kernels that other kernels call made callable from Python, each compiled once in a session."""
+
+from functools import cache
+
+from fastmlp.kernels import _jit
+
+standalone = cache(_jit.standalone)
