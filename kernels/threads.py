@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numba
 import numpy as np
@@ -62,17 +62,44 @@ def available_cores():
 
 
 @functools.cache
-def _cgroup_quota(root=Path("/sys/fs/cgroup")):
-    """CPUs that the cgroup grants (version 2, then 1), None where there is no limit.
+def _cgroup_quota(root=Path("/sys/fs/cgroup"), own=Path("/proc/self/cgroup")):
+    """CPUs that the process's cgroup and those above it grant, None where none has a limit.
 
     Read once in a process: reading takes as long as evaluating a small network.
     """
+    quotas = map(_quota_of, _cgroups(root, own))
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _cgroups(root, own):
+    """Folders of the process's cgroup and of those above it, as far as they are seen from here.
+
+    A container may see its own at the root, under the name that it has outside.
+    """
+    folders = {root, root / "cpu"}
     try:
-        quota, period = (root / "cpu.max").read_text().split()
+        lines = own.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, name = rest.partition(":")
+        parts = PurePosixPath(name).parts[1:]
+        if ".." in parts or not (controllers == "" or "cpu" in controllers.split(",")):
+            continue
+        hierarchy = root / "cpu" if controllers else root  # version 1 has one for each controller
+        folders.update(hierarchy.joinpath(*parts[:n]) for n in range(1, len(parts) + 1))
+    return folders
+
+
+def _quota_of(folder):
+    """CPUs that a cgroup grants, in version 2 or 1; None without a limit of its own."""
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
         except OSError:
             return None
     try:

@@ -381,22 +381,45 @@ def test_a_busy_thread_team_is_not_waited_for():
 # Cores
 
 
+V1 = {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}
+V1_CHILD = {
+    "cpu/a/cpu.cfs_quota_us": "50000\n",
+    "cpu/a/cpu.cfs_period_us": "100000\n",
+    "cpu/a/b/cpu.cfs_quota_us": "-1\n",
+    "cpu/a/b/cpu.cfs_period_us": "100000\n",
+}
+
+
 @pytest.mark.parametrize(
-    ("files", "quota"),
+    ("own", "files", "quota"),
     [
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4.0),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({"cpu.max": "nonsense"}, None),
-        ({}, None),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+        ("0::/a/b\n", {"a/b/cpu.max": "50000 100000\n"}, 0.5),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "300000 100000\n"}, 3.0),
+        ("0::/a/b\n", {"a/b/cpu.max": "200000 100000\n", "a/cpu.max": "100000 100000\n"}, 1.0),
+        ("0::/a\n", {"other/cpu.max": "50000 100000\n"}, None),
+        # A container that sees its own at the root, under the name that it has outside.
+        ("0::/docker/1f\n", {"cpu.max": "250000 100000\n"}, 2.5),
+        ("0::/../outside\n", {"cpu.max": "250000 100000\n"}, 2.5),
+        ("3:memory:/a\n2:cpu,cpuacct:/\n", V1, 4.0),
+        ("2:cpuacct,cpu:/a/b\n0::/\n", {**V1, **V1_CHILD}, 0.5),
+        ("2:cpuset:/a/b\n", V1_CHILD, None),
+        ("2:cpu:/\n", {**V1, "cpu/cpu.cfs_quota_us": "-1\n"}, None),
+        ("nonsense\n", {"cpu.max": "nonsense"}, None),
+        (None, {"cpu.max": "150000 100000\n"}, 1.5),
+        (None, {}, None),
     ],
 )
-def test_quota_of_the_control_group(files, quota, tmp_path):
+def test_quota_of_the_control_group(own, files, quota, tmp_path):
+    """The smallest of the process's own and of all above it."""
+    root = tmp_path / "cgroup"
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert threads._cgroup_quota(tmp_path) == quota
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    if own is not None:
+        (tmp_path / "own").write_text(own)
+    assert threads._cgroup_quota(root, tmp_path / "own") == quota
 
 
 @pytest.mark.parametrize(("quota", "cores"), [(None, 3), (1.5, 1), (0.2, 1), (2.0, 2), (64.0, 3)])
