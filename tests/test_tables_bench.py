@@ -359,7 +359,7 @@ def test_the_report_says_what_changes_of_fastmlp_do():
     # of their distance.
     (row,) = table.splitlines()[2:]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells == ["no scale", "1.049 ± 0.050", "0 of 2", "-", "1.000"]
+    assert cells == ["no scale", "1.049 ± 0.050", "-", "-", "1.000 ± 0.000"]
     assert report.pieces(done, {"wider": "256 units"}) == []
 
 
@@ -376,6 +376,13 @@ def test_one_fit_is_one_line_of_json():
     assert (found["n_train"], found["n_test"]) == (353, 89)
     assert 0.5 < found["error"] < 1.1
     assert found["seconds"] > 0
+
+
+def test_networks_say_their_error_out_of_fold():
+    """On the scale of the error on the rows to score on, where the mean of the targets has 1."""
+    found = fits.measure(Fit("diabetes", "fastmlp-1", 0), 1)
+    assert 0.5 < found["oof_error"] < 1.1
+    assert "oof_error" not in fits.measure(Fit("diabetes", "hist-gb", 0), 1)
 
 
 @pytest.mark.parametrize(

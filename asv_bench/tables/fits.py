@@ -70,7 +70,8 @@ def measure(fit, n_threads):
     -------
     dict
         As of `scores`, and seconds : of the fit, predict_seconds : of predicting the rows to score
-        on, n_train and n_test : rows.
+        on, n_train and n_test : rows, oof_error : the error on the rows to fit, each predicted by
+        networks that have not seen it, of methods that say so.
     """
     from asv_bench.tables.peers import METHODS
     from asv_bench.tables.pieces import PIECES
@@ -93,8 +94,12 @@ def measure(fit, n_threads):
         after_fit = time.perf_counter()
         predicted = predictions(model, parts.X_test, classifies)
         end = time.perf_counter()
+    found = scores(parts.y_test, predicted, classifies)
+    if hasattr(model, "oof_score_"):
+        oof_score, scale = model.oof_score_, np.std(parts.y_train)
+        found["oof_error"] = float(1 - oof_score if classifies else oof_score / scale)
     return {
-        **scores(parts.y_test, predicted, classifies),
+        **found,
         "seconds": after_fit - start,
         "predict_seconds": end - after_fit,
         "n_train": len(parts.y_train),

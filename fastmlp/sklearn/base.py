@@ -45,6 +45,9 @@ except ImportError:  # before 1.9
         """scikit-learn's protocol of callbacks, which this version of it does not have."""
 
 
+# What networks compute in.
+_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
+
 # scikit-learn's names of activations that have another one here.
 _TO_FASTMLP = {"logistic": "sigmoid", "exp": "exponential"}
 _TO_SKLEARN = {ours: theirs for theirs, ours in _TO_FASTMLP.items()}
@@ -673,16 +676,28 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _check_X(self, X):
         """X as an array or CSR matrix, checked against what was seen in fit."""
-        X = validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=(np.float64, np.float32),
-            ensure_all_finite=False,
-            reset=False,
-        )
+        if not self._is_plain(X):
+            X = validate_data(
+                self,
+                X,
+                accept_sparse="csr",
+                dtype=_DTYPES,
+                ensure_all_finite=False,
+                reset=False,
+            )
         self._check_finite(X)
         return X
+
+    def _is_plain(self, X):
+        """Whether scikit-learn's checks would let X through as it is, told in a microsecond."""
+        return (
+            type(X) is np.ndarray
+            and X.dtype in _DTYPES
+            and X.ndim == 2
+            and len(X) > 0
+            and X.shape[1] == self.n_features_in_
+            and "feature_names_in_" not in self.__dict__
+        )
 
     def _check_finite(self, X):
         """Refuse missing and infinite values, and name the column of the first.
