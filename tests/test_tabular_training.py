@@ -216,19 +216,21 @@ def test_a_bar_counts_networks_from_turn_to_turn(monkeypatch):
         assert n >= 4 * int(through[0])
 
 
+def interrupting(i):
+    """A measure in whose third epoch the user presses Ctrl-C."""
+    script = itertools.count(1)
+
+    def measure(outputs):
+        if next(script) == 3:
+            raise KeyboardInterrupt
+        return outputs, 0.0
+
+    return measure
+
+
 def test_an_interrupted_bar_stays_where_it_was(monkeypatch):
     bars = []
     monkeypatch.setattr(training, "Bar", lambda *given: bars.append(Shown(*given)) or bars[-1])
-
-    def interrupting(i):
-        script = itertools.count(1)
-
-        def measure(outputs):
-            if next(script) == 3:
-                raise KeyboardInterrupt
-            return outputs, 0.0
-
-        return measure
 
     report = Report(True, str)
     train(1, interrupting, report=report)
@@ -237,16 +239,6 @@ def test_an_interrupted_bar_stays_where_it_was(monkeypatch):
 
 
 def test_ctrl_c_leaves_the_best_so_far():
-    def interrupting(i):
-        script = itertools.count(1)
-
-        def measure(outputs):
-            if next(script) == 3:
-                raise KeyboardInterrupt
-            return outputs, 0.0
-
-        return measure
-
     (one,) = train(1, interrupting)
     assert one.interrupted
     assert one.best_epoch == 2
