@@ -32,10 +32,11 @@ def _same_rate_for_all(recipe):
     return replace(recipe, by_width=False, learning_rate=rate)
 
 
-# By name: what is another, and how: the recipe, or parameters of the estimator.
+# By name: what is another, and how: parameters of the estimator or, where there is none for it, the
+# recipe.
 CHANGES = {
-    "raw-numbers": ("numbers as they are", lambda recipe: replace(recipe, embedding=None)),
-    "periodic": ("periodic embeddings", lambda recipe: replace(recipe, embedding="periodic")),
+    "raw-numbers": ("numbers as they are", {"embedding": None}),
+    "periodic": ("periodic embeddings", {"embedding": "periodic"}),
     "no-scale": ("no scale of inputs", lambda recipe: replace(recipe, input_scale=False)),
     "plain-activation": ("activations without parameters", _plain_activation),
     "usual-init": ("usual starting weights", lambda recipe: replace(recipe, init="auto")),
@@ -46,13 +47,10 @@ CHANGES = {
     ),
     "same-rate": ("one learning rate for all parameters", _same_rate_for_all),
     "beta-2": ("beta_2 = 0.999", lambda recipe: replace(recipe, beta_2=0.999)),
-    "no-dropout": ("no dropout", lambda recipe: replace(recipe, dropout=0.0)),
-    "no-decay": ("no weight decay", lambda recipe: replace(recipe, weight_decay=0.0)),
-    "no-smoothing": ("no label smoothing", lambda recipe: replace(recipe, smoothing=0.0)),
-    "wider": (
-        "256 units a layer",
-        lambda recipe: replace(recipe, hidden_layer_sizes=(256,) * len(recipe.hidden_layer_sizes)),
-    ),
+    "no-dropout": ("no dropout", {"dropout": 0.0}),
+    "no-decay": ("no weight decay", {"weight_decay": 0.0}),
+    "no-smoothing": ("no label smoothing", {"label_smoothing": 0.0}),
+    "wider": ("256 units a layer", {"hidden_layer_sizes": (256, 256, 256)}),
     "four": ("four networks", {"n_networks": 4}),
     "no-temperature": ("probabilities as they are", {"calibrate": False}),
     "tabm": ("TabM", {"architecture": "tabm"}),
