@@ -1,0 +1,1 @@
+"""Rows of data that stay where they are, and are read as they are needed."""
