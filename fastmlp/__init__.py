@@ -30,6 +30,8 @@ from fastmlp.schedules import (
     StepDecay,
     WarmUp,
 )
+from fastmlp.sources.rows import Rows
+from fastmlp.sources.windowed import Windowed
 from fastmlp.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -109,6 +111,7 @@ __all__ = [
     "Progress",
     "RMSProp",
     "Record",
+    "Rows",
     "Run",
     "Schedule",
     "Scipy",
@@ -117,6 +120,7 @@ __all__ = [
     "StochasticLBFGS",
     "Trace",
     "WarmUp",
+    "Windowed",
     "check_gradient",
     "compare",
     "compare_problems",

@@ -25,7 +25,7 @@ _ROWS = 1 << 16
 def advice(objective, loss):
     """Say that data should be scaled, if a fit on data that are not has come to nothing.
 
-    Only then does anything look at X.
+    Only then does anything look at X, and at its first rows alone if it is not in memory.
 
     Parameters
     ----------
@@ -42,15 +42,14 @@ def advice(objective, loss):
     net, problem = objective.net, objective.problem
     if problem.sequences is not None:
         return None
-    X, Y, weights = objective.samples
-    Y = Y.reshape(problem.n_rows, -1)
+    X, Y, weights = objective.rows, objective.targets, objective.weights
     loss = loss - objective.penalty(net.theta)
     with np.errstate(over="ignore", invalid="ignore"):
         of_mean = loss_of_mean(problem, Y, weights, net.layer_sizes[-1])
     if not 0 < of_mean * (1 - _BETTER) < loss:
         return None
     faults = []
-    sizes = _sizes(X)
+    sizes = _sizes(X if objective.is_in_memory else X[:_ROWS])
     sizes[list(net.categorical_columns)] = 1.0  # codes have no unit
     widest = int(np.argmax(sizes))
     if not _is_good(sizes[widest]):

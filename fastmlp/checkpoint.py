@@ -19,6 +19,14 @@ FORMAT = "fastmlp-checkpoint-2"
 _SECONDS_BETWEEN = 1.0
 _WRITING_SHARE = 20
 
+# How mini-batches are formed.
+_MINI_BATCHES = ("batch_size", "shuffle", "clip_norm")
+
+# Of an array of more bytes than this a checksum goes by so many stretches of so many bytes.
+_MOST_BYTES = 1 << 24
+_N_STRETCHES = 64
+_STRETCH = 1 << 16
+
 # What may differ when a fit is taken up again: how long it is to go on.
 _BUDGETS = ("epochs", "max_iterations")
 
@@ -133,14 +141,31 @@ class Checkpoint(Memory):
 
 def identify(net, problem, samples, stages, batches):
     """What a fit is about: network, data, objective, optimizers and mini-batches."""
+    if isinstance(samples, tuple):
+        data = [*map(_checksum_of, samples)]
+    else:
+        source = samples.source
+        of_rows = {"shape": source.shape, "dtype": source.dtype.str, "rows": source.fingerprint()}
+        data = [of_rows, _checksum_of(samples.targets), _checksum_of(samples.weights)]
     return {
         "architecture": net.architecture(),
-        "data": [zlib.crc32(np.ascontiguousarray(array).data) for array in samples],
+        "data": data,
         # But for the number of threads, and for the lengths of sequences, which the data tell.
         "objective": [*problem[: problem._fields.index("n_threads")]],
         "optimizer": [_describe(stage) for stage in stages],
-        "mini-batches": [batches[name] for name in ("batch_size", "shuffle", "clip_norm")],
+        "mini-batches": [_describe(batches[name]) for name in _MINI_BATCHES],
     }
+
+
+def _checksum_of(array):
+    """Of all numbers of an array, or if there are many, of some stretches all over it."""
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    if data.size <= _MOST_BYTES:
+        return zlib.crc32(data.data)
+    total = 0
+    for start in np.linspace(0, data.size - _STRETCH, _N_STRETCHES).astype(np.int64):
+        total = zlib.crc32(data[start : start + _STRETCH].data, total)
+    return total
 
 
 def _describe(value):

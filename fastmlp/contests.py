@@ -20,6 +20,8 @@ from fastmlp.rounding import warn_of_merged
 from fastmlp.running import euclidean_norm, run_on_function, run_stages
 from fastmlp.scoring import score
 from fastmlp.solvers import Solver, check_solvers
+from fastmlp.sources.rows import is_rows
+from fastmlp.sources.source import first_rows, is_read_in_windows, source_of
 from fastmlp.training import (
     BATCH_SIZE,
     check_batch_options_are_used,
@@ -229,8 +231,13 @@ class NetworkContest:
         names = names_of(X) if net.feature_names is None else net.feature_names
         given = take_columns("X", X, names)
         # Of sequences with lengths, the objective checks what is within them.
-        as_is = lengths is not None
-        self._X = X = as_array("X", given, net.dtype) if as_is else net._as_inputs(given)
+        if lengths is not None:
+            X = as_array("X", given, net.dtype)
+        elif is_rows(given) or is_read_in_windows(given, net.dtype):
+            X = given
+        else:
+            X = net._as_inputs(given)
+        self._X = X
         self._lengths = lengths
         net.feature_names = names
         self._problem, self._net = problem, net
@@ -239,7 +246,7 @@ class NetworkContest:
         )
         loss, n_threads = problem["loss"], problem["n_threads"]
         self._held_out = held_out_objective(net, validation_data, loss, n_threads, names)
-        warn_of_merged(net.dtype, given, y, stacklevel=4)
+        warn_of_merged(net.dtype, first_rows(given, net.dtype), y, stacklevel=4)
         function = NetworkFunction(self._objective, None, as_generator(0))
         check_solvers(chain.from_iterable(stages.values()), function)
         for name, members in stages.items():
@@ -274,9 +281,10 @@ class NetworkContest:
         self._objective.value_and_grad()
         size = self._sizes[name]
         few = slice(BATCH_SIZE if size is None else size)
+        source = source_of(self._X, self._net.dtype)
         part = Objective(
             self._net.copy(),
-            self._X[few],
+            self._X[few] if source is None else source[few],
             np.asarray(self._y)[few],
             lengths=None if self._lengths is None else np.asarray(self._lengths)[few],
             **self._problem,

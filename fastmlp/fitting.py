@@ -30,6 +30,7 @@ def fit(
     restarts=None,
     checkpoint=None,
     standardize=False,
+    exact_loss=False,
 ):
     """Train a network in place.
 
@@ -52,9 +53,11 @@ def fit(
         Passes over the data of a stochastic optimizer, iterations of a solver, for each
         optimizer of a list that has no number of its own. None is 20 epochs, or the solver's own
         ``max_iterations``.
-    shuffle : True, False or "replacement", default True
+    shuffle : True, False, "replacement" or Windowed, default True
         True reshuffles the rows every epoch, False keeps their order, "replacement" draws each
         row uniformly, with replacement. A full batch is not shuffled. For stochastic optimizers.
+        A `fastmlp.Windowed` shuffles rows of which only a window is in memory at a time. For X that
+        are `fastmlp.Rows` True is ``Windowed()``, and "replacement" is refused; see the notes.
     clip_norm : float or None, default None
         Largest Euclidean norm of a mini-batch's gradient, penalties included; a larger one is
         scaled down to it. For stochastic optimizers.
@@ -94,6 +97,11 @@ def fit(
         takes and gives numbers as they are; codes of categories stay as they are. Refused where no
         weights can undo a scaling: for embeddings of numbers, a first layer that is residual or
         tied, a last one that is tied where targets are scaled, and a `fastmlp.RNN`. See the notes.
+    exact_loss : bool, default False
+        Whether to evaluate the objective at the start and at the end also where X is not in memory,
+        and each time is another pass over a file. Else the trace begins with the first epoch, and
+        the loss of the result is the mean over the mini-batches of the last epoch, or what a
+        solver knew of it. For X in memory it is always evaluated.
 
     Returns
     -------
@@ -119,6 +127,15 @@ def fit(
     to the best finite parameters: those of the epoch with the least objective, or the start.
     A checkpoint of other data, another network, optimizer or objective, or a torn one, is refused
     and left alone. A limit within an epoch leaves the checkpoint at the last finished epoch.
+
+    X may be larger than memory: a memory map, a dataset of h5py, an array of Zarr, or anything
+    else that is `fastmlp.Rows`. While a network trains on a window of its rows, a thread reads the
+    next window and checks it. y and weights are in memory. Sparse matrices are read so, too, and
+    arrays and data frames of another dtype than the network's, if a copy of them would take more
+    than 128 MB. Theta comes out with the bits that it has for an array in memory, given the same
+    order of rows. If rows cannot be read, or are not finite, an exception comes out, and theta is
+    that of the last finished epoch or iteration. A checkpoint stays; it may be of a place within
+    an epoch.
 
     Ctrl-C ends the fit with theta as of the last finished epoch; the status tells of it even if
     that was the last epoch of all.
@@ -151,6 +168,7 @@ def fit(
         "time_limit": time_limit,
         "target_loss": target_loss,
         "standardize": standardize,
+        "exact_loss": exact_loss,
     }
     if restarts is not None:
         if checkpoint is not None:

@@ -297,8 +297,11 @@ def _are_good(X, inputs):
     return bool(((codes >= -1) & (codes < limits) & (codes == np.trunc(codes))).all())
 
 
-def check_columns(X, inputs):
-    """Refuse bad codes in categorical columns of X, and what is not finite in others."""
+def check_columns(X, inputs, first=0):
+    """Refuse bad codes in categorical columns of X, and what is not finite in others.
+
+    `first` is the number of the first row.
+    """
     if _are_good(X, inputs):
         return
     categories = {entry.column: entry for entry in inputs if isinstance(entry, Categorical)}
@@ -318,5 +321,6 @@ def check_columns(X, inputs):
         if not good.all():
             row = int(np.argmin(good))
             raise ValueError(
-                f"X must hold {allowed} in column {column}, got {values[row]:g} in row {row}"
+                f"X must hold {allowed} in column {column}, got {values[row]:g} in row "
+                f"{first + row}"
             )

@@ -21,6 +21,7 @@ from fastmlp.optimizers import Adam
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
 from fastmlp.rounding import warn_of_merged
+from fastmlp.sources.source import first_rows, is_read_in_windows
 from fastmlp.training import BATCH_SIZE, check_mini_batches, check_optimizers, prepare
 from fastmlp.validation import as_generator, as_real, as_weights, check_count, check_flag
 
@@ -128,7 +129,7 @@ def fit_side_by_side(nets, X, y, rows, seeds, n_threads, draw, options):
     _check_problems(nets, data, y, names, options)
     coarsest = min(nets, key=lambda net: net.dtype.itemsize)
     given = take_columns("X", X, coarsest.feature_names)
-    warn_of_merged(coarsest.dtype, given, y, stacklevel=4)
+    warn_of_merged(coarsest.dtype, first_rows(given, coarsest.dtype), y, stacklevel=4)
     weights = options.pop("sample_weight", None)
     weights = None if weights is None else as_real("sample_weight", weights)
     lengths = options.pop("lengths", None)
@@ -338,6 +339,11 @@ def _as_arrays(nets, X):
     for net in nets:
         if _columns(net) not in data:
             chosen = take_columns("X", X, net.feature_names)
+            if is_read_in_windows(chosen, net.dtype):
+                raise ValueError(
+                    f"X must be in memory for networks that train at the same time, got "
+                    f"{type(X).__name__} that would be read in windows: fit them one by one"
+                )
             data[_columns(net)] = net._as_inputs(chosen)
     return data
 

@@ -166,14 +166,19 @@ class MLP(Network):
             self._planned = program, plan
         return plan
 
-    def predict(self, X, *, n_threads=None, members=False) -> np.ndarray:
+    def predict(self, X, *, out=None, n_threads=None, members=False):
         """Outputs of the network, after the output activation.
 
         Parameters
         ----------
-        X : array_like, (n, n_in)
-            Finite numbers. Used in place if C-contiguous and of the network's dtype. Columns of a
-            data frame are found by name, see `feature_names`.
+        X : array_like, sparse matrix or `Rows`, (n, n_in)
+            Finite numbers. Used in place if C-contiguous and of the network's dtype. `Rows`, such
+            as a memory map or a dataset of h5py, are read block by block. Columns of a data frame
+            are found by name, see `feature_names`.
+        out : anything with slice assignment, or None, default None
+            Where the outputs go, ``out[a:b] = outputs``, such as a memory map for more of them
+            than memory has room for. If X turns out to have bad numbers, the outputs of the rows
+            before may be there already. None is a new array.
         n_threads : int or None, default None
             At most so many threads, and only one where a team is not faster. None is as many
             as this process may use cores and the work is enough for.
@@ -183,9 +188,10 @@ class MLP(Network):
         Returns
         -------
         ndarray, (n, n_out) or, of members, (n, members, n_out), of the network's dtype
-            NaN or infinite where numbers of X are so large that sums overflow.
+            NaN or infinite where numbers of X are so large that sums overflow. It is `out`, if
+            that is given.
         """
-        return predict(self, self._pace, X, n_threads, members)
+        return predict(self, self._pace, X, n_threads, members, out=out)
 
     def loss(
         self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None

@@ -18,14 +18,14 @@ from fastmlp.kernels.records import LAYER, new, numbers
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
 from fastmlp.program import has_parameters, plain_activation, strided_view
+from fastmlp.sources.source import as_rows
 from fastmlp.validation import (
-    as_array,
     as_generator,
-    as_matrix,
     check_count,
     check_finite,
     check_known,
     check_number,
+    check_rows_shape,
     check_unmasked,
     is_sequence,
     parse_name,
@@ -163,18 +163,20 @@ class Network:
     def _as_rows(self, X, lengths):
         """Make X the rows that kernels take; return them, and what `_program_for` is to know.
 
-        Neither their columns nor their numbers are checked.
+        Neither their columns nor their numbers are checked. What is not to be in memory as a whole
+        comes back as a `Source`.
         """
         if lengths is not None:
             raise ValueError(
                 "lengths must be None for a network whose rows are no sequences, such as one of "
                 f"{type(self).__name__}, got {type(lengths).__name__}"
             )
-        return as_array("X", X, self._dtype, self._feature_names), None
+        return as_rows(X, self._dtype, self._feature_names), None
 
     def _as_inputs(self, X):
         """X as an array, all of whose columns and numbers are checked, without a needless copy."""
-        rows = as_matrix("X", X, self._dtype, self._layer_sizes[0])
+        rows = as_rows(X, self._dtype)
+        check_rows_shape("X", rows.shape, self._layer_sizes[0])
         self.check_rows(rows)
         return rows
 
@@ -195,12 +197,15 @@ class Network:
         entries = self._pieces.inputs
         return tuple(entry.column for entry in entries if isinstance(entry, Categorical))
 
-    def check_rows(self, X):
-        """Refuse rows of X with numbers that are not finite, or bad codes of categories."""
+    def check_rows(self, X, first=None):
+        """Refuse rows of X with numbers that are not finite, or bad codes of categories.
+
+        `first` is the number of the first row where these are not all, for the message.
+        """
         if self._pieces.inputs:
-            check_columns(X, self._pieces.inputs)
+            check_columns(X, self._pieces.inputs, first or 0)
         else:
-            check_finite("X", X)
+            check_finite("X", X, first)
 
     def _view(self, start, shape):
         """View of a part of theta."""

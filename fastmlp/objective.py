@@ -11,12 +11,8 @@ import math
 import numba
 import numpy as np
 
-from fastmlp.kernels import codes, jacobian, penalties, program_jacobian, records
-from fastmlp.kernels.activations import rare_addresses
+from fastmlp.kernels import codes
 from fastmlp.kernels.finite import serial_finite
-from fastmlp.kernels.jacobian import Equations, LeastSquares
-from fastmlp.kernels.layers import Layers
-from fastmlp.kernels.threads import BUSY_REGION_SECONDS, choose_parts, run
 from fastmlp.losses import (
     CHECKED,
     check_loss,
@@ -26,10 +22,15 @@ from fastmlp.losses import (
     needs_finite,
 )
 from fastmlp.network import Network
-from fastmlp.program_workspace import ProgramWorkspace
+from fastmlp.normal_equations import NormalEquations
+from fastmlp.order import random_order
 from fastmlp.sequences import without_padding
-from fastmlp.sweep import Problem, SpareSweep, Sweep
-from fastmlp.tables import packed
+from fastmlp.sources import orders
+from fastmlp.sources.rows import is_rows
+from fastmlp.sources.source import Scaled, Source
+from fastmlp.sources.streamed import Streamed
+from fastmlp.sources.windowed import Windowed
+from fastmlp.sweep import Problem, SpareSweep, Sweep, penalty
 from fastmlp.validation import (
     as_array,
     as_real,
@@ -38,18 +39,10 @@ from fastmlp.validation import (
     check_finite,
     check_not_negative,
     check_rows_shape,
-    read_only,
 )
 
 # Whether kernels run as plain Python, whose loops are no way to look for NaN.
 _INTERPRETED = bool(getattr(numba.config, "DISABLE_JIT", False))
-
-# Rows of Jacobians, one for each sample and output, that are held at a time: deep enough a product
-# for reading and writing the sums to be a small part of it.
-JACOBIAN_ROWS = 256
-
-# Floating-point operations in one call of the kernel of the normal equations: some 0.1 s.
-CALL_FLOPS = 2e9
 
 
 class Objective:
@@ -58,9 +51,11 @@ class Objective:
     Parameters
     ----------
     net : MLP
-    X : array_like, (n, n_in)
+    X : array_like, sparse matrix or `fastmlp.Rows`, (n, n_in)
         Finite numbers. Used in place, without a copy, if C-contiguous and of net's dtype. Of a
-        data frame the columns that `net.feature_names` say are taken, if net has names.
+        data frame the columns that `net.feature_names` say are taken, if net has names. `Rows`,
+        sparse matrices, and large arrays of another dtype are read block by block at each
+        evaluation, and checked then.
     y : array_like, (n,) or (n, n_out)
         Class indices (n,) or probabilities (n, n_out) for "cross_entropy"; labels 1 and -1 for
         "logistic" and "hinge"; in [0, 1] for "binary_cross_entropy"; not negative for
@@ -117,19 +112,83 @@ class Objective:
         n_threads=None,
     ):
         check_is_network(net)
-        self._keep(net, *check_problem(net, X, y, loss, lengths, sample_weight, l1, l2, n_threads))
-
-    def _keep(self, net, problem, samples):
-        """Take what was checked."""
+        problem, samples = check_problem(net, X, y, loss, lengths, sample_weight, l1, l2, n_threads)
         self.net, self.problem, self.samples = net, problem, samples
+        self.is_in_memory = isinstance(samples, tuple)
+        self._is_of_rows = is_rows(X)
         self.loss, self.n_threads = problem.loss, problem.n_threads
         self.l1, self.l2 = problem.l1, problem.l2
         self.n_rows, self.n_target = problem.n_rows, problem.n_target
         self.spare = SpareSweep(np.inf)
 
+    @property
+    def rows(self):
+        """X (n, n_in), or what gives slices of its rows."""
+        return self.samples[0] if self.is_in_memory else self.samples
+
+    @property
+    def source(self):
+        """X (n, n_in), or what reads it, as a network takes it."""
+        return self.samples[0] if self.is_in_memory else self.samples.source
+
+    def scaled_rows(self, scaling):
+        """X standardized, or what reads it so, as an objective takes it."""
+        return scaling.transform(self.source) if self.is_in_memory else Scaled(self.source, scaling)
+
+    @property
+    def targets(self):
+        """Targets (n, n_target)."""
+        Y = self.samples[1] if self.is_in_memory else self.samples.targets
+        return Y.reshape(self.n_rows, -1)
+
+    @property
+    def weights(self):
+        """Weights of the samples, (n,) with mean 1, or (0,) if there are none."""
+        return self.samples[2] if self.is_in_memory else self.samples.weights
+
     def sweep(self, batch_rows, *, gather, optimizer):
         """The compiled loop over its mini-batches; see `Sweep`."""
-        return Sweep(self.net, self.problem, batch_rows, gather=gather, optimizer=optimizer)
+        options = {"gather": gather, "optimizer": optimizer}
+        if self.is_in_memory:
+            return Sweep(self.net, self.problem, batch_rows, **options)
+        return self.samples.sweep(self.problem, batch_rows, **options)
+
+    def check_order(self, shuffle):
+        """Refuse orders of rows that there is no memory for."""
+        if shuffle == "replacement" and not self._shuffles_all:
+            raise ValueError(
+                "shuffle must be True, False or a fastmlp.Windowed for rows that are read in "
+                "windows: 'replacement' may take any row of all at any time"
+            )
+
+    def gathers(self, shuffle):
+        """Whether mini-batches are copied from here and there in X, or in a window of it."""
+        if self.is_in_memory or not self._shuffles_all or isinstance(shuffle, Windowed):
+            return bool(shuffle)
+        return False
+
+    def draw_order(self, rng, shuffle):
+        """Draw the order of an epoch's rows, as `Sweep.begin` takes it."""
+        if not self.is_in_memory:
+            return self.samples.draw_order(rng, shuffle)
+        if shuffle is False:
+            return None
+        if shuffle == "replacement":
+            return rng.integers(0, self.n_rows, self.n_rows)
+        if shuffle is True and not self._is_of_rows:
+            return random_order(rng, self.n_rows)
+        X = self.samples[0]
+        windowed = Windowed() if shuffle is True else shuffle
+        drawn = orders.draw(rng, windowed, self.n_rows, max(1, X.shape[1] * X.itemsize))
+        return random_order(rng, self.n_rows) if drawn is None else orders.whole_order(drawn)
+
+    def order_of(self, key):
+        """The order of an epoch that a checkpoint has the `key` of, for rows not in memory."""
+        return self.samples.order_of(key)
+
+    @property
+    def _shuffles_all(self):
+        return not self._is_of_rows if self.is_in_memory else self.samples.source.shuffles_all
 
     def normal_equations(self):
         """What evaluates the Gauss-Newton matrix; see `NormalEquations`."""
@@ -137,6 +196,8 @@ class Objective:
 
     def take(self, rows):
         """Samples of some rows, as kernels take them."""
+        if not self.is_in_memory:
+            return self.samples.take(rows)
         X, Y, weights = self.samples
         taken = Y.reshape(self.n_rows, -1)[rows].ravel()
         return X[rows], taken, weights[rows] if weights.size else weights
@@ -229,7 +290,8 @@ def check_problem(
     samples : tuple of ndarray
         X (n, n_in), y (n * n_target,) and the weights (n,) or (0,) as `epoch.sweep` takes them:
         C-contiguous and of net's dtype. Of sequences X is (n, T * n_in), with another column if
-        there are lengths, and y is that of each step after the other if each has a target.
+        there are lengths, and y is that of each step after the other if each has a target. Or a
+        `Streamed` of what is not in memory.
     """
     theta, dtype = net._theta, net._dtype
     X, sequences = net._as_rows(X, lengths)
@@ -248,9 +310,13 @@ def check_problem(
     if code in CHECKED:
         given = as_real("y", y)
         scan = scan or needs_finite(given, code)
-    if net._pieces.inputs:  # codes of categories have to be looked at: kernels go by them
+    is_streamed = isinstance(X, Source)
+    if is_streamed:  # rows are looked at as they are read
+        check_finite("theta", theta)
+        check_finite("y", Y if problem.n_target > 1 else Y_vector)
+    elif net._pieces.inputs:  # codes of categories have to be looked at: kernels go by them
         net.check_rows(X)
-    if scan and not (by_kernel and serial_finite(dtype)(theta, X, Y_vector)):
+    if scan and not is_streamed and not (by_kernel and serial_finite(dtype)(theta, X, Y_vector)):
         # NumPy can tell where the bad element is.
         check_finite("theta", theta)
         net.check_rows(X)
@@ -258,6 +324,8 @@ def check_problem(
     if code in CHECKED:
         check_values(given, Y, code, net._layer_sizes[-1])
     weights = as_weights(sample_weight, problem.n_rows, dtype)
+    if is_streamed:
+        return problem, Streamed(X, Y_vector, weights, net)
     return problem, (X, Y_vector, weights)
 
 
@@ -291,8 +359,7 @@ def evaluate(net, problem, samples, theta, mode, spare, check=None):
     Parameters
     ----------
     net, theta
-        Checked, like the `problem` and its `samples` by `check_problem`. Samples that are no
-        arrays have to have such a method themselves.
+        Checked, like the `problem` and its `samples` by `check_problem`.
     mode : int
         ``codes.EVALUATE`` or ``codes.DIFFERENTIATE``.
     spare : SpareSweep
@@ -300,10 +367,8 @@ def evaluate(net, problem, samples, theta, mode, spare, check=None):
     check : callable or None
         See `Objective.value_and_grad`.
     """
-    if not isinstance(samples, tuple):
-        return samples.evaluate(net, problem, theta, mode, spare, check)
     gradient = np.empty(theta.size if mode == codes.DIFFERENTIATE else 0, theta.dtype)
-    sweep = spare.take(net, problem)
+    sweep = spare.take(net, problem, samples)
     total = sweep.evaluate(mode, theta, samples, gradient, check)
     spare.put_back(sweep)
     return _objective(net, problem, theta, total, gradient)
@@ -314,112 +379,6 @@ def _objective(net, problem, theta, total, gradient):
     if math.isnan(total):
         return math.nan, np.full_like(gradient, np.nan)
     return total / problem.n_rows + penalty(net, problem, theta), gradient
-
-
-def count_errors(net, sequences=None):
-    """Numbers whose squares a row's loss is made of: all outputs, of all members or steps."""
-    program = net._program_for(sequences)
-    return (1 if program is None else program.factor) * net.layer_sizes[-1]
-
-
-class NormalEquations:
-    """Forms J, its gradient and its Gauss-Newton matrix; not for two threads at once.
-
-    Parameters
-    ----------
-    net, problem, samples
-        As of `evaluate`.
-
-    Attributes
-    ----------
-    flops : float
-        Operations of the products in one evaluation, the most of its work.
-    n_errors : int
-        Of a row: its outputs, of all members or steps of time. So often it goes back through the
-        network.
-    """
-
-    def __init__(self, net, problem, samples):
-        n_params, n_rows = net.n_params, problem.n_rows
-        program = net._program_for(problem.sequences)
-        self.n_errors = n_errors = count_errors(net, problem.sequences)
-        block = min(n_rows, max(1, JACOBIAN_ROWS // n_errors))
-        flops_of_row = float(n_errors * n_params * (n_params + 1))
-        n_parts = choose_parts(block * flops_of_row, None, BUSY_REGION_SECONDS)
-        if problem.n_threads is not None:
-            n_parts = min(n_parts, problem.n_threads)
-        rows_in_call = block * max(1, int(CALL_FLOPS / (block * flops_of_row)))
-        self.flops = n_rows * flops_of_row
-        self._net = net
-        self._problem = problem
-        self._n_parts = n_parts
-        if program is None:
-            jacobian_part_at, described = _describe_chain(net)
-        else:
-            jacobian_part_at, described = _describe_program(net, program, n_parts)
-        self._addresses = jacobian_part_at, jacobian.products_address()
-        X, Y, weights = (read_only(sample.reshape(-1)) for sample in samples)
-        self._constants = (
-            LeastSquares(X, Y, weights, net._layout_numbers, problem.l2),
-            described,
-        )
-        self._calls = [
-            (start, min(start + rows_in_call, n_rows), n_rows)
-            for start in range(0, n_rows, rows_in_call)
-        ]
-        self._scratch = Equations(
-            np.empty((block * n_errors, n_params)),
-            np.empty(block * n_errors),
-            np.empty(block, net.dtype),
-        )
-
-    def at(self, theta, check=None):
-        """All three at `theta`; arguments as of `evaluate`."""
-        gradient, hessian = np.empty(theta.size), np.empty((theta.size, theta.size))
-        total = 0.0
-        for rows in self._calls:
-            total += run(
-                jacobian.gauss_newton,
-                self._n_parts,
-                self._addresses,
-                theta,
-                *self._constants,
-                rows,
-                self._scratch,
-                (gradient, hessian),
-                self._n_parts,
-            )
-            if check is not None:
-                check()
-        if not math.isfinite(total):
-            return np.nan, np.full_like(gradient, np.nan), np.full_like(hessian, np.nan)
-        value = total / self._problem.n_rows + penalty(self._net, self._problem, theta)
-        return value, gradient, hessian
-
-
-def _describe_chain(net):
-    """Address of the worker for rows of the Jacobian, and what it knows the network by."""
-    rare_at = rare_addresses(net._activation_codes, net.dtype)
-    described = Layers(net._layout_numbers, net._activation_parameters, *rare_at)
-    return jacobian.jacobian_address(net.dtype), described
-
-
-def _describe_program(net, program, n_parts):
-    """Do what `_describe_chain` does for a network that is a program."""
-    workspace = ProgramWorkspace(program, net.dtype, rows=1)
-    tables = [(p, 0, block.n_weight_rows, 0, 0) for p, block in enumerate(program.blocks)]
-    parts = {
-        codes.PLAN: workspace.plans,
-        codes.LAYOUT: net._layout,
-        codes.STEPS: workspace.steps,
-        codes.BLOCKS: records.new(records.BLOCK, n_parts),
-        codes.TASKS: np.array(tables, records.TASK),
-    }
-    if net._statistics is not None:
-        start = workspace.plan.statistics
-        workspace.buffer[start : start + net._statistics.size] = net._statistics
-    memories = np.tile(workspace.buffer, n_parts)
-    return program_jacobian.address(net.dtype), (packed(parts)[0], memories)
 
 
 def evaluate_once(net, mode, X, y, loss, lengths, sample_weight, l1, l2, n_threads):
@@ -434,20 +393,15 @@ def evaluate_once(net, mode, X, y, loss, lengths, sample_weight, l1, l2, n_threa
     problem, samples = check_problem(
         net, X, y, loss, lengths, sample_weight, l1, l2, n_threads, scan, by_kernel
     )
+    if not isinstance(samples, tuple):
+        return evaluate(net, problem, samples, theta, mode, SpareSweep(0))
     gradient = np.empty(theta.size if differentiates else 0, theta.dtype)
-    sweep = net._spare.take(net, problem)
+    sweep = net._spare.take(net, problem, samples)
     total = sweep.evaluate(mode, theta, samples, gradient)
     if differentiates and not (math.isfinite(total) and sweep.all_finite):
         check_problem(net, X, y, loss, lengths, sample_weight, l1, l2, n_threads)
     net._spare.put_back(sweep)
     return _objective(net, problem, theta, total, gradient)
-
-
-def penalty(net, problem, theta):
-    """The part of J that does not depend on the data."""
-    if not (problem.l1 or problem.l2):
-        return 0.0
-    return float(penalties.penalty.serial(theta, net._layout_numbers, problem.l1, problem.l2))
 
 
 def check_network(net):

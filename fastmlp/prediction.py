@@ -12,12 +12,14 @@ from fastmlp.kernels.predict import predict as predict_kernel
 from fastmlp.kernels.predict import predict_part_address
 from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
 from fastmlp.program_workspace import ProgramWorkspace
+from fastmlp.sources.streamed import Streamed
 from fastmlp.tables import packed
 from fastmlp.validation import (
     check_count,
     check_finite,
     check_flag,
     check_rows_shape,
+    no_weights,
     read_only,
 )
 
@@ -53,7 +55,7 @@ def plan_program(description, dtype, n_steps=None):
     return ProgramForward(tables, fixed, int(workspace.plan.statistics))
 
 
-def predict(net, pace, X, n_threads=None, members=False, lengths=None):
+def predict(net, pace, X, n_threads=None, members=False, lengths=None, out=None):
     """Outputs of `net` for the rows of X, see `MLP.predict`; `pace` is what it learnt before.
 
     Those of all steps of a sequence are side by side.
@@ -64,6 +66,35 @@ def predict(net, pace, X, n_threads=None, members=False, lengths=None):
     X, sequences = net._as_rows(X, lengths)
     if sequences is None:
         check_rows_shape("X", X.shape, net._layer_sizes[0])
+    if out is None and type(X) is np.ndarray:
+        return _of_rows(net, pace, X, sequences, n_threads, members)
+    n_rows, n_out = X.shape[0], net._layer_sizes[-1]
+    shape = (n_rows, net._pieces.members, n_out) if members else (n_rows, n_out)
+    if out is None:
+        out = np.empty(shape, net.dtype)
+    else:
+        _check_out(out, shape)
+    if type(X) is np.ndarray:
+        out[0:n_rows] = _of_rows(net, pace, X, sequences, n_threads, members)
+        return out
+    streamed = Streamed(X, np.empty(0, net.dtype), no_weights(net.dtype), net)
+    for start, stop, (rows, _, _) in streamed.windows():
+        out[start:stop] = _of_rows(net, pace, rows, sequences, n_threads, members)
+    return out
+
+
+def _check_out(out, shape):
+    if not hasattr(out, "__setitem__"):
+        raise TypeError(
+            f"out must be an array, or anything else that takes slices of rows, got "
+            f"{type(out).__name__}"
+        )
+    if tuple(getattr(out, "shape", shape)) != shape:
+        raise ValueError(f"out must have the shape {shape}, got {tuple(out.shape)}")
+
+
+def _of_rows(net, pace, X, sequences, n_threads, members):
+    """Outputs for rows that are in memory."""
     X, described = read_only(X), net._program_for(sequences)
     theta, n_rows, n_out = net._theta, len(X), net._layer_sizes[-1]
     if described is None:

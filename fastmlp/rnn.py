@@ -139,8 +139,11 @@ class RNN(MLP):
         check_finite("X", X)
         return X
 
-    def check_rows(self, X):
-        """Refuse rows of X, step after step, with numbers that are not finite."""
+    def check_rows(self, X, first=None):
+        """Refuse rows of X, step after step, with numbers that are not finite.
+
+        They are all of X: sequences are never read in windows.
+        """
         n_rows, n_inputs = len(X), self._layer_sizes[0]
         n_steps = X.shape[1] // n_inputs
         check_finite("X", X[:, : n_steps * n_inputs].reshape(n_rows, n_steps, n_inputs))

@@ -9,7 +9,6 @@ from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.kernels import codes, vectors
 from fastmlp.kernels.epoch import Update
 from fastmlp.monitor import Stop
-from fastmlp.order import random_order
 from fastmlp.result import FitResult, Status
 from fastmlp.solvers import Solver, Updates, check_solvers
 
@@ -30,6 +29,7 @@ def run_stages(
     batches,
     *,
     comparable=False,
+    exact_loss=True,
     gradient_evaluations=None,
     checkpoint=None,
 ):
@@ -48,6 +48,9 @@ def run_stages(
         Whether a solver's budget is data passes as well, and every record holds the objective
         and its gradient's norm at theta, evaluated off the clock. A last record then shows what
         was spent since the one before it, as on a line search that the budget cut short.
+    exact_loss : bool
+        Whether to evaluate the objective at the start and at the end, else to go by what training
+        has seen of it.
     gradient_evaluations : list of int, or None
         A further budget of each stage.
     checkpoint : Checkpoint or None
@@ -69,7 +72,7 @@ def run_stages(
         monitor.limit(amount if comparable and is_solver else None, evaluations)
         if is_solver:
             status, message, loss = run_solver(
-                objective, stage, amount, monitor, rng, comparable, keeper
+                objective, stage, amount, monitor, rng, comparable, keeper, exact_loss
             )
         else:
             status, message, loss = run_stochastic(
@@ -80,7 +83,8 @@ def run_stages(
                 **batches,
                 exact=comparable,
                 keeper=keeper,
-                from_start=comparable or not len(monitor.trace),
+                from_start=comparable or (exact_loss and not len(monitor.trace)),
+                exact_loss=exact_loss,
             )
         if status not in HAND_OVER:
             break
@@ -130,7 +134,7 @@ def run_on_function(
             None if passes is None else passes[i],
             None if gradient_evaluations is None else gradient_evaluations[i],
         )
-        x, status, message = drive(solver, function, x, amount, monitor)
+        x, _, status, message = drive(solver, function, x, amount, monitor)
         if status not in HAND_OVER:
             break
     seconds = monitor.seconds
@@ -181,9 +185,14 @@ class _Keeper:
 
     def keep(self, theta, optimizer):
         """Keep the state `optimizer`, a dict, after one more epoch or iteration."""
+        if self.wanted:
+            self.done += 1
+            self.keep_place(theta, optimizer)
+
+    def keep_place(self, theta, optimizer):
+        """Keep the state within an epoch or iteration."""
         if not self.wanted:
             return
-        self.done += 1
         with self._monitor.paused():
             self._checkpoint.keep(
                 {
@@ -210,14 +219,16 @@ def run_stochastic(
     exact,
     keeper,
     from_start=False,
+    exact_loss=True,
     dropout=None,
 ):
     """Train with mini-batches; return status, message and loss, with the outcome in net.theta.
 
     If `exact`, every record holds the objective and its gradient's norm at theta, evaluated off
     the clock, instead of the mean over the epoch. If `from_start`, the first record is of the
-    start, its objective evaluated off the clock as well. `dropout` is a schedule that goes in the
-    place of the network's own.
+    start, its objective evaluated off the clock as well. The loss is the objective at the end if
+    `exact_loss`, else the mean over the last epoch. `dropout` is a schedule that goes in the place
+    of the network's own.
     """
     if dropout is None:
         dropout = objective.net._pieces.dropout_schedule
@@ -237,7 +248,7 @@ def run_stochastic(
                     value = epochs.value()
                 monitor.record(value, theta, first=True, calls_back=False)
         for _ in range(n_epochs - keeper.done):
-            mean = epochs.run()
+            mean = epochs.run(keeper)
             try:
                 if exact:
                     record_exactly(objective, monitor)
@@ -249,7 +260,9 @@ def run_stochastic(
         status, message = Status.COMPLETED, f"{n_epochs} epochs done"
     except Stop as stop:
         status, message = stop.status, stop.message
-    return epochs.end(status, message)
+    finally:
+        epochs.close()
+    return epochs.end(status, message, exact_loss)
 
 
 class _Epochs:
@@ -274,8 +287,10 @@ class _Epochs:
         batch_rows = n_rows if batch_size is None else min(int(batch_size), n_rows)
         self._objective, self._optimizer, self._monitor = objective, optimizer, monitor
         self._theta, self._shuffle, self._rng = theta, shuffle, rng
-        self._gathers = shuffle == "replacement" or (bool(shuffle) and batch_rows < n_rows)
-        self._sweep = objective.sweep(batch_rows, gather=self._gathers, optimizer=optimizer)
+        # A full batch is not shuffled.
+        self._shuffles = shuffle == "replacement" or (bool(shuffle) and batch_rows < n_rows)
+        gathers = self._shuffles and objective.gathers(shuffle)
+        self._sweep = objective.sweep(batch_rows, gather=gathers, optimizer=optimizer)
         self._mode = codes.UPDATE if clip_norm is None else codes.UPDATE_CLIPPED
         self._largest_norm = np.inf if clip_norm is None else float(clip_norm)
         whole_gradient = clip_norm is not None or not self._sweep.one_chunk
@@ -285,7 +300,12 @@ class _Epochs:
         self._n_updates, self._update = 0, None
         self._mask_seed, self._dropout = 0, dropout
         self._start = self._finished = self._best = objective.net.learned()
-        self._best_mean = np.inf
+        self._best_mean, self._mean = np.inf, np.nan
+        self._place = None
+
+    def close(self):
+        """Read no rows any more."""
+        self._sweep.close()
 
     def snapshot(self):
         """Where it is after an epoch, for `restore`."""
@@ -312,6 +332,17 @@ class _Epochs:
         self._best_mean = snapshot["best_objective"]
         self._n_updates, self._finished = snapshot["n_updates"], net.learned()
         self.seed_masks(snapshot.get("mask_seed", 0))  # older checkpoints lack it
+        self._place = snapshot.get("place")
+        if self._place is not None:
+            self._finished = self._place["finished"], self._place.get("finished_statistics")
+
+    def _snapshot_within(self, order, passes):
+        """Where it is within an epoch, for `restore`."""
+        theta, statistics = self._finished
+        place = self._sweep.place() | {"key": order.key, "passes": passes, "finished": theta}
+        if statistics is not None:
+            place["finished_statistics"] = statistics
+        return self.snapshot() | {"place": place}
 
     def seed_masks(self, seed):
         """Have the masks of dropout from now on be those of a seed, an int64 of at least 0."""
@@ -324,38 +355,43 @@ class _Epochs:
         It is NaN if it is not finite.
         """
         objective, sweep = self._objective, self._sweep
-        sweep.begin(np.arange(objective.n_rows))
+        sweep.begin(np.arange(objective.n_rows) if objective.is_in_memory else None)
         while not sweep.done and sweep.advance(
             codes.EVALUATE, self._theta, objective.samples, self._gradient
         ):
             pass
         return sweep.total / objective.n_rows + objective.penalty(self._theta)
 
-    def run(self):
+    def run(self, keeper):
         """Run an epoch; return the mean of the objective over its mini-batches, or raise `Stop`."""
-        sweep, monitor = self._sweep, self._monitor
-        order, update = self._draw_order(), self._next_update()
+        sweep, monitor, place = self._sweep, self._monitor, self._place
+        if place is None:
+            order = self._objective.draw_order(self._rng, self._shuffles and self._shuffle)
+        else:
+            order = self._objective.order_of(place["key"])
+        update = self._next_update()
         left = monitor.evaluations_left()
         if left <= 0:
             raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
-        sweep.begin(order, self._n_updates, most_updates=left)
-        self._go_through_rows(update)
+        if place is None:
+            sweep.begin(order, self._n_updates, most_updates=left)
+            passes = monitor.data_passes
+        else:
+            left += place["mini_batch"]
+            sweep.begin(order, self._n_updates, most_updates=left, place=place)
+            passes, self._place = place["passes"], None
+        self._go_through_rows(order, update, passes, keeper)
         self._n_updates += sweep.updates_done
         monitor.epoch += 1
-        mean = sweep.total / sweep.rows_done + self._objective.penalty(self._theta)
+        self._mean = mean = self._mean_so_far()
         self._finished = self._objective.net.learned()
         if mean < self._best_mean:
             self._best, self._best_mean = self._finished, mean
         return mean
 
-    def _draw_order(self):
-        """The order of an epoch's rows, None where they are taken as they lie."""
-        n_rows = self._objective.n_rows
-        if not self._gathers:
-            return None
-        if self._shuffle == "replacement":
-            return self._rng.integers(0, n_rows, n_rows)
-        return random_order(self._rng, n_rows)
+    def _mean_so_far(self):
+        """The mean of the objective over the rows that an epoch was through."""
+        return self._sweep.total / self._sweep.rows_done + self._objective.penalty(self._theta)
 
     def _next_update(self):
         """What the updates of the next epoch take besides the gradient."""
@@ -372,19 +408,22 @@ class _Epochs:
             self._update = Update(self._state, rates, self._largest_norm)
         return self._update
 
-    def _go_through_rows(self, update):
-        """Take the sweep to its end, slice by slice of time, between which the monitor looks."""
+    def _go_through_rows(self, order, update, passes, keeper):
+        """Take the sweep to its end, slice by slice of time, between which the monitor looks.
+
+        `passes` are those over the data before the epoch.
+        """
         sweep, monitor, objective = self._sweep, self._monitor, self._objective
-        passes, done = monitor.data_passes, 0
+        done = sweep.updates_done
         while not sweep.done:
-            finite = sweep.advance(
-                self._mode, self._theta, objective.samples, self._gradient, update
-            )
+            finite = self._advance(update)
             before, done = done, sweep.updates_done
             monitor.count(done - before, done - before, 0)
             monitor.data_passes = passes + sweep.rows_done / objective.n_rows
             if not finite:
                 raise Stop(Status.NOT_FINITE, "the objective or its gradient is not finite")
+            if keeper.wanted and sweep.is_between_windows:
+                keeper.keep_place(self._theta, self._snapshot_within(order, passes))
             monitor.check()
         # A rectifier can hide infinite parameters from the objective.
         if not sweep.all_finite:
@@ -393,21 +432,46 @@ class _Epochs:
         if statistics is not None and not np.isfinite(statistics).all():
             raise Stop(Status.NOT_FINITE, "the statistics of norm='batch' are not finite")
 
-    def end(self, status, message):
-        """Choose the parameters to end with; return status, message and loss."""
+    def _advance(self, update):
+        """Advance the sweep; if rows cannot be read, go back to the last finished epoch."""
+        sweep, monitor, samples = self._sweep, self._monitor, self._objective.samples
+        try:
+            return sweep.advance(
+                self._mode, self._theta, samples, self._gradient, update, monitor.check
+            )
+        except Stop:
+            raise
+        except BaseException:
+            self._objective.net.take_learned(self._finished)
+            raise
+
+    def end(self, status, message, exactly):
+        """Choose the parameters to end with; return status, message and loss.
+
+        The loss is the objective if it is to be `exactly` so, else what training saw of it last.
+        """
         theta, objective = self._theta, self._objective
         if status is Status.INTERRUPTED:
             objective.net.take_learned(self._finished)
-        loss = objective.value()
-        if status is not Status.NOT_FINITE and not (np.isfinite(theta).all() and np.isfinite(loss)):
+        if exactly:
+            loss = objective.value()
+        elif status is Status.INTERRUPTED or not self._sweep.rows_done:
+            loss = self._mean
+        else:
+            loss = self._mean_so_far()
+        is_finite = np.isfinite(theta).all() and (np.isfinite(loss) or not exactly)
+        if status is not Status.NOT_FINITE and not is_finite:
             status, message = Status.NOT_FINITE, "the objective is not finite after the last update"
         if status is Status.NOT_FINITE:
-            loss = self._go_back()
+            loss = self._go_back(exactly)
             message += "; theta is back at the best finite one"
         return status, message, loss
 
-    def _go_back(self):
+    def _go_back(self, exactly):
         """Go back to the best finite parameters, or to the start; return the loss there."""
+        if not exactly:
+            self._objective.net.take_learned(self._best)
+            return self._best_mean if self._best is not self._start else np.nan
         # An epoch's mean lags behind its theta, so the candidates are compared anew.
         candidates = [self._start] if self._best is self._start else [self._start, self._best]
         net, values = self._objective.net, []
@@ -434,20 +498,27 @@ def euclidean_norm(vector):
     return math.sqrt(np.einsum("i,i", vector, vector, dtype=np.float64))
 
 
-def run_solver(objective, solver, max_iterations, monitor, rng, comparable, keeper):
-    """Minimize the objective; return status, message and loss, with the outcome in net.theta."""
+def run_solver(
+    objective, solver, max_iterations, monitor, rng, comparable, keeper, exact_loss=True
+):
+    """Minimize the objective; return status, message and loss, with the outcome in net.theta.
+
+    If not `exact_loss`, the loss is what the solver knew of it.
+    """
     net = objective.net
     function = NetworkFunction(objective, monitor, rng, solver.batch_size, keeper.wanted)
     exactly = objective if comparable and solver.stochastic else None
     x0 = net.theta.astype(np.float64)
-    x, status, message = drive(
-        solver, function, x0, max_iterations, monitor, exactly=exactly, keeper=keeper
+    x, value, status, message = drive(
+        solver, function, x0, max_iterations, monitor, exactly=exactly, keeper=keeper, network=net
     )
     net.theta[:] = x
-    return status, message, objective.value()
+    return status, message, objective.value() if exact_loss else value
 
 
-def drive(solver, function, x0, max_iterations, monitor, *, exactly=None, keeper=None):
+def drive(
+    solver, function, x0, max_iterations, monitor, *, exactly=None, keeper=None, network=None
+):
     """Run a solver under a monitor: record, and come back with the best iterate.
 
     Parameters
@@ -455,20 +526,23 @@ def drive(solver, function, x0, max_iterations, monitor, *, exactly=None, keeper
     exactly : Objective or None
         Evaluated off the clock for the records, instead of the solver's own estimates.
     keeper : _Keeper or None
+    network : Network or None
+        Gets the last iterate if an exception comes out, as where rows cannot be read.
 
     Returns
     -------
-    (ndarray of float64, Status, str)
-        A stochastic solver ends where it is, unless that is not finite.
+    (ndarray of float64, float, Status, str)
+        A stochastic solver ends where it is, unless that is not finite. The value is what the
+        solver found there.
     """
     best, best_value = x0.copy(), np.inf
-    latest = best
+    latest, latest_value = best, np.nan
     saved = None if keeper is None else keeper.saved
 
     def record(state, first=False):
-        nonlocal best, best_value, latest
+        nonlocal best, best_value, latest, latest_value
         x, value = state["x"], state["value"]
-        latest = x
+        latest, latest_value = x, value
         if value <= best_value:
             best, best_value = x.copy(), value
         if exactly is None:
@@ -512,16 +586,21 @@ def drive(solver, function, x0, max_iterations, monitor, *, exactly=None, keeper
             if saved.get("is_elsewhere"):
                 solver.move(function, state)
         status, message = solver.run(function, state, max_iterations, iterate)
-        latest = state["x"]
+        latest, latest_value = state["x"], state["value"]
     except Stop as stop:
         status, message = stop.status, stop.message
-        x = latest if solver.stochastic else best
+        at_its_end = False
+    except BaseException:
+        if network is not None:
+            network.theta[:] = latest
+        raise
     else:
         at_its_end = solver.monotone and status in _AT_ITS_END
-        x = latest if solver.stochastic or at_its_end else best
     if status is Status.NOT_FINITE:
-        return best, status, f"{message}; x is back at the best finite one"
-    return x, status, message
+        return best, best_value, status, f"{message}; x is back at the best finite one"
+    if solver.stochastic or at_its_end:
+        return latest, latest_value, status, message
+    return best, best_value, status, message
 
 
 # Ways to end at the last iterate, which for any other is replaced by the best.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp import program_workspace
-from fastmlp.kernels import codes, empty_columns, epoch, records, small
+from fastmlp.kernels import codes, empty_columns, epoch, penalties, records, small
 from fastmlp.kernels import program as program_kernels
 from fastmlp.kernels.activations import KEPT_SLOPES, rare_addresses
 from fastmlp.kernels.epoch import Call, Update
@@ -54,6 +54,13 @@ class Problem(NamedTuple):
     l2: float
     n_threads: int | None
     sequences: Sequences | None = None  # what the rows of X are, if the network is recurrent
+
+
+def penalty(net, problem, theta):
+    """The part of J that does not depend on the data."""
+    if not (problem.l1 or problem.l2):
+        return 0.0
+    return float(penalties.penalty.serial(theta, net._layout_numbers, problem.l1, problem.l2))
 
 
 class Tables:
@@ -228,6 +235,14 @@ class Sweep:
         """Updates since `begin`."""
         return int(self._cursor[MINI_BATCH])
 
+    @property
+    def is_between_windows(self) -> bool:
+        """Whether it is where a window of rows ends, if these are not all in memory."""
+        return False
+
+    def close(self):
+        """Read no rows any more."""
+
     def seed_masks(self, seed):
         """Set the seed of the random masks, an int64 of at least 0."""
         self._tables.plan.mask_seed = seed
@@ -248,7 +263,7 @@ class Sweep:
         cursor[END] = self._end
         self._tables.total[0] = 0.0
 
-    def advance(self, mode, theta, samples, gradient, update=None):
+    def advance(self, mode, theta, samples, gradient, update=None, check=None):
         """Go on for about `pace.CALL_SECONDS`; return whether all losses were finite.
 
         Parameters
@@ -262,6 +277,8 @@ class Sweep:
             Overwritten by the modes that need it.
         update : Update or None
             For the modes that update theta.
+        check : callable or None
+            Called now and then where rows have to be waited for; may raise.
         """
         arguments = (mode, theta, samples, gradient, self._order, update or self._no_update)
         if self._statistics is not None:
@@ -417,14 +434,19 @@ class SpareSweep:
         self._most_bytes = most_bytes
         self._sweeps: deque[Sweep] = deque(maxlen=1)
 
-    def take(self, net, problem):
-        """Hand over the sweep kept, if it was made for such a problem, or a new one."""
+    def take(self, net, problem, samples):
+        """Hand over the sweep kept, if it was made for such a problem, or a new one.
+
+        Samples that are no arrays in memory make it themselves.
+        """
         try:
             sweep = self._sweeps.pop()
         except IndexError:
             sweep = None
         if sweep is None or (sweep.problem is not problem and sweep.problem != problem):
-            sweep = Sweep(net, problem, problem.n_rows, gather=False)
+            if isinstance(samples, tuple):
+                return Sweep(net, problem, problem.n_rows, gather=False)
+            return samples.sweep(problem, problem.n_rows, gather=False)
         return sweep
 
     def put_back(self, sweep):

@@ -41,6 +41,8 @@ from fastmlp.solvers import (
     check_bounds,
     check_solvers,
 )
+from fastmlp.sources.source import first_rows
+from fastmlp.sources.windowed import Windowed
 from fastmlp.validation import (
     as_generator,
     as_real,
@@ -96,6 +98,7 @@ def prepare(
     time_limit=None,
     target_loss=None,
     standardize=False,
+    exact_loss=False,
     progress=False,
     n_threads=None,
     seed=None,
@@ -110,6 +113,7 @@ def prepare(
     """
     check_network(net)
     check_flag("standardize", standardize)
+    check_flag("exact_loss", exact_loss)
     names = net.feature_names or feature_names or names_of(X)
     X = take_columns("X", X, names)
     stages = check_optimizers(Adam() if optimizer is None else optimizer, net.n_params)
@@ -129,6 +133,8 @@ def prepare(
         l2=l2,
         n_threads=n_threads,
     )
+    if any(isinstance(stage, Stochastic) for stage in stages):
+        objective.check_order(shuffle)
     if standardize and objective.problem.sequences is not None:
         raise ValueError(
             "standardize must be False for a recurrent network, whose X has no columns: scale X "
@@ -144,7 +150,8 @@ def prepare(
         options["callbacks"] = standardized.translated(options["callbacks"])
     function = NetworkFunction(objective, None, batches["rng"])
     check_solvers(stages, function)
-    warn_of_merged(net.dtype, X, y, stacklevel=5)  # of what calls MLP.fit
+    # The warning is of what calls MLP.fit.
+    warn_of_merged(net.dtype, first_rows(X, net.dtype, names), y, stacklevel=5)
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
         checkpoint = Checkpoint(checkpoint, identity)
@@ -157,7 +164,15 @@ def prepare(
         if awaits_data(objective.net):
             draw_by_data(objective.net, objective, batches["rng"])
         with Monitor(**options, interruption=interruption) as monitor:
-            return run_stages(objective, stages, budgets, monitor, batches, checkpoint=checkpoint)
+            return run_stages(
+                objective,
+                stages,
+                budgets,
+                monitor,
+                batches,
+                exact_loss=exact_loss or objective.is_in_memory,
+                checkpoint=checkpoint,
+            )
 
     def run(interruption=None):
         # Not before: `fit_many` prepares all rows once, to check them, but each fit has its own.
@@ -201,7 +216,7 @@ class _Standardized:
 
     def __init__(self, objective, y):
         self._net = net = objective.net
-        X, _, weights = objective.samples
+        X, weights = objective.rows, objective.weights
         n_outputs = net.layer_sizes[-1]
         self._scales_targets = scales_targets(objective.loss, net.output, n_outputs)
         targets = self._targets(y) if self._scales_targets else None
@@ -223,13 +238,12 @@ class _Standardized:
 
     def scaled(self, objective, y):
         """The objective of the inner network on the same data, standardized."""
-        problem = objective.problem
-        X, _, weights = objective.samples
+        problem, weights = objective.problem, objective.weights
         if self._scales_targets:
             y = self._scaling.transform_targets(self._targets(y))
         return Objective(
             self._inner,
-            self._scaling.transform(X),
+            objective.scaled_rows(self._scaling),
             y,
             loss=self._scaling.scale_loss(problem.loss, problem.loss_parameters),
             sample_weight=weights if weights.size else None,
@@ -376,8 +390,13 @@ def check_batches(batch_size, shuffle, clip_norm, seed):
     """Check how mini-batches are formed and used; return what goes to `run_stochastic`."""
     if batch_size is not None:
         check_count("batch_size", batch_size)
-    if not (isinstance(shuffle, bool | np.bool_ | str) and shuffle in (True, False, "replacement")):
-        raise ValueError(f"shuffle must be True, False or 'replacement', got {shuffle!r}")
+    is_name = isinstance(shuffle, bool | np.bool_ | str)
+    if not (isinstance(shuffle, Windowed) or (is_name and shuffle in (True, False, "replacement"))):
+        raise ValueError(
+            f"shuffle must be True, False or 'replacement', or a fastmlp.Windowed, got {shuffle!r}"
+        )
+    if is_name and not isinstance(shuffle, str):
+        shuffle = bool(shuffle)
     if clip_norm is not None:
         check_positive("clip_norm", clip_norm)
     return {

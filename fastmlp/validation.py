@@ -127,36 +127,13 @@ def as_generator(
     raise TypeError(f"{name} must be {allowed}, got {seed!r}")
 
 
-def as_matrix(
-    name: str,
-    values: Any,
-    dtype: np.dtype,
-    n_columns: int,
-    feature_names: tuple[str, ...] | None = None,
-) -> np.ndarray:
-    """Check a matrix of samples; return it C-contiguous, of `dtype`, without a needless copy.
-
-    `feature_names` are those of the columns to take from a data frame. Nobody looks for NaN and
-    infinite values here.
-
-    Raises
-    ------
-    TypeError
-        If the values are not real numbers.
-    ValueError
-        If the shape is not (n, n_columns) with n > 0.
-    """
-    array = as_array(name, values, dtype, feature_names)
-    check_rows_shape(name, array.shape, n_columns)
-    return array
-
-
 def as_array(
     name: str, values: Any, dtype: np.dtype, feature_names: tuple[str, ...] | None = None
 ) -> np.ndarray:
     """Make an array of real numbers C-contiguous and of `dtype`, without a needless copy.
 
-    `feature_names` as of `as_matrix`.
+    `feature_names` are those of the columns to take from a data frame. Nobody looks for NaN and
+    infinite values here.
     """
     # Most arrays are ready for kernels, which is told in a tenth of a microsecond.
     if type(values) is np.ndarray and values.dtype is dtype and values.flags.c_contiguous:
@@ -190,8 +167,11 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def check_finite(name: str, array: np.ndarray) -> None:
-    """Refuse an array with NaN or infinite values, naming the first of them."""
+def check_finite(name: str, array: np.ndarray, first: int | None = None) -> None:
+    """Refuse an array with NaN or infinite values, naming the first of them.
+
+    `first` is the number of the first row of a matrix that is a part of another.
+    """
     flat = array.reshape(-1)
     for start in range(0, flat.size, _SCAN):
         part = flat[start : start + _SCAN]
@@ -202,8 +182,10 @@ def check_finite(name: str, array: np.ndarray) -> None:
         if suspicious and not np.isfinite(part).all():
             where = start + int(np.argmin(np.isfinite(part)))
             index = tuple(int(i) for i in np.unravel_index(where, array.shape))
-            shown = index[0] if len(index) == 1 else index
-            raise ValueError(f"{name} must be finite, got {flat[where]} at index {shown}")
+            shown = f"at index {index[0] if len(index) == 1 else index}"
+            if first is not None:
+                shown = f"in column {index[1]}, row {first + index[0]}"
+            raise ValueError(f"{name} must be finite, got {flat[where]} {shown}")
 
 
 def as_weights(values: Any, n_rows: int, dtype: np.dtype) -> np.ndarray:

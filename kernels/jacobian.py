@@ -287,9 +287,10 @@ def gauss_newton(workers, theta, problem, described, rows, equations, sums, n_pa
     problem : LeastSquares
     described
         What the first worker knows the network by, such as `Layers`.
-    rows : (int, int, int)
+    rows : (int, int, int, int)
         The first of the rows, the end of them, and how many there are in all. With 0 the sums begin
-        anew; where the end is that of all they are finished.
+        anew; where the end is that of all they are finished. And the number of the first row that
+        the problem has, of which it may have a part.
     equations : Equations
         May be destroyed; its size says how many rows go through the network at a time.
     sums : (gradient, hessian)
@@ -299,7 +300,7 @@ def gauss_newton(workers, theta, problem, described, rows, equations, sums, n_pa
     n_parts : int
         Parts that the work on a block is shared out to; does not change a bit.
     """
-    start, stop, n_rows = rows
+    start, stop, n_rows, before = rows
     jacobian, residuals, losses = equations
     gradient, hessian = sums
     total = 0.0
@@ -309,7 +310,7 @@ def gauss_newton(workers, theta, problem, described, rows, equations, sums, n_pa
         n = min(block, stop - first)
         for part in prange(n_parts):
             team = part, n_parts
-            call_worker(workers[0], team, theta, problem, described, first, n, equations)
+            call_worker(workers[0], team, theta, problem, described, first - before, n, equations)
         origin, depth = FROM_ZERO if first == 0 else FROM_C, n * n_out
         for part in prange(n_parts):
             at = workers[1]

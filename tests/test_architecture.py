@@ -186,11 +186,11 @@ def imported_rooms(path):
 @functools.cache
 def tools():
     """Rooms that import nothing of fastmlp but kernels and each other."""
-    imports = {
-        room_of(path): set(imported_rooms(path)) - {"kernels"}
-        for path in PACKAGE
-        if path.parent == ROOT / "fastmlp" and room_of(path) not in ROOMS
-    }
+    imports: dict = {}
+    for path in PACKAGE:
+        room = room_of(path)
+        if room not in ROOMS:
+            imports.setdefault(room, set()).update(set(imported_rooms(path)) - {"kernels", room})
     found = set()
     while more := {room for room in imports if imports[room] <= found} - found:
         found |= more

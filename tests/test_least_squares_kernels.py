@@ -12,7 +12,7 @@ from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 from standalones import standalone
 
-from fastmlp import MLP, Objective, objective
+from fastmlp import MLP, Objective, normal_equations
 from fastmlp.kernels import cholesky, jacobian
 
 squared_errors = standalone(jacobian.squared_errors)
@@ -131,9 +131,9 @@ def test_blocks_parts_and_calls_change_no_bit(monkeypatch, n_parts, rows, flops)
     X, Y, weights = samples(net, 40)
     problem = Objective(net, X, Y, sample_weight=weights)
     expected = problem.gauss_newton()
-    monkeypatch.setattr(objective, "JACOBIAN_ROWS", rows)
-    monkeypatch.setattr(objective, "CALL_FLOPS", flops)
-    monkeypatch.setattr(objective, "choose_parts", lambda *work: n_parts)
+    monkeypatch.setattr(normal_equations, "JACOBIAN_ROWS", rows)
+    monkeypatch.setattr(normal_equations, "CALL_FLOPS", flops)
+    monkeypatch.setattr(normal_equations, "choose_parts", lambda *work: n_parts)
     checks = []
     given = problem.gauss_newton(check=lambda: checks.append(True))
     assert_array_equal(given[1], expected[1])

@@ -666,9 +666,9 @@ def test_data_may_be_missing_in_columns_of_categories_alone(quiet):
 def test_sparse_rows_give_the_bits_of_dense_ones(name, quiet, monkeypatch):
     from scipy import sparse
 
-    from fastmlp.sklearn import sparse_rows
+    from fastmlp.sources import source
 
-    monkeypatch.setattr(sparse_rows, "BLOCK_BYTES", 20 * 8 * SIZES[0])  # 20 rows
+    monkeypatch.setattr(source, "BLOCK_BYTES", 20 * 8 * SIZES[0])  # 20 rows
     X, y = make_data()
     dense = make_classifier(name).fit(X, y)
     thin = make_classifier(name).fit(sparse.csr_array(X), y)

@@ -15,7 +15,7 @@ from fastmlp import (
     LevenbergMarquardt,
     Numeric,
     check_gradient,
-    objective,
+    normal_equations,
 )
 from fastmlp.functions import _l1_factors
 from fastmlp.kernels import program_jacobian
@@ -137,8 +137,8 @@ def test_blocks_and_parts_change_no_bit(name, monkeypatch):
     problem = Objective(net, X, y, sample_weight=weights)
     _, *expected = problem.gauss_newton()
     for n_parts, rows in ((1, 1), (3, 7), (4, 256)):
-        monkeypatch.setattr(objective, "JACOBIAN_ROWS", rows)
-        monkeypatch.setattr(objective, "choose_parts", lambda *work, n=n_parts: n)
+        monkeypatch.setattr(normal_equations, "JACOBIAN_ROWS", rows)
+        monkeypatch.setattr(normal_equations, "choose_parts", lambda *work, n=n_parts: n)
         for given, right in zip(problem.gauss_newton()[1:], expected, strict=True):
             assert_array_equal(given, right)
 

@@ -33,8 +33,8 @@ from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule, elementwise
 from fastmlp.sklearn.checking import check_sample_weight, validate_data
 from fastmlp.sklearn.run import Outputs, Rows, Run
-from fastmlp.sklearn.sparse_rows import blocks
 from fastmlp.sklearn.stages import as_stages, is_stochastic
+from fastmlp.sources.source import blocks
 from fastmlp.validation import as_real, rounded
 
 try:
@@ -733,12 +733,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return str(column) if names is None or what == "y" else repr(str(names[column]))
 
     def _forward(self, net, X, members=False):
-        """Outputs of a network, or of each of its members, for sparse rows in blocks."""
-        options = {"n_threads": self.n_threads, "members": members}
-        if not sparse.issparse(X):
-            return net.predict(X, **options)
-        parts = [net.predict(dense, **options) for *_, dense in blocks(X, net.dtype)]
-        return np.concatenate(parts)
+        """Outputs of a network, or of each of its members."""
+        return net.predict(X, n_threads=self.n_threads, members=members)
 
     def _network_outputs(self, X, net=None, members=False):
         check_is_fitted(self)
@@ -805,11 +801,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _hidden_values(self, net, X):
         """What each hidden layer of a network with pieces gives."""
-        rows = [dense for *_, dense in blocks(X, net.dtype)] if sparse.issparse(X) else [X]
         found = []
         for n_steps in net._program.hidden:
             parts = [
-                outputs_after(net, net._program, n_steps, net._as_inputs(part)) for part in rows
+                outputs_after(net, net._program, n_steps, net._as_inputs(part))
+                for part in blocks(X, net.dtype)
             ]
             values = np.concatenate(parts)
             found.append(values if net._pieces.members > 1 else values[:, 0])

@@ -6,7 +6,6 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 
@@ -18,7 +17,6 @@ from fastmlp.objective import Objective
 from fastmlp.optimizers import Stochastic
 from fastmlp.result import Status
 from fastmlp.running import HAND_OVER, run_solver, run_stochastic
-from fastmlp.sklearn.sparse_rows import SparseObjective
 from fastmlp.sklearn.stages import (
     RATE_DIVISOR,
     SMALLEST_RATE,
@@ -30,6 +28,7 @@ from fastmlp.sklearn.stages import (
 )
 from fastmlp.sklearn.watch import Keeper, Report, Watch
 from fastmlp.solvers import check_solvers
+from fastmlp.sources.source import Scaled, source_of
 from fastmlp.training import check_mini_batches, check_optimizers, warn_without_fma
 
 # What an optimizer goes on from, of all that `running` hands to a checkpoint.
@@ -126,10 +125,9 @@ class Run:
             "l2": float(l2),
             "n_threads": self._estimator.n_threads,
         }
-        if sparse.issparse(X):
-            return SparseObjective(self.net, X, targets, scaling=self._scaling, **options)
         if self._scaling is not None:
-            X = self._scaling.transform(X)
+            source = source_of(X, self.net.dtype)
+            X = self._scaling.transform(X) if source is None else Scaled(source, self._scaling)
         return Objective(self.net, X, targets, **options)
 
     def _objective_to_validate(self, held_out):
@@ -218,12 +216,8 @@ class Run:
         return scorer(candidate, rows.X, rows.y, **weights)
 
     def _plain_score(self):
-        objective = self._validation
-        if isinstance(objective, SparseObjective):
-            outputs = objective.outputs()
-        else:
-            X, *_ = objective.samples
-            outputs = self.net.predict(X, n_threads=self._estimator.n_threads)
+        X = self._validation.source
+        outputs = self.net.predict(X, n_threads=self._estimator.n_threads)
         if self._scaling is not None:
             outputs = self._scaling.restore_targets(outputs)
         return self._estimator._plain_score(outputs, self._held_out)

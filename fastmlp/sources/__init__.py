@@ -1,1 +1,1 @@
-"""Rows of data that stay where they are, and are read as they are needed."""
+"""Rows that are read when they are needed: files, data frames, sparse matrices, anybody's own."""
