@@ -185,22 +185,18 @@ def units(columns):
 
     In such a unit no square overflows or vanishes, and no digit changes.
     """
-    return _units(*_range(columns, np.ones(columns.shape[0])))
+    return _units(np.abs(columns).max(axis=0))
 
 
-def _units(lowest, highest):
-    largest = np.maximum(np.abs(lowest), np.abs(highest))
+def _units(largest):
     return np.ldexp(1.0, np.clip(np.frexp(largest)[1], -1000, 1000))
 
 
-def _range(columns, weights):
-    """Least and largest number of each column, of rows that have weight."""
-    lowest, highest = np.full(columns.shape[1], np.inf), np.full(columns.shape[1], -np.inf)
-    for rows, weight in _blocks(columns, weights):
-        counted = rows if weight.all() else rows[weight > 0]
-        lowest = np.minimum(lowest, counted.min(axis=0, initial=np.inf))
-        highest = np.maximum(highest, counted.max(axis=0, initial=-np.inf))
-    return lowest, highest
+def _widen(lowest, highest, rows, weight):
+    """Take in the least and the largest number of each column, of rows that have weight."""
+    counted = rows if weight.all() else rows[weight > 0]
+    np.minimum(lowest, counted.min(axis=0, initial=np.inf), out=lowest)
+    np.maximum(highest, counted.max(axis=0, initial=-np.inf), out=highest)
 
 
 @np.errstate(all="ignore")
@@ -214,13 +210,18 @@ def _standardized(columns, mean, scale):
 
 @np.errstate(all="ignore")
 def _measure(columns, sample_weight):
-    """Weighted mean and standard deviation of each column, block by block of rows."""
+    """Weighted mean and standard deviation of each column, in two passes over blocks of rows."""
     weights = np.ones(columns.shape[0]) if sample_weight is None else sample_weight
     total = weights.sum()
-    lowest, highest = _range(columns, weights)
-    unit = _units(lowest, highest)
-    mean = np.zeros(columns.shape[1])
+    lowest, highest = np.full(columns.shape[1], np.inf), np.full(columns.shape[1], -np.inf)
+    unit, mean = np.full(columns.shape[1], 2.0**-1000), np.zeros(columns.shape[1])
     for rows, weight in _blocks(columns, weights):
+        _widen(lowest, highest, rows, weight)
+        largest = np.maximum(np.abs(lowest), np.abs(highest))
+        # Of a column of zeros so far there is no unit yet, nor of rows without weight.
+        is_known = (largest > 0) & np.isfinite(largest)
+        before, unit = unit, np.where(is_known, np.maximum(unit, _units(largest)), unit)
+        mean *= before / unit  # powers of two, which change no digit
         mean += _weighted_sum(weight, rows / unit) / total
     variance = np.zeros(columns.shape[1])
     for rows, weight in _blocks(columns, weights):

@@ -52,7 +52,9 @@ class Feed:
     def __init__(self, source, targets, weights, net, room):
         self._source, self._targets, self._weights = source, targets, weights
         self._net, self._room = net, room
-        self._all_numbers_are_good = not net.categorical_columns
+        # Integers are finite, and all finite numbers are good but for codes of categories.
+        self._has_codes = bool(net.categorical_columns)
+        self._are_finite = source.dtype.kind in "iub"
         self._buffers: list[Any] = [None, None]
         self._order: Any = None
         self._w = 0
@@ -164,7 +166,7 @@ class Feed:
 
     def _check(self, window, X, first):
         """Refuse rows that are not good, which are in the places from `first` on of a window."""
-        if self._all_numbers_are_good and np.isfinite(X).all():
+        if not self._has_codes and (self._are_finite or np.isfinite(X).all()):
             return
         try:
             self._net.check_rows(X)
