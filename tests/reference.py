@@ -16,6 +16,7 @@ hidden layer), `output` (the last layer's activation), `loss`, `l1` and `l2`.
 """
 
 import math
+import os
 from functools import partial
 from itertools import pairwise
 
@@ -1017,6 +1018,23 @@ def batch_gradient(layers, X, Y, weights, *, l1=0.0, l2=0.0, **problem):
 def all_finite(x):
     """Whether no element is NaN or infinite."""
     return bool(np.isfinite(x).all())
+
+
+def pread(descriptor, position, size):
+    """Bytes of a file from a position on, as many as there are."""
+    return np.frombuffer(os.pread(descriptor, size, position), np.uint8)
+
+
+def read_runs(descriptor, runs, dtype):
+    """Numbers of runs of bytes (position, size), and what became of each run."""
+    found, outcomes = [], []
+    for position, size in runs:
+        data = pread(descriptor, position, size)
+        whole = data.size == size
+        found.append(data[: data.size - data.size % np.dtype(dtype).itemsize].view(dtype))
+        is_good = whole and np.isfinite(found[-1]).all()
+        outcomes.append("read" if is_good else "not finite" if whole else "short")
+    return found, outcomes
 
 
 def finite(theta, X, Y):

@@ -7,7 +7,10 @@ import threading
 
 import numpy as np
 import pytest
+import reference
+from marks import compiled_only
 
+from fastmlp.kernels import files
 from fastmlp.sources.files import FileRows
 
 X = np.random.default_rng(0).normal(size=(1000, 7))
@@ -247,3 +250,60 @@ def test_a_memmap_whose_file_is_cut_short_is_refused_without_a_look_at_it(path):
     os.truncate(path, 100)
     with pytest.raises(ValueError, match="it has 100"):
         FileRows.of_memmap(mapped)
+
+
+@compiled_only
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+@pytest.mark.parametrize("is_parallel", [False, True])
+def test_the_kernel_reads_runs_of_bytes(tmp_path, dtype, is_parallel):
+    numbers = np.arange(100).astype(dtype)
+    if dtype != "uint8":
+        numbers[[33, 80]] = np.nan, np.inf
+    numbers.tofile(tmp_path / "numbers")
+    itemsize = numbers.itemsize
+    # In the file's order and not, next to each other and apart; the last is longer than the file.
+    runs = np.array([(90, 5), (0, 10), (10, 20), (30, 10), (80, 1), (95, 10)]) * itemsize
+    places = np.array([50, 0, 10, 30, 40, 60])
+    out, outcomes = np.full(70, 7).astype(dtype), np.empty(len(runs), np.int64)
+    with open(tmp_path / "numbers", "rb") as file:
+        kernel = files.read_runs.parallel if is_parallel else files.read_runs.serial
+        blocks = np.column_stack([runs, places])
+        kernel(file.fileno(), blocks, out, outcomes)
+        found, names = reference.read_runs(file.fileno(), runs.tolist(), dtype)
+    known = np.full(70, 7).astype(dtype)
+    for place, part in zip(places, found, strict=True):
+        known[place : place + part.size] = part
+    np.testing.assert_array_equal(out, known)
+    codes = {"read": files.READ, "not finite": files.NOT_FINITE, "short": files.SHORT}
+    assert outcomes.tolist() == [codes[name] for name in names]
+    assert names[-1] == "short"
+
+
+@pytest.mark.parametrize("stored", ["float64", "float32", "float16", ">f8", "uint8", "bool"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_runs_of_rows_are_read_as_slices_are(tmp_path, stored, dtype, n_threads):
+    numbers = np.random.default_rng(1).uniform(0, 200, size=(500, 3)).astype(stored)
+    numbers.tofile(tmp_path / "rows")
+    rows = FileRows(tmp_path / "rows", stored, numbers.shape)
+    runs = np.array([(400, 500), (0, 1), (1, 130), (7, 7)])
+    out = np.empty((230, 3), dtype)
+    is_finite = rows.read_runs(runs, out, n_threads)
+    known = np.concatenate([numbers[start:stop] for start, stop in runs])
+    np.testing.assert_array_equal(out, known.astype(dtype))
+    assert isinstance(is_finite, bool)
+
+
+def test_runs_with_a_number_that_is_not_finite_are_not_called_finite(path):
+    numbers = X.copy()
+    numbers[300, 2] = np.nan
+    path.write_bytes(b"sixteen bytes..." + numbers.tobytes())
+    rows = rows_of(path)
+    assert not rows.read_runs(np.array([(0, 10), (290, 310)]), np.empty((30, 7)))
+
+
+def test_runs_of_a_file_that_is_cut_short_are_refused(path):
+    rows = rows_of(path)
+    os.truncate(path, 5000)
+    with pytest.raises(ValueError, match=r"rows 80 to 99 .* it has been cut short"):
+        rows.read_runs(np.array([(0, 10), (80, 100)]), np.empty((30, 7)))

@@ -1,6 +1,8 @@
-"""Windows of rows in memory, of which the next is read while kernels work on the present one."""
+"""Windows of rows in memory, of which the next is read ahead of time."""
 
 import threading
+from collections import deque
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +11,10 @@ from fastmlp.kernels.threads import available_cores
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.validation import read_only
 
-# Bytes of rows that are read, and then checked, while the processor's cache still has them.
+# Bytes of rows that are read, and then checked, while the processor's cache still has them; and of
+# rows of a file, which threads share, and which the kernel that reads them checks.
 _READ_BYTES = 1 << 19
+_FILE_BYTES = 1 << 24
 
 _AS_READ = np.empty(0, np.int64)
 
@@ -52,22 +56,20 @@ class Feed:
     def __init__(self, source, targets, weights, net, room):
         self._source, self._targets, self._weights = source, targets, weights
         self._net, self._room = net, room
-        # Integers are finite, and all finite numbers are good but for codes of categories.
-        self._has_codes = bool(net.categorical_columns)
-        self._are_finite = source.dtype.kind in "iub"
         self._buffers: list[Any] = [None, None]
         self._order: Any = None
         self._w = 0
         self._reading: Any = None
         self._present: Any = None
-        # One core alone can do nothing else while it reads; but while a disk does, it can.
-        self._reads_ahead = available_cores() > 1 or not source.in_memory
+        # Integers are finite, and all finite numbers are good but for codes of categories.
+        self._has_codes = bool(net.categorical_columns)
+        self._are_finite = source.dtype.kind in "iub"
 
     def begin(self, order, row=0):
         """Start over at one of the windows of an order, that with the epoch's row `row`."""
         self.stop()
         self._order, self._w, self._present = order, order.window_of(row), None
-        self._read()
+        self._read(has_spare_core=False)
 
     def stop(self):
         """Wait for what is being read, and forget it."""
@@ -75,38 +77,43 @@ class Feed:
             self._reading.cancel()
             self._reading = None
 
-    def next(self, n_kept=0, check=None):
+    def next(self, n_kept=0, check=None, has_spare_core=True):
         """The samples of the next window, after the last `n_kept` of the present ones.
 
-        `check` is called now and then while there are none, and may raise.
+        `check` is called now and then while there are none, and may raise. What comes after is read
+        meanwhile if it takes waiting, or if kernels leave a core for it.
         """
-        window, reading = self._reading.window, self._reading
-        loaded = reading.result(check)
-        buffer = self._buffers[self._w % 2]
-        arrays, order = loaded, window.permutation
-        first = self._room - n_kept
+        window, buffer = self._reading.window, self._buffers[self._w % 2]
+        self._reading.finish(check)
+        self._reading = None
+        Y, weights = self._beside(window)
+        first, order = self._room - n_kept, window.permutation
         if n_kept:
-            X, Y, weights = self._last(n_kept)
+            X, last_Y, last_weights = self._last(n_kept)
             buffer[first : self._room] = X
-            arrays = (
-                None,
-                np.concatenate([Y, loaded[1]]),
-                np.concatenate([weights, loaded[2]]),
-            )
+            Y, weights = np.concatenate([last_Y, Y]), np.concatenate([last_weights, weights])
             if order is not None:
                 order = np.concatenate([np.arange(n_kept), n_kept + order])
         X = buffer[first : self._room + window.size]
         self._present = Samples(
             window.start - n_kept,
             window.start + window.size,
-            (read_only(X), *(read_only(array.reshape(-1)) for array in arrays[1:])),
+            (read_only(X), read_only(Y.reshape(-1)), read_only(weights)),
             _AS_READ if order is None else order,
         )
         self._w += 1
-        self._reading = None
         if self._w < self._order.n_windows:
-            self._read()
+            self._read(has_spare_core)
         return self._present
+
+    def _beside(self, window):
+        """Targets and weights of the rows of a window."""
+        rows = window.rows
+        if rows is None and len(window.runs) == 1:
+            rows = slice(*window.runs[0])
+        elif rows is None:
+            rows = np.concatenate([np.arange(first, end) for first, end in window.runs.tolist()])
+        return self._targets[rows], self._weights[rows] if self._weights.size else self._weights
 
     def _last(self, n):
         """The last rows of the present samples, in their order."""
@@ -116,7 +123,7 @@ class Feed:
             rows = self._present.order[-n:]
         return X[rows], Y.reshape(len(X), -1)[rows], weights[rows] if weights.size else weights
 
-    def _read(self):
+    def _read(self, has_spare_core):
         """Begin to read the next window."""
         window, which = self._order.window(self._w), self._w % 2
         n_rows, buffer = self._room + self._order.largest, self._buffers[which]
@@ -125,48 +132,38 @@ class Feed:
             buffer = np.empty((n_rows, self._source.shape[1]), self._net.dtype)
             self._buffers[which] = buffer
         X = buffer[self._room : self._room + window.size]
-        self._reading = Reading(self, window, X)
-        if self._reads_ahead:
-            self._reading.start()
+        self._reading = Reading(self._source, window, [*self._tasks(window, X)])
+        self._reading.begin(has_spare_core)
 
-    def load(self, window, X):
-        """Read the rows of a window into X; return Y and the weights that belong to them."""
+    def _tasks(self, window, X):
+        """What is to be done, one after the other, to have the rows of a window in X.
+
+        Each is called with the number of threads that it may use.
+        """
+        n_bytes = _FILE_BYTES if self._source.is_file else _READ_BYTES
+        most = max(1, n_bytes // max(1, X.itemsize * X.shape[1]))
+        done = 0
         if window.runs is None:
-            self._source.take(window.rows, X)
-            self._check(window, X, 0)
-            rows = window.rows
-        else:
-            self._read_runs(window, X)
-            if len(window.runs) == 1:
-                rows = slice(*window.runs[0])
-            else:
-                rows = np.concatenate([np.arange(a, b) for a, b in window.runs])
-        weights = self._weights[rows] if self._weights.size else self._weights
-        return None, self._targets[rows], weights
+            for first in range(0, window.size, most):
+                rows = window.rows[first : first + most]
+                yield partial(self._take, window, rows, X[first : first + most], first)
+            return
+        for runs in _grouped(window.runs, most):
+            size = int((runs[:, 1] - runs[:, 0]).sum())
+            yield partial(self._read_runs, window, runs, X[done : done + size], done)
+            done += size
 
-    def _read_runs(self, window, X):
-        row_bytes = max(1, X.itemsize * X.shape[1])
-        most = max(1, _READ_BYTES // row_bytes)
-        wanted, n_wanted, done = [], 0, 0
-        for first, end in window.runs.tolist():
-            for start in range(first, end, most):
-                stop = min(start + most, end)
-                wanted.append((start, stop))
-                n_wanted += stop - start
-                if n_wanted >= most:
-                    self._read_some(window, wanted, X[done : done + n_wanted], done)
-                    done += n_wanted
-                    wanted, n_wanted = [], 0
-        if wanted:
-            self._read_some(window, wanted, X[done:], done)
-
-    def _read_some(self, window, runs, X, first):
-        self._source.read_runs(runs, X)
+    def _take(self, window, rows, X, first, n_threads):
+        self._source.take(rows, X)
         self._check(window, X, first)
 
-    def _check(self, window, X, first):
+    def _read_runs(self, window, runs, X, first, n_threads):
+        are_finite = self._source.read_runs(runs, X, n_threads)
+        self._check(window, X, first, are_finite)
+
+    def _check(self, window, X, first, are_finite=False):
         """Refuse rows that are not good, which are in the places from `first` on of a window."""
-        if not self._has_codes and (self._are_finite or np.isfinite(X).all()):
+        if not self._has_codes and (are_finite or self._are_finite or np.isfinite(X).all()):
             return
         try:
             self._net.check_rows(X)
@@ -189,41 +186,81 @@ class Feed:
         return True
 
 
+def _grouped(runs, most):
+    """Runs of rows as they are read together: so many rows, or little more; (k, 2) each."""
+    group: list[tuple[int, int]] = []
+    size = 0
+    for first, end in runs.tolist():
+        for start in range(first, end, most):
+            stop = min(start + most, end)
+            group.append((start, stop))
+            size += stop - start
+            if size >= most:
+                yield np.array(group)
+                group, size = [], 0
+    if group:
+        yield np.array(group)
+
+
 class Reading:
-    """A window that is being read, in a thread of its own if it is started."""
+    """The rows of a window that are being read.
 
-    def __init__(self, feed, window, X):
+    Parameters
+    ----------
+    source : Source
+    window : Window
+    tasks : list of callable
+        What there is to do, in any order and by any threads.
+    """
+
+    def __init__(self, source, window, tasks):
         self.window = window
-        self._feed, self._X = feed, X
-        self._thread: Any = None
-        self._loaded = self._error = None
+        self._source, self._tasks = source, deque(tasks)
+        self._threads: list[threading.Thread] = []
+        self._error: Any = None
 
-    def start(self):
-        # A daemon: Python must not wait at its end for a disk that does not answer.
-        self._thread = threading.Thread(target=self._run, name="fastmlp reads ahead", daemon=True)
-        self._thread.start()
+    def begin(self, has_spare_core):
+        """Read ahead, in a thread if that leaves the cores to the kernels."""
+        if self._source.waits or (has_spare_core and available_cores() > 1):
+            self._start(partial(self._work, 1))
+        elif self._source.is_file:
+            self._start(partial(self._source.announce, self.window.runs))
 
     def cancel(self):
-        """Wait until nothing is read any more."""
-        if self._thread is not None:
-            self._thread.join()
+        """Read nothing any more."""
+        self._tasks.clear()
+        for thread in self._threads:
+            thread.join()
 
-    def result(self, check=None):
-        """What was read; or raise what came in the way."""
-        if self._thread is None:
-            self._run()
-        else:
-            self._thread.join(CALL_SECONDS)
-            while self._thread.is_alive():
+    def finish(self, check=None):
+        """Have all rows read; or raise what came in the way."""
+        if not self._source.waits:
+            self._work(available_cores(), check)
+        for thread in self._threads:
+            thread.join(CALL_SECONDS)
+            while thread.is_alive():
                 if check is not None:
                     check()
-                self._thread.join(CALL_SECONDS)
+                thread.join(CALL_SECONDS)
         if self._error is not None:
             raise self._error
-        return self._loaded
 
-    def _run(self):
-        try:
-            self._loaded = self._feed.load(self.window, self._X)
-        except BaseException as error:  # raised in the thread that asks for the rows
-            self._error = error
+    def _start(self, work):
+        # A daemon: Python must not wait at its end for a disk that does not answer.
+        thread = threading.Thread(target=work, name="fastmlp reads rows", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _work(self, n_threads, check=None):
+        while True:
+            try:
+                task = self._tasks.popleft()
+            except IndexError:
+                return
+            try:
+                task(n_threads)
+                if check is not None:
+                    check()
+            except BaseException as error:  # raised in the thread that asks for the rows
+                self._error = error
+                self._tasks.clear()

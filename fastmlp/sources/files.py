@@ -11,7 +11,17 @@ import threading
 import weakref
 import zlib
 
+import numba
 import numpy as np
+
+from fastmlp.kernels import files
+from fastmlp.kernels.threads import run
+
+# Whether runs of rows are read by a compiled kernel.
+_BY_KERNEL = hasattr(os, "preadv") and not getattr(numba.config, "DISABLE_JIT", False)
+
+# Numbers that the kernel looks at as it reads them; of others it knows the bytes alone.
+_LOOKED_AT = (np.dtype(np.float32), np.dtype(np.float64))
 
 # Numbers of another dtype are converted piece by piece, and a piece stays in the cache.
 _SCRATCH_BYTES = 1 << 18
@@ -143,32 +153,59 @@ class FileRows:
                     piece[...] = found
         self._check_unchanged(start, stop)
 
-    def read_runs(self, runs, out):
+    def read_runs(self, runs, out, n_threads=1):
         """Read several runs of rows, one after the other, as `read_into` does one of them.
 
         Parameters
         ----------
-        runs : list of (int, int)
+        runs : ndarray of int64, (k, 2)
             The first row of each and the one after its last.
         out : ndarray of shape (rows of all runs, columns)
             As of `read_into`. Of another dtype than the file's it takes as much memory again.
+        n_threads : int
+            At most so many.
+
+        Returns
+        -------
+        bool
+            Whether all numbers are known to be finite.
         """
         if out.dtype != self.dtype:
             read = np.empty(out.shape, self.dtype)
-            self.read_runs(runs, read)
+            self.read_runs(runs, read, n_threads)
             # What becomes infinite is for those to tell who look at the numbers.
             with np.errstate(over="ignore", invalid="ignore"):
                 out[...] = read
-            return
-        if not self.shape[1]:
-            return
-        # A hundred rows or so are copied in the time that a few lines of Python take.
-        data, done = memoryview(out.reshape(-1).view(np.uint8)), 0
-        for start, stop in runs:
-            block = data[done : done + (stop - start) * self._row_bytes]
-            self._fill(block, self.offset + start * self._row_bytes, start, stop)
-            done += len(block)
-        self._check_unchanged(runs[0][0], runs[-1][1])
+            return False
+        places = np.cumsum(runs[:, 1] - runs[:, 0]) - (runs[:, 1] - runs[:, 0])
+        if not _BY_KERNEL or not self.dtype.isnative:
+            for place, (start, stop) in zip(places.tolist(), runs.tolist(), strict=True):
+                self.read_into(start, stop, out[place : place + stop - start])
+            return False
+        numbers = out.reshape(-1)
+        is_looked_at = self.dtype in _LOOKED_AT
+        if not is_looked_at:  # one kernel for all of them
+            numbers = numbers.view(np.uint8)
+        blocks = np.empty((len(runs), 3), np.int64)
+        blocks[:, 0] = self.offset + runs[:, 0] * self._row_bytes
+        blocks[:, 1] = (runs[:, 1] - runs[:, 0]) * self._row_bytes
+        blocks[:, 2] = places * (self._row_bytes // numbers.itemsize)
+        outcomes = np.empty(len(runs), np.int64)
+        run(files.read_runs, n_threads, self._file.fileno(), blocks, numbers, outcomes)
+        for i in np.flatnonzero(outcomes == files.SHORT):
+            # A file may give less than it is asked for; only what it has not at all is missing.
+            start, stop = runs[i].tolist()
+            self.read_into(start, stop, out[places[i] : places[i] + stop - start])
+        self._check_unchanged(int(runs[0, 0]), int(runs[-1, 1]))
+        return is_looked_at and bool((outcomes == files.READ).all())
+
+    def announce(self, runs):
+        """Have the system fetch runs of rows, as of `read_runs`, into its cache."""
+        if hasattr(os, "posix_fadvise"):
+            descriptor, row_bytes = self._file.fileno(), self._row_bytes
+            for start, stop in runs:
+                position, size = self.offset + start * row_bytes, (stop - start) * row_bytes
+                os.posix_fadvise(descriptor, position, size, os.POSIX_FADV_WILLNEED)
 
     def _fill(self, block, position, start, stop):
         """Read bytes from that position on; `start` and `stop` are of the rows, for messages."""

@@ -29,8 +29,10 @@ class Source(ABC):
     shape : (int, int)
     dtype : dtype
         Of the numbers as they are.
-    in_memory : bool
-        Whether reading is work for a core, and no waiting for a disk.
+    waits : bool
+        Whether reading may be waiting, for a disk or a network, rather than work for a core.
+    is_file : bool
+        Whether the system can fetch rows that are announced, and threads can share reading them.
     shuffles_all : bool
         Whether single rows cost as little to read as runs of them, so that all rows can be
         shuffled together.
@@ -38,7 +40,7 @@ class Source(ABC):
 
     shape: tuple[int, int]
     dtype: np.dtype
-    in_memory = False
+    waits = is_file = False
     shuffles_all = False
 
     @abstractmethod
@@ -48,12 +50,20 @@ class Source(ABC):
         What its dtype has no room for becomes infinite.
         """
 
-    def read_runs(self, runs: list[tuple[int, int]], out: np.ndarray) -> None:
-        """Overwrite `out` by several runs of rows, one after the other."""
+    def read_runs(self, runs: np.ndarray, out: np.ndarray, n_threads: int = 1) -> bool:
+        """Overwrite `out` by several runs of rows, (k, 2), one after the other.
+
+        Returns whether all numbers are known to be finite.
+        """
         done = 0
-        for start, stop in runs:
+        for start, stop in runs.tolist():
             self.read(start, stop, out[done : done + stop - start])
             done += stop - start
+        return False
+
+    def announce(self, runs: np.ndarray) -> None:
+        """Have the system fetch rows that will be read soon; of a file alone, see `is_file`."""
+        raise NotImplementedError
 
     def take(self, rows: np.ndarray, out: np.ndarray) -> None:
         """Overwrite `out` by single rows, which are read in ascending order."""
@@ -89,8 +99,6 @@ class Source(ABC):
 class OfArray(Source):
     """Rows of an array in memory that is of another dtype than is wanted."""
 
-    in_memory = True
-
     def __init__(self, X):
         self._X, self.shape, self.dtype = X, X.shape, X.dtype
 
@@ -102,7 +110,7 @@ class OfArray(Source):
 class OfSparse(Source):
     """Rows of a sparse matrix."""
 
-    in_memory = shuffles_all = True
+    shuffles_all = True
 
     def __init__(self, X):
         self._X = X.tocsr()
@@ -123,8 +131,6 @@ class OfSparse(Source):
 
 class OfFrame(Source):
     """Rows of a data frame, or of an Arrow table, with numbers in all columns."""
-
-    in_memory = True
 
     def __init__(self, X):
         self._X, self.shape = X, check_shape("X", X)
@@ -155,6 +161,9 @@ class OfRows(Source):
 
     def __init__(self, X):
         self._X, self.shape, self.dtype = X, check_shape("X", X), X.dtype
+        # The system reads a file ahead; of anything else nobody knows how long it takes.
+        self.is_file = isinstance(X, FileRows)
+        self.waits = not self.is_file
         if X.dtype.kind not in "fiub":
             raise TypeError(f"X must hold real numbers, got Rows of dtype {X.dtype}")
 
@@ -172,11 +181,13 @@ class OfRows(Source):
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             out[:] = rows
 
-    def read_runs(self, runs, out):
+    def read_runs(self, runs, out, n_threads=1):
         if isinstance(self._X, FileRows):
-            self._X.read_runs(runs, out)
-        else:
-            super().read_runs(runs, out)
+            return self._X.read_runs(runs, out, n_threads)
+        return super().read_runs(runs, out)
+
+    def announce(self, runs):
+        self._X.announce(runs.tolist())
 
     def fingerprint(self):
         given = getattr(self._X, "fingerprint", None)
@@ -196,7 +207,7 @@ class Selected(Source):
     def __init__(self, source, rows):
         self._source, self._rows = source, rows
         self.shape, self.dtype = (rows.size, source.shape[1]), source.dtype
-        self.in_memory, self.shuffles_all = source.in_memory, source.shuffles_all
+        self.waits, self.shuffles_all = source.waits, source.shuffles_all
 
     def read(self, start, stop, out):
         rows = self._rows[start:stop]
@@ -236,7 +247,8 @@ class Scaled(Source):
     def __init__(self, source, scaling):
         self._source, self._scaling = source, scaling
         self.shape, self.dtype = source.shape, source.dtype
-        self.in_memory, self.shuffles_all = source.in_memory, source.shuffles_all
+        self.is_file = source.is_file
+        self.waits, self.shuffles_all = source.waits, source.shuffles_all
 
     def read(self, start, stop, out):
         self._source.read(start, stop, out)
@@ -248,6 +260,14 @@ class Scaled(Source):
 
     def fingerprint(self):
         return self._source.fingerprint()
+
+    def read_runs(self, runs, out, n_threads=1):
+        self._source.read_runs(runs, out, n_threads)
+        self._scale(out)
+        return False
+
+    def announce(self, runs):
+        self._source.announce(runs)
 
     def _scale(self, out):
         step = max(1, _PIECE // max(1, self.shape[1]))

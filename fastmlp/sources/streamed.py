@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.kernels.threads import available_cores
 from fastmlp.order import random_order
 from fastmlp.sources import orders
 from fastmlp.sources.feed import Feed
@@ -122,6 +123,8 @@ class StreamedSweep(Sweep):
         # At most all rows of a chunk but one are left when a window is at its end.
         self._feed = streamed.feed(int((self._chunks["stop"] - self._chunks["start"]).max()) - 1)
         self._present: Any = None
+        # A team of all cores would wait for the one that somebody else reads on.
+        self._has_spare_core = self._tables.workspace.n_parts < available_cores()
         self._last = self._n_chunks
         self._calls_without_clock = 0
 
@@ -198,7 +201,7 @@ class StreamedSweep(Sweep):
         # A window may be smaller than a chunk.
         while self._present is None or self._present.stop < stop:
             n_kept = 0 if self._present is None else self._present.stop - start
-            self._present = self._feed.next(n_kept, check)
+            self._present = self._feed.next(n_kept, check, self._has_spare_core)
         fits = np.searchsorted(self._chunks["stop"], self._present.stop, side="right")
         self._end = min(int(fits), self._last)
         self._order = self._present.order
