@@ -123,7 +123,8 @@ class Trace:
     def __iter__(self) -> Iterator[Record]:
         return starmap(Record, self._rows)
 
-    def __delitem__(self, key):
+    def __delitem__(self, key) -> None:
+        """Forget records, by index or slice."""
         del self._rows[key]
 
     def __getitem__(self, key):
