@@ -12,7 +12,6 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from scipy import sparse
 from scipy.special import logit
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.metrics import get_scorer
@@ -22,7 +21,6 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.initialization import NAMES as INITIALIZATIONS
-from fastmlp.inputs import check_columns, check_inputs
 from fastmlp.losses import LOSSES, parse_loss
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer, Stochastic
@@ -32,7 +30,7 @@ from fastmlp.prediction import check_outputs, outputs_after
 from fastmlp.result import Status, Trace, values_of
 from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule, elementwise
-from fastmlp.sklearn.checking import check_sample_weight, validate_data
+from fastmlp.sklearn.checking import check_sample_weight, check_X, column_name
 from fastmlp.sklearn.continuation import Continuation
 from fastmlp.sklearn.run import Outputs, Rows, Run
 from fastmlp.sklearn.stages import STOCHASTIC, as_stages, is_stochastic
@@ -46,9 +44,6 @@ except ImportError:  # before 1.9
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """scikit-learn's protocol of callbacks, which this version of it does not have."""
 
-
-# What networks compute in.
-DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 
 # scikit-learn's names of activations that have another one here.
 _TO_FASTMLP = {"logistic": "sigmoid", "exp": "exponential"}
@@ -637,7 +632,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         for what, scales in (("X", scaling.scale), ("y", scaling.target_scale)):
             column = int(np.argmin(scales))
             if scales[column] < smallest:
-                where = "" if len(scales) == 1 else f" in column {self._column(what, column)}"
+                where = "" if len(scales) == 1 else f" in column {column_name(self, what, column)}"
                 raise ValueError(
                     f"{what} must not have a standard deviation{where} below {smallest:.1e} for "
                     f"standardize=True and {rows.X.dtype}, got {scales[column]:.1e}: take another "
@@ -736,64 +731,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     # Predictions.
 
-    def _check_X(self, X):
-        """X as an array or CSR matrix, checked against what was seen in fit."""
-        if not self._is_plain(X):
-            X = validate_data(
-                self,
-                X,
-                accept_sparse="csr",
-                dtype=DTYPES,
-                ensure_all_finite=False,
-                reset=False,
-            )
-        self._check_finite(X)
-        return X
-
-    def _is_plain(self, X):
-        """Whether scikit-learn's checks would let X through as it is, told in a microsecond."""
-        return (
-            type(X) is np.ndarray
-            and X.dtype in DTYPES
-            and X.ndim == 2
-            and len(X) > 0
-            and X.shape[1] == self.n_features_in_
-            and "feature_names_in_" not in self.__dict__
-        )
-
-    def _check_finite(self, X):
-        """Refuse missing and infinite values, and name the column of the first.
-
-        Columns of categories hold codes, or NaN, and are checked as `MLP` does it.
-        """
-        if self.inputs is not None:
-            if sparse.issparse(X):
-                raise TypeError(f"X must be dense where inputs are given, got {type(X).__name__}")
-            check_columns(X, check_inputs(self.inputs, X.shape[1]))
-            return
-        values = X.data if sparse.issparse(X) else X
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(values.sum()) or np.isfinite(values).all():
-                return
-        where = sparse.coo_array(X) if sparse.issparse(X) else None
-        if where is not None:
-            bad = int(np.argmin(np.isfinite(where.data)))
-            row, column, value = where.row[bad], where.col[bad], where.data[bad]
-        else:
-            row, column = np.unravel_index(int(np.argmin(np.isfinite(X))), X.shape)
-            value = X[row, column]
-        name = self._column("X", column)
-        what = "NaN" if np.isnan(value) else "infinity or a value too large"
-        raise ValueError(
-            f"Input X contains {what} in column {name}, row {row}. {type(self).__name__} does "
-            "not accept missing or infinite values: impute them or drop their rows first."
-        )
-
-    def _column(self, what, column):
-        """How a column of X or y is called in messages."""
-        names = getattr(self, "feature_names_in_", None)
-        return str(column) if names is None or what == "y" else repr(str(names[column]))
-
     def _forward(self, net, X, members=False):
         """Outputs of a network, or of each of its members."""
         return net.predict(X, n_threads=self.n_threads, members=members)
@@ -801,7 +738,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _network_outputs(self, X, net=None, members=False):
         check_is_fitted(self)
         net = self._current_network() if net is None else net
-        outputs = self._forward(net, self._check_X(X), members)
+        outputs = self._forward(net, check_X(self, X), members)
         check_outputs(outputs.reshape(len(outputs), -1), "X")
         return outputs
 
@@ -848,7 +785,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         net = self._current_network()
-        layer = self._check_X(X)
+        layer = check_X(self, X)
         if net._program is not None:
             return self._hidden_values(net, layer)
         found: list[np.ndarray] = []

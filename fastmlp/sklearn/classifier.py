@@ -14,8 +14,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fastmlp.losses import LOSSES
-from fastmlp.sklearn.base import DTYPES, BaseMLP, partial_fit_is_there
-from fastmlp.sklearn.checking import validate_data
+from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
+from fastmlp.sklearn.checking import DTYPES, check_finite, is_plain, validate_data
 from fastmlp.sklearn.labels import (
     are_numbers,
     as_labels,
@@ -352,11 +352,11 @@ feature_names_in_
         if (
             incremental
             and not fresh
-            and self._is_plain(X)
+            and is_plain(self, X)
             and self._plain_targets(y) is not None
             and len(y) == len(X)
         ):
-            self._check_finite(X)
+            check_finite(self, X)
             return X, y
         check_unmasked("y", y)
         y, values = as_labels(y), None
@@ -372,7 +372,7 @@ feature_names_in_
             ensure_all_finite=False,
             reset=fresh,
         )
-        self._check_finite(X)
+        check_finite(self, X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if y.ndim == 2 and (values is not None or not is_indicator(y)):

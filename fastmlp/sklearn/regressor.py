@@ -9,8 +9,8 @@ from sklearn.utils.validation import column_or_1d
 
 from fastmlp.losses import check_loss
 from fastmlp.scaling import scales_targets, units
-from fastmlp.sklearn.base import DTYPES, BaseMLP, partial_fit_is_there
-from fastmlp.sklearn.checking import validate_data
+from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
+from fastmlp.sklearn.checking import DTYPES, check_finite, is_plain, validate_data
 from fastmlp.sklearn.run import Outputs
 from fastmlp.validation import check_unmasked
 
@@ -180,7 +180,7 @@ input_dropout, residual, tied, input_scale, inputs, members
     def _check_targets(self, X, y, fresh, incremental):
         if (
             fresh
-            or not self._is_plain(X)
+            or not is_plain(self, X)
             or self._plain_targets(y) is None
             or len(y) != len(X)
             or not np.isfinite(y).all()
@@ -196,7 +196,7 @@ input_dropout, residual, tied, input_scale, inputs, members
                 ensure_all_finite=False,
                 reset=fresh,
             )
-        self._check_finite(X)
+        check_finite(self, X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
