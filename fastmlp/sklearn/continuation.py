@@ -154,8 +154,8 @@ class Epoch:
             and X.flags.c_contiguous
             and "feature_names_in_" not in given
             and "_skl_callbacks" not in given
-            and _are_same(given["coefs_"], net.weights)
-            and _are_same(given["intercepts_"], net.biases)
+            and _are_same(given.get("coefs_", ()), net.weights)
+            and _are_same(given.get("intercepts_", ()), net.biases)
         )
 
     def run(self, estimator, rng, X, y):
