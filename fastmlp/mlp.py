@@ -150,8 +150,11 @@ class MLP(Network):
     def _allocate(self):
         super()._allocate()
         self._pace = Pace([True, False])
-        self._spare = SpareSweep(LARGEST_SPARE)
         self._planned = None, None
+        self._forget_evaluations()
+
+    def _forget_evaluations(self):
+        self._spare = SpareSweep(LARGEST_SPARE)
 
     def _read(self, architecture):
         if "sequence" in architecture and not hasattr(self, "_sequence"):

@@ -57,6 +57,9 @@ PARAMETRIC = tuple(
     name for name in ACTIVATIONS if name not in ("identity", "leaky_relu", "softmax")
 )
 
+# What a network makes of its theta, for itself alone, once it is asked for.
+_VIEWS = ("parameters", "weights", "biases", "_before_output")
+
 # A wider layer is a slip of the keyboard; refuse it before its memory is asked for.
 LARGEST_LAYER = 1 << 24
 
@@ -120,24 +123,27 @@ class Network:
             weights[:] = draw_weights(rng, n_in, n_out, self._init, name)
 
     def _allocate(self):
-        """Lay theta out, as zeros, and make the table that kernels read."""
+        """Make what is the network's own: theta, as zeros, and statistics as of the start."""
         n_params = count_params(self._layer_sizes)
         if self._program is not None:
             n_params = self._program.n_params
         self._theta = aligned_empty(n_params, self._dtype)
         self._theta[:] = 0
-        layout = self._chain() if self._program is None else self._program.layout()
-        self._layout, self._layout_numbers = layout, numbers(layout)
         self._statistics: Any = None
         if self._program is not None and self._program.n_statistics:
             self._statistics = self._program.first_statistics(self._dtype)
         self._feature_names: tuple[str, ...] | None = None
 
+    def _forget_evaluations(self):
+        """Begin with nothing of what evaluations keep that is of this theta or statistics."""
+
     def _plan(self):
-        """Make what follows from the architecture alone."""
+        """Make what follows from the architecture alone, which copies share."""
         check_exact(self._pieces.inputs, self._dtype)
         self._activation_parameters = np.array(self._parameters, self._dtype)
         self._program = self._describe()
+        layout = self._chain() if self._program is None else self._program.layout()
+        self._layout, self._layout_numbers = layout, numbers(layout)
         # What an objective has to know: a key as small as can be, since each call looks it up.
         self._ends = self._layer_sizes[0], self._layer_sizes[-1], self._activations[-1]
 
@@ -291,12 +297,8 @@ class Network:
                 for parameter in self._program.parameters
             )
         found = []
-        for layer, (record, n_out) in enumerate(
-            zip(self._layout, self._layer_sizes[1:], strict=True)
-        ):
-            n_in, start = int(record.n_in), int(record.w_offset)
-            found.append((f"weights[{layer}]", self._view(start, (n_in, n_out))))
-            found.append((f"biases[{layer}]", self._view(start + n_in * n_out, (n_out,))))
+        for layer, (weights, biases) in enumerate(zip(self.weights, self.biases, strict=True)):
+            found += [(f"weights[{layer}]", weights), (f"biases[{layer}]", biases)]
         return tuple(found)
 
     @property
@@ -341,7 +343,9 @@ class Network:
     def _layers(self, which):
         """Views of the weights, or else the biases, of each layer."""
         if self._program is None:
-            return tuple(view for _, view in self.parameters[which::2])
+            pair = self._chain_views()
+            vars(self).update(weights=pair[0], biases=pair[1])  # who wants one wants the other
+            return pair[which]
         return tuple(strided_view(self._theta, *layer[which]) for layer in self._program.layers)
 
     def __repr__(self):
@@ -363,6 +367,16 @@ class Network:
             lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
         lines.append(f"  {self.n_params:,} parameters")
         return "\n".join(lines)
+
+    def _chain_views(self):
+        """Views of the weights, and of the biases, of each layer of a chain."""
+        weights, biases, start = [], [], 0
+        for n_in, n_out in pairwise(self._layer_sizes):
+            middle, stop = start + n_in * n_out, start + (n_in + 1) * n_out
+            weights.append(self._theta[start:middle].reshape(n_in, n_out))
+            biases.append(self._theta[middle:stop])
+            start = stop
+        return tuple(weights), tuple(biases)
 
     def _size(self, layer):
         """Number of a layer's parameters, or, of -1, of those that belong to the inputs."""
@@ -454,8 +468,29 @@ class Network:
 
     def copy(self) -> Self:
         """An independent network with the same architecture, parameters and feature names."""
-        net = self.from_architecture(self.architecture(), self._theta, self._statistics)
-        net._feature_names = self._feature_names
+        net = self.__new__(type(self))
+        # What follows from the architecture never changes, and takes long to check and make anew.
+        vars(net).update(vars(self).copy())  # in one go, whatever other threads add to it
+        for name in _VIEWS:
+            vars(net).pop(name, None)
+        net._theta = aligned_empty(self._theta.size, self._dtype)
+        net._theta[:] = self._theta
+        if self._statistics is not None:
+            net._statistics = self._statistics.copy()
+        net._forget_evaluations()
+        return net
+
+    @functools.cached_property
+    def _before_output(self) -> Self:
+        """The same network with an identity output, of the same theta and statistics."""
+        net = self.__new__(type(self))
+        vars(net).update(vars(self).copy())
+        for name in (*_VIEWS, "_activation_codes"):
+            vars(net).pop(name, None)
+        net._activations = (*self._activations[:-1], "identity")
+        net._parameters = (*self._parameters[:-1], 0.0)
+        net._plan()
+        net._forget_evaluations()
         return net
 
     def redrawn(self, seed=None) -> Self:

@@ -1,6 +1,7 @@
 """What a fit returns: how it ended, what it cost and the trace of how it went."""
 
 import csv
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -75,12 +76,13 @@ class Record:
         return hash(self._key())
 
     def _key(self):
-        return tuple(None if value != value else value for value in _values(self))
+        return tuple(None if value != value else value for value in values_of(self))
 
 
 COLUMNS = tuple(f.name for f in fields(Record))
 _COUNTS = ("epoch", "n_loss_evals", "n_grad_evals")
-_values = attrgetter(*COLUMNS)
+_N_SUMS = COLUMNS.index("objective")  # what comes before is spent in the course of a fit
+values_of = attrgetter(*COLUMNS)
 
 
 class Trace:
@@ -97,17 +99,33 @@ class Trace:
     def __init__(self, records=()):
         # The values of records, as `Monitor` appends them too. They become a `Record` where one is
         # asked for: tuples of numbers are sooner made, and let be by the garbage collector.
-        self._rows = list(map(_values, records))
+        self._rows = list(map(values_of, records))
 
     def append(self, record: Record) -> None:
         """Add one record."""
-        self._rows.append(_values(record))
+        self._rows.append(values_of(record))
+
+    def _go_on(self, rows) -> None:
+        """Add records of a later fit, as tuples; their counts go on from the end of this one."""
+        last = self._rows[-1] if self._rows else (0,) * _N_SUMS
+        for row in rows:
+            self._rows.append((*map(operator.add, row[:_N_SUMS], last), *row[_N_SUMS:]))
+
+    def __copy__(self) -> "Trace":
+        """An independent trace of the same records."""
+        copied = Trace()
+        copied._rows = self._rows.copy()
+        return copied
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Record]:
         return starmap(Record, self._rows)
+
+    def __delitem__(self, key) -> None:
+        """Forget records, by index or slice."""
+        del self._rows[key]
 
     def __getitem__(self, key):
         """A record by index, or a column, ndarray (n_records,), by name."""

@@ -110,11 +110,16 @@ class Tables:
         self.cursor, self.chunks = numbers(views[codes.CURSOR]), np.asarray(views[codes.CHUNKS])
         self.total = views[codes.REALS][:1]
         start = workspace.plan.constants
-        workspace.buffer[start : start + constants.size] = constants
+        self._constants = workspace.buffer[start : start + constants.size]
+        self._constants[:] = constants
         self.kept = tables, workspace.buffer
         # A mini-batch of one chunk is applied task by task and needs no gradient of its own.
         self.one_chunk = bool((chunks.first & chunks.last).all())
         self._alone = {}
+
+    def set_penalties(self, l1, l2):
+        """Change the factors of the penalties."""
+        self._constants[codes.L1], self._constants[codes.L2] = l1, l2
 
     def alone(self, mode):
         """The compiled loop for a thread alone; compiled or loaded on first use."""
@@ -151,6 +156,8 @@ class Sweep:
     ----------
     total : float
         Sum of the weighted sample losses after the last call, NaN if one was not finite.
+    is_small : bool
+        Whether it takes one call to begin with.
     all_finite : bool
         Whether theta, and the gradient if there is one, were finite at the end of the sweep. Not
         looked at before, nor after ``codes.EVALUATE``.
@@ -212,7 +219,7 @@ class Sweep:
         self._pace = Pace(ways, seconds_alone)
         # One call does a small sweep.
         self._flops = self._n_chunks * self._chunk_flops
-        self._is_small = self._flops <= first_flops()
+        self.is_small = self._flops <= first_flops()
         self._calls_without_clock = self._n_without_clock()
         # Memory that the sweep holds, but for what is small.
         self.n_bytes = workspace.buffer.nbytes + chunks.nbytes
@@ -242,6 +249,18 @@ class Sweep:
 
     def close(self):
         """Read no rows any more."""
+
+    def take(self, net, problem):
+        """Go on with another network and problem, if it is made for such; return whether it is.
+
+        Networks have to be of one architecture, and problems are alike but for their penalties.
+        """
+        known = self.problem
+        if known is not problem and known._replace(l1=problem.l1, l2=problem.l2) != problem:
+            return False
+        self.problem, self._statistics = problem, net._statistics
+        self._tables.set_penalties(problem.l1, problem.l2)
+        return True
 
     def seed_masks(self, seed):
         """Set the seed of the random masks, an int64 of at least 0."""
@@ -326,7 +345,7 @@ class Sweep:
 
     def _n_without_clock(self):
         """How many of the next calls go alone for sure, and so need no clock; see `Pace`."""
-        if self._may_leave_out or not self._is_small:
+        if self._may_leave_out or not self.is_small:
             return 0
         return self._pace.skip_to_trial(self._flops) if self._may_be_team else math.inf
 

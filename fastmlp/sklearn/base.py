@@ -6,12 +6,12 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from scipy import sparse
 from scipy.special import logit
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.metrics import get_scorer
@@ -21,19 +21,19 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.initialization import NAMES as INITIALIZATIONS
-from fastmlp.inputs import check_columns, check_inputs
 from fastmlp.losses import LOSSES, parse_loss
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer, Stochastic
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
 from fastmlp.prediction import check_outputs, outputs_after
-from fastmlp.result import Status, Trace
+from fastmlp.result import Status, Trace, values_of
 from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule, elementwise
-from fastmlp.sklearn.checking import check_sample_weight, validate_data
+from fastmlp.sklearn.checking import check_sample_weight, check_X, column_name
+from fastmlp.sklearn.continuation import Continuation
 from fastmlp.sklearn.run import Outputs, Rows, Run
-from fastmlp.sklearn.stages import as_stages, is_stochastic
+from fastmlp.sklearn.stages import STOCHASTIC, as_stages, is_stochastic
 from fastmlp.sources.source import blocks
 from fastmlp.validation import as_real, rounded
 
@@ -44,9 +44,6 @@ except ImportError:  # before 1.9
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """scikit-learn's protocol of callbacks, which this version of it does not have."""
 
-
-# What networks compute in.
-_DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 
 # scikit-learn's names of activations that have another one here.
 _TO_FASTMLP = {"logistic": "sigmoid", "exp": "exponential"}
@@ -84,6 +81,9 @@ _INTEGERS = (
 # thousandth of the largest finite number.
 _SMALLEST_SPREAD = 1024
 
+# What fits that go on make longer in place, as scikit-learn's do: no call takes longer for them.
+_GROWING = ("loss_curve_", "validation_scores_", "trace_")
+
 # What belongs to scikit-learn while a fit runs, so that it can end its callbacks.
 _CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
@@ -95,12 +95,22 @@ DIVERGED = (
 
 def partial_fit_is_there(estimator):
     """Whether the solver goes from mini-batch to mini-batch; else raise, as scikit-learn asks."""
+    if estimator.solver in STOCHASTIC:
+        return True
     stages = as_stages(estimator)
     if len(stages) > 1 or not is_stochastic(stages[0]):
         raise AttributeError(
             f"partial_fit is only available for one stochastic solver, {estimator.solver!r} is not."
         )
     return True
+
+
+@_fit_context(prefer_skip_nested_validation=True)
+def partial_fit(estimator, X, y, sample_weight, classes, continuation):
+    """Do what a call of partial_fit does, as a whole: scikit-learn goes by the name."""
+    with estimator._unchanged_on_failure():
+        estimator._before_partial_fit(classes)
+        return estimator._fit(X, y, sample_weight, None, True, continuation)
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
@@ -163,6 +173,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Check X and y; return both as arrays, y as given but for its container."""
 
     @abstractmethod
+    def _plain_targets(self, y):
+        """Targets as `_outputs` makes them, where a fit that goes on takes y as it is.
+
+        None where checks are needed. Whether they are finite is not looked at.
+        """
+
+    @abstractmethod
     def _outputs(self, y) -> Outputs:
         """The output layer and the targets that stand for y."""
 
@@ -179,6 +196,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Predictions from a network's outputs."""
 
     # Fitting.
+
+    def __sklearn_is_fitted__(self):
+        return "coefs_" in self.__dict__
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -220,10 +240,24 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             as it was.
         """
         given = _validation_data(validation_data, X_val, y_val, sample_weight_val)
+        self.__dict__.pop("_continuation", None)
         return self._fit(X, y, sample_weight, given, incremental=False)
 
-    def _partial_fit(self, X, y, sample_weight):
-        return self._fit(X, y, sample_weight, None, incremental=True)
+    def _partial_fit(self, X, y, sample_weight, classes=None):
+        # Taken away until this call has come to its end: no other may use its loop meanwhile.
+        continuation = self.__dict__.pop("_continuation", None)
+        if (
+            continuation is not None
+            and sample_weight is None
+            and classes is None
+            and continuation.go_on(self, X, y)
+        ):
+            self._continuation = continuation
+            return self
+        return partial_fit(self, X, y, sample_weight, classes, continuation)
+
+    def _before_partial_fit(self, classes):
+        """Check and take what `_fit` is not given."""
 
     def initialize(self, X, y):
         """Draw the starting weights for such data without fitting: an estimator at epoch 0.
@@ -250,20 +284,23 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 self._standardized_start(Rows(X, outputs.targets, y, None))
         return self
 
-    def _fit(self, X, y, sample_weight, validation_data, incremental):
+    def _fit(self, X, y, sample_weight, validation_data, incremental, continuation=None):
         with self._unchanged_on_failure():
-            notes = self._train(X, y, sample_weight, validation_data, incremental)
+            notes = self._train(X, y, sample_weight, validation_data, incremental, continuation)
         for message, category in notes:
             warnings.warn(message, category, stacklevel=3)
         return self
 
     @contextmanager
     def _unchanged_on_failure(self):
-        """Undo all that was assigned if an exception comes out."""
+        """Undo all that was assigned, and what curves have grown by, if an exception comes out."""
         before = self.__dict__.copy()
+        lengths = {name: len(before[name]) for name in _GROWING if before.get(name) is not None}
         try:
             yield
         except BaseException:
+            for name, length in lengths.items():
+                del before[name][length:]
             during = {
                 name: self.__dict__[name] for name in _CALLBACK_STATE if name in self.__dict__
             }
@@ -271,8 +308,37 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self.__dict__.update(before | during)
             raise
 
-    def _train(self, X, y, sample_weight, validation_data, incremental):
+    def _train(self, X, y, sample_weight, validation_data, incremental, continuation):
         """Do what `fit` says; return warnings to be issued, as (message, category)."""
+        goes_on = continuation is not None and continuation.is_for(self)
+        stages = continuation.stages if goes_on else self._checked_stages(incremental)
+        fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._check_targets(X, y, fresh, incremental)
+        is_trivial = not incremental and self._check_whether_trivial(y)
+        outputs = self._outputs(y)
+        sample_weight = self._check_weights(sample_weight, X, y)
+        if fresh:
+            self._start(X.shape[1], outputs, X.dtype)
+        else:
+            self._take_up(X.shape[1], outputs, goes_on)
+        rows, held_out = self._hold_out(
+            Rows(X, outputs.targets, y, sample_weight), validation_data, incremental or is_trivial
+        )
+        net = self._network_to_train(rows)
+        if not goes_on:
+            continuation = Continuation(self, stages) if incremental else None
+        run = Run(self, net, stages, outputs, rows, held_out, continuation)
+        if is_trivial:  # of targets that the run has found to be fit for the loss
+            self._make_constant(net, outputs, rows)
+        notes = self._finish(run, *(run.without_training() if is_trivial else run()))
+        run.end_callbacks()
+        if incremental:
+            continuation.keep(self, run.objective)
+            self._continuation = continuation
+        return notes
+
+    def _checked_stages(self, incremental):
+        """The optimizers that the parameters stand for, all of which are checked."""
         self._check_parameters()
         stages = as_stages(self)
         if not any(isinstance(stage, Stochastic) for stage in stages):
@@ -287,25 +353,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                     )
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        X, y = self._check_targets(X, y, fresh, incremental)
-        is_trivial = not incremental and self._check_whether_trivial(y)
-        outputs = self._outputs(y)
-        sample_weight = self._check_weights(sample_weight, X, y)
-        if fresh:
-            self._start(X.shape[1], outputs, X.dtype)
-        else:
-            self._take_up(X.shape[1], outputs)
-        rows, held_out = self._hold_out(
-            Rows(X, outputs.targets, y, sample_weight), validation_data, incremental or is_trivial
-        )
-        net = self._network_to_train(rows)
-        run = Run(self, net, stages, outputs, rows, held_out, incremental)
-        if is_trivial:  # of targets that the run has found to be fit for the loss
-            self._make_constant(net, outputs, rows)
-        notes = self._finish(run, *(run.without_training() if is_trivial else run()))
-        run.end_callbacks()
-        return notes
+        return stages
 
     def _check_parameters(self):
         """Check what scikit-learn's constraints cannot say."""
@@ -422,9 +470,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         seed = random_state.randint(0, 2**32, 4, dtype=np.uint32)
         self._shuffle = np.random.default_rng(seed).bit_generator.state
 
-    def _take_up(self, n_features, outputs):
-        """Get ready to go on from the present weights."""
+    def _take_up(self, n_features, outputs, goes_on):
+        """Get ready to go on from the present weights.
+
+        Where a call of partial_fit `goes_on` from the last one, so does the network.
+        """
         net = self._current_network(outputs.activation)
+        ends = net.layer_sizes[0], net.layer_sizes[-1]
+        if goes_on and ends == (n_features, outputs.n_outputs):
+            self._assign(net)
+            return
         sizes = (n_features, *self._hidden_sizes(), outputs.n_outputs)
         if net.layer_sizes != sizes:
             raise ValueError(
@@ -577,7 +632,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         for what, scales in (("X", scaling.scale), ("y", scaling.target_scale)):
             column = int(np.argmin(scales))
             if scales[column] < smallest:
-                where = "" if len(scales) == 1 else f" in column {self._column(what, column)}"
+                where = "" if len(scales) == 1 else f" in column {column_name(self, what, column)}"
                 raise ValueError(
                     f"{what} must not have a standard deviation{where} below {smallest:.1e} for "
                     f"standardize=True and {rows.X.dtype}, got {scales[column]:.1e}: take another "
@@ -617,12 +672,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self._shuffle = run.rng.bit_generator.state
         self.n_iter_ = len(losses)
         self.t_ += round(run.data_passes * run.n_samples)
-        self.loss_curve_ = [*self.loss_curve_, *losses]
-        self.trace_ = _joined(self.trace_, records)
         self.loss_ = losses[-1] if losses else loss
         self._no_improvement_count = watch.n_without_gain
-        if watch.scores or scores:
-            self.validation_scores_ = [*(self.validation_scores_ or []), *scores]
+        if scores:
             self.best_validation_score_ = max(
                 [score for score in scores if score == score], default=None
             )
@@ -635,21 +687,26 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 self.validation_scores_ = self.best_validation_score_ = None
         if run.rate is not None:
             self.learning_rate_ = run.rate
+        self.loss_curve_ += losses
+        self.trace_._go_on(map(values_of, records))
+        if scores:
+            self.validation_scores_ = self.validation_scores_ or []
+            self.validation_scores_ += scores
         return run.warnings(status, message)
 
     def _assign(self, net):
         net.feature_names = getattr(self, "feature_names_in_", None)
-        self.network_ = net
-        self.coefs_ = list(net.weights)
-        self.intercepts_ = list(net.biases)
+        # In one go: another thread may predict meanwhile, by what belongs together.
+        self.__dict__.update(network_=net, coefs_=list(net.weights), intercepts_=list(net.biases))
 
     def _current_network(self, output=None):
         """The network, with weights that were given by hand in `coefs_` and `intercepts_`."""
-        net = self.__dict__.get("network_")
-        given = [*self.coefs_, *self.intercepts_]
+        fitted = self.__dict__.copy()  # in one go, as another thread may fit
+        net, coefs, intercepts = fitted.get("network_"), fitted["coefs_"], fitted["intercepts_"]
+        given = [*coefs, *intercepts]
         if net is None:
-            sizes = [len(self.coefs_[0]), *(np.shape(bias)[0] for bias in self.intercepts_)]
-            dtype = np.asarray(self.coefs_[0]).dtype
+            sizes = [len(coefs[0]), *(np.shape(bias)[0] for bias in intercepts)]
+            dtype = np.asarray(coefs[0]).dtype
             net = MLP(
                 sizes,
                 activation=self._hidden_activations(),
@@ -660,7 +717,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if len(given) != len(views):
             raise ValueError(
                 f"coefs_ and intercepts_ must have an array for each of the {len(net.weights)} "
-                f"layers, got {len(self.coefs_)} and {len(self.intercepts_)}"
+                f"layers, got {len(coefs)} and {len(intercepts)}"
             )
         for array, view in zip(given, views, strict=True):
             if array is not view:
@@ -674,64 +731,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     # Predictions.
 
-    def _check_X(self, X):
-        """X as an array or CSR matrix, checked against what was seen in fit."""
-        if not self._is_plain(X):
-            X = validate_data(
-                self,
-                X,
-                accept_sparse="csr",
-                dtype=_DTYPES,
-                ensure_all_finite=False,
-                reset=False,
-            )
-        self._check_finite(X)
-        return X
-
-    def _is_plain(self, X):
-        """Whether scikit-learn's checks would let X through as it is, told in a microsecond."""
-        return (
-            type(X) is np.ndarray
-            and X.dtype in _DTYPES
-            and X.ndim == 2
-            and len(X) > 0
-            and X.shape[1] == self.n_features_in_
-            and "feature_names_in_" not in self.__dict__
-        )
-
-    def _check_finite(self, X):
-        """Refuse missing and infinite values, and name the column of the first.
-
-        Columns of categories hold codes, or NaN, and are checked as `MLP` does it.
-        """
-        if self.inputs is not None:
-            if sparse.issparse(X):
-                raise TypeError(f"X must be dense where inputs are given, got {type(X).__name__}")
-            check_columns(X, check_inputs(self.inputs, X.shape[1]))
-            return
-        values = X.data if sparse.issparse(X) else X
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(values.sum()) or np.isfinite(values).all():
-                return
-        where = sparse.coo_array(X) if sparse.issparse(X) else None
-        if where is not None:
-            bad = int(np.argmin(np.isfinite(where.data)))
-            row, column, value = where.row[bad], where.col[bad], where.data[bad]
-        else:
-            row, column = np.unravel_index(int(np.argmin(np.isfinite(X))), X.shape)
-            value = X[row, column]
-        name = self._column("X", column)
-        what = "NaN" if np.isnan(value) else "infinity or a value too large"
-        raise ValueError(
-            f"Input X contains {what} in column {name}, row {row}. {type(self).__name__} does "
-            "not accept missing or infinite values: impute them or drop their rows first."
-        )
-
-    def _column(self, what, column):
-        """How a column of X or y is called in messages."""
-        names = getattr(self, "feature_names_in_", None)
-        return str(column) if names is None or what == "y" else repr(str(names[column]))
-
     def _forward(self, net, X, members=False):
         """Outputs of a network, or of each of its members."""
         return net.predict(X, n_threads=self.n_threads, members=members)
@@ -739,7 +738,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _network_outputs(self, X, net=None, members=False):
         check_is_fitted(self)
         net = self._current_network() if net is None else net
-        outputs = self._forward(net, self._check_X(X), members)
+        outputs = self._forward(net, check_X(self, X), members)
         check_outputs(outputs.reshape(len(outputs), -1), "X")
         return outputs
 
@@ -750,8 +749,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         net = self._current_network()
-        raw = MLP.from_architecture(net.architecture() | {"output": "identity"}, *net.learned())
-        return self._network_outputs(X, raw, net._pieces.members > 1 and net.output != "identity")
+        members = net._pieces.members > 1 and net.output != "identity"
+        return self._network_outputs(X, net._before_output, members)
 
     def predict(self, X):
         """Predict the targets of rows.
@@ -786,7 +785,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         net = self._current_network()
-        layer = self._check_X(X)
+        layer = check_X(self, X)
         if net._program is not None:
             return self._hidden_values(net, layer)
         found: list[np.ndarray] = []
@@ -814,10 +813,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     # Copies.
 
     def __getstate__(self):
-        state = super().__getstate__()
+        state = super().__getstate__().copy()
         if "network_" not in state:
             return state
-        state = state.copy()
+        state.pop("_continuation", None)
+        for name in _GROWING:
+            if name in state:
+                state[name] = copy(state[name])  # the estimator may make its own longer
         state["network_"] = self._current_network()
         # Views of the network's vector, to be made anew.
         del state["coefs_"], state["intercepts_"]
@@ -913,26 +915,3 @@ def _as_size(n):
     if not (is_number and n == n // 1):
         raise TypeError(f"hidden_layer_sizes must hold integers, got {n!r}")
     return int(n)
-
-
-def _joined(trace, records):
-    """A trace with the records of a later fit, whose counts go on from its end."""
-    if not len(trace):
-        return Trace(records)
-    last = trace[-1]
-    return Trace(
-        [
-            *trace,
-            *(
-                replace(
-                    record,
-                    seconds=record.seconds + last.seconds,
-                    epoch=record.epoch + last.epoch,
-                    data_passes=record.data_passes + last.data_passes,
-                    n_loss_evals=record.n_loss_evals + last.n_loss_evals,
-                    n_grad_evals=record.n_grad_evals + last.n_grad_evals,
-                )
-                for record in records
-            ),
-        ]
-    )

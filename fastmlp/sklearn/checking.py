@@ -8,7 +8,11 @@ from scipy import sparse
 from sklearn.utils import validation
 
 from fastmlp.feature_names import shown
+from fastmlp.inputs import check_columns, check_inputs
 from fastmlp.validation import check_unmasked, position
+
+# What networks compute in.
+DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
 
 # Of these scikit-learn has words of its own where they are no real numbers, as its checks want it.
 _WITH_WORDS = (Number, dict, type(None))
@@ -21,6 +25,68 @@ def validate_data(estimator, X, y="no_validation", **options):
     # Rounding to float64 may raise in the caller's state; what overflows is refused by its place.
     with said_clearly(numbers), np.errstate(over="ignore", under="ignore"):
         return validation.validate_data(estimator, X, y, **options)
+
+
+def check_X(estimator, X):
+    """X as an array or CSR matrix, checked against what was seen in fit."""
+    if not is_plain(estimator, X):
+        X = validate_data(
+            estimator,
+            X,
+            accept_sparse="csr",
+            dtype=DTYPES,
+            ensure_all_finite=False,
+            reset=False,
+        )
+    check_finite(estimator, X)
+    return X
+
+
+def is_plain(estimator, X):
+    """Whether scikit-learn's checks would let X through as it is, told in a microsecond."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype in DTYPES
+        and X.ndim == 2
+        and len(X) > 0
+        and X.shape[1] == estimator.n_features_in_
+        and "feature_names_in_" not in estimator.__dict__
+    )
+
+
+def check_finite(estimator, X):
+    """Refuse missing and infinite values, and name the column of the first.
+
+    Columns of categories hold codes, or NaN, and are checked as `MLP` does it.
+    """
+    if estimator.inputs is not None:
+        if sparse.issparse(X):
+            raise TypeError(f"X must be dense where inputs are given, got {type(X).__name__}")
+        check_columns(X, check_inputs(estimator.inputs, X.shape[1]))
+        return
+    values = X.data if sparse.issparse(X) else X
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()) or np.isfinite(values).all():
+            return
+    where = sparse.coo_array(X) if sparse.issparse(X) else None
+    if where is not None:
+        bad = int(np.argmin(np.isfinite(where.data)))
+        row, column, value = where.row[bad], where.col[bad], where.data[bad]
+    else:
+        row, column = np.unravel_index(int(np.argmin(np.isfinite(X))), X.shape)
+        value = X[row, column]
+    name = column_name(estimator, "X", column)
+    what = "NaN" if np.isnan(value) else "infinity or a value too large"
+    raise ValueError(
+        f"Input X contains {what} in column {name}, row {row}. {type(estimator).__name__} does "
+        "not accept missing or infinite values: impute them or drop their rows first."
+    )
+
+
+def column_name(estimator, what, column):
+    """How a column of X or y is called in messages."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return str(column) if names is None or what == "y" else repr(str(names[column]))
 
 
 def check_sample_weight(sample_weight, X):

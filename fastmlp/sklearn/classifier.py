@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import sparse
 from scipy.special import expit, log_expit, log_softmax, logsumexp
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fastmlp.losses import LOSSES
 from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
-from fastmlp.sklearn.checking import validate_data
+from fastmlp.sklearn.checking import DTYPES, check_finite, is_plain, validate_data
 from fastmlp.sklearn.labels import (
     are_numbers,
     as_labels,
@@ -293,7 +293,6 @@ feature_names_in_
         self.members = members
 
     @available_if(partial_fit_is_there)
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Train one epoch on X and y, going on with weights, optimizer, schedule and shuffling.
 
@@ -313,6 +312,14 @@ feature_names_in_
         ValueError
             Also for class_weight="balanced": a chunk does not tell how frequent the classes are.
         """
+        if type(classes) in (list, np.ndarray) and self._has_classes(classes):
+            classes = None  # as of a later call, which need not say them
+        return self._partial_fit(X, y, sample_weight, classes)
+
+    def _has_classes(self, classes):
+        return "classes_" in self.__dict__ and np.array_equal(classes, self.classes_)
+
+    def _before_partial_fit(self, classes):
         given = self.class_weight if isinstance(self.class_weight, list) else [self.class_weight]
         if "balanced" in given:
             raise ValueError(
@@ -320,10 +327,8 @@ feature_names_in_
                 "data at a time: give the factors of compute_class_weight('balanced', "
                 "classes=classes, y=y) as a dict, y being a large sample of the targets"
             )
-        with self._unchanged_on_failure():
-            check_unmasked("classes", classes)
-            self._take_classes(classes)
-            return self._partial_fit(X, y, sample_weight)
+        check_unmasked("classes", classes)
+        self._take_classes(classes)
 
     def _take_classes(self, classes):
         """Take the classes of a first `partial_fit`, or check those of a later one."""
@@ -344,6 +349,15 @@ feature_names_in_
             )
 
     def _check_targets(self, X, y, fresh, incremental):
+        if (
+            incremental
+            and not fresh
+            and is_plain(self, X)
+            and self._plain_targets(y) is not None
+            and len(y) == len(X)
+        ):
+            check_finite(self, X)
+            return X, y
         check_unmasked("y", y)
         y, values = as_labels(y), None
         if not are_numbers(y):
@@ -354,11 +368,11 @@ feature_names_in_
             y,
             accept_sparse="csr",
             multi_output=True,
-            dtype=(np.float64, np.float32),
+            dtype=DTYPES,
             ensure_all_finite=False,
             reset=fresh,
         )
-        self._check_finite(X)
+        check_finite(self, X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if y.ndim == 2 and (values is not None or not is_indicator(y)):
@@ -396,19 +410,39 @@ feature_names_in_
             )
         return X, y if y.ndim == 2 else self.classes_[found]  # now in one dtype
 
+    def _plain_targets(self, y):
+        classes = self.classes_
+        if (
+            self._indicator is not None
+            or type(y) is not np.ndarray
+            or y.ndim != 1
+            or y.dtype != classes.dtype
+            or classes.dtype.kind not in "biu"
+        ):
+            return None
+        if len(classes) == 2 and self.out_activation_ == "logistic":
+            is_second = y == classes[1]
+            n_known = np.count_nonzero(is_second) + np.count_nonzero(y == classes[0])
+            return is_second if n_known == len(y) else None
+        indices = np.searchsorted(classes, y)
+        if not (classes.take(indices, mode="clip") == y).all():
+            return None
+        return self._outputs(y, indices).targets
+
     def _why_trivial(self, y):
         if y.ndim == 1 and len(self.classes_) < 2:
             return f"y must have at least two classes, it contains only one class: {self.classes_}"
         return None
 
-    def _outputs(self, y):
+    def _outputs(self, y, indices=None):
         name = self.loss.partition("(")[0].strip()
         n_classes = len(self.classes_)
         multilabel = y.ndim == 2
         if multilabel and name == "cross_entropy":
             raise ValueError("loss must not be 'cross_entropy' for multilabel targets")
         binary = not multilabel and n_classes == 2
-        indices: Any = None if multilabel else np.searchsorted(self.classes_, y)
+        if indices is None and not multilabel:
+            indices = np.searchsorted(self.classes_, y)
         if name == "cross_entropy" or (name == "log_loss" and not binary and not multilabel):
             loss = self.loss if name == "cross_entropy" else "cross_entropy"
             return Outputs(n_classes, "softmax", loss, indices, _no_offset)
@@ -416,7 +450,7 @@ feature_names_in_
             dense = y.toarray() if sparse.issparse(y) else np.asarray(y)
             targets = (dense > 0).astype(np.float64)
         elif binary:
-            targets = (indices == 1).astype(np.float64)
+            targets = indices.astype(np.float64)
         else:
             targets = (indices[:, np.newaxis] == np.arange(n_classes)).astype(np.float64)
         n_outputs = 1 if targets.ndim == 1 else targets.shape[1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.special import xlogy
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
@@ -10,7 +10,7 @@ from sklearn.utils.validation import column_or_1d
 from fastmlp.losses import check_loss
 from fastmlp.scaling import scales_targets, units
 from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
-from fastmlp.sklearn.checking import validate_data
+from fastmlp.sklearn.checking import DTYPES, check_finite, is_plain, validate_data
 from fastmlp.sklearn.run import Outputs
 from fastmlp.validation import check_unmasked
 
@@ -147,7 +147,6 @@ input_dropout, residual, tied, input_scale, inputs, members
         self.members = members
 
     @available_if(partial_fit_is_there)
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
         """Train one epoch on X and y, going on with weights, optimizer, schedule and shuffling.
 
@@ -179,21 +178,31 @@ input_dropout, residual, tied, input_scale, inputs, members
         return _r2(y, self.predict(X), sample_weight)
 
     def _check_targets(self, X, y, fresh, incremental):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            ensure_all_finite=False,
-            reset=fresh,
-        )
-        self._check_finite(X)
+        if (
+            fresh
+            or not is_plain(self, X)
+            or self._plain_targets(y) is None
+            or len(y) != len(X)
+            or not np.isfinite(y).all()
+        ):
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse="csr",
+                multi_output=True,
+                y_numeric=True,
+                dtype=DTYPES,
+                ensure_all_finite=False,
+                reset=fresh,
+            )
+        check_finite(self, X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
+
+    def _plain_targets(self, y):
+        return y if type(y) is np.ndarray and y.ndim == 1 and y.dtype in DTYPES else None
 
     def _why_trivial(self, y):
         # One sample is no constant: it may be the first of many.

@@ -17,6 +17,7 @@ from fastmlp.objective import Objective
 from fastmlp.optimizers import Stochastic
 from fastmlp.result import Status
 from fastmlp.running import HAND_OVER, run_solver, run_stochastic
+from fastmlp.sklearn.continuation import INTERRUPTED, ChunkObjective
 from fastmlp.sklearn.stages import (
     RATE_DIVISOR,
     SMALLEST_RATE,
@@ -60,12 +61,13 @@ class Rows(NamedTuple):
 class Run:
     """One call of fit: an objective, optimizers in turn, and the watch over them."""
 
-    def __init__(self, estimator, net, stages, outputs, rows, held_out, incremental):
+    def __init__(self, estimator, net, stages, outputs, rows, held_out, continuation):
         self.net = net
-        self.incremental = incremental
+        self.incremental = continuation is not None
         self.n_samples = rows.X.shape[0]
         self.states = dict(estimator._states)
-        self.rng = np.random.default_rng()
+        self._continuation = continuation
+        self.rng = continuation.rng if self.incremental else np.random.default_rng()
         self.rng.bit_generator.state = estimator._shuffle
         self.stage = stages[-1]
         self.rate = None
@@ -77,14 +79,18 @@ class Run:
         self._scaling = estimator._scaling
         self._held_out = held_out
         self._notes: list[tuple[str, type[Warning]]] = []
-        if self._scaling is not None and not incremental:
+        if self._scaling is not None and not self.incremental:
             names = getattr(estimator, "feature_names_in_", None)
             lost = self._scaling.advice(net.dtype, names)
             self._notes += [] if lost is None else [(lost, UserWarning)]
         self._batch_size = self._check_batch_size()
         total = rows.sample_weight.sum() if rows.sample_weight is not None else self.n_samples
-        self._objective = self._objective_of(rows, l2=estimator.alpha / total)
-        self._check_solvers()
+        self.objective = self._objective_of(rows, l2=estimator.alpha / total)
+        sizes = self.n_samples, self._batch_size
+        if not (self.incremental and continuation.sizes == sizes):
+            self._check_solvers()
+            if self.incremental:
+                continuation.sizes = sizes
         warn_without_fma()
         self._validation: Any = None if held_out is None else self._objective_to_validate(held_out)
         self._offset = outputs.offset(rows.targets, rows.sample_weight)
@@ -100,7 +106,7 @@ class Run:
 
     def _check_solvers(self):
         """Refuse solvers that are not for such an objective."""
-        function = NetworkFunction(self._objective, None, self.rng)
+        function = NetworkFunction(self.objective, None, self.rng)
         try:
             check_optimizers(self._stages, self.net.n_params)
             check_solvers(self._stages, function)
@@ -128,6 +134,8 @@ class Run:
         if self._scaling is not None:
             source = source_of(X, self.net.dtype)
             X = self._scaling.transform(X) if source is None else Scaled(source, self._scaling)
+        if self.incremental:
+            return ChunkObjective(self._continuation, self.net, X, targets, **options)
         return Objective(self.net, X, targets, **options)
 
     def _objective_to_validate(self, held_out):
@@ -224,14 +232,14 @@ class Run:
 
     def without_training(self):
         """Leave the network as it is; return what a call returns."""
-        return Status.CONVERGED, "there is nothing to learn", self._objective.value() + self._offset
+        return Status.CONVERGED, "there is nothing to learn", self.objective.value() + self._offset
 
     def __call__(self):
         """Run the optimizers; return status, message and the objective."""
         estimator = self._estimator
         validate = None if self._validation is None else self._validation.value
         if awaits_data(self.net):
-            draw_by_data(self.net, self._objective, self.rng)
+            draw_by_data(self.net, self.objective, self.rng)
         try:
             with Monitor(
                 network=self.net,
@@ -281,14 +289,14 @@ class Run:
         # The state may be large; of one that goes by all rows it is of use for warm starts alone.
         wanted, about = solver.stochastic or estimator.warm_start, None
         if wanted:
-            problem, samples = self._objective.problem, self._objective.samples
+            problem, samples = self.objective.problem, self.objective.samples
             about = identify(self.net, problem, samples, [solver], _NO_BATCHES)
         is_there = state is not None and state["about"] == about and self._is_at_theta(state)
         if not (is_there or solver.stochastic):
             state = None
         saved = None if state is None else self._resume_solver(state, is_there)
         keeper = Keeper(watch, saved, wanted)
-        ended = run_solver(self._objective, solver, n_iterations, monitor, self.rng, False, keeper)
+        ended = run_solver(self.objective, solver, n_iterations, monitor, self.rng, False, keeper)
         self._keep_state(index, solver, keeper, state, about)
         return ended
 
@@ -328,11 +336,12 @@ class Run:
         stage = with_schedule(stage, estimator, resumed)
         dropout = self.net._pieces.dropout_schedule
         dropout = None if dropout is None else take_up(dropout, resumed)
-        keeper = Keeper(watch, self._resume(state and state["optimizer"]), wanted=True)
+        resumed_from = self._resume(state and state["optimizer"])
+        keeper = Keeper(watch, resumed_from, True, keeps_best=not is_part)
         last_epoch = monitor.epoch + n_epochs
         while True:
             ended = run_stochastic(
-                self._objective,
+                self.objective,
                 stage,
                 last_epoch - monitor.epoch,
                 monitor,
@@ -343,6 +352,7 @@ class Run:
                 exact=False,
                 keeper=keeper,
                 dropout=dropout,
+                exact_loss=False,
             )
             if not watch.is_over:
                 break
@@ -357,6 +367,8 @@ class Run:
                 ended = (Status.COMPLETED, f"{n_epochs} epochs done", ended[2])
                 break
             keeper.saved = self._resume(keeper.latest)
+        if not watch.losses:  # as where the clock or Ctrl-C has ended the first epoch
+            ended = (*ended[:2], self.objective.value())
         done = resumed["updates_before"] if keeper.latest is None else keeper.latest["n_updates"]
         self.rate = float(stage.learning_rates(done, 1, resumed["updates_per_epoch"])[0])
         return keeper, ended
@@ -424,7 +436,7 @@ class Run:
     def warnings(self, status, message):
         """Warnings about how the fit ended."""
         if status is Status.INTERRUPTED:
-            return [("Training interrupted by user.", UserWarning)]
+            return [(INTERRUPTED, UserWarning)]
         if self.incremental:
             return self._notes
         if self.watch.is_over or status in (Status.STOPPED, Status.CONVERGED):

@@ -16,6 +16,10 @@ SMALLEST_RATE = 1e-6
 RATE_DIVISOR = 5.0
 
 
+# Names of optimizers that go from mini-batch to mini-batch by compiled updates.
+STOCHASTIC = tuple(name for name, kind in OPTIMIZERS.items() if issubclass(kind, Stochastic))
+
+
 @dataclass(frozen=True)
 class MomentumSGD(SGD):
     """SGD that also takes the momentum 1, as scikit-learn does: velocity that nothing slows."""

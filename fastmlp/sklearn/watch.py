@@ -142,6 +142,8 @@ class Keeper:
         The state to begin with.
     wanted : bool
         Whether the optimizer has a state worth keeping.
+    keeps_best : bool
+        Whether the fit may go back to its best epoch.
 
     Attributes
     ----------
@@ -152,10 +154,11 @@ class Keeper:
     # `running` counts from here how far a checkpoint was; each call of an estimator starts over.
     done = 0
 
-    def __init__(self, watch, saved, wanted):
+    def __init__(self, watch, saved, wanted, keeps_best=True):
         self._watch = watch
         self.saved = saved
         self.wanted = wanted
+        self._keeps_best = keeps_best
         self.latest = None
         self._best = Memory()
         self._epochs = 0
@@ -168,7 +171,7 @@ class Keeper:
         """Take the state, whose arrays may change later: that of the best epoch is copied."""
         self._epochs += 1
         self.latest = optimizer | {"epochs": self._epochs}
-        if self._watch.is_best:
+        if self._keeps_best and self._watch.is_best:
             self._best.keep(self.latest)
 
 
