@@ -11,6 +11,11 @@ from fastmlp.kernels.threads import available_cores
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.validation import read_only
 
+# How far ahead of what is read the system is told what to fetch: so the disk has something to do
+# also while what it has fetched is copied.
+_WINDOWS_AHEAD = 2
+_BYTES_AHEAD = 1 << 26
+
 # Bytes of rows that are read, and then checked, while the processor's cache still has them; and of
 # rows of a file, which threads share, and which the kernel that reads them checks.
 _READ_BYTES = 1 << 19
@@ -60,6 +65,7 @@ class Feed:
         self._order: Any = None
         self._w = 0
         self._reading: Any = None
+        self._announcer: Any = None
         self._present: Any = None
         # Integers are finite, and all finite numbers are good but for codes of categories.
         self._has_codes = bool(net.categorical_columns)
@@ -69,10 +75,17 @@ class Feed:
         """Start over at one of the windows of an order, that with the epoch's row `row`."""
         self.stop()
         self._order, self._w, self._present = order, order.window_of(row), None
+        if self._source.is_file:
+            window_bytes = order.largest * self._source.shape[1] * self._source.dtype.itemsize
+            n_ahead = max(_WINDOWS_AHEAD, _BYTES_AHEAD // max(1, window_bytes))
+            self._announcer = Announcer(self._source, order, self._w, n_ahead)
         self._read(has_spare_core=False)
 
     def stop(self):
         """Wait for what is being read, and forget it."""
+        if self._announcer is not None:
+            self._announcer.stop()
+            self._announcer = None
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
@@ -84,6 +97,8 @@ class Feed:
         meanwhile if it takes waiting, or if kernels leave a core for it.
         """
         window, buffer = self._reading.window, self._buffers[self._w % 2]
+        if self._announcer is not None:
+            self._announcer.go_on(self._w)
         self._reading.finish(check)
         self._reading = None
         Y, weights = self._beside(window)
@@ -186,6 +201,57 @@ class Feed:
         return True
 
 
+class Announcer:
+    """Tells the system what to fetch of a file, a few windows ahead.
+
+    Parameters
+    ----------
+    source : Source
+        A file.
+    order
+        As of `orders`.
+    w : int
+        The first window to be read.
+    n_ahead : int
+        Windows to tell of at a time.
+    """
+
+    def __init__(self, source, order, w, n_ahead):
+        self._source, self._order, self._n_ahead = source, order, n_ahead
+        self._changed = threading.Condition()
+        self._reached, self._is_over = w, False
+        self._thread = _started(partial(self._work, w))
+
+    def go_on(self, w):
+        """Take it that a window is about to be read."""
+        with self._changed:
+            self._reached = w
+            self._changed.notify()
+
+    def stop(self):
+        """Tell of nothing more."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self, first):
+        for w in range(first, self._order.n_windows):
+            with self._changed:
+                while w > self._reached + self._n_ahead and not self._is_over:
+                    self._changed.wait()
+                if self._is_over:
+                    return
+            self._source.announce(self._order.runs(w))
+
+
+def _started(work):
+    # A daemon: Python must not wait at its end for a disk that does not answer.
+    thread = threading.Thread(target=work, name="fastmlp reads rows", daemon=True)
+    thread.start()
+    return thread
+
+
 def _grouped(runs, most):
     """Runs of rows as they are read together: so many rows, or little more; (k, 2) each."""
     group: list[tuple[int, int]] = []
@@ -216,40 +282,32 @@ class Reading:
     def __init__(self, source, window, tasks):
         self.window = window
         self._source, self._tasks = source, deque(tasks)
-        self._threads: list[threading.Thread] = []
+        self._thread: Any = None
         self._error: Any = None
 
     def begin(self, has_spare_core):
-        """Read ahead, in a thread if that leaves the cores to the kernels."""
+        """Read ahead in a thread, if that leaves the cores to the kernels."""
         if self._source.waits or (has_spare_core and available_cores() > 1):
-            self._start(partial(self._work, 1))
-        elif self._source.is_file:
-            self._start(partial(self._source.announce, self.window.runs))
+            self._thread = _started(partial(self._work, 1))
 
     def cancel(self):
         """Read nothing any more."""
         self._tasks.clear()
-        for thread in self._threads:
-            thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def finish(self, check=None):
         """Have all rows read; or raise what came in the way."""
         if not self._source.waits:
             self._work(available_cores(), check)
-        for thread in self._threads:
-            thread.join(CALL_SECONDS)
-            while thread.is_alive():
+        if self._thread is not None:
+            self._thread.join(CALL_SECONDS)
+            while self._thread.is_alive():
                 if check is not None:
                     check()
-                thread.join(CALL_SECONDS)
+                self._thread.join(CALL_SECONDS)
         if self._error is not None:
             raise self._error
-
-    def _start(self, work):
-        # A daemon: Python must not wait at its end for a disk that does not answer.
-        thread = threading.Thread(target=work, name="fastmlp reads rows", daemon=True)
-        thread.start()
-        self._threads.append(thread)
 
     def _work(self, n_threads, check=None):
         while True:

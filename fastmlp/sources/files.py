@@ -23,7 +23,8 @@ _BY_KERNEL = hasattr(os, "preadv") and not getattr(numba.config, "DISABLE_JIT", 
 # Numbers that the kernel looks at as it reads them; of others it knows the bytes alone.
 _LOOKED_AT = (np.dtype(np.float32), np.dtype(np.float64))
 
-# Numbers of another dtype are converted piece by piece, and a piece stays in the cache.
+# Numbers of another dtype are converted piece by piece, threads take turns by pieces, and a piece
+# stays in the cache.
 _SCRATCH_BYTES = 1 << 18
 
 # What the fingerprint looks at: that many blocks, evenly over the file, of that many bytes.
@@ -177,18 +178,23 @@ class FileRows:
             with np.errstate(over="ignore", invalid="ignore"):
                 out[...] = read
             return False
-        places = np.cumsum(runs[:, 1] - runs[:, 0]) - (runs[:, 1] - runs[:, 0])
         if not _BY_KERNEL or not self.dtype.isnative:
-            for place, (start, stop) in zip(places.tolist(), runs.tolist(), strict=True):
-                self.read_into(start, stop, out[place : place + stop - start])
+            done = 0
+            for start, stop in runs.tolist():
+                self.read_into(start, stop, out[done : done + stop - start])
+                done += stop - start
             return False
+        if n_threads > 1:  # which take whole runs
+            runs = _shortened(runs, max(1, _SCRATCH_BYTES // max(1, self._row_bytes)))
+        sizes = runs[:, 1] - runs[:, 0]
+        places = np.cumsum(sizes) - sizes
         numbers = out.reshape(-1)
         is_looked_at = self.dtype in _LOOKED_AT
         if not is_looked_at:  # one kernel for all of them
             numbers = numbers.view(np.uint8)
         blocks = np.empty((len(runs), 3), np.int64)
         blocks[:, 0] = self.offset + runs[:, 0] * self._row_bytes
-        blocks[:, 1] = (runs[:, 1] - runs[:, 0]) * self._row_bytes
+        blocks[:, 1] = sizes * self._row_bytes
         blocks[:, 2] = places * (self._row_bytes // numbers.itemsize)
         outcomes = np.empty(len(runs), np.int64)
         run(files.read_runs, n_threads, self._file.fileno(), blocks, numbers, outcomes)
@@ -286,6 +292,16 @@ class FileRows:
         ends = (rows[:1], array[:1]), (rows[last:], array[last:])
         is_same = all(np.asarray(mapped).tobytes() == read.tobytes() for read, mapped in ends)
         return rows if is_same else None
+
+
+def _shortened(runs, most):
+    """Runs of so many rows at most, which make up the given ones."""
+    pieces = [
+        (first, min(first + most, stop))
+        for start, stop in runs.tolist()
+        for first in range(start, stop, most)
+    ]
+    return np.array(pieces, np.int64).reshape(-1, 2)
 
 
 def _address(array):

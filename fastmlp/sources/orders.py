@@ -47,11 +47,16 @@ class InOrder:
         """The window with the epoch's row of this number."""
         return row // self.largest
 
+    def runs(self, w):
+        """The runs of rows of one of the windows, as of `Window`."""
+        start = w * self.largest
+        return np.array([[start, min(start + self.largest, self._n_rows)]])
+
     def window(self, w):
         """One of the windows."""
-        start = w * self.largest
-        stop = min(start + self.largest, self._n_rows)
-        return Window(start, np.array([[start, stop]]), None, None, stop - start)
+        runs = self.runs(w)
+        start, stop = runs[0].tolist()
+        return Window(start, runs, None, None, stop - start)
 
 
 class OneByOne:
@@ -98,10 +103,13 @@ class InOneWindow:
         """The window with the epoch's row of this number."""
         return 0
 
+    def runs(self, w):
+        """All rows as one run."""
+        return np.array([[0, self._order.size]])
+
     def window(self, w):
         """The window."""
-        size = self._order.size
-        return Window(0, np.array([[0, size]]), None, self._order, size)
+        return Window(0, self.runs(w), None, self._order, self._order.size)
 
 
 class InWindows:
@@ -138,11 +146,15 @@ class InWindows:
         """The window with the epoch's row of this number."""
         return int(np.searchsorted(self._ends, row, side="right"))
 
-    def window(self, w):
-        """One of the windows, whose order is drawn anew."""
+    def runs(self, w):
+        """The runs of rows of one of the windows, as of `Window`."""
         first = self._blocks[w] * self._block
         runs = np.stack([first, np.minimum(first + self._block, self._n_rows)], axis=1)
-        runs = runs[runs[:, 0] < runs[:, 1]]
+        return runs[runs[:, 0] < runs[:, 1]]
+
+    def window(self, w):
+        """One of the windows, whose order is drawn anew."""
+        runs = self.runs(w)
         size = int((runs[:, 1] - runs[:, 0]).sum())
         order = random_order(np.random.default_rng([self._seed, w]), size)
         return Window(int(self._ends[w]) - size, runs, None, order, size)

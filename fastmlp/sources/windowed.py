@@ -10,7 +10,7 @@ WINDOW_BYTES = 1 << 27
 
 # Bytes of the rows that are in memory where they are read as they lie: enough for a call of a
 # kernel to be long, little beside all else.
-BLOCK_BYTES = 1 << 23
+BLOCK_BYTES = 1 << 25
 
 # Of all rows a window holds this part, and at least so many rows: enough blocks, out of as many
 # places, for each window to be a fair sample of all rows also where these are sorted.
