@@ -158,7 +158,8 @@ def _cell_end(text, at, delimiter):
     """Return where a cell ends that may hold anything: at a delimiter, an end, or a quote."""
     while at < text.size:
         c = text[at]
-        if c in (delimiter, _NEWLINE, _RETURN, _QUOTE):
+        # Most characters are above all of the latter.
+        if c == delimiter or (c <= _QUOTE and c in (_NEWLINE, _RETURN, _QUOTE)):
             break
         at += 1
     return at

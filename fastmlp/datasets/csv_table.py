@@ -49,7 +49,7 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 class _Block(NamedTuple):
     """Lines of the file."""
 
-    text: bytes
+    text: bytearray
     first_line: int  # of the file, from 1 on
     n_lines: int
     is_compiled: bool  # whether it is for the compiled parser
@@ -201,7 +201,7 @@ def reading_csv(
     """
     with open_data(path) as (file, source):
         lines = TextLines(file)
-        names = _read_header(lines, delimiter, source, wanted)
+        names, n_header_lines = _read_header(lines, delimiter, source, wanted)
         _check_columns(names, target, wanted, source)
         features = [name for name in names if name != target]
         if wanted is not None:
@@ -210,15 +210,17 @@ def reading_csv(
         place_of = {name: place for place, name in enumerate(features)} | {target: TARGET}
         places = np.array([place_of.get(name, LEFT_OUT) for name in names], np.int64)
         table = _Table(source, delimiter, dtype, names, places)
-        yield features, _blocks_of_rows(lines, table)
+        yield features, _blocks_of_rows(lines, n_header_lines + 1, table)
 
 
-def _blocks_of_rows(lines: TextLines, table: _Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _blocks_of_rows(
+    lines: TextLines, first_line: int, table: _Table
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     def parse(block):
         return _parse_block(block, table)
 
     is_empty = True
-    for X, y in map_in_order(parse, _blocks_of_text(lines, table.delimiter)):
+    for X, y in map_in_order(parse, _blocks_of_text(lines, first_line, table.delimiter)):
         if len(X) > 0:
             is_empty = False
             yield X, y
@@ -226,16 +228,14 @@ def _blocks_of_rows(lines: TextLines, table: _Table) -> Iterator[tuple[np.ndarra
         raise ValueError(f"{table.source} has a header but no row of data; at least one is needed")
 
 
-def _blocks_of_text(lines: TextLines, delimiter: str) -> Iterator[_Block]:
+def _blocks_of_text(lines: TextLines, first_line: int, delimiter: str) -> Iterator[_Block]:
     is_compiled = None
-    while True:
-        n_before = lines.n_taken
-        text = lines.block(_BLOCK_BYTES)
-        if not text:
-            return
+    while text := lines.block(_BLOCK_BYTES):
         if is_compiled is None:  # as the first block says, which is shorter if it is the last
             is_compiled = len(text) >= _COMPILED_BYTES and len(delimiter.encode()) == 1
-        yield _Block(text, n_before + 1, lines.n_taken - n_before, is_compiled)
+        n_lines = count_lines(text)
+        yield _Block(text, first_line, n_lines, is_compiled)
+        first_line += n_lines
 
 
 def join_targets(blocks: Sequence[np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
@@ -262,8 +262,8 @@ def _check_arguments(target: str | None, delimiter: str, dtype: DTypeLike) -> np
 
 def _read_header(
     lines: TextLines, delimiter: str, source: str, wanted: Sequence[str] | None
-) -> list[str]:
-    """Take the lines of the header, and empty ones before it; return the names of the columns."""
+) -> tuple[list[str], int]:
+    """Take the header; return the column names and the number of lines, empty ones included."""
     reader = csv.reader(_decoded(lines), delimiter=delimiter, strict=True)
     try:
         cells = next((cells for cells in reader if cells[1:] or "".join(cells).strip()), None)
@@ -283,7 +283,7 @@ def _read_header(
             f"{source}, line {reader.line_num} holds numbers only; it must be a header line that "
             "names the columns"
         )
-    return names
+    return names, reader.line_num
 
 
 def _decoded(lines: Iterable[bytes]) -> Iterator[str]:

@@ -18,11 +18,6 @@ class TextLines:
     Parameters
     ----------
     file : binary file
-
-    Attributes
-    ----------
-    n_taken : int
-        Lines that were taken so far.
     """
 
     def __init__(self, file: BinaryIO):
@@ -30,7 +25,6 @@ class TextLines:
         self._text = b""  # that was read and, from `_position` on, not taken
         self._position = 0
         self._is_at_end = False
-        self.n_taken = 0
         self._read(_READ_BYTES)
         if self._text.startswith(_MARK):
             self._position = len(_MARK)
@@ -43,7 +37,6 @@ class TextLines:
         line, self._position = self._line_from(self._position)
         if not line:
             raise StopIteration
-        self.n_taken += 1
         return line
 
     def first(self, n_lines: int) -> list[bytes]:
@@ -57,25 +50,32 @@ class TextLines:
             lines.append(line)
         return lines
 
-    def block(self, size: int) -> bytes:
+    def block(self, size: int) -> bytearray:
         """Whole lines of about that many bytes, a longer one also alone; nothing at the end."""
-        self._read(size)
-        end = self._text.rfind(b"\n") + 1
-        while end <= self._position and not self._is_at_end:
-            searched = len(self._text)
-            self._read(2 * (len(self._text) - self._position))
-            end = self._text.rfind(b"\n", searched) + 1
+        rest = self._text[self._position :]
+        n_read = len(rest)
+        end = rest.rfind(b"\n") + 1 if n_read >= size else 0
+        # Bytes are read to where they stay: copies would take longer than what is done with them.
+        block = bytearray(n_read if end > 0 else max(size, 2 * n_read))
+        block[:n_read] = rest
+        while end == 0 and not self._is_at_end:
+            if n_read == len(block):
+                block.extend(bytes(size))
+            with memoryview(block) as view, view[n_read:] as free:
+                n_more = self._file.readinto(free)  # type: ignore[attr-defined]
+            self._is_at_end = n_more == 0
+            end = block.rfind(b"\n", n_read, n_read + n_more) + 1
+            n_read += n_more
+        del block[n_read:]
         if self._is_at_end:
-            end = len(self._text)
-        block = self._text[self._position : end]
-        self._text, self._position = self._text[end:], 0
-        self.n_taken += count_lines(block)
+            end = len(block)
+        self._text, self._position = bytes(block[end:]), 0
+        del block[end:]
         return block
 
-    def put_back(self, text: bytes) -> None:
+    def put_back(self, text: bytes | bytearray) -> None:
         """Give back the last lines that were taken."""
-        self._text, self._position = text + self._text[self._position :], 0
-        self.n_taken -= count_lines(text)
+        self._text, self._position = bytes(text) + self._text[self._position :], 0
 
     def _line_from(self, position):
         """The line at a position in the text, and the position after it."""
@@ -103,7 +103,7 @@ class TextLines:
             self._text += b"".join(parts)
 
 
-def count_lines(text: bytes) -> int:
+def count_lines(text: bytes | bytearray) -> int:
     """How many lines a text has, of which the last need not end."""
     # Three times as fast as bytes.count where there are many.
     n_lines = int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")))
