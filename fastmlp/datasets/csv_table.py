@@ -181,6 +181,7 @@ def reading_csv(
     wanted: Sequence[str] | None = None,
     delimiter: str = ",",
     dtype: np.dtype[Any] = _FLOAT64,
+    why: str = "that the network was trained with",
 ) -> Iterator[tuple[list[str], Iterator[tuple[np.ndarray, np.ndarray]]]]:
     """Open a file as `load_csv` does, and read it block by block.
 
@@ -190,6 +191,8 @@ def reading_csv(
         As of `load_csv`, and checked.
     wanted : sequence of str, or None
         The columns of X, in that order. They may be named by numbers. None is all but the target.
+    why : str
+        Which columns these are, for messages.
 
     Yields
     ------
@@ -205,7 +208,7 @@ def reading_csv(
         _check_columns(names, target, wanted, source)
         features = [name for name in names if name != target]
         if wanted is not None:
-            find_columns(source, features, wanted)
+            find_columns(source, features, wanted, why)
             features = list(wanted)
         place_of = {name: place for place, name in enumerate(features)} | {target: TARGET}
         places = np.array([place_of.get(name, LEFT_OUT) for name in names], np.int64)
