@@ -143,35 +143,16 @@ def load_csv(
     which takes ten times as long. While it reads, the function needs about twice the memory of
     what it returns.
     """
-    return _load(path, target, None, delimiter, _check_arguments(target, delimiter, dtype))
-
-
-def load_columns(
-    path: str | os.PathLike[str] | BinaryIO, wanted: Sequence[str], target: str | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read the columns of those names alone, in float64 and in that order; and the target.
-
-    What other columns hold does not matter. The names may be numbers, as pandas gives them. Else
-    it is as `load_csv`.
-    """
-    X, y, _ = _load(path, target, wanted, ",", np.dtype(np.float64))
-    return X, y
-
-
-def _load(
-    path: str | os.PathLike[str] | BinaryIO,
-    target: str | None,
-    wanted: Sequence[str] | None,
-    delimiter: str,
-    float_dtype: np.dtype[Any],
-) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """Read all columns, or those that are `wanted` and the target."""
-    with reading_csv(path, target, wanted, delimiter, float_dtype) as (features, blocks):
+    float_dtype = _check_arguments(target, delimiter, dtype)
+    with reading_csv(path, target, None, delimiter, float_dtype) as (features, blocks):
         parts = list(blocks)
     X = np.concatenate([X for X, _ in parts])
     if target is None:
         return X, None, features
-    return X, join_targets([y for _, y in parts], float_dtype), features
+    targets = [y for _, y in parts]
+    is_whole = all(y.dtype == np.int64 for y in targets)
+    y = np.concatenate(targets, dtype=np.int64 if is_whole else float_dtype, casting="same_kind")
+    return X, y, features
 
 
 @contextmanager
@@ -239,12 +220,6 @@ def _blocks_of_text(lines: TextLines, first_line: int, delimiter: str) -> Iterat
         n_lines = count_lines(text)
         yield _Block(text, first_line, n_lines, is_compiled)
         first_line += n_lines
-
-
-def join_targets(blocks: Sequence[np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
-    """The target of all rows: of int64 if that of all blocks is, else of `dtype`."""
-    is_whole = all(y.dtype == np.int64 for y in blocks)
-    return np.concatenate(blocks, dtype=np.int64 if is_whole else dtype, casting="same_kind")
 
 
 def _check_arguments(target: str | None, delimiter: str, dtype: DTypeLike) -> np.dtype[Any]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -64,16 +65,34 @@ def open_parquet(
     """
     files = check_paths(paths)
     wanted = check_columns(target, columns)
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        raise ImportError("Parquet is read by pyarrow: pip install 'fastmlp[tables]'") from None
+    _check_pyarrow()
 
     def read():
         names = _check_schemas(files, target, wanted)
         return names, _blocks(files, target, names)
 
     return open_converted(files, target, wanted, read)
+
+
+@contextmanager
+def reading_parquet(path: str, target: str | None, wanted: Sequence[str] | None):
+    """Open a file and read it block by block, as `fastmlp.datasets.csv_table.reading_csv` does.
+
+    Yields
+    ------
+    features : list of str
+    blocks : iterator of (ndarray, ndarray or None)
+    """
+    _check_pyarrow()
+    names = _check_schemas([path], target, None if wanted is None else list(wanted))
+    yield names, ((X, y) for _, X, y in _blocks([path], target, names))
+
+
+def _check_pyarrow():
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise ImportError("Parquet is read by pyarrow: pip install 'fastmlp[tables]'") from None
 
 
 def _check_schemas(files, target, wanted) -> list[str]:
