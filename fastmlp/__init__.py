@@ -65,6 +65,8 @@ if TYPE_CHECKING:
         Scipy,
         StochasticLBFGS,
     )
+    from fastmlp.sources.csv_file import open_csv
+    from fastmlp.sources.parquet_file import open_parquet
     from fastmlp.training import minimize
     from fastmlp.warming import warmup
 
@@ -129,6 +131,8 @@ __all__ = [
     "fit_many",
     "load_problem",
     "minimize",
+    "open_csv",
+    "open_parquet",
     "performance_profile",
     "quantile_edges",
     "warmup",
@@ -150,6 +154,8 @@ _LATER = {
     "profiles": ("Comparisons", "Profile", "performance_profile"),
     "report": (),
     "running": (),
+    "sources.csv_file": ("open_csv",),
+    "sources.parquet_file": ("open_parquet",),
     "solvers": (
         "BFGS",
         "DFP",

@@ -57,14 +57,22 @@ def take_columns(argument: str, X: Any, names: Sequence[str] | None) -> Any:
     return X if found == list(names) else X[list(names)]
 
 
-def find_columns(what: str, columns: Sequence[Any], names: Sequence[str]) -> list[int]:
-    """Where the `names` are among the columns of a table, which is called `what` in messages."""
+def find_columns(
+    what: str,
+    columns: Sequence[Any],
+    names: Sequence[str],
+    why: str = "that the network was trained with",
+) -> list[int]:
+    """Where the `names` are among the columns of a table.
+
+    Messages call the table `what`, and say by `why` which columns it must have.
+    """
     counts = Counter(columns)
     missing = [name for name in names if name not in counts]
     if missing:
         raise ValueError(
-            f"{what} must have the columns that the network was trained with, but lacks "
-            f"{listing(missing)}; its columns are {listing(columns)}"
+            f"{what} must have the columns {why}, but lacks {listing(missing)}; its columns are "
+            f"{listing(columns)}"
         )
     repeated = [name for name in names if counts[name] > 1]
     if repeated:

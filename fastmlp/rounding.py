@@ -60,6 +60,11 @@ def warn_of_merged(dtype, X, y=None, columns=None, target=None, stacklevel=2):
         )
 
 
+def is_merged(dtype, X):
+    """Whether rounding to `dtype` merges distinct values of a column, as `warn_of_merged` tells."""
+    return bool(_merged(X, dtype))
+
+
 @np.errstate(all="ignore")  # what is not finite is refused elsewhere
 def _merged(array, dtype):
     """Columns with values that `dtype` merges: number, distinct values before and after."""

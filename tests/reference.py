@@ -15,8 +15,10 @@ networks. They share their keywords, which describe the problem: `activations` (
 hidden layer), `output` (the last layer's activation), `loss`, `l1` and `l2`.
 """
 
+import csv
 import math
 import os
+import re
 from functools import partial
 from itertools import pairwise
 
@@ -1899,3 +1901,51 @@ def row_moments(z):
 def delta_moments(delta, gamma, hat):
     """Sums of delta * gamma and of delta * gamma * hat."""
     return (delta * gamma).sum(), (delta * gamma * hat).sum()
+
+
+# --- rows of CSV files ---
+
+CSV_NUMBER = re.compile(r"[ \t]*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?[ \t]*")
+
+
+def csv_lines(text):
+    """Lines with their ends, of texts without other line ends within."""
+    return re.findall(r"[^\r\n]*\r?\n|[^\r\n]+", text)
+
+
+def parse_rows(text, roles, delimiter=","):
+    """Features and target of the rows in front of the first that is not understood, and their text.
+
+    Each column has the role "feature", "target" or "left out". There are no quotes in the text.
+    """
+    X, y, n = [], [], 0
+    for line in csv_lines(text):
+        cells = line.rstrip("\r\n").split(delimiter)
+        if cells != [""]:
+            used = [cell for cell, role in zip(cells, roles, strict=False) if role != "left out"]
+            if len(cells) != len(roles) or not all(map(CSV_NUMBER.fullmatch, used)):
+                break
+            X.append([float(c) for c, r in zip(cells, roles, strict=True) if r == "feature"])
+            y += [float(c) for c, r in zip(cells, roles, strict=True) if r == "target"]
+        n += len(line)
+    return np.array(X), np.array(y), text[:n]
+
+
+def whole_rows(text, n_columns, delimiter=","):
+    """The text in front of the first row that has not so many cells, as Python reads it."""
+    taken, end = [], 0
+
+    def noted():
+        for line in text.splitlines(keepends=True):
+            taken.append(line)
+            yield line
+
+    try:
+        for cells in csv.reader(noted(), delimiter=delimiter, skipinitialspace=True, strict=True):
+            is_blank = not cells[1:] and not "".join(cells).strip()
+            if not is_blank and len(cells) != n_columns:
+                break
+            end = len("".join(taken))
+    except csv.Error:
+        pass
+    return text[:end]

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from marks import compiled_only
 
-from fastmlp.datasets import load_csv, load_digits, load_idx
+from fastmlp.datasets import csv_table, load_csv, load_digits, load_idx
 
 # --------------------------------------------------------------------------- digits
 
@@ -373,9 +374,15 @@ def test_idx_reads_mnist(part, class_counts):
 # --------------------------------------------------------------------------- CSV
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Write text (or bytes) to a file and return its path."""
+@pytest.fixture(params=["as a small file", pytest.param("as a large one", marks=compiled_only)])
+def write(tmp_path, request, monkeypatch):
+    """Write text (or bytes) to a file and return its path.
+
+    It is read as a small file is, and as one that is worth a compiled parser, in many blocks.
+    """
+    if request.param == "as a large one":
+        monkeypatch.setattr(csv_table, "_COMPILED_BYTES", 0)
+        monkeypatch.setattr(csv_table, "_BLOCK_BYTES", 16)
 
     def write(content, encode=plain):
         path = tmp_path / "table.csv"

@@ -8,10 +8,12 @@ import lzma
 
 import numpy as np
 import pytest
+from marks import compiled_only
 
 pandas = pytest.importorskip("pandas")
 from pandas.testing import assert_frame_equal  # noqa: E402
 
+from fastmlp.tabular import csv_rows  # noqa: E402
 from fastmlp.tabular.csv_rows import find_dialect  # noqa: E402
 from fastmlp.tabular.reading import Reading, read_table  # noqa: E402
 
@@ -32,9 +34,26 @@ def frame_of(n=30):
     )
 
 
+@pytest.fixture(
+    autouse=True, params=["a stream", pytest.param("a file in blocks", marks=compiled_only)]
+)
+def source(request, tmp_path, monkeypatch):
+    """What `read` makes of a text: a stream, or a file that is parsed block by block."""
+    monkeypatch.setitem(SOURCE, "path", tmp_path / "table" if "file" in request.param else None)
+    if "file" in request.param:
+        monkeypatch.setattr(csv_rows, "_COMPILED_BYTES", 0)
+        monkeypatch.setattr(csv_rows, "_BLOCK_BYTES", 64)
+
+
+SOURCE = {"path": None}
+
+
 def read(text, *arguments, **options):
     content = text if isinstance(text, bytes) else text.encode()
-    return read_table(io.BytesIO(content), *arguments, **options)
+    if SOURCE["path"] is None:
+        return read_table(io.BytesIO(content), *arguments, **options)
+    SOURCE["path"].write_bytes(content)
+    return read_table(SOURCE["path"], *arguments, **options)
 
 
 def same(found, expected):

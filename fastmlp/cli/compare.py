@@ -224,7 +224,7 @@ def _compare_on_rows(arguments, options):
         name = "standard input" if arguments.data == "-" else Path(arguments.data).name
         n_classes = count_classes(y, arguments.task, f"--column {arguments.column}")
         X, y = rounded_rows(X, features, y, arguments.column, "float32")
-    training, held_out = split_rows(len(X), 0.2, arguments.seed)
+    training, held_out = split_rows(X, 0.2, arguments.seed)
     hidden = sizes(HIDDEN) if arguments.hidden is None else arguments.hidden
     net = MLP(
         [X.shape[1], *hidden, n_classes or 1],

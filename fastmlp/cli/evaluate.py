@@ -1,7 +1,7 @@
 """fastmlp evaluate: how well a saved model predicts."""
 
 from fastmlp.cli.console import DONE
-from fastmlp.cli.network_data import describe_scores, rows_for
+from fastmlp.cli.network_data import Scores, reading_blocks
 from fastmlp.cli.options import EXIT_STATUSES, add_threads
 from fastmlp.cli.table_data import read_for, scores_of
 from fastmlp.cli.table_models import load_model, rereadable
@@ -40,8 +40,11 @@ def _evaluate(arguments):
         found = load_model(path)
         net = MLP.load(path) if found is None else None
     if net is not None:
-        X, y = rows_for(net, arguments.data, target)
-        print(describe_scores(net, X, y, arguments.threads))
+        scores = Scores(net, arguments.threads)
+        with reading_blocks(net, arguments.data, target) as blocks:
+            for X, y in blocks:
+                scores.add(X, y)
+        print(scores)
         return DONE
     estimator, dates = found
     if arguments.threads is not None:

@@ -1,7 +1,9 @@
 """fastmlp predict: a saved model on a file."""
 
+from itertools import chain
+
 from fastmlp.cli.console import DONE, reporter
-from fastmlp.cli.network_data import describe_scores, rows_for
+from fastmlp.cli.network_data import Scores, reading_blocks
 from fastmlp.cli.options import EXIT_STATUSES, add_threads, out_file
 from fastmlp.cli.streams import writing_text
 from fastmlp.cli.table_models import load_model, rereadable
@@ -65,23 +67,40 @@ def _predict(arguments):
 def _predict_network(net, arguments):
     import numpy as np
 
-    from fastmlp.prediction import check_outputs
-
-    X, y = rows_for(net, arguments.data, arguments.target)
-    outputs = net.predict(X, n_threads=arguments.threads)
-    check_outputs(outputs, "DATA, counted from 1 after the header,", first=1)
-    summary = [] if y is None else [describe_scores(net, X, y, arguments.threads)]
-
-    n_outputs = outputs.shape[1]
+    report = reporter(arguments.out)
+    scores = Scores(net, arguments.threads)
+    n_outputs = net.layer_sizes[-1]
     digits = "%.9g" if net.dtype == np.float32 else "%.17g"  # enough to get the same bits back
     names = ["output"] if n_outputs == 1 else [f"output_{i}" for i in range(n_outputs)]
-    columns, formats = outputs, [digits] * n_outputs
+    formats = [digits] * n_outputs
     if net.output == "softmax":
         names = ["class", *(f"probability_{i}" for i in range(n_outputs))]
-        columns = np.column_stack([outputs.argmax(axis=1), outputs])
         formats = ["%d", *formats]
-    report = reporter(arguments.out)
-    with writing_text("--out", arguments.out) as file:
-        np.savetxt(file, columns, fmt=formats, delimiter=",", header=",".join(names), comments="")
+    with reading_blocks(net, arguments.data, arguments.target) as blocks:
+        tables = _tables(net, blocks, scores, arguments.threads)
+        first = next(tables)  # what is bad in a small file is told before anything is written
+        with writing_text("--out", arguments.out) as file:
+            print(",".join(names), file=file)
+            for table in chain([first], tables):
+                np.savetxt(file, table, fmt=formats, delimiter=",")
+    summary = [] if arguments.target is None else [str(scores)]
     report("\n".join([*summary, f"predictions: {arguments.out}"]))
     return DONE
+
+
+def _tables(net, blocks, scores, n_threads):
+    """What is written of each block of rows; those with answers are added to the scores."""
+    import numpy as np
+
+    from fastmlp.prediction import check_outputs
+
+    n_before = 0
+    for X, y in blocks:
+        outputs = net.predict(X, n_threads=n_threads)
+        check_outputs(outputs, "DATA, counted from 1 after the header,", first=1 + n_before)
+        n_before += len(outputs)
+        if y is not None:
+            scores.add(X, y)
+        if net.output == "softmax":
+            outputs = np.column_stack([outputs.argmax(axis=1), outputs])
+        yield outputs

@@ -3,25 +3,30 @@
 import math
 
 from fastmlp.cli.console import DIVERGED, DONE, INTERRUPTED, print_error, reporter, say
-from fastmlp.cli.network_data import count_classes, describe_task, rounded_rows, split_rows
-from fastmlp.cli.streams import opened
+from fastmlp.cli.network_data import (
+    count_classes,
+    describe_task,
+    read_numbers,
+    rounded_rows,
+    split_rows,
+    take_rows,
+)
 
 
 def train_network(arguments):
     """Train a network as the options say, save it, and print its scores; return the status."""
     import numpy as np
 
-    from fastmlp.datasets import load_csv
     from fastmlp.mlp import MLP
     from fastmlp.result import Status
     from fastmlp.scoring import score
     from fastmlp.writing import check_writable
 
     check_writable("--out", arguments.out)
-    X, y, features = load_csv(opened(arguments.data), arguments.target)
+    X, y, features = read_numbers(arguments.data, arguments.target)
     n_classes = count_classes(y, arguments.task, f"--target {arguments.target}")
     X, y = rounded_rows(X, features, y, arguments.target, arguments.dtype)
-    training, held_out = split_rows(len(X), arguments.validation_fraction, arguments.seed)
+    training, held_out = split_rows(X, arguments.validation_fraction, arguments.seed)
     net = MLP(
         [len(features), *arguments.hidden, n_classes or 1],
         activation=arguments.activation,
@@ -37,8 +42,9 @@ def train_network(arguments):
     )
     net.feature_names = features
     report = reporter(arguments.out)
+    X_training, X_held_out = (take_rows(X, rows, net.dtype) for rows in (training, held_out))
     result = net.fit(
-        X[training],
+        X_training,
         y[training],
         optimizer=arguments.optimizer,
         loss=arguments.loss,
@@ -46,7 +52,7 @@ def train_network(arguments):
         epochs=arguments.epochs,
         l1=arguments.l1,
         l2=arguments.l2,
-        validation_data=(X[held_out], y[held_out]) if len(held_out) else None,
+        validation_data=(X_held_out, y[held_out]) if len(held_out) else None,
         time_limit=arguments.time_limit,
         progress=not arguments.quiet,
         n_threads=arguments.threads,
@@ -73,15 +79,16 @@ def train_network(arguments):
         f"{', standardized' if arguments.standardize else ''}"
     )
     rows, which = (held_out, "held out") if len(held_out) else (training, "trained on")
+    X = X_held_out if len(held_out) else X_training
     options = {"loss": arguments.loss, "n_threads": arguments.threads}
-    loss = net.loss(X[rows], y[rows], **options)
+    loss = net.loss(X, y[rows], **options)
     if not math.isfinite(loss):
-        bad = ~np.isfinite(net.predict(X[rows])).all(axis=1)
+        bad = ~np.isfinite(net.predict(X)).all(axis=1)
         say(
             f"fastmlp: warning: of the rows {which}, {bad.sum()} have outputs that are not finite, "
             f"first row {rows[bad][0]} of DATA: its numbers are too large for the weights"
         )
-    name, value = score(net, X[rows], y[rows], **options)
+    name, value = score(net, X, y[rows], **options)
     report(f"loss {loss:.6g}, {name} {value:.6g} on the {len(rows)} rows {which}")
     report(f"model: {arguments.out}")
     if interrupted:

@@ -6,21 +6,53 @@ import os
 import re
 import string
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby, islice
-from typing import Any, BinaryIO, NoReturn, TextIO, overload
+from functools import cache
+from itertools import groupby
+from typing import Any, BinaryIO, NamedTuple, NoReturn, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fastmlp.datasets.reading import open_data
+from fastmlp.datasets.text_lines import TextLines, count_lines
+from fastmlp.datasets.threads import map_in_order
 from fastmlp.feature_names import find_columns, listing
+from fastmlp.kernels.csv_text import (
+    IS_WHOLE,
+    LEFT_OUT,
+    POSITION,
+    ROW,
+    TARGET,
+    parse_rows,
+    powers_of_ten,
+)
 
-# Bounds the text held at once, and the rows searched cell by cell when one of them is bad.
+_FLOAT64: np.dtype[Any] = np.dtype(np.float64)
+
+# Text that is read and parsed at once. Smaller files are not worth the compilation of a parser.
+_BLOCK_BYTES = 1 << 21
+_COMPILED_BYTES = 1 << 20
+
+# Lines that are parsed at once by NumPy, and searched cell by cell when one of them is bad: all of
+# a small file, and in a larger one those that the compiled parser does not understand. It is tried
+# again soon, and later if that was of no use.
 _BLOCK_LINES = 4096
+_FEWEST_LINES = 16
+
 # What the error handler "surrogateescape" makes of a byte that is not UTF-8.
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
+
+
+class _Block(NamedTuple):
+    """Lines of the file."""
+
+    text: bytearray
+    first_line: int  # of the file, from 1 on
+    n_lines: int
+    is_compiled: bool  # whether it is for the compiled parser
 
 
 @dataclass(frozen=True)
@@ -31,7 +63,13 @@ class _Table:
     delimiter: str
     dtype: np.dtype[Any]
     names: list[str]
-    roles: list[str]  # of each column: "feature", "target" or "left out"
+    # Of each column: which feature it is, counted from 0, or TARGET or LEFT_OUT.
+    places: np.ndarray
+
+    @property
+    def roles(self) -> list[str]:
+        known = {TARGET: "target", LEFT_OUT: "left out"}
+        return [known.get(place, "feature") for place in self.places.tolist()]
 
 
 @overload
@@ -100,70 +138,88 @@ def load_csv(
     Notes
     -----
     Blanks around a name or a number, double quotes around a cell, and blank lines are ignored.
-    While it reads, the function needs about twice the memory of what it returns.
+    Numbers are those that Python's ``float`` makes of their cells, to the last bit. From 1 MB of
+    text on they are read by a compiled parser, on all cores; lines with quotes are left to NumPy,
+    which takes ten times as long. While it reads, the function needs about twice the memory of
+    what it returns.
     """
-    return _load(path, target, None, delimiter, _check_arguments(target, delimiter, dtype))
+    float_dtype = _check_arguments(target, delimiter, dtype)
+    with reading_csv(path, target, None, delimiter, float_dtype) as (features, blocks):
+        parts = list(blocks)
+    X = np.concatenate([X for X, _ in parts])
+    if target is None:
+        return X, None, features
+    targets = [y for _, y in parts]
+    is_whole = all(y.dtype == np.int64 for y in targets)
+    y = np.concatenate(targets, dtype=np.int64 if is_whole else float_dtype, casting="same_kind")
+    return X, y, features
 
 
-def load_columns(
-    path: str | os.PathLike[str] | BinaryIO, wanted: Sequence[str], target: str | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read the columns of those names alone, in float64 and in that order; and the target.
-
-    What other columns hold does not matter. The names may be numbers, as pandas gives them. Else
-    it is as `load_csv`.
-    """
-    X, y, _ = _load(path, target, wanted, ",", np.dtype(np.float64))
-    return X, y
-
-
-def _load(
+@contextmanager
+def reading_csv(
     path: str | os.PathLike[str] | BinaryIO,
     target: str | None,
-    wanted: Sequence[str] | None,
-    delimiter: str,
-    float_dtype: np.dtype[Any],
-) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """Read all columns, or those that are `wanted` and the target."""
-    blanks = string.whitespace.replace(delimiter, "")
+    wanted: Sequence[str] | None = None,
+    delimiter: str = ",",
+    dtype: np.dtype[Any] = _FLOAT64,
+    why: str = "that the network was trained with",
+) -> Iterator[tuple[list[str], Iterator[tuple[np.ndarray, np.ndarray]]]]:
+    """Open a file as `load_csv` does, and read it block by block.
+
+    Parameters
+    ----------
+    path, target, delimiter, dtype
+        As of `load_csv`, and checked.
+    wanted : sequence of str, or None
+        The columns of X, in that order. They may be named by numbers. None is all but the target.
+    why : str
+        Which columns these are, for messages.
+
+    Yields
+    ------
+    features : list of str
+        The names of the columns of X.
+    blocks : iterator of (ndarray, ndarray)
+        Of some rows, X and the target: of int64 if in these rows it is written as whole numbers,
+        else of `dtype`; without a target it is empty. There is one block at least.
+    """
     with open_data(path) as (file, source):
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
-        names, n_header_lines = _read_header(text, delimiter, source, wanted)
+        lines = TextLines(file)
+        names, n_header_lines = _read_header(lines, delimiter, source, wanted)
         _check_columns(names, target, wanted, source)
         features = [name for name in names if name != target]
         if wanted is not None:
-            find_columns(source, features, wanted)
-            among = set(wanted)
-            features = [name for name in features if name in among]
-        role_of = dict.fromkeys(features, "feature") | {target: "target"}
-        roles = [role_of.get(name, "left out") for name in names]
-        table = _Table(source, delimiter, float_dtype, names, roles)
+            find_columns(source, features, wanted, why)
+            features = list(wanted)
+        place_of = {name: place for place, name in enumerate(features)} | {target: TARGET}
+        places = np.array([place_of.get(name, LEFT_OUT) for name in names], np.int64)
+        table = _Table(source, delimiter, dtype, names, places)
+        yield features, _blocks_of_rows(lines, n_header_lines + 1, table)
 
-        X_blocks, y_blocks = [], []
-        target_dtype: np.dtype[Any] = np.dtype(np.int64)
-        first_line = n_header_lines + 1
-        while lines := [
-            line if line.strip(blanks) else "\n" for line in islice(text, _BLOCK_LINES)
-        ]:
-            # loadtxt skips empty lines too, but warns when there is nothing else.
-            if any(line != "\n" for line in lines):
-                rows = _parse_block(lines, first_line, table, target_dtype)
-                parts = [rows[field] for field in rows.dtype.names or () if field != "target"]
-                X_blocks.append(np.concatenate(parts, axis=1))
-                if target is not None:
-                    target_dtype = rows["target"].dtype
-                    y_blocks.append(rows["target"].copy())  # a view would keep all of rows alive
-            first_line += len(lines)
 
-    if not X_blocks:
-        raise ValueError(f"{source} has a header but no row of data; at least one is needed")
-    X = np.concatenate(X_blocks)
-    if wanted is not None and features != list(wanted):
-        X = X[:, find_columns(source, features, wanted)]
-    if target is None:
-        return X, None, features
-    y = np.concatenate(y_blocks, dtype=target_dtype, casting="same_kind")
-    return X, y, features
+def _blocks_of_rows(
+    lines: TextLines, first_line: int, table: _Table
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def parse(block):
+        return _parse_block(block, table)
+
+    is_empty = True
+    for X, y in map_in_order(parse, _blocks_of_text(lines, first_line, table.delimiter)):
+        if len(X) > 0:
+            is_empty = False
+            yield X, y
+    if is_empty:
+        raise ValueError(f"{table.source} has a header but no row of data; at least one is needed")
+
+
+def _blocks_of_text(lines: TextLines, first_line: int, delimiter: str) -> Iterator[_Block]:
+    is_compiled = None
+    while text := lines.block(_BLOCK_BYTES):
+        if is_compiled is None:  # as the first block says, which is shorter if it is the last
+            is_compiled = len(text) >= _COMPILED_BYTES and len(delimiter.encode()) == 1
+        n_lines = count_lines(text)
+        yield _Block(text, first_line, n_lines, is_compiled)
+        first_line += n_lines
 
 
 def _check_arguments(target: str | None, delimiter: str, dtype: DTypeLike) -> np.dtype[Any]:
@@ -183,10 +239,10 @@ def _check_arguments(target: str | None, delimiter: str, dtype: DTypeLike) -> np
 
 
 def _read_header(
-    text: TextIO, delimiter: str, source: str, wanted: Sequence[str] | None
+    lines: TextLines, delimiter: str, source: str, wanted: Sequence[str] | None
 ) -> tuple[list[str], int]:
-    """Return the column names and the number of lines read, empty ones included."""
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    """Take the header; return the column names and the number of lines, empty ones included."""
+    reader = csv.reader(_decoded(lines), delimiter=delimiter, strict=True)
     try:
         cells = next((cells for cells in reader if cells[1:] or "".join(cells).strip()), None)
     except csv.Error as error:
@@ -206,6 +262,11 @@ def _read_header(
             "names the columns"
         )
     return names, reader.line_num
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    for line in lines:
+        yield line.decode("utf-8", "surrogateescape").rstrip("\r\n") + "\n"
 
 
 def _is_number(cell: str) -> bool:
@@ -235,7 +296,71 @@ def _check_columns(
         raise ValueError(f"{source} has no column but the target {target!r}; features are needed")
 
 
-def _parse_block(
+def _parse_block(block: _Block, table: _Table) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of a block: X, and the target of int64 if it is written so, or of `table.dtype`."""
+    text, places = block.text, table.places
+    n_targets = block.n_lines if TARGET in places else 0
+    X = np.empty((block.n_lines, np.count_nonzero(places >= 0)), table.dtype)
+    y, whole = np.empty(n_targets, table.dtype), np.empty(n_targets, np.int64)
+    # Positions as the parser has them: byte, row, delimiter, and whether the target is whole.
+    cursor = np.array([0, 0, ord(table.delimiter), 1])
+    line, n_lines = block.first_line, _FEWEST_LINES
+    position = 0
+    while True:
+        if block.is_compiled:
+            row = cursor[ROW]
+            characters = np.frombuffer(text, np.uint8)
+            parse_rows.serial(characters, places, _powers(), X, y, whole, cursor)
+            n_lines = _FEWEST_LINES if cursor[ROW] - row > n_lines else 2 * n_lines
+        n_lines = min(n_lines, _BLOCK_LINES) if block.is_compiled else _BLOCK_LINES
+        line += count_lines(text[position : cursor[POSITION]])
+        position = int(cursor[POSITION])
+        if position == len(text):
+            break
+        piece = _first_lines(text, position, n_lines)
+        _parse_piece(piece, line, table, X, y, whole, cursor)
+    row = cursor[ROW]
+    return X[:row], whole[:row] if cursor[IS_WHOLE] else y[:row]
+
+
+@cache
+def _powers():
+    return powers_of_ten()
+
+
+def _first_lines(text, position, n_lines):
+    """The lines of a text from a position on, at most so many."""
+    end = position
+    for _ in range(n_lines):
+        end = text.find(b"\n", end) + 1
+        if end == 0:
+            return text[position:]
+    return text[position:end]
+
+
+def _parse_piece(piece, first_line, table, X, y, whole, cursor):
+    """Parse some lines by NumPy, behind what was parsed, or raise for the first bad one."""
+    blanks = string.whitespace.replace(table.delimiter, "")
+    text = io.StringIO(piece.decode("utf-8", "surrogateescape"), newline=None)
+    lines = [line if line.strip(blanks) else "\n" for line in text]
+    # loadtxt skips empty lines too, but warns when there is nothing else.
+    if any(line != "\n" for line in lines):
+        target_dtype = np.dtype(np.int64) if cursor[IS_WHOLE] else table.dtype
+        rows = _parse_lines(lines, first_line, table, target_dtype)
+        here = slice(cursor[ROW], cursor[ROW] + len(rows))
+        parts = [rows[field] for field in rows.dtype.names or () if field != "target"]
+        X[here, table.places[table.places >= 0]] = np.concatenate(parts, axis=1)
+        if len(y) > 0:
+            y[here] = rows["target"]
+            if rows["target"].dtype == np.int64:
+                whole[here] = rows["target"]
+            else:
+                cursor[IS_WHOLE] = 0
+        cursor[ROW] += len(rows)
+    cursor[POSITION] += len(piece)
+
+
+def _parse_lines(
     lines: list[str], first_line: int, table: _Table, target_dtype: np.dtype[Any]
 ) -> np.ndarray:
     """Parse rows, the target as `table.dtype` where `target_dtype` does not fit."""
@@ -244,7 +369,7 @@ def _parse_block(
     except (ValueError, csv.Error) as error:
         if target_dtype == table.dtype:
             _raise_bad_line(lines, first_line, table, error)
-    return _parse_block(lines, first_line, table, table.dtype)
+    return _parse_lines(lines, first_line, table, table.dtype)
 
 
 def _parse(lines: list[str], table: _Table, target_dtype: np.dtype[Any]) -> np.ndarray:

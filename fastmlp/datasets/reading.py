@@ -101,6 +101,8 @@ class _Rejoined(io.RawIOBase):
         return True
 
     def readinto(self, buffer):
+        if not self._head and hasattr(self._file, "readinto"):
+            return self._file.readinto(buffer)
         data = self._head[: len(buffer)] or self._file.read(len(buffer))
         self._head = self._head[len(data) :]
         buffer[: len(data)] = data

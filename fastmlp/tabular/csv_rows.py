@@ -6,14 +6,23 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TextIO
+from typing import BinaryIO
+
+import numpy as np
+
+from fastmlp.datasets.text_lines import TextLines
+from fastmlp.kernels.csv_text import LINE, POSITION, whole_rows
 
 _DELIMITERS = ",;\t|"
 
 # Lines by which the delimiter is found.
 _HEAD_LINES = 200
 
-# Lines that are checked together.
+# Text that is checked together by a compiled kernel. Smaller files are not worth its compilation.
+_BLOCK_BYTES = 1 << 21
+_COMPILED_BYTES = 1 << 20
+
+# Lines that are checked together without it.
 _BLOCK_LINES = 4096
 
 _POINT = re.compile(r"[-+]?\d+\.\d+")
@@ -40,14 +49,14 @@ class Dialect:
         return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True, strict=strict)
 
 
-class Rows(io.TextIOBase):
+class Rows:
     """The text of a CSV file after its header, checked row by row as it is read.
 
     pandas fills up rows that are too short without a word.
 
     Parameters
     ----------
-    text : text file, opened with ``newline=""``
+    file : binary file
     source : str
         What messages call it.
 
@@ -64,62 +73,69 @@ class Rows(io.TextIOBase):
         header, if quotes do not match, or if the text is not UTF-8. The message has the line.
     """
 
-    def __init__(self, text: TextIO, source: str):
+    def __init__(self, file: BinaryIO, source: str):
         self._source = source
+        self._text = TextLines(file)
         self._line = 0
-        self._lines = self._decoded(text)
-        head = list(islice(self._lines, _HEAD_LINES))
+        head = list(self._decoded(self._text.first(_HEAD_LINES)))
         self.dialect = find_dialect(head, is_whole=len(head) < _HEAD_LINES)
-        self._lines = chain(head, self._lines)
         names = next((cells for cells, _ in self._quoted([])), None)
         if names is None:
             raise ValueError(f"{source} is empty; it must hold a header line and rows")
         self.names = [name.strip() for name in names]
-        self._blocks = self._checked()
 
-    def readable(self):
-        return True
-
-    def read(self, size=-1):
-        """Text of whole rows, of about that many characters; none at the end."""
-        parts: list[str] = []
-        length = 0
-        while size is None or size < 0 or length < size:
-            block = next(self._blocks, None)
-            if block is None:
-                break
-            parts.append(block)
-            length += len(block)
-        return "".join(parts)
-
-    def __iter__(self):
-        return self._blocks
-
-    def _decoded(self, text: TextIO) -> Iterator[str]:
-        try:
-            yield from text
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{self._source} is not UTF-8, of which byte {error.object[error.start]:#x} is no "
-                "part: save it as UTF-8"
-            ) from None
-
-    def _checked(self) -> Iterator[str]:
-        """Text of all rows, block by block; where there are no quotes, delimiters are counted."""
-        delimiter, n_columns = self.dialect.delimiter, len(self.names)
-        while lines := list(islice(self._lines, _BLOCK_LINES)):
-            block = "".join(lines)
-            if '"' in block:
-                for cells, row in self._quoted(lines):
-                    self._check_width(len(cells), self._line)
-                    yield row
+    def blocks(self) -> Iterator[bytes | bytearray]:
+        """The text of all rows, in blocks of whole ones."""
+        is_compiled = None
+        while text := self._text.block(_BLOCK_BYTES):
+            if is_compiled is None:  # as the first block says, which is shorter if it is the last
+                is_compiled = len(text) >= _COMPILED_BYTES
+            n_whole = self._pass_over(text) if is_compiled else 0
+            if n_whole == len(text):
+                yield text
                 continue
-            for number, line in enumerate(lines, self._line + 1):
-                n_cells = line.count(delimiter) + 1
-                if n_cells != n_columns and line.strip():
-                    self._check_width(n_cells, number)
-            self._line += len(lines)
-            yield block
+            yield text[:n_whole]
+            self._text.put_back(text[n_whole:])
+            yield from self._checked()
+
+    def _pass_over(self, text):
+        """How many bytes of a text certainly are whole rows."""
+        if not text.isascii():
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                return 0
+        cursor = np.array([0, self._line, ord(self.dialect.delimiter)])
+        whole_rows.serial(np.frombuffer(text, np.uint8), len(self.names), cursor)
+        self._line = int(cursor[LINE])
+        return int(cursor[POSITION])
+
+    def _decoded(self, lines: Iterable[bytes]) -> Iterator[str]:
+        for line in lines:
+            try:
+                yield line.decode()
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{self._source} is not UTF-8, of which byte {line[error.start]:#x} is no "
+                    "part: save it as UTF-8"
+                ) from None
+
+    def _checked(self) -> Iterator[bytes]:
+        """The next lines; where there are no quotes, delimiters are counted."""
+        delimiter, n_columns = self.dialect.delimiter, len(self.names)
+        lines = list(self._decoded(islice(self._text, _BLOCK_LINES)))
+        block = "".join(lines)
+        if '"' in block:
+            for cells, row in self._quoted(lines):
+                self._check_width(len(cells), self._line)
+                yield row.encode()
+            return
+        for number, line in enumerate(lines, self._line + 1):
+            n_cells = line.count(delimiter) + 1
+            if n_cells != n_columns and line.strip():
+                self._check_width(n_cells, number)
+        self._line += len(lines)
+        yield block.encode()
 
     def _check_width(self, n_cells, line):
         if n_cells != len(self.names):
@@ -134,7 +150,7 @@ class Rows(io.TextIOBase):
         taken: list[str] = []
 
         def noted():
-            for line in chain(lines, self._lines):
+            for line in chain(lines, self._decoded(self._text)):
                 taken.append(line)
                 yield line
 
@@ -150,6 +166,33 @@ class Rows(io.TextIOBase):
         except csv.Error as error:
             line = self._line + len(taken)
             raise ValueError(f"{self._source}, line {line}: bad cell: {error}") from error
+
+
+class Stream(io.RawIOBase):
+    """Blocks of text as one binary file.
+
+    Parameters
+    ----------
+    blocks : iterable of bytes or bytearray
+    """
+
+    def __init__(self, blocks: Iterable[bytes | bytearray]):
+        self._blocks = iter(blocks)
+        self._rest = memoryview(b"")
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = memoryview(block)
+        n = min(len(buffer), len(self._rest))
+        buffer[:n] = self._rest[:n]
+        self._rest = self._rest[n:]
+        return n
 
 
 def find_dialect(lines: list[str], is_whole: bool = True) -> Dialect:

@@ -1,14 +1,18 @@
 """Tables in files, CSV or Parquet, as data frames of pandas."""
 
 import io
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
+
+import numpy as np
 
 from fastmlp.datasets.reading import open_data
+from fastmlp.datasets.threads import map_in_order
 from fastmlp.feature_names import find_columns, listing
-from fastmlp.tabular.csv_rows import Rows
+from fastmlp.tabular.csv_rows import Rows, Stream
 from fastmlp.tabular.dates import find_format, parse
 
 _PARQUET = b"PAR1"
@@ -100,13 +104,21 @@ def read_table(
     reading = Reading() if reading is None else reading
     is_text = target in reading.texts
     with open_data(path) as (file, source):
-        if file.peek(len(_PARQUET)).startswith(_PARQUET):  # type: ignore[attr-defined]
+        is_parquet = file.peek(len(_PARQUET)).startswith(_PARQUET)  # type: ignore[attr-defined]
+        if is_parquet:
             frame = _read_parquet(file, source)
             _check_columns(list(frame.columns), source, target, left_out, reading.wanted)
             answers = None if target is None else _plain_target(frame[target], is_text)
         else:
-            frame, decimal = _read_csv(file, source, target, left_out, reading)
-            answers = None if target is None else _written_target(frame[target], decimal, is_text)
+            csv = _Csv(file, source, target, left_out, reading)
+            frame = csv.read_side_by_side() if _can_be_read_again(path) else csv.read_at_once()
+    if frame is None:
+        with open_data(path) as (file, source):
+            csv = _Csv(file, source, target, left_out, reading)
+            frame = csv.read_at_once()
+    if not is_parquet:
+        decimal = csv.rows.dialect.decimal
+        answers = None if target is None else _written_target(frame[target], decimal, is_text)
     if reading.wanted is None:
         names = [name for name in frame.columns if name != target and name not in left_out]
     else:
@@ -136,32 +148,99 @@ def _read_parquet(file, source):
     return frame.reset_index() if frame.index.names != [None] else frame
 
 
-def _read_csv(file: BinaryIO, source, target, left_out, reading):
-    """Columns as pandas takes them, the target as texts; and the decimal sign."""
+def _can_be_read_again(path):
+    return isinstance(path, str | os.PathLike) and os.path.isfile(path)
+
+
+class _Csv:
+    """A CSV file with the columns of it that are wanted."""
+
+    def __init__(self, file, source, target, left_out, reading):
+        self.rows = Rows(file, source)
+        # As in pandas.
+        names = [name or f"Unnamed: {i}" for i, name in enumerate(self.rows.names)]
+        _check_columns(names, source, target, left_out, reading.wanted)
+        self._targets = {target} - {None}
+        used = set(names if reading.wanted is None else reading.wanted) - set(left_out)
+        used |= self._targets
+        self._texts = (reading.texts | set(reading.dates)) & used
+        missing = {name: [""] if name == target else list(MISSING) for name in used}
+        self._options = {
+            "header": None,
+            "names": [name if name in used else i for i, name in enumerate(names)],
+            "usecols": [i for i, name in enumerate(names) if name in used],
+            "sep": self.rows.dialect.delimiter,
+            "decimal": self.rows.dialect.decimal,
+            "na_values": missing,
+            "keep_default_na": False,
+            "index_col": False,
+            "low_memory": False,  # else kinds are told for parts of a column
+        }
+
+    def read_at_once(self):
+        """Columns as pandas takes them, the target as texts."""
+        file = io.BufferedReader(Stream(self.rows.blocks()))
+        return self._parse(file, self._texts | self._targets)
+
+    def read_side_by_side(self):
+        """The same, by a thread a core, and a target of numbers as such.
+
+        None if blocks disagree on what a column holds, which only all its cells together can tell.
+        """
+        blocks = filter(None, self.rows.blocks())
+        frames = list(map_in_order(self._parse_block, blocks)) or [self._parse_block(b"")]
+        return _joined(frames, self._targets)
+
+    def _parse_block(self, text):
+        return self._parse(io.BytesIO(text), self._texts, has_blanks=b" " in text)
+
+    def _parse(self, file, texts, has_blanks=True):
+        import pandas
+
+        return pandas.read_csv(
+            file,
+            dtype=dict.fromkeys(texts, str),
+            skipinitialspace=has_blanks,  # which takes time
+            **self._options,
+        )
+
+
+def _joined(frames, targets):
+    """Data frames one below the other, None if they disagree on what a column holds.
+
+    So do booleans in a target, where their spelling counts.
+    """
     import pandas
 
-    rows = Rows(io.TextIOWrapper(file, "utf-8-sig", newline=""), source)
-    names = [name or f"Unnamed: {i}" for i, name in enumerate(rows.names)]  # as in pandas
-    _check_columns(names, source, target, left_out, reading.wanted)
-    used = set(names if reading.wanted is None else reading.wanted) | {target}
-    used -= set(left_out) - {target}
-    texts = (reading.texts | set(reading.dates) | {target}) & used
-    missing = {name: [""] if name == target else list(MISSING) for name in used}
-    frame = pandas.read_csv(
-        rows,
-        header=None,
-        names=[name if name in used else i for i, name in enumerate(names)],
-        usecols=[i for i, name in enumerate(names) if name in used],
-        sep=rows.dialect.delimiter,
-        decimal=rows.dialect.decimal,
-        dtype=dict.fromkeys(texts, str),
-        na_values=missing,
-        keep_default_na=False,
-        index_col=False,
-        skipinitialspace=True,
-        low_memory=False,  # else kinds are told for parts of a column
-    )
-    return frame, rows.dialect.decimal
+    columns = {}
+    for name in frames[0].columns:
+        parts = [frame[name] for frame in frames]
+        kinds = [_kind_of(part) for part in parts]
+        different = set(kinds) - {"missing"}
+        if len(different) > 1 or (name in targets and different == {"boolean"}):
+            return None
+        if different == {"text"}:
+            dtype = parts[kinds.index("text")].dtype
+            parts = [part.astype(dtype) for part in parts]
+        elif different == {"boolean"} and any(part.dtype != bool for part in parts):
+            parts = [part.astype(object) for part in parts]
+        columns[name] = pandas.concat(parts, ignore_index=True)
+    return pandas.DataFrame(columns, copy=False)
+
+
+def _kind_of(column):
+    """What a column of a part of a file holds."""
+    import pandas
+
+    kind = column.dtype.kind
+    if kind == "f" and np.isnan(column.to_numpy()).all():
+        return "missing"
+    if kind in "if":
+        return "number"
+    if kind == "u":  # beyond int64, with which it has no common dtype of integers
+        return "large integer"
+    is_boolean = kind == "b" or pandas.api.types.infer_dtype(column, skipna=True) == "boolean"
+    return "boolean" if is_boolean else "text"
 
 
 def _check_columns(names, source, target, left_out, wanted):
@@ -203,7 +282,7 @@ def _written_target(cells, decimal, is_text):
     """A target of texts as numbers, if all of them are such or missing, unless it `is_text`."""
     import pandas
 
-    if cells.isna().all():
+    if cells.dtype.kind in "iuf" or cells.isna().all():
         return cells.astype(float)
     cells = cells.str.strip()
     cells = cells.mask(cells == "")
@@ -234,6 +313,8 @@ def _with_dates(features, source, reading):
     formats, dates = {}, {}
     for name in features.columns:
         column, where = features[name], f"column {name!r} of {source}"
+        if column.dtype.kind in "biufM":
+            continue
         there = column.dropna()
         is_text = len(there) > 0 and pandas.api.types.is_string_dtype(there)
         if not is_text or name in reading.texts:
