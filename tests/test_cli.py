@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import hide_matplotlib
+from marks import compiled_only
 
 from fastmlp import MLP, __version__, datasets
-from fastmlp.cli import main
+from fastmlp.cli import main, streams
 from fastmlp.cli.network_data import rounded_rows
+from fastmlp.datasets import csv_table
 from fastmlp.kernels import simd, threads
 from fastmlp.monitor import Monitor
 
@@ -642,6 +644,81 @@ def test_train_warns_once_of_digits_that_float32_has_no_room_for(tmp_path, capsy
     )
     assert main([*command, "--dtype", "float64"]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def flowers_as(flowers, tmp_path, monkeypatch):
+    """The flowers as a file that is too large for memory, or as Parquet."""
+
+    def flowers_as(kind):
+        if kind == "large":
+            monkeypatch.setattr(streams, "LARGE_BYTES", 0)
+            return flowers
+        csv_files = pytest.importorskip("pyarrow.csv")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        path = str(tmp_path / "flowers.parquet")
+        parquet.write_table(csv_files.read_csv(flowers), path)
+        return path
+
+    return flowers_as
+
+
+@pytest.mark.parametrize("kind", ["large", "parquet"])
+def test_rows_that_stay_in_a_file_train_as_those_of_the_library_do(
+    flowers, flowers_as, tmp_path, kind, capsys
+):
+    X, y, names = datasets.load_csv(flowers, "species")
+    expected = MLP([2, 64, 32, 3], output="softmax", seed=0)
+    expected.fit(X, y, optimizer="adam", epochs=3, standardize=True, seed=0)
+    model = tmp_path / "model"
+    options = ["--target", "species", "--hidden", "64,32", "--standardize", "--epochs", "3"]
+    options += ["--validation-fraction", "0", "--quiet", "--out", str(model)]
+    assert main(["train", flowers_as(kind), *options]) == 0
+    found = MLP.load(model)
+    np.testing.assert_array_equal(found.theta, expected.theta)
+    assert found.feature_names == tuple(names)
+    assert "on the 50 rows trained on" in capsys.readouterr().out
+
+
+def test_blocks_of_rows_of_a_large_file_are_held_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(streams, "LARGE_BYTES", 0)
+    x = np.random.default_rng(0).normal(size=1500).round(4)
+    data = write_table(tmp_path / "large.csv", ["x", "y"], [x, 2 * x])
+    command = ["train", data, "--target", "y", "--plain", "--epochs", "2", "--quiet"]
+    command += ["--validation-fraction", "0.25", "--out", str(tmp_path / "model")]
+    assert main(command) == 0
+    # Three of the twelve blocks, all of 128 rows but the last one, of 92.
+    assert re.search(r"on the (384|348) rows held out", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_parquet_is_taken_as_csv_is(flowers, flowers_as, tmp_path, command, capsys):
+    model = str(tmp_path / "model")
+    options = ["--target", "species", "--plain", "--epochs", "2", "--quiet", "--out", model]
+    assert main(["train", flowers, *options]) == 0
+    printed = []
+    for path in (flowers, flowers_as("parquet")):
+        capsys.readouterr()
+        out = ["--out", "-"] if command == "predict" else []
+        assert main([command, model, path, "--target", "species", *out]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+
+
+@compiled_only
+def test_predictions_of_a_file_in_blocks_are_those_of_it_as_a_whole(
+    houses, tmp_path, monkeypatch, capsys
+):
+    model = str(tmp_path / "model")
+    options = ["--target", "price", "--plain", "--epochs", "2", "--quiet", "--out", model]
+    assert main(["train", houses, *options]) == 0
+    printed = []
+    for n_bytes in (1 << 21, 200):
+        monkeypatch.setattr(csv_table, "_BLOCK_BYTES", n_bytes)
+        capsys.readouterr()
+        assert main(["predict", model, houses, "--target", "price", "--out", "-"]) == 0
+        printed.append(capsys.readouterr())
+    assert printed[0] == printed[1]
 
 
 def test_a_target_whose_digits_float32_has_no_room_for_is_named(tmp_path):

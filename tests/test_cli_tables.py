@@ -11,14 +11,18 @@ from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
+from marks import compiled_only
 
 pytest.importorskip("sklearn")
 pandas = pytest.importorskip("pandas")
 from sklearn import metrics  # noqa: E402
 
 from fastmlp import MLP, TabularClassifier, TabularRegressor  # noqa: E402
-from fastmlp.cli import main  # noqa: E402
+from fastmlp.cli import main, streams  # noqa: E402
+from fastmlp.cli.table_data import tables_for  # noqa: E402
+from fastmlp.cli.table_models import load_model  # noqa: E402
 from fastmlp.monitor import Monitor  # noqa: E402
+from fastmlp.tabular import csv_rows, reading  # noqa: E402
 from fastmlp.tabular.recipes import Recipe  # noqa: E402
 
 N_ROWS = 90
@@ -301,6 +305,52 @@ def test_predict_finds_columns_in_other_files(tmp_path, classifier, data):
     for path in variants(frame_of(), tmp_path):
         run("predict", classifier[0], path, "--out", tmp_path / "out.csv")
         assert (tmp_path / "out.csv").read_text() == expected
+
+
+@pytest.fixture
+def in_blocks(monkeypatch):
+    """Take every file for a large one, and read a few rows of it at a time."""
+    monkeypatch.setattr(streams, "LARGE_BYTES", 0)
+    monkeypatch.setattr(csv_rows, "_COMPILED_BYTES", 0)
+    monkeypatch.setattr(csv_rows, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(reading, "_PARQUET_ROWS", 20)
+
+
+@compiled_only
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_large_files_are_predicted_block_by_block(
+    tmp_path, classifier, regressor, data, kind, request
+):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+        frame_of().to_parquet(tmp_path / "data.parquet")
+        data = tmp_path / "data.parquet"
+    commands = [
+        ["predict", classifier[0], data, "--target", "kind"],
+        ["predict", regressor[0], data, "--target", "price"],
+        ["predict", regressor[0], data],
+    ]
+    at_once = [run(*command, "--out", "-") for command in commands]
+    scores = run("evaluate", classifier[0], data, "--target", "kind")
+    request.getfixturevalue("in_blocks")
+    assert len(list(tables_for(*load_model(classifier[0]), str(data)))) > 3
+    assert [run(*command, "--out", "-") for command in commands] == at_once
+    assert run("evaluate", classifier[0], data, "--target", "kind") == scores
+
+
+@compiled_only
+def test_a_fault_in_a_late_block_is_named_and_no_predictions_are_written(
+    tmp_path, classifier, in_blocks, capsys
+):
+    frame = frame_of()
+    frame["day"] = frame["day"].dt.strftime("%m/%d/%Y")
+    frame.loc[80, "day"] = "soon"
+    frame.to_csv(tmp_path / "late.csv", index=False)
+    out = tmp_path / "answers.csv"
+    command = ["predict", classifier[0], tmp_path / "late.csv", "--out", out]
+    assert main(list(map(str, command))) == 2
+    assert "got 'soon' in row 81" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_parquet_is_read_as_csv_is(tmp_path, classifier, data):

@@ -3,7 +3,7 @@
 from fastmlp.cli.console import DONE
 from fastmlp.cli.network_data import Scores, reading_blocks
 from fastmlp.cli.options import EXIT_STATUSES, add_threads
-from fastmlp.cli.table_data import read_for, scores_of
+from fastmlp.cli.table_data import predictions_of, scores_of, tables_for
 from fastmlp.cli.table_models import load_model, rereadable
 
 
@@ -50,7 +50,11 @@ def _evaluate(arguments):
     if arguments.threads is not None:
         check_count("--threads", arguments.threads)
         estimator.set_params(n_threads=arguments.threads)
-    table = read_for(estimator, dates, arguments.data, target)
-    for name, value in scores_of(estimator, table, target).items():
+    answers, predictions = [], []
+    for table in tables_for(estimator, dates, arguments.data, target):
+        answers.append(table.target)
+        predictions.append(predictions_of(estimator, table.features))
+    scores = scores_of(estimator, answers, predictions, target)
+    for name, value in scores.items():
         print(f"{name:19} {value:.6g}")
     return DONE

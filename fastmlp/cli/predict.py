@@ -16,10 +16,10 @@ def add_parser(commands):
         description="""\
 Write what a saved model predicts for each row of a table.
 
-The table is a CSV file with a header line, for a model that was trained on a table also Parquet. It
-has the columns that the model was trained on, which are found by their names, in any order; others
-are left out, whatever they hold. A network that was trained without names takes all columns, in the
-order of training.
+The table is a CSV file with a header line, or Parquet, and may be larger than memory. It has the
+columns that the model was trained on, which are found by their names, in any order; others are left
+out, whatever they hold. A network that was trained without names takes all columns, in the order of
+training.
 
 The predictions are a CSV file with a line for each row. For classes it has the class and the
 probability of each; for numbers the value, or its quantiles; for a plain network its output or

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastmlp.cli.console import print_warning
 from fastmlp.cli.options import MOST_CLASSES
-from fastmlp.cli.streams import opened
+from fastmlp.cli.streams import is_large, opened
 
 # Different texts, and the share of values, from which on a column is told of.
 _MANY = 10
@@ -13,15 +13,23 @@ _MOSTLY = 0.8
 
 def with_target(table, target):
     """Features and target of the rows that have one; those left out are told of."""
-    there = table.target.notna().to_numpy()
-    if not there.any():
-        raise ValueError(f"--target {target} must have a value that is not missing, got none")
+    there = _are_there(table.target, target)
     if there.all():
         return table.features, table.target
-    print_warning(
-        f"{(~there).sum()} of {len(there)} rows are left out, since {target!r} is missing in them"
-    )
     return table.features[there], table.target[there]
+
+
+def _are_there(answers, target):
+    """Which rows have a target; those that have none are told of."""
+    there = answers.notna().to_numpy()
+    if not there.any():
+        raise ValueError(f"--target {target} must have a value that is not missing, got none")
+    if not there.all():
+        print_warning(
+            f"{(~there).sum()} of {len(there)} rows are left out, since {target!r} is missing in "
+            "them"
+        )
+    return there
 
 
 def warn_of_texts(features):
@@ -87,9 +95,33 @@ def _checked(classes, option):
     return classes
 
 
-def read_for(estimator, dates, data, target=None):
-    """Read a file with the columns that an estimator knows, each of the kind that it knows."""
-    from fastmlp.tabular.reading import Reading, read_table
+def tables_for(estimator, dates, data, target=None):
+    """A file with the columns that an estimator knows, each of the kind that it knows.
+
+    Yields
+    ------
+    Table
+        All of the file, or of a large one some rows at a time.
+    """
+    from fastmlp.tabular.reading import read_table, read_tables
+
+    reading = _reading_for(estimator, dates, target)
+    tables = (
+        read_tables(data, target, reading)
+        if is_large(data)
+        else [read_table(opened(data), target, (), reading)]
+    )
+    for table in tables:
+        if table.features.shape[1] != estimator.n_features_in_:
+            raise ValueError(
+                f"DATA must have {estimator.n_features_in_} feature columns, as in training, got "
+                f"{table.features.shape[1]}"
+            )
+        yield table
+
+
+def _reading_for(estimator, dates, target):
+    from fastmlp.tabular.reading import Reading
 
     names = list(getattr(estimator, "feature_names_in_", ()))
     if target in names:
@@ -97,13 +129,7 @@ def read_for(estimator, dates, data, target=None):
     classes = getattr(estimator, "classes_", None)
     texts = {target} if classes is not None and classes.dtype.kind not in "iuf" else set()
     if not names:
-        table = read_table(opened(data), target, (), Reading(None, texts))
-        if table.features.shape[1] != estimator.n_features_in_:
-            raise ValueError(
-                f"DATA must have {estimator.n_features_in_} feature columns, as in training, got "
-                f"{table.features.shape[1]}"
-            )
-        return table
+        return Reading(None, texts)
     known_dates = {}
     columns = zip(names, estimator.feature_kinds_, estimator.categories_, strict=True)
     for name, kind, categories in columns:
@@ -111,21 +137,41 @@ def read_for(estimator, dates, data, target=None):
             known_dates[name] = dates.get(name)
         elif kind == "constant" or (kind == "category" and isinstance(categories[0], str)):
             texts.add(name)
-    reading = Reading(tuple(names), texts, known_dates, finds_dates=False)
-    return read_table(opened(data), target, (), reading)
+    return Reading(tuple(names), texts, known_dates, finds_dates=False)
 
 
-def scores_of(estimator, table, target):
-    """Scores of an estimator on a table with the answers: values by name."""
-    features, answers = with_target(table, target)
+def predictions_of(estimator, features):
+    """Probabilities (n, n_classes), values (n,) or quantiles (n, n_levels)."""
     if hasattr(estimator, "classes_"):
-        return _scores_of_classes(estimator, features, answers, target)
+        return estimator.predict_proba(features)
+    return np.asarray(estimator.predict(features))
+
+
+def scores_of(estimator, answers, predictions, target):
+    """Scores of an estimator: values by name.
+
+    Parameters
+    ----------
+    estimator : TabularClassifier or TabularRegressor
+    answers : list of pandas.Series
+        Of some rows each. Those whose answer is missing are left out.
+    predictions : list of ndarray
+        Of the same rows.
+    target : str
+    """
+    import pandas
+
+    answers, predictions = pandas.concat(answers, ignore_index=True), np.concatenate(predictions)
+    there = _are_there(answers, target)
+    answers, predictions = answers[there], predictions[there]
+    if hasattr(estimator, "classes_"):
+        return _scores_of_classes(estimator.classes_, answers, predictions, target)
     if answers.dtype.kind != "f":
         raise ValueError(f"--target {target} must hold numbers, got {answers.iloc[0]!r}")
     y = answers.to_numpy()
     if estimator.quantiles is not None:
-        return _scores_of_quantiles(estimator.quantiles, estimator.predict(features), y)
-    errors = y - estimator.predict(features)
+        return _scores_of_quantiles(estimator.quantiles, predictions, y)
+    errors = y - predictions
     deviations = y - y.mean()
     scores = {"rmse": np.sqrt(np.mean(errors**2)), "mean absolute error": np.abs(errors).mean()}
     if deviations.any():
@@ -146,11 +192,10 @@ def _scores_of_quantiles(levels, quantiles, y):
     return {"quantile loss": Pinball(levels)(y, quantiles), **below}
 
 
-def _scores_of_classes(estimator, features, answers, target):
+def _scores_of_classes(classes, answers, probabilities, target):
     from fastmlp.tabular.scores import accuracy, auc, log_loss
 
-    numbers = _class_numbers(estimator.classes_, answers, target)
-    probabilities = estimator.predict_proba(features)
+    numbers = _class_numbers(classes, answers, target)
     scores = {
         "accuracy": accuracy(numbers, probabilities),
         "log loss": log_loss(numbers, probabilities),

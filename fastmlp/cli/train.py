@@ -28,8 +28,10 @@ found, and it may be compressed by gzip, bzip2 or xz. Several networks train sid
 all rows but those of a fold of its own, which choose its best epoch and score it.
 
 With --plain, or any option of a plain network, it is one network on numbers as they are, of a file
-with commas; those that are not of a size of about 1 are to be scaled by --standardize. For
-classification it ends in softmax, for regression in one output as it is.""",
+with commas, or Parquet; those that are not of a size of about 1 are to be scaled by --standardize.
+For classification it ends in softmax, for regression in one output as it is. A file from 256 MB on,
+and Parquet, is converted to a file beside it, which may be larger than memory, and a later run
+finds it there.""",
         epilog="example:\n  fastmlp train flowers.csv --target species\n"
         "  fastmlp train flowers.csv --target species --standardize --hidden 64,32 \\\n"
         '      --optimizer "adam(learning_rate=3e-3)" --epochs 50\n\n' + EXIT_STATUSES,

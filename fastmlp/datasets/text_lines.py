@@ -52,23 +52,28 @@ class TextLines:
 
     def block(self, size: int) -> bytearray:
         """Whole lines of about that many bytes, a longer one also alone; nothing at the end."""
-        rest = self._text[self._position :]
-        n_read = len(rest)
-        end = rest.rfind(b"\n") + 1 if n_read >= size else 0
+        text, first = self._text, self._position
+        if len(text) - first >= size:
+            end = text.rfind(b"\n", first, first + size) + 1 or text.find(b"\n", first + size) + 1
+            if end > 0:
+                self._position = end
+                return bytearray(memoryview(text)[first:end])
         # Bytes are read to where they stay: copies would take longer than what is done with them.
-        block = bytearray(n_read if end > 0 else max(size, 2 * n_read))
-        block[:n_read] = rest
+        n_read, end, n_searched = len(text) - first, 0, 0
+        block = bytearray(max(size, 2 * n_read))
+        block[:n_read] = memoryview(text)[first:]
         while end == 0 and not self._is_at_end:
             if n_read == len(block):
                 block.extend(bytes(size))
             with memoryview(block) as view, view[n_read:] as free:
                 n_more = self._file.readinto(free)  # type: ignore[attr-defined]
             self._is_at_end = n_more == 0
-            end = block.rfind(b"\n", n_read, n_read + n_more) + 1
             n_read += n_more
+            end = block.rfind(b"\n", n_searched, n_read) + 1
+            n_searched = n_read
         del block[n_read:]
         if self._is_at_end:
-            end = len(block)
+            end = n_read
         self._text, self._position = bytes(block[end:]), 0
         del block[end:]
         return block

@@ -126,9 +126,11 @@ class Rows:
         lines = list(self._decoded(islice(self._text, _BLOCK_LINES)))
         block = "".join(lines)
         if '"' in block:
+            rows = []
             for cells, row in self._quoted(lines):
                 self._check_width(len(cells), self._line)
-                yield row.encode()
+                rows.append(row)
+            yield "".join(rows).encode()
             return
         for number, line in enumerate(lines, self._line + 1):
             n_cells = line.count(delimiter) + 1

@@ -67,6 +67,7 @@ def parse(texts: Any, written: str, where: str) -> Any:
     Parameters
     ----------
     texts : pandas.Series
+        With the numbers of their rows, from 0 on, as its index.
     written : str
         As `find_format` returns it.
     where : str
@@ -85,7 +86,7 @@ def parse(texts: Any, written: str, where: str) -> Any:
     if not bad.empty:
         raise ValueError(
             f"{where} must hold dates written as {written}, as in training, got {bad.iloc[0]!r} "
-            f"in row {texts.index.get_loc(bad.index[0]) + 1}"
+            f"in row {bad.index[0] + 1}"
         )
     return dates
 

@@ -3,7 +3,8 @@
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,9 @@ from fastmlp.tabular.csv_rows import Rows, Stream
 from fastmlp.tabular.dates import find_format, parse
 
 _PARQUET = b"PAR1"
+
+# Rows of a Parquet file that are read at a time, where not all are.
+_PARQUET_ROWS = 1 << 16
 
 # Cells that stand for a missing value: those of pandas, and what the UCI repository writes.
 MISSING = (
@@ -84,7 +88,7 @@ def read_table(
     Parameters
     ----------
     path : str, os.PathLike or binary file
-        It is read once, so it may be a pipe.
+        A pipe, or a file that is open, is read once; else a file may be read twice.
     target : str or None, default None
     left_out : sequence of str, default ()
         Columns that are not read.
@@ -102,31 +106,59 @@ def read_table(
     """
     _check_pandas()
     reading = Reading() if reading is None else reading
-    is_text = target in reading.texts
+    with _opened(path, target, left_out, reading) as file:
+        frame = file.read_side_by_side() if _can_be_read_again(path) else file.read_at_once()
+        source = file.source
+    if frame is None:
+        with _opened(path, target, left_out, reading) as file:
+            frame = file.read_at_once()
+    if len(frame) == 0:
+        raise _no_rows(source)
+    return _table(file, frame, target, left_out, reading)
+
+
+def read_tables(
+    path: str | os.PathLike[str], target: str | None, reading: Reading
+) -> Iterator[Table]:
+    """Read a file block by block: some rows at a time, numbered from 0 in the file.
+
+    Parameters and errors are those of `read_table`. What `reading` does not say of the columns is
+    found for each block.
+    """
+    _check_pandas()
+    n_before = 0
+    with _opened(path, target, (), reading) as file:
+        for frame in file.blocks(path):
+            frame.index += n_before
+            n_before += len(frame)
+            yield _table(file, frame, target, (), reading)
+        if n_before == 0:
+            raise _no_rows(file.source)
+
+
+@contextmanager
+def _opened(path, target, left_out, reading):
     with open_data(path) as (file, source):
         is_parquet = file.peek(len(_PARQUET)).startswith(_PARQUET)  # type: ignore[attr-defined]
-        if is_parquet:
-            frame = _read_parquet(file, source)
-            _check_columns(list(frame.columns), source, target, left_out, reading.wanted)
-            answers = None if target is None else _plain_target(frame[target], is_text)
-        else:
-            csv = _Csv(file, source, target, left_out, reading)
-            frame = csv.read_side_by_side() if _can_be_read_again(path) else csv.read_at_once()
-    if frame is None:
-        with open_data(path) as (file, source):
-            csv = _Csv(file, source, target, left_out, reading)
-            frame = csv.read_at_once()
-    if not is_parquet:
-        decimal = csv.rows.dialect.decimal
-        answers = None if target is None else _written_target(frame[target], decimal, is_text)
+        kind = _Parquet if is_parquet else _Csv
+        yield kind(file, source, target, left_out, reading)
+
+
+def _table(file, frame, target, left_out, reading):
+    """A table of some or all rows of a file."""
     if reading.wanted is None:
         names = [name for name in frame.columns if name != target and name not in left_out]
     else:
         names = list(reading.wanted)
-    if len(frame) == 0:
-        raise ValueError(f"{source} has a header but no row of data; at least one is needed")
-    features, formats = _with_dates(frame[names], source, reading)
+    answers = None
+    if target is not None:
+        answers = file.answers(frame[target], target in reading.texts)
+    features, formats = _with_dates(frame[names], file.source, reading)
     return Table(features, answers, formats)
+
+
+def _no_rows(source):
+    return ValueError(f"{source} has a header but no row of data; at least one is needed")
 
 
 def _check_pandas():
@@ -136,16 +168,54 @@ def _check_pandas():
         raise ImportError("tables are read by pandas: pip install 'fastmlp[tables]'") from None
 
 
-def _read_parquet(file, source):
-    import pandas
+class _Parquet:
+    """A Parquet file, whose columns are of known types."""
 
-    try:
-        frame = pandas.read_parquet(io.BytesIO(file.read()))
-    except ImportError:
-        raise ImportError("Parquet is read by pyarrow: pip install 'fastmlp[tables]'") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{source} is a damaged Parquet file: {error}") from None
-    return frame.reset_index() if frame.index.names != [None] else frame
+    def __init__(self, file, source, target, left_out, reading):
+        self._file, self.source = file, source
+        self._asked_for = target, left_out, reading.wanted
+
+    def read_at_once(self):
+        import pandas
+
+        with self._messages():
+            frame = pandas.read_parquet(io.BytesIO(self._file.read()))
+        return self._checked(frame)
+
+    read_side_by_side = read_at_once
+
+    def blocks(self, path):
+        """Some rows at a time, which are read from the file of that name."""
+        with self._messages():
+            import pyarrow.parquet
+
+            file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)
+        with file:
+            batches = file.iter_batches(_PARQUET_ROWS)
+            while True:
+                with self._messages():
+                    batch = next(batches, None)
+                    if batch is None:
+                        return
+                    frame = pyarrow.Table.from_batches([batch]).to_pandas()
+                yield self._checked(frame)
+
+    def answers(self, column, is_text):
+        return _plain_target(column, is_text)
+
+    @contextmanager
+    def _messages(self):
+        try:
+            yield
+        except ImportError:
+            raise ImportError("Parquet is read by pyarrow: pip install 'fastmlp[tables]'") from None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.source} is a damaged Parquet file: {error}") from None
+
+    def _checked(self, frame):
+        frame = frame.reset_index(drop=frame.index.names == [None])
+        _check_columns(list(frame.columns), self.source, *self._asked_for)
+        return frame
 
 
 def _can_be_read_again(path):
@@ -156,9 +226,10 @@ class _Csv:
     """A CSV file with the columns of it that are wanted."""
 
     def __init__(self, file, source, target, left_out, reading):
-        self.rows = Rows(file, source)
+        self.source = source
+        self._rows = Rows(file, source)
         # As in pandas.
-        names = [name or f"Unnamed: {i}" for i, name in enumerate(self.rows.names)]
+        names = [name or f"Unnamed: {i}" for i, name in enumerate(self._rows.names)]
         _check_columns(names, source, target, left_out, reading.wanted)
         self._targets = {target} - {None}
         used = set(names if reading.wanted is None else reading.wanted) - set(left_out)
@@ -169,8 +240,8 @@ class _Csv:
             "header": None,
             "names": [name if name in used else i for i, name in enumerate(names)],
             "usecols": [i for i, name in enumerate(names) if name in used],
-            "sep": self.rows.dialect.delimiter,
-            "decimal": self.rows.dialect.decimal,
+            "sep": self._rows.dialect.delimiter,
+            "decimal": self._rows.dialect.decimal,
             "na_values": missing,
             "keep_default_na": False,
             "index_col": False,
@@ -179,7 +250,7 @@ class _Csv:
 
     def read_at_once(self):
         """Columns as pandas takes them, the target as texts."""
-        file = io.BufferedReader(Stream(self.rows.blocks()))
+        file = io.BufferedReader(Stream(self._rows.blocks()))
         return self._parse(file, self._texts | self._targets)
 
     def read_side_by_side(self):
@@ -187,11 +258,25 @@ class _Csv:
 
         None if blocks disagree on what a column holds, which only all its cells together can tell.
         """
-        blocks = filter(None, self.rows.blocks())
-        frames = list(map_in_order(self._parse_block, blocks)) or [self._parse_block(b"")]
+        frames = list(map_in_order(self._parse_block, self._blocks_of_rows())) or [
+            self._parse_block(b"")
+        ]
         return _joined(frames, self._targets)
 
-    def _parse_block(self, text):
+    def blocks(self, path):
+        """Some rows at a time, the target as texts."""
+        texts = self._texts | self._targets
+        yield from map_in_order(
+            lambda text: self._parse(io.BytesIO(text), texts), self._blocks_of_rows()
+        )
+
+    def answers(self, column, is_text):
+        return _written_target(column, self._options["decimal"], is_text)
+
+    def _blocks_of_rows(self):
+        return (text for text in self._rows.blocks() if text)
+
+    def _parse_block(self, text: bytes | bytearray):
         return self._parse(io.BytesIO(text), self._texts, has_blanks=b" " in text)
 
     def _parse(self, file, texts, has_blanks=True):
