@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fastmlp.gradcheck import GradientCheck, check_gradient
     from fastmlp.least_squares import LeastSquares
     from fastmlp.many import fit_many
+    from fastmlp.parts import fit_parts
     from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
     from fastmlp.profiles import Comparisons, Profile, performance_profile
     from fastmlp.sklearn import MLPClassifier as MLPClassifier
@@ -129,6 +130,7 @@ __all__ = [
     "datasets",
     "fit",
     "fit_many",
+    "fit_parts",
     "load_problem",
     "minimize",
     "open_csv",
@@ -143,6 +145,7 @@ __all__ = [
 _LATER = {
     "checkpoint": (),
     "comparison": ("Budget", "Comparison", "Run"),
+    "dask": (),
     "datasets": (),
     "files": (),
     "fitting": ("fit",),
@@ -150,6 +153,7 @@ _LATER = {
     "gradcheck": ("GradientCheck", "check_gradient"),
     "least_squares": ("LeastSquares",),
     "many": ("fit_many",),
+    "parts": ("fit_parts",),
     "problems": ("FunctionProblem", "NetworkProblem", "load_problem"),
     "profiles": ("Comparisons", "Profile", "performance_profile"),
     "report": (),

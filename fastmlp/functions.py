@@ -48,7 +48,7 @@ class NetworkFunction(Function):
         self.truncated = getattr(objective.net, "truncate", None) is not None
         self.resolution = float(np.finfo(objective.net.dtype).eps)
         self.n_batches = -(-self._n_rows // self._batch_rows)
-        self.l1 = _l1_factors(objective.net, objective.l1) if objective.l1 else None
+        self.l1 = penalty_factors(objective.net, objective.l1) if objective.l1 else None
 
     def value_and_grad(self, x):
         return self._evaluate(x, codes.DIFFERENTIATE, self._objective.problem)
@@ -141,11 +141,11 @@ class _Batch(Function):
         return self._whole._evaluate(x, codes.EVALUATE, self._problem, self._samples)[0]
 
 
-def _l1_factors(net, l1):
-    """The factor of each parameter's absolute value: `l1` for weights, 0 for all others."""
+def penalty_factors(net, strength):
+    """The strength of a penalty for each parameter: as given for weights, 0 for all others."""
     factors = np.zeros(net.n_params)
     for layer in net._layout[net._layout.penalized == 1]:
-        factors[layer.w_offset : layer.w_offset + layer.n_in * layer.n_out] = l1
+        factors[layer.w_offset : layer.w_offset + layer.n_in * layer.n_out] = strength
     return factors
 
 

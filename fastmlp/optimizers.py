@@ -8,8 +8,8 @@ quotients and roots of vectors are taken element by element, and all state start
 import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -94,6 +94,9 @@ class Stochastic(Optimizer, ABC):
     # A dict cannot be hashed; equal optimizers have the same hash without it.
     factors: Mapping[str, float] | None = field(default=None, kw_only=True, hash=False)
 
+    # Whether steps are divided by the size of gradients, so that noise makes them shorter.
+    normalizes: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         check_learning_rate("learning_rate", self.learning_rate)
         if self.epochs is not None:
@@ -119,6 +122,19 @@ class Stochastic(Optimizer, ABC):
         """Those of its hyperparameters that are schedules."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in given.items() if isinstance(value, Schedule)}
+
+    def with_steps(self, factor: float) -> Self:
+        """The same with `factor` times all learning rates, but with weight decay as it was."""
+        factors = self.factors or {}
+        changed: dict[str, Any] = {
+            "factors": {kind: factor * _factor_of(kind, factors) for kind in codes.KINDS}
+        }
+        if hasattr(self, "decay_factors"):
+            decays = self.decay_factors or {}
+            changed["decay_factors"] = {
+                kind: _factor_of(kind, decays) / factor for kind in codes.KINDS
+            }
+        return replace(self, **changed)
 
     @property
     def decays(self) -> bool:
@@ -217,6 +233,7 @@ class SGD(Stochastic):
     """
 
     code: ClassVar[int] = codes.SGD
+    normalizes: ClassVar[bool] = False
 
     learning_rate: float | Schedule = 0.01
     _: KW_ONLY

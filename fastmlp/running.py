@@ -32,6 +32,7 @@ def run_stages(
     exact_loss=True,
     gradient_evaluations=None,
     checkpoint=None,
+    function_of=NetworkFunction,
 ):
     """Run optimizers in turn, each from where the last one stopped; return the FitResult.
 
@@ -55,6 +56,8 @@ def run_stages(
         A further budget of each stage.
     checkpoint : Checkpoint or None
         What to go on from, and where to keep how far it came.
+    function_of : callable
+        Makes what a solver minimizes, from what `NetworkFunction` takes.
     """
     rng = batches["rng"]
     saved = None if checkpoint is None else checkpoint.saved
@@ -72,7 +75,15 @@ def run_stages(
         monitor.limit(amount if comparable and is_solver else None, evaluations)
         if is_solver:
             status, message, loss = run_solver(
-                objective, stage, amount, monitor, rng, comparable, keeper, exact_loss
+                objective,
+                stage,
+                amount,
+                monitor,
+                rng,
+                comparable,
+                keeper,
+                exact_loss,
+                function_of,
             )
         else:
             status, message, loss = run_stochastic(
@@ -94,7 +105,7 @@ def run_stages(
     if comparable and not (len(trace) and trace[-1].data_passes == monitor.data_passes):
         with suppress(Stop):  # the optimizer has ended already
             record_exactly(objective, monitor)
-    return _result(objective.net.theta.copy(), loss, status, message, monitor, seconds)
+    return fit_result(objective.net.theta.copy(), loss, status, message, monitor, seconds)
 
 
 def run_on_function(
@@ -142,10 +153,11 @@ def run_on_function(
         loss = float(value_and_grad(x.copy())[0])
     if l1 is not None:
         loss += float((l1 * np.abs(x)).sum())
-    return _result(x, loss, status, message, monitor, seconds)
+    return fit_result(x, loss, status, message, monitor, seconds)
 
 
-def _result(theta, loss, status, message, monitor, seconds):
+def fit_result(theta, loss, status, message, monitor, seconds):
+    """The FitResult of what a monitor has watched."""
     status, message = monitor.outcome(status, message)
     return FitResult(
         theta=theta,
@@ -265,6 +277,42 @@ def run_stochastic(
     return epochs.end(status, message, exact_loss)
 
 
+def run_epochs(objective, optimizer, batches, monitor, state, *, first_epoch, n_epochs, all_epochs):
+    """Train for some epochs of a fit that others began, in net.theta.
+
+    Parameters
+    ----------
+    batches : tuple
+        batch_size, shuffle, clip_norm and rng, as `training.check_batches` returns them.
+    state : ndarray (n_slots * n_params,)
+        The optimizer's after the epochs before.
+    first_epoch, n_epochs, all_epochs : int
+        Epochs before, now, and of the whole fit, which some schedules go by.
+
+    Returns
+    -------
+    (ndarray, int, bool)
+        The optimizer's state, the number of updates done, and whether all stayed finite.
+    """
+    net, rng = objective.net, batches[-1]
+    dropout = net._pieces.dropout_schedule
+    epochs = _Epochs(objective, optimizer, all_epochs, monitor, batches, dropout)
+    epochs.take_over(state, first_epoch)
+    keeper = _Keeper(None, 0, rng, monitor, None)
+    if net._pieces.drops:
+        epochs.seed_masks(int(rng.integers(2**63)))
+    try:
+        for _ in range(n_epochs):
+            epochs.run(keeper)
+    except Stop as stop:
+        if stop.status is not Status.NOT_FINITE:
+            raise
+        return state, monitor.n_grad_evals, False
+    finally:
+        epochs.close()
+    return epochs.snapshot()["state"], monitor.n_grad_evals, True
+
+
 class _Epochs:
     """Trains a network in place, an epoch of mini-batches at a time.
 
@@ -343,6 +391,11 @@ class _Epochs:
         if statistics is not None:
             place["finished_statistics"] = statistics
         return self.snapshot() | {"place": place}
+
+    def take_over(self, state, n_epochs):
+        """Go on with an optimizer's state after so many epochs of as many updates."""
+        self._state[:] = state
+        self._n_updates = n_epochs * self._sweep.n_updates
 
     def seed_masks(self, seed):
         """Have the masks of dropout from now on be those of a seed, an int64 of at least 0."""
@@ -499,14 +552,23 @@ def euclidean_norm(vector):
 
 
 def run_solver(
-    objective, solver, max_iterations, monitor, rng, comparable, keeper, exact_loss=True
+    objective,
+    solver,
+    max_iterations,
+    monitor,
+    rng,
+    comparable,
+    keeper,
+    exact_loss=True,
+    function_of=NetworkFunction,
 ):
     """Minimize the objective; return status, message and loss, with the outcome in net.theta.
 
-    If not `exact_loss`, the loss is what the solver knew of it.
+    If not `exact_loss`, the loss is what the solver knew of it. `function_of` is as of
+    `run_stages`.
     """
     net = objective.net
-    function = NetworkFunction(objective, monitor, rng, solver.batch_size, keeper.wanted)
+    function = function_of(objective, monitor, rng, solver.batch_size, keeper.wanted)
     exactly = objective if comparable and solver.stochastic else None
     x0 = net.theta.astype(np.float64)
     x, value, status, message = drive(

@@ -297,6 +297,8 @@ def test_modules_import_no_package_but_numpy_and_numba_at_their_top(path):
     third_party = {"numpy"} if room_of(path) in PARAMETERS else {"numpy", "numba"}
     if room_of(path) == "sklearn":  # which nobody imports but for its sake
         third_party = {"numpy", "scipy", "sklearn"}
+    if room_of(path) == "dask":  # which nobody imports either
+        third_party = {"numpy", "sklearn", "dask", "distributed"}
     if room_of(path) == "figure":  # whose class needs its base
         third_party = {"matplotlib"}
     for module in imported_modules(parse(path), within_functions=False):

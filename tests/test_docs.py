@@ -35,6 +35,8 @@ def test_the_examples_of_docstrings_hold(module, tmp_path, monkeypatch):
     """As a reader would type them: an example has no names but those that it brings itself."""
     if "sklearn" in module:
         pytest.importorskip("sklearn")
+    if "dask" in module:
+        pytest.importorskip("distributed")
     if module.endswith(("plotting", "display")):
         pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
@@ -57,6 +59,8 @@ def blocks(page, language):
 
 
 def run_python(page, line, block, names):
+    if "import dask" in block:
+        pytest.importorskip("distributed")
     exec(compile("\n" * (line - 1) + block, str(ROOT / page), "exec"), names)
 
 
@@ -81,7 +85,12 @@ def test_the_walk_finds_pages_with_python():
     assert {"README.md", "docs/layers.md", "docs/optimizers.md", "docs/sklearn.md"} <= set(PAGES)
 
 
+# Of a Dask client that others on this machine have, too: it takes another port.
+another_port = pytest.mark.filterwarnings(r"ignore:Port \d+ is already in use")
+
+
 @compiled_only
+@another_port
 @pytest.mark.parametrize(
     ("page", "line", "block"), SNIPPETS, ids=[f"{page}:{line}" for page, line, _ in SNIPPETS]
 )
@@ -90,6 +99,7 @@ def test_a_snippet_runs_by_itself(page, line, block, elsewhere):
 
 
 @compiled_only
+@another_port
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if sum(one == page for one, *_ in SNIPPETS) > 1]
 )
