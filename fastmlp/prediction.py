@@ -12,14 +12,13 @@ from fastmlp.kernels.predict import predict as predict_kernel
 from fastmlp.kernels.predict import predict_part_address
 from fastmlp.kernels.threads import REGION_SECONDS, choose_parts, run
 from fastmlp.program_workspace import ProgramWorkspace
-from fastmlp.sources.streamed import Streamed
+from fastmlp.sources.streamed import checked_rows
 from fastmlp.tables import packed
 from fastmlp.validation import (
     check_count,
     check_finite,
     check_flag,
     check_rows_shape,
-    no_weights,
     read_only,
 )
 
@@ -77,8 +76,7 @@ def predict(net, pace, X, n_threads=None, members=False, lengths=None, out=None)
     if type(X) is np.ndarray:
         out[0:n_rows] = _of_rows(net, pace, X, sequences, n_threads, members)
         return out
-    streamed = Streamed(X, np.empty(0, net.dtype), no_weights(net.dtype), net)
-    for start, stop, (rows, _, _) in streamed.windows():
+    for start, stop, (rows, _, _) in checked_rows(X, net).windows():
         out[start:stop] = _of_rows(net, pace, rows, sequences, n_threads, members)
     return out
 

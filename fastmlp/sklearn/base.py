@@ -30,12 +30,14 @@ from fastmlp.prediction import check_outputs, outputs_after
 from fastmlp.result import Status, Trace, values_of
 from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule, elementwise
-from fastmlp.sklearn.checking import check_sample_weight, check_X, column_name
+from fastmlp.sklearn.checking import check_sample_weight, check_X, column_name, dtype_for
 from fastmlp.sklearn.continuation import Continuation
-from fastmlp.sklearn.run import Outputs, Rows, Run
+from fastmlp.sklearn.run import Data, Outputs, Run, of_validation_data
 from fastmlp.sklearn.stages import STOCHASTIC, as_stages, is_stochastic
-from fastmlp.sources.source import blocks
-from fastmlp.validation import as_real, rounded
+from fastmlp.sources.source import Source, blocks
+from fastmlp.sources.streamed import checked_rows
+from fastmlp.sources.windowed import Windowed
+from fastmlp.validation import as_array, as_real, rounded
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -126,7 +128,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
+        "shuffle": ["boolean", Windowed],
         "random_state": ["random_state"],
         "tol": [Interval(Real, 0, None, closed="left")],
         "verbose": ["verbose"],
@@ -279,9 +281,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             X, y = self._check_targets(X, y, True, False)
             self._check_whether_trivial(y)
             outputs = self._outputs(y)
-            self._start(X.shape[1], outputs, X.dtype)
+            self._start(X.shape[1], outputs, dtype_for(X))
             if self.standardize:
-                self._standardized_start(Rows(X, outputs.targets, y, None))
+                self._standardized_start(Data(X, outputs.targets, y, None))
         return self
 
     def _fit(self, X, y, sample_weight, validation_data, incremental, continuation=None):
@@ -318,11 +320,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         outputs = self._outputs(y)
         sample_weight = self._check_weights(sample_weight, X, y)
         if fresh:
-            self._start(X.shape[1], outputs, X.dtype)
+            self._start(X.shape[1], outputs, dtype_for(X))
         else:
             self._take_up(X.shape[1], outputs, goes_on)
         rows, held_out = self._hold_out(
-            Rows(X, outputs.targets, y, sample_weight), validation_data, incremental or is_trivial
+            Data(X, outputs.targets, y, sample_weight), validation_data, incremental or is_trivial
         )
         net = self._network_to_train(rows)
         if not goes_on:
@@ -528,42 +530,34 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         random_state = np.random.RandomState()
         random_state.set_state(self._split_state)
         fraction, weights = self.validation_fraction, rows.sample_weight
-        n_held = math.ceil(fraction * rows.X.shape[0])
+        chosen = np.arange(rows.X.shape[0])
+        n_held = math.ceil(fraction * chosen.size)
         # What scikit-learn stratifies by: binary classes alone.
         stratified = is_classifier(self) and rows.y.ndim == 1 and len(self.classes_) == 2
         if weights is not None and not weights.all():
             # Rows without weight, as bagging makes many, count for nothing in either part.
-            rows = Rows(*(array[weights > 0] for array in rows))
-            n_held = max(math.ceil(fraction * rows.X.shape[0]), min(n_held, 2))
+            chosen = np.flatnonzero(weights > 0)
+            n_held = max(math.ceil(fraction * chosen.size), min(n_held, 2))
             # What is left of a class may be a single row.
-            stratified = stratified and 1 not in np.bincount(rows.targets > 0)
-        targets = rows.targets.reshape(len(rows.targets), -1)
-        arrays = [rows.X, targets, rows.y]
-        if weights is not None:
-            arrays.append(rows.sample_weight)
-        n_rows = rows.X.shape[0]
-        if n_held >= n_rows:
+            stratified = stratified and 1 not in np.bincount(rows.targets[chosen] > 0)
+        if n_held >= chosen.size:
             raise ValueError(
                 "early_stopping must leave rows to train on, but it would hold out all "
-                f"{n_rows} that have a weight. Decrease 'validation_fraction' or use more rows."
+                f"{chosen.size} that have a weight. Decrease 'validation_fraction' or use more "
+                "rows."
             )
-        parts = train_test_split(
-            *arrays,
+        kept, held = train_test_split(
+            chosen,
             random_state=random_state,
             test_size=n_held,
-            stratify=targets > 0 if stratified else None,
+            stratify=rows.targets[chosen] > 0 if stratified else None,
         )
-        kept, held = parts[::2], parts[1::2]
-        if held[0].shape[0] < 2:
+        if held.size < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' "
                 "or the size of your dataset."
             )
-        shape = (-1,) if rows.targets.ndim == 1 else (-1, rows.targets.shape[1])
-        return tuple(
-            Rows(part[0], part[1].reshape(shape), part[2], part[3] if len(part) > 3 else None)
-            for part in (kept, held)
-        )
+        return rows.take(kept), rows.take(held).loaded(self.network_.dtype)
 
     def _check_validation(self, validation_data):
         if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
@@ -572,7 +566,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 f"{type(validation_data).__name__}"
             )
         X, y, *weights = validation_data
-        try:
+        with of_validation_data():
             X, y = self._check_targets(X, y, False, True)
             outputs = self._outputs(y)
             if outputs.n_outputs != self.n_outputs_:
@@ -581,9 +575,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                     f"got {outputs.n_outputs}"
                 )
             sample_weight = self._check_weights(weights[0] if weights else None, X, y)
-        except ValueError as error:
-            raise ValueError(f"validation data: {error}") from None
-        return Rows(X, outputs.targets, y, sample_weight)
+        return Data(X, outputs.targets, y, sample_weight).loaded(self.network_.dtype)
 
     def _network_to_train(self, rows):
         """A copy of the network, or of the one on standardized data that it stands for."""
@@ -627,15 +619,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _measure(self, rows):
         targets = self._targets_to_scale(rows)
         categories = self.network_.categorical_columns
-        scaling = Scaling.of(rows.X, self.n_outputs_, targets, rows.sample_weight, categories)
-        smallest = _SMALLEST_SPREAD * np.finfo(rows.X.dtype).tiny
+        X, dtype = rows.X, dtype_for(rows.X)
+        if isinstance(X, Source):
+            X = checked_rows(X, self.network_)
+        scaling = Scaling.of(X, self.n_outputs_, targets, rows.sample_weight, categories)
+        smallest = _SMALLEST_SPREAD * np.finfo(dtype).tiny
         for what, scales in (("X", scaling.scale), ("y", scaling.target_scale)):
             column = int(np.argmin(scales))
             if scales[column] < smallest:
                 where = "" if len(scales) == 1 else f" in column {column_name(self, what, column)}"
                 raise ValueError(
                     f"{what} must not have a standard deviation{where} below {smallest:.1e} for "
-                    f"standardize=True and {rows.X.dtype}, got {scales[column]:.1e}: take another "
+                    f"standardize=True and {dtype}, got {scales[column]:.1e}: take another "
                     "unit, in which the weights that undo the scaling are finite"
                 )
         return scaling
@@ -800,15 +795,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _hidden_values(self, net, X):
         """What each hidden layer of a network with pieces gives."""
-        found = []
-        for n_steps in net._program.hidden:
-            parts = [
-                outputs_after(net, net._program, n_steps, net._as_inputs(part))
-                for part in blocks(X, net.dtype)
-            ]
-            values = np.concatenate(parts)
-            found.append(values if net._pieces.members > 1 else values[:, 0])
-        return found
+        parts: list[list[np.ndarray]] = [[] for _ in net._program.hidden]
+        first = 0
+        for block in blocks(X, net.dtype):
+            rows = as_array("X", block, net.dtype)
+            net.check_rows(rows, first)
+            first += len(rows)
+            for found, n_steps in zip(parts, net._program.hidden, strict=True):
+                found.append(outputs_after(net, net._program, n_steps, rows))
+        by_layer = [np.concatenate(found) for found in parts]
+        return [found if net._pieces.members > 1 else found[:, 0] for found in by_layer]
 
     # Copies.
 

@@ -9,6 +9,8 @@ from sklearn.utils import validation
 
 from fastmlp.feature_names import shown
 from fastmlp.inputs import check_columns, check_inputs
+from fastmlp.sources.rows import is_rows
+from fastmlp.sources.source import OfArray, Source, fits_in_memory, source_of
 from fastmlp.validation import check_unmasked, position
 
 # What networks compute in.
@@ -19,16 +21,51 @@ _WITH_WORDS = (Number, dict, type(None))
 
 
 def validate_data(estimator, X, y="no_validation", **options):
-    """Do what scikit-learn's function of this name does; refuse masks, and name what is text."""
+    """Do what scikit-learn's function of this name does; refuse masks, and name what is text.
+
+    `Rows`, and arrays that would need much memory as float64, come back as a `Source`: what reads
+    them, a window at a time.
+    """
     check_unmasked("y", y)
-    numbers = {"X": X, "y": y} if options.get("y_numeric") else {"X": X}
+    source = as_source(X)
+    numbers = {} if source is not None else {"X": X}
+    if options.get("y_numeric"):
+        numbers["y"] = y
+    # scikit-learn would load them whole; of a shape without numbers it checks all that it can.
+    shown = X if source is None else np.broadcast_to(0.0, source.shape)
     # Rounding to float64 may raise in the caller's state; what overflows is refused by its place.
     with said_clearly(numbers), np.errstate(over="ignore", under="ignore"):
-        return validation.validate_data(estimator, X, y, **options)
+        checked = validation.validate_data(estimator, shown, y, **options)
+    if source is None:
+        return checked
+    return (source, checked[1]) if isinstance(checked, tuple) else source
+
+
+def as_source(X):
+    """What reads X a window at a time, or None where scikit-learn may make it an array.
+
+    Of another dtype than networks have it would be copied, which is more than the array itself.
+    """
+    is_other = type(X) is np.ndarray and X.dtype.kind in "fiub" and X.dtype not in DTYPES
+    if is_rows(X) or (is_other and X.ndim == 2 and not fits_in_memory(X.shape, DTYPES[0])):
+        return source_of(X, DTYPES[0])
+    return None
+
+
+def dtype_for(X):
+    """The dtype of a network that is to be trained on X, which has been checked.
+
+    Of `Rows` it is float32 if that holds all numbers of their dtype; of an array float64, as
+    scikit-learn has it, but for float32.
+    """
+    if not isinstance(X, Source):
+        return X.dtype
+    is_exact = not isinstance(X, OfArray) and np.can_cast(X.dtype, np.float32, "safe")
+    return np.dtype(np.float32 if is_exact else np.float64)
 
 
 def check_X(estimator, X):
-    """X as an array or CSR matrix, checked against what was seen in fit."""
+    """X as an array, CSR matrix or `Source`, checked against what was seen in fit."""
     if not is_plain(estimator, X):
         X = validate_data(
             estimator,
@@ -59,6 +96,8 @@ def check_finite(estimator, X):
 
     Columns of categories hold codes, or NaN, and are checked as `MLP` does it.
     """
+    if isinstance(X, Source):  # its rows are looked at as they are read
+        return
     if estimator.inputs is not None:
         if sparse.issparse(X):
             raise TypeError(f"X must be dense where inputs are given, got {type(X).__name__}")

@@ -16,6 +16,7 @@ from fastmlp.losses import CHECKED
 from fastmlp.objective import Objective, penalty
 from fastmlp.optimizers import Stochastic
 from fastmlp.order import random_order
+from fastmlp.sources.windowed import Windowed
 from fastmlp.validation import rounded
 
 INTERRUPTED = "Training interrupted by user."
@@ -231,6 +232,7 @@ def _is_plain(estimator, stage, objective):
         and (batch_size == "auto" or batch_size <= objective.n_rows)
         and estimator.learning_rate == "constant"
         and not stage.own_schedules
+        and not isinstance(estimator.shuffle, Windowed)
         and net._pieces.dropout_schedule is None
         and net._statistics is None
         and not net._pieces.drops

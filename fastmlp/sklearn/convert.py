@@ -20,12 +20,16 @@ from fastmlp.result import Trace
 from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule
 from fastmlp.sklearn.labels import from_plain, to_plain
+from fastmlp.sources.windowed import Windowed
 from fastmlp.training import OPTIMIZERS
 
 _THEIR_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 _THEIR_SOLVERS = ("adam", "sgd", "lbfgs")
 _THEIR_LOSSES = ("log_loss", "squared_error", "poisson")
 _THEIR_OUTPUTS = ("identity", "logistic", "softmax", "exp")
+
+# Parameters that are objects, of numbers and names.
+_OBJECTS = (Optimizer, Schedule, Numeric, Categorical, Windowed)
 
 # Fitted attributes that are plain numbers, or lists of them.
 _PLAIN = (
@@ -97,6 +101,7 @@ def to_sklearn(ours):
     params["activation"] = activation
     if params["solver"] not in _THEIR_SOLVERS:
         params["solver"] = "adam"
+    params["shuffle"] = bool(params["shuffle"])
     if isinstance(params["learning_rate"], Schedule):
         params["learning_rate"] = "constant"
     theirs = kind(**params)
@@ -207,7 +212,7 @@ def _plain(value):
 
 def encode(name, value):
     """A parameter as plain values, fit for JSON."""
-    if isinstance(value, Optimizer | Schedule | Numeric | Categorical) and is_dataclass(value):
+    if isinstance(value, _OBJECTS) and is_dataclass(value):
         given = {f.name: encode(f.name, getattr(value, f.name)) for f in fields(value)}
         return {"object": type(value).__name__, "fields": given}
     if isinstance(value, np.ndarray | np.generic):
@@ -234,6 +239,6 @@ def decode(value):
         return tuple(decode(one) for one in value["tuple"])
     if "pairs" in value:
         return {decode(key): decode(one) for key, one in value["pairs"]}
-    ours = *OPTIMIZERS.values(), *schedules.BY_NAME.values(), Numeric, Categorical
+    ours = *OPTIMIZERS.values(), *schedules.BY_NAME.values(), Numeric, Categorical, Windowed
     kinds = {kind.__name__: kind for kind in ours}
     return kinds[value["object"]](**{n: decode(one) for n, one in value["fields"].items()})

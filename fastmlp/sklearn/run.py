@@ -1,6 +1,7 @@
 """One call of an estimator's fit: an objective, optimizers in turn, and the watch over them."""
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import replace
 from inspect import signature
 from typing import Any, NamedTuple
@@ -29,7 +30,8 @@ from fastmlp.sklearn.stages import (
 )
 from fastmlp.sklearn.watch import Keeper, Report, Watch
 from fastmlp.solvers import check_solvers
-from fastmlp.sources.source import Scaled, source_of
+from fastmlp.sources.source import Scaled, Selected, Source, as_rows, source_of
+from fastmlp.sources.windowed import Windowed
 from fastmlp.training import check_mini_batches, check_optimizers, warn_without_fma
 
 # What an optimizer goes on from, of all that `running` hands to a checkpoint.
@@ -49,13 +51,37 @@ class Outputs(NamedTuple):
     offset: Callable  # of targets and weights: the constant that the loss leaves out
 
 
-class Rows(NamedTuple):
+class Data(NamedTuple):
     """Samples to train on or to validate with."""
 
-    X: Any
+    X: Any  # an array, a CSR matrix or a `Source`
     targets: np.ndarray
     y: np.ndarray  # as given
     sample_weight: np.ndarray | None
+
+    def take(self, rows):
+        """Some of the samples, in the order of `rows`, or of what is read in windows in its own."""
+        if isinstance(self.X, Source):
+            rows = np.sort(rows)
+            X = Selected(self.X, rows)
+        else:
+            X = self.X[rows]
+        weights = None if self.sample_weight is None else self.sample_weight[rows]
+        return Data(X, self.targets[rows], self.y[rows], weights)
+
+    def loaded(self, dtype):
+        """The same, but for an X that is in memory if there is room: it is read often."""
+        X = as_rows(self.X, dtype) if isinstance(self.X, Source) else self.X
+        return self._replace(X=X)
+
+
+@contextmanager
+def of_validation_data():
+    """Say of errors that they are about data to validate with."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"validation data: {error}") from None
 
 
 class Run:
@@ -139,10 +165,12 @@ class Run:
         return Objective(self.net, X, targets, **options)
 
     def _objective_to_validate(self, held_out):
-        try:
+        with of_validation_data():
             return self._objective_of(held_out)
-        except ValueError as error:
-            raise ValueError(f"validation data: {error}") from None
+
+    def _validate(self):
+        with of_validation_data():  # which may be read only now
+            return self._validation.value()
 
     def _make_watch(self, hook):
         estimator = self._estimator
@@ -237,7 +265,7 @@ class Run:
     def __call__(self):
         """Run the optimizers; return status, message and the objective."""
         estimator = self._estimator
-        validate = None if self._validation is None else self._validation.value
+        validate = None if self._validation is None else self._validate
         if awaits_data(self.net):
             draw_by_data(self.net, self.objective, self.rng)
         try:
@@ -296,7 +324,10 @@ class Run:
             state = None
         saved = None if state is None else self._resume_solver(state, is_there)
         keeper = Keeper(watch, saved, wanted)
-        ended = run_solver(self.objective, solver, n_iterations, monitor, self.rng, False, keeper)
+        ended = run_solver(
+            self.objective, solver, n_iterations, monitor, self.rng, False, keeper, exact_loss=False
+        )
+        ended = self._with_loss(ended)
         self._keep_state(index, solver, keeper, state, about)
         return ended
 
@@ -339,6 +370,8 @@ class Run:
         resumed_from = self._resume(state and state["optimizer"])
         keeper = Keeper(watch, resumed_from, True, keeps_best=not is_part)
         last_epoch = monitor.epoch + n_epochs
+        shuffle = estimator.shuffle
+        shuffle = shuffle if isinstance(shuffle, Windowed) else bool(shuffle)
         while True:
             ended = run_stochastic(
                 self.objective,
@@ -346,7 +379,7 @@ class Run:
                 last_epoch - monitor.epoch,
                 monitor,
                 batch_size=self._batch_size,
-                shuffle=bool(estimator.shuffle),
+                shuffle=shuffle,
                 clip_norm=estimator.clip_norm,
                 rng=self.rng,
                 exact=False,
@@ -367,11 +400,19 @@ class Run:
                 ended = (Status.COMPLETED, f"{n_epochs} epochs done", ended[2])
                 break
             keeper.saved = self._resume(keeper.latest)
-        if not watch.losses:  # as where the clock or Ctrl-C has ended the first epoch
-            ended = (*ended[:2], self.objective.value())
+        ended = self._with_loss(ended)
         done = resumed["updates_before"] if keeper.latest is None else keeper.latest["n_updates"]
         self.rate = float(stage.learning_rates(done, 1, resumed["updates_per_epoch"])[0])
         return keeper, ended
+
+    def _with_loss(self, ended):
+        """How an optimizer ended, with the objective where the clock or Ctrl-C left no epoch.
+
+        Rows that are not in memory are not read for it: what training saw of them has to do.
+        """
+        if self.watch.losses or not self.objective.is_in_memory:
+            return ended
+        return (*ended[:2], self.objective.value())
 
     def _resume(self, optimizer):
         """What `run_stochastic` takes up: a state, at the parameters as they are now."""

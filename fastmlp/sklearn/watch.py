@@ -174,6 +174,9 @@ class Keeper:
         if self._keeps_best and self._watch.is_best:
             self._best.keep(self.latest)
 
+    def keep_place(self, theta, optimizer):
+        """Take the state within an epoch: it is of no use, since estimators go on from its end."""
+
 
 class Report:
     """Shows each epoch: a bar for verbose=1, lines like scikit-learn's for more.

@@ -11,6 +11,7 @@ from fastmlp.sources.feed import Feed
 from fastmlp.sources.source import block_rows
 from fastmlp.sources.windowed import Windowed
 from fastmlp.sweep import CHUNK, MINI_BATCH, UPDATES, Sweep
+from fastmlp.validation import no_weights
 
 
 class Streamed:
@@ -101,6 +102,11 @@ class Streamed:
             self._net.check_rows(X[i : i + 1], row)
         weights = self.weights[rows] if self.weights.size else self.weights
         return X, self._by_row[rows].ravel(), weights
+
+
+def checked_rows(source, net):
+    """Rows alone, as a network takes them, which are checked as they are read."""
+    return Streamed(source, np.empty(0, net.dtype), no_weights(net.dtype), net)
 
 
 class StreamedSweep(Sweep):
