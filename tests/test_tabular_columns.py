@@ -275,6 +275,19 @@ def test_a_column_is_read_in_place():
     assert np.shares_memory(read_frame(frame).column(1).values, frame.to_numpy())
 
 
+def test_rows_are_loaded():
+    array = np.random.default_rng(0).normal(size=(10, 3))
+
+    class Given:
+        shape, dtype = array.shape, array.dtype
+
+        def __getitem__(self, rows):
+            return array[rows]
+
+    frame = read_frame(Given())
+    np.testing.assert_array_equal(frame.column(1).values, array[:, 1])
+
+
 # Categories that are named
 
 

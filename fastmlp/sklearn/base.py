@@ -218,15 +218,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, `fastmlp.Rows`} of shape (n_samples, n_features)
             Used without a copy if it is C-contiguous float32 or float64; in float32 all is done
-            in float32. Sparse X is only ever densified a block of rows at a time.
+            in float32. Sparse X is only ever densified a block of rows at a time. `Rows`, such as
+            a memory map or a dataset of h5py, are read a window at a time, and so is an array of
+            another dtype that would take more than 128 MB as float64. Networks of `Rows` are of
+            float32 where that holds all numbers of their dtype, such as uint8.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), default=None
             Not negative, not all 0. Rows of weight 0 are not held out for early stopping.
         validation_data : (X, y) or (X, y, sample_weight), default=None
-            Scored after every epoch, and what early_stopping goes by instead of a part of X. A
-            Pipeline hands it on as it is, without its transformations.
+            Scored after every epoch, and what early_stopping goes by instead of a part of X. Its
+            X may be `Rows`, which are loaded if they take no more than 128 MB. A Pipeline hands
+            it on as it is, without its transformations.
         X_val, y_val, sample_weight_val : array-like, default=None
             The same one by one, so that a Pipeline with ``transform_input=["X_val"]`` transforms
             it as it does X.
@@ -238,8 +242,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError, TypeError
-            For bad arguments, or if the weights are no longer finite. The estimator then stays
-            as it was.
+            For bad arguments, or if the weights are no longer finite. Numbers of `Rows` are
+            looked at only as they are read. The estimator then stays as it was.
         """
         given = _validation_data(validation_data, X_val, y_val, sample_weight_val)
         self.__dict__.pop("_continuation", None)
@@ -752,7 +756,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, `fastmlp.Rows`} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -770,7 +774,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, `fastmlp.Rows`} of shape (n_samples, n_features)
 
         Returns
         -------

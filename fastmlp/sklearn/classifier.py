@@ -85,7 +85,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     power_t : float, default=0.5
     max_iter : int, default=200
         Epochs of a stochastic solver, iterations of another; of each in a list.
-    shuffle : bool, default=True
+    shuffle : bool or fastmlp.Windowed, default=True
+        Whether a stochastic solver takes the rows of each epoch in random order. `Rows`, and
+        large arrays that are read in windows, are shuffled by the default `Windowed`, or by the
+        one that is given, which is for any X.
     random_state : int, RandomState instance or None, default=None
         Of the starting weights, which are those that scikit-learn draws, of the split for early
         stopping, likewise, and of the shuffling.
@@ -108,7 +111,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     early_stopping : bool, default=False
         Stop by the validation score, for every solver.
     validation_fraction : float, default=0.1
-        Part of X held out for early stopping, unless `fit` is given validation_data.
+        Part of X held out for early stopping, unless `fit` is given validation_data. Of `Rows`
+        the other rows stay in their order, before `shuffle`.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
         Of "adam" and "adamw".
     n_iter_no_change : int or inf, default=10
@@ -127,7 +131,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         multilabel targets a dict of the factors of 0 and 1 for each label, which are multiplied.
     scoring : str, callable or None, default=None
         Validation score: None is the accuracy, "loss" is minus the validation loss, else any
-        scorer of scikit-learn.
+        scorer of scikit-learn. A callable is given validation rows as an array, or as `Rows`
+        where these take more than 128 MB.
     callbacks : list of callable, default=None
         Called with a `fastmlp.Progress` after each epoch; raising StopIteration ends the fit.
         With standardize the network they see is that on standardized data.
@@ -542,7 +547,7 @@ feature_names_in_
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, `fastmlp.Rows`} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
         sample_weight : array-like of shape (n_samples,), default=None
 
@@ -567,7 +572,7 @@ feature_names_in_
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, `fastmlp.Rows`} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -595,7 +600,7 @@ feature_names_in_
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, `fastmlp.Rows`} of shape (n_samples, n_features)
 
         Returns
         -------

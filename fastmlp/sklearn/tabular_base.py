@@ -114,7 +114,8 @@ class BaseTabular(BaseEstimator, ABC):
         ----------
         X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
             Numbers, texts, booleans, categories and dates, some of which may be missing, as they
-            are: frames of pandas and polars, tables of Arrow, arrays, lists of rows.
+            are: frames of pandas and polars, tables of Arrow, arrays, lists of rows. A table is in
+            memory as a whole: `fastmlp.Rows`, such as datasets of h5py, are loaded.
         y : array-like of shape (n_samples,)
         sample_weight : array-like of shape (n_samples,), default=None
             Of the losses in training, and of the scores. Rows of weight 0 are left out.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.feature_names import listing
+from fastmlp.sources.rows import is_rows
 from fastmlp.tabular.columns import Column, from_array, of_categories
 
 
@@ -286,6 +287,8 @@ def _by_narwhals(argument, X):
 def _as_array(argument, X):
     if isinstance(X, np.ma.MaskedArray):
         return X
+    if is_rows(X) and not hasattr(X, "__array__"):
+        X = X[0 : X.shape[0]]  # all of them: columns are in memory
     try:
         array = np.asarray(X)
     except ValueError:  # of different lengths, of rows or of lists within them
