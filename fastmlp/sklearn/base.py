@@ -554,7 +554,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             chosen,
             random_state=random_state,
             test_size=n_held,
-            stratify=rows.targets[chosen] > 0 if stratified else None,
+            # As texts, which scikit-learn's messages quote.
+            stratify=(rows.targets[chosen] > 0).astype(str) if stratified else None,
         )
         if held.size < 2:
             raise ValueError(
