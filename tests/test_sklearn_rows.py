@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
+from marks import compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -285,6 +286,15 @@ def test_large_arrays_of_other_dtypes_are_float64_without_a_copy(dtype, small_wi
     assert_array_equal(found.predict(given), known.predict(given.astype("float64")))
 
 
+def test_early_stopping_of_a_large_array_of_another_dtype(small_windows):
+    given = np.abs(X).astype("uint8")
+    estimator, y = make(early_stopping=True)
+    assert_same(
+        clone(estimator).fit(given, y), clone(estimator).fit(Given(given.astype("float64")), y)
+    )
+
+
+@compiled_only
 def test_memory_of_a_large_array_of_small_integers(monkeypatch):
     """It would take 40 MB as float64; a fit needs three windows of 400 kB, and y."""
     monkeypatch.setattr(source, "WINDOW_BYTES", 0)
@@ -511,6 +521,7 @@ def test_an_exception_of_the_rows_changes_nothing(small_windows):
 
 
 @pytest.mark.parametrize("options", [{}, {"standardize": True}, {"early_stopping": True}], ids=repr)
+@compiled_only
 def test_sparse_rows_are_dense_a_window_at_a_time(options, monkeypatch):
     """Windows are of 1 MB; all rows would take 240 MB as float32."""
     monkeypatch.setattr(source, "BLOCK_BYTES", 1 << 20)

@@ -580,7 +580,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                     f"got {outputs.n_outputs}"
                 )
             sample_weight = self._check_weights(weights[0] if weights else None, X, y)
-        return Data(X, outputs.targets, y, sample_weight).loaded(self.network_.dtype)
+            return Data(X, outputs.targets, y, sample_weight).loaded(self.network_.dtype)
 
     def _network_to_train(self, rows):
         """A copy of the network, or of the one on standardized data that it stands for."""
