@@ -145,6 +145,18 @@ def test_early_stopping_in_windows(kind, small_windows):
     assert len(in_windows.validation_scores_) == len(in_windows.loss_curve_)
 
 
+@pytest.mark.parametrize("weights", [None, np.arange(N_ROWS) % 5 == 0])
+@pytest.mark.parametrize("shuffle", [SHUFFLE, False])
+def test_early_stopping_reads_a_file_as_any_rows(weights, shuffle, small_windows, tmp_path):
+    """With weights only few rows are left of each stretch of the file."""
+    estimator, y = make(early_stopping=True, shuffle=shuffle)
+    known = clone(estimator).fit(Given(X), y, weights)
+    assert_same(clone(estimator).fit(as_memmap(X, tmp_path), y, weights), known)
+    as_numbers = (X * 10).astype("int16")
+    known = clone(estimator).fit(Given(as_numbers), y, weights)
+    assert_same(clone(estimator).fit(as_memmap(as_numbers, tmp_path), y, weights), known)
+
+
 @pytest.mark.parametrize("scoring", [None, "loss", "balanced_accuracy"])
 @pytest.mark.parametrize("room", [0, 1 << 27])
 def test_validation_data_may_be_rows(scoring, room, monkeypatch):

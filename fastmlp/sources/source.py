@@ -207,7 +207,30 @@ class Selected(Source):
     def __init__(self, source, rows):
         self._source, self._rows = source, rows
         self.shape, self.dtype = (rows.size, source.shape[1]), source.dtype
+        self.is_file = source.is_file
         self.waits, self.shuffles_all = source.waits, source.shuffles_all
+
+    def read_runs(self, runs, out, n_threads=1):
+        spans = self._spans(runs)
+        sizes = spans[:, 1] - spans[:, 0]
+        if sizes.sum() > 2 * len(out):  # mostly rows that nobody asked for
+            return super().read_runs(runs, out, n_threads)
+        read = np.empty((int(sizes.sum()), self.shape[1]), out.dtype)
+        are_finite = self._source.read_runs(spans, read, n_threads)
+        # Where the rows of each span are among those that were read.
+        moved = np.cumsum(sizes) - sizes - spans[:, 0]
+        counts = runs[:, 1] - runs[:, 0]
+        places = np.concatenate([self._rows[a:b] for a, b in runs.tolist()])
+        places += np.repeat(moved, counts)
+        np.take(read, places, axis=0, out=out, mode="clip")
+        return are_finite
+
+    def announce(self, runs):
+        self._source.announce(self._spans(runs))
+
+    def _spans(self, runs):
+        """For each run the rows of the other source from its first to its last."""
+        return np.stack([self._rows[runs[:, 0]], self._rows[runs[:, 1] - 1] + 1], axis=1)
 
     def read(self, start, stop, out):
         rows = self._rows[start:stop]
