@@ -9,7 +9,7 @@ from sklearn.utils import validation
 
 from fastmlp.feature_names import shown
 from fastmlp.inputs import check_columns, check_inputs
-from fastmlp.sources.rows import is_rows
+from fastmlp.sources.rows import check_shape, is_rows
 from fastmlp.sources.source import OfArray, Source, fits_in_memory, source_of
 from fastmlp.validation import check_unmasked, position
 
@@ -27,6 +27,7 @@ def validate_data(estimator, X, y="no_validation", **options):
     them, a window at a time.
     """
     check_unmasked("y", y)
+    X = _loaded(X)
     source = as_source(X)
     numbers = {} if source is not None else {"X": X}
     if options.get("y_numeric"):
@@ -50,6 +51,13 @@ def as_source(X):
     if is_rows(X) or (is_other and X.ndim == 2 and not fits_in_memory(X.shape, DTYPES[0])):
         return source_of(X, DTYPES[0])
     return None
+
+
+def _loaded(X):
+    """Rows that a window has room for as an array, else X itself."""
+    if not is_rows(X) or not fits_in_memory(check_shape("X", X), DTYPES[0]):
+        return X
+    return np.asarray(X[0 : X.shape[0]])
 
 
 def dtype_for(X):

@@ -172,7 +172,7 @@ def whole_order(order):
 
 def draw(rng, windowed, n_rows, row_bytes):
     """Draw the order of an epoch in windows, or None where all rows are in one window."""
-    blocks = windowed.count_blocks(n_rows, row_bytes)
+    blocks = windowed.count_blocks(row_bytes)
     if -(-n_rows // windowed.block) <= blocks:
         return None
     return InWindows(rng.integers(2**63), n_rows, windowed.block, blocks)

@@ -1,5 +1,6 @@
 """Rows: what X may be besides an array, such as a file that is larger than memory."""
 
+import mmap
 from numbers import Integral
 from typing import Any, Protocol, runtime_checkable
 
@@ -59,12 +60,20 @@ class Rows(Protocol):
 
 def is_rows(X: Any) -> bool:
     """Whether X is to be read in slices of rows: a matrix that is no plain array in memory."""
-    if type(X) is np.ndarray or isinstance(X, np.ma.MaskedArray | np.matrix):
+    if isinstance(X, np.ndarray) and not _is_mapped(X):
         return False
     shape, dtype = getattr(X, "shape", None), getattr(X, "dtype", None)
     if not (isinstance(shape, tuple) and len(shape) == 2 and hasattr(X, "__getitem__")):
         return False
     return isinstance(dtype, np.dtype) and not is_sparse(X)
+
+
+def _is_mapped(X):
+    """Whether an array is mapped from a file; one that was copied out of it is so in name only."""
+    root = X
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    return isinstance(X, np.memmap) and isinstance(root.base, mmap.mmap)
 
 
 def is_sparse(X: Any) -> bool:

@@ -12,11 +12,6 @@ WINDOW_BYTES = 1 << 27
 # kernel to be long, little beside all else.
 BLOCK_BYTES = 1 << 25
 
-# Of all rows a window holds this part, and at least so many rows: enough blocks, out of as many
-# places, for each window to be a fair sample of all rows also where these are sorted.
-_SHARE = 0.05
-_FEWEST_ROWS = 1 << 16
-
 
 @dataclass(frozen=True)
 class Windowed:
@@ -34,8 +29,8 @@ class Windowed:
         access takes long, or where a whole chunk is decompressed for one row of it: take the rows
         of a chunk then. Fewer mix better where neighbouring rows are alike.
     blocks : int or None, default None
-        Blocks in a window, at most. None is 5% of the rows, and 65,536 rows at least, but no
-        more than 128 MB of them in the network's dtype.
+        Blocks in a window, at most. None is as many as take 128 MB in the network's dtype, so
+        that smaller data are shuffled as a whole.
 
     Raises
     ------
@@ -58,9 +53,8 @@ class Windowed:
         if self.blocks is not None:
             check_count("blocks", self.blocks)
 
-    def count_blocks(self, n_rows: int, row_bytes: int) -> int:
-        """Blocks in a window, at most, of so many rows of so many bytes each."""
+    def count_blocks(self, row_bytes: int) -> int:
+        """Blocks in a window, at most, of rows of so many bytes."""
         if self.blocks is not None:
             return int(self.blocks)
-        rows = min(max(_SHARE * n_rows, _FEWEST_ROWS), WINDOW_BYTES / row_bytes)
-        return max(1, int(rows) // int(self.block))
+        return max(1, WINDOW_BYTES // (row_bytes * int(self.block)))
