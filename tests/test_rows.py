@@ -6,6 +6,7 @@ import pickle
 import signal
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -445,6 +446,18 @@ def test_memory_does_not_grow_with_the_rows():
     assert len({which for which, size in reserved if size > 900 * N_COLUMNS}) == 2
 
 
+def test_the_order_of_many_blocks_takes_few_bytes_of_each():
+    tracemalloc.start()
+    try:
+        order = orders.InWindows(0, 10**6, 1, 10**5)
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert order.n_windows == 10
+    assert held < 2.2 * 10**6
+    assert most < 4 * 10**6
+
+
 # Bad rows
 
 
@@ -464,6 +477,70 @@ def test_what_is_not_finite_is_named_by_its_row_and_column(small_windows):
     X[2, 0] = np.inf
     with pytest.raises(ValueError, match="got inf in column 0, row 2"):
         make_net().fit(sparse.csr_array(X), y, shuffle=False)
+
+
+def polars_with_null(X):
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    columns = {name: column.tolist() for name, column in zip("abcde", X.T, strict=True)}
+    columns["d"][401] = None
+    return polars.DataFrame(columns)
+
+
+def arrow_with_null(X):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    return polars_with_null(X).to_arrow()
+
+
+def rows_that_turn_out_to_be_floats(X):
+    rows = Given(X)
+    rows.X = X.astype("float64")
+    rows.X[401, 3] = np.nan
+    return rows
+
+
+def masked_rows(X):
+    rows = Given(X)
+    rows.X = np.ma.masked_array(X, np.zeros(X.shape, bool))
+    rows.X[401, 3] = np.ma.masked
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (polars_with_null, "got nan in column 3, row 401"),
+        (lambda X: polars_with_null(X > 0), "got None in column 'd', row 401"),
+        (arrow_with_null, "got one in column 'd', row 401"),
+        (rows_that_turn_out_to_be_floats, "got nan in column 3, row 401"),
+        (masked_rows, r"X\[\d+:\d+\] must not have masked values"),
+    ],
+)
+@pytest.mark.parametrize("shuffle", [False, Windowed(10, 9)])
+def test_a_missing_value_among_integers_is_found(make, message, shuffle, small_windows):
+    X, y = make_data()
+    net = make_net()
+    before = net.theta.copy()
+    with pytest.raises(ValueError, match=message):
+        net.fit(make((X * 9).astype("int64")), y, shuffle=shuffle, seed=0)
+    assert_array_equal(net.theta, before)
+
+
+def test_arrow_batches_may_have_columns_of_booleans(small_windows):
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    X, y = make_data()
+    batch = pa.RecordBatch.from_pydict({name: X[:, i] > 0 for i, name in enumerate("abcde")})
+    options = {"shuffle": Windowed(10, 9), "epochs": 1}
+    known, _ = trained((X > 0).astype("float32"), y, **options)
+    assert_array_equal(trained(batch, y, **options)[0].theta, known.theta)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, "float32"])
+def test_rows_may_name_their_dtype(dtype, small_windows):
+    X, y = make_data()
+    rows = Given(X)
+    rows.dtype, rows.shape = dtype, list(X.shape)
+    options = {"shuffle": Windowed(10, 9), "epochs": 1}
+    assert_array_equal(trained(rows, y, **options)[0].theta, trained(X, y, **options)[0].theta)
 
 
 def test_a_code_of_no_category_is_named_by_its_row(small_windows):
@@ -568,6 +645,16 @@ def test_dask_arrays_of_unknown_length_say_what_to_do():
         make_net().fit(rows[rows[:, 0] > 0], y)
 
 
+def test_dask_frames_say_what_to_do():
+    dd = pytest.importorskip("dask.dataframe", reason="Dask is not installed")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    X, y = make_data()
+    frame = dd.from_pandas(pandas.DataFrame(X, columns=list("abcde")), npartitions=3)
+    with pytest.raises(ValueError, match=r"known number of rows, .*to_dask_array\(lengths=True\)"):
+        make_net().fit(frame, y)
+    trained(frame.to_dask_array(lengths=True), y, epochs=1)
+
+
 def test_networks_at_once_need_rows_in_memory(small_windows):
     X, y = make_data()
     with pytest.raises(ValueError, match="X must be in memory for networks that train at the same"):
@@ -621,6 +708,14 @@ def test_a_killed_fit_goes_on_in_the_middle_of_an_epoch(n_reads, small_windows, 
     # Blocks of 10 rows are what it trained on: it did not begin anew.
     n_trained = sum(stop - start for start, stop, _ in rows.asked if stop - start == 10)
     assert n_trained <= 2 * N_ROWS
+
+
+def test_a_fit_that_is_over_has_its_loss_when_it_is_taken_up_again(small_windows, tmp_path):
+    X, y = make_data()
+    options = {"shuffle": Windowed(10, 9), "checkpoint": tmp_path / "checkpoint"}
+    _, known = trained(Given(X), y, **options)
+    _, result = trained(Given(X), y, **options)
+    assert result.loss == known.loss == known.trace["objective"][-1]
 
 
 def test_a_checkpoint_knows_rows_by_their_fingerprint(small_windows, tmp_path):
