@@ -257,6 +257,14 @@ def test_validation_data_may_be_rows(small_windows):
     assert_array_equal(result.trace["validation_loss"], known.trace["validation_loss"])
 
 
+def test_bad_rows_of_validation_data_are_told_as_theirs(small_windows):
+    X, y = make_data()
+    other = X.copy()
+    other[401, 3] = np.nan
+    with pytest.raises(ValueError, match="validation_data: X must be finite, .* row 401"):
+        trained(Given(X), y, validation_data=(Given(other), y))
+
+
 def test_compare_takes_rows(small_windows):
     X, y = make_data()
     options = {"passes": 4, "seeds": 1, "batch_size": 50, "shuffle": Windowed(10, 9)}
@@ -599,10 +607,11 @@ def test_an_exception_of_the_rows_leaves_the_last_finished_epoch(optimizer, smal
     assert_array_equal(net.theta, seen[-1].astype("float32"))
 
 
+@pytest.mark.parametrize("columns", [slice(None), slice(1, 4)])
 @pytest.mark.parametrize("change", ["cut", "written"])
-def test_a_file_that_changes_while_it_is_read_is_refused(change, small_windows, tmp_path):
+def test_a_file_that_changes_while_it_is_read_is_refused(change, columns, small_windows, tmp_path):
     X, y = make_data()
-    mapped = as_memmap(X, tmp_path)
+    mapped = as_memmap(X, tmp_path)[:, columns]
     path = tmp_path / "X.npy"
 
     def alter(progress):
@@ -614,7 +623,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(change, small_windows, 
                 file.write(b"\0")
                 os.utime(path, ns=(0, 0))
 
-    net, seen = make_net(), []
+    net, seen = MLP([mapped.shape[1], 8, 1], seed=0), []
     with pytest.raises(ValueError, match=r"X\.npy.* could not be read"):
         net.fit(mapped, y, callbacks=[lambda p: seen.append(p.theta.copy()), alter], seed=0)
     assert_array_equal(net.theta, seen[1])
