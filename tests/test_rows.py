@@ -261,7 +261,7 @@ def test_bad_rows_of_validation_data_are_told_as_theirs(small_windows):
     X, y = make_data()
     other = X.copy()
     other[401, 3] = np.nan
-    with pytest.raises(ValueError, match="validation_data: X must be finite, .* row 401"):
+    with pytest.raises(ValueError, match=r"validation_data: X must be finite, .* row 401"):
         trained(Given(X), y, validation_data=(Given(other), y))
 
 

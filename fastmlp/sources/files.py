@@ -288,6 +288,7 @@ class FileRows:
         # numpy.memmap begins a mapping at a multiple of this, as systems want it.
         begin = root.offset - root.offset % mmap.ALLOCATIONGRANULARITY
         offset = begin + _address(array) - _address(np.frombuffer(mapping, np.uint8, 1))
+        rows: FileRows | FileColumns
         try:
             if array.flags.c_contiguous:
                 rows = cls(root.filename, array.dtype, array.shape, offset)
