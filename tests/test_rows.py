@@ -30,6 +30,8 @@ from fastmlp import (
     fit_many,
 )
 from fastmlp.sources import orders, source, windowed
+from fastmlp.sources.feed import Reading
+from fastmlp.sources.streamed import Streamed
 
 N_ROWS, N_COLUMNS = 700, 5
 
@@ -464,6 +466,26 @@ def test_the_order_of_many_blocks_takes_few_bytes_of_each():
     assert order.n_windows == 10
     assert held < 2.2 * 10**6
     assert most < 4 * 10**6
+
+
+def test_reading_that_is_cancelled_ends_with_the_run_it_is_at():
+    """Not with the window: each run may take long to arrive."""
+    X, y = make_data()
+
+    class Cancelling(Given):
+        def __getitem__(self, rows):
+            reading._tasks.clear()
+            return super().__getitem__(rows)
+
+    rows = Cancelling(X)
+    streamed = Streamed(source.OfRows(rows), y, np.empty(0, "float32"), make_net())
+    window = orders.InWindows(0, N_ROWS, 10, 9).window(0)
+    out = np.empty((window.size, N_COLUMNS), "float32")
+    reading = Reading(streamed.source, window, [*streamed.feed(0)._tasks(window, out)])
+    reading.begin(has_spare_core=False)
+    reading.finish()
+    assert len(window.runs) > 5
+    assert len(rows.asked) == 1
 
 
 # Bad rows
