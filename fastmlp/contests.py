@@ -30,6 +30,7 @@ from fastmlp.training import (
     check_optimizers,
     check_run_options,
     held_out_objective,
+    validation_of,
 )
 from fastmlp.validation import as_array, as_generator, check_count, check_number
 from fastmlp.version import __version__
@@ -309,7 +310,7 @@ class NetworkContest:
             callbacks=callback,
             time_limit=limits.budget.time_limit,
             target_loss=limits.target_loss,
-            validate=None if self._held_out is None else self._held_out.value,
+            validate=None if self._held_out is None else validation_of(self._held_out),
         ) as monitor:
             result = run_stages(
                 self._objective,

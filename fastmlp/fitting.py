@@ -57,7 +57,8 @@ def fit(
         True reshuffles the rows every epoch, False keeps their order, "replacement" draws each
         row uniformly, with replacement. A full batch is not shuffled. For stochastic optimizers.
         A `fastmlp.Windowed` shuffles rows of which only a window is in memory at a time. For X that
-        are `fastmlp.Rows` True is ``Windowed()``, and "replacement" is refused; see the notes.
+        are `fastmlp.Rows`, or large and of another dtype than the network's, True is
+        ``Windowed()``, and "replacement" is refused; see the notes. Not so for sparse matrices.
     clip_norm : float or None, default None
         Largest Euclidean norm of a mini-batch's gradient, penalties included; a larger one is
         scaled down to it. For stochastic optimizers.
@@ -126,7 +127,8 @@ def fit(
     If the objective or theta turns non-finite, the fit stops at that step and theta goes back
     to the best finite parameters: those of the epoch with the least objective, or the start.
     A checkpoint of other data, another network, optimizer or objective, or a torn one, is refused
-    and left alone. A limit within an epoch leaves the checkpoint at the last finished epoch.
+    and left alone. A limit within an epoch leaves the checkpoint at the last finished epoch, or
+    where X is read in windows, at the last finished window.
 
     X may be larger than memory: a memory map, a dataset of h5py, an array of Zarr, or anything
     else that is `fastmlp.Rows`. While a network trains on a window of its rows, a thread reads the
@@ -150,7 +152,8 @@ def fit(
     The scaling is put into the weights in float64 and rounded once. What that changes in float32 is
     no more than if the numbers of X changed in their last digit or two. It shows where a column's
     mean is far larger than its spread, so that float32 has few digits for its differences: subtract
-    a constant from such a column, or use float64. A warning tells of it. X is copied.
+    a constant from such a column, or use float64. A warning tells of it. X is copied, if it is in
+    memory.
     """
     options = {
         "optimizer": optimizer,

@@ -363,6 +363,7 @@ class _Epochs:
             "theta": self._theta,
             "best": best,
             "best_objective": self._best_mean,
+            "objective": self._mean,
             "n_updates": self._n_updates,
             "mask_seed": self._mask_seed,
         }
@@ -378,6 +379,7 @@ class _Epochs:
         net.take_learned((snapshot["theta"], snapshot.get("statistics")))
         self._best = snapshot["best"], snapshot.get("best_statistics")
         self._best_mean = snapshot["best_objective"]
+        self._mean = snapshot.get("objective", np.nan)  # older checkpoints lack it
         self._n_updates, self._finished = snapshot["n_updates"], net.learned()
         self.seed_masks(snapshot.get("mask_seed", 0))  # older checkpoints lack it
         self._place = snapshot.get("place")

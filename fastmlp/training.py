@@ -155,7 +155,7 @@ def prepare(
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
         checkpoint = Checkpoint(checkpoint, identity)
-    validate = None if held_out is None else held_out.value
+    validate = None if held_out is None else validation_of(held_out)
     budgets = [budget(stage, epochs) for stage in stages]
     options |= {"network": objective.net, "validate": validate, "total": sum(budgets)}
     warn_without_fma()
@@ -450,6 +450,18 @@ def budget(stage: Optimizer, epochs, stochastic_default=EPOCHS) -> int:
     if epochs is not None:
         return int(epochs)
     return stage.default_iterations if isinstance(stage, Solver) else stochastic_default
+
+
+def validation_of(held_out):
+    """What evaluates the loss on validation data, whose bad rows are told as theirs."""
+
+    def validate():
+        try:
+            return held_out.value()
+        except ValueError as error:
+            raise ValueError(f"validation_data: {error}") from error
+
+    return validate
 
 
 def held_out_objective(net, validation_data, loss, n_threads, feature_names):

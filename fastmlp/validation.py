@@ -222,15 +222,18 @@ def check_unmasked(name: str, values: Any) -> None:
         raise ValueError(f"{name} must not have masked values")
 
 
-def as_real(name: str, values: Any) -> np.ndarray:
-    """Refuse what is no array of real numbers, all of them present; return it as an array."""
-    array = values if type(values) is np.ndarray else _as_array(name, values)
+def as_real(name: str, values: Any, first: int = 0) -> np.ndarray:
+    """Refuse what is no array of real numbers, all of them present; return it as an array.
+
+    `first` is the number of the first row, for the message.
+    """
+    array = values if type(values) is np.ndarray else _as_array(name, values, first)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}")
     return array
 
 
-def _as_array(name, values):
+def _as_array(name, values, first=0):
     check_unmasked(name, values)
     try:
         array = np.asarray(values)
@@ -238,7 +241,7 @@ def _as_array(name, values):
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
     if array.dtype.kind == "O" and hasattr(values, "to_numpy"):
         # Columns of a frame that have no dtype of NumPy's in common, such as nullable ones.
-        check_elements(name, array, getattr(values, "columns", None))
+        check_elements(name, array, getattr(values, "columns", None), first)
         return array.astype(np.float64)
     return array
 
@@ -251,8 +254,10 @@ def position(array: np.ndarray, index: tuple[int, ...], columns: Any = None) -> 
     return f"column {column}, row {index[0]}"
 
 
-def check_elements(name: str, array: np.ndarray, columns: Any = None) -> None:
+def check_elements(name: str, array: np.ndarray, columns: Any = None, first: int = 0) -> None:
     """Refuse objects that are no real numbers; name the first, by its column's name if it has one.
+
+    `first` is the number of the first row.
 
     Raises
     ------
@@ -273,7 +278,7 @@ def check_elements(name: str, array: np.ndarray, columns: Any = None) -> None:
         if not isinstance(value, (Real, Decimal, np.bool_))
     )
     value = table[row, column]
-    where = position(array, (row, column), columns)
+    where = position(array, (first + row, column), columns)
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         raise ValueError(f"{name} must not have missing values, got {value} in {where}")
     raise TypeError(f"{name} must hold real numbers, got {value!r} in {where}")

@@ -190,12 +190,20 @@ def test_a_memmap_is_read_through_its_file(tmp_path, mode):
         lambda mapped: mapped.reshape(500, 14),
         lambda mapped: mapped.view("float32"),
         lambda mapped: mapped.reshape(-1)[700:].reshape(900, 7),
+        lambda mapped: mapped[:, :3],
+        lambda mapped: mapped[40:, 2:],
+        lambda mapped: mapped[:, 6:],
+        lambda mapped: mapped[::2],
+        lambda mapped: mapped[1::2, 1:3],
     ],
 )
 def test_views_of_a_memmap_are_read_from_where_they_begin(path, view):
     mapped = np.memmap(path, "float64", "r", offset=16, shape=X.shape)
     rows = FileRows.of_memmap(view(mapped))
     np.testing.assert_array_equal(rows[:], view(X))
+    out = np.empty((5, rows.shape[1]), np.float32)
+    rows.read_into(200, 205, out)
+    np.testing.assert_array_equal(out, view(X)[200:205].astype(np.float32))
 
 
 def test_what_numpy_saved_and_maps_is_read_through_its_file(tmp_path):
@@ -221,8 +229,8 @@ def test_what_is_not_in_a_file_row_by_row_is_not_read_so(path):
         own,
         mapped() + 1.0,
         np.array(mapped()),
-        mapped()[:, :3],
-        mapped()[::2],
+        mapped()[:, ::2],
+        mapped()[::-1],
         mapped().T,
         mapped()[0],
         mapped()[5:5],
@@ -248,8 +256,9 @@ def test_a_memmap_of_a_file_that_is_no_longer_there_is_not_read_from_another(pat
 def test_a_memmap_whose_file_is_cut_short_is_refused_without_a_look_at_it(path):
     mapped = np.memmap(path, "float64", "r", offset=16, shape=X.shape)
     os.truncate(path, 100)
-    with pytest.raises(ValueError, match="it has 100"):
-        FileRows.of_memmap(mapped)
+    for view in (mapped, mapped[:, 1:]):
+        with pytest.raises(ValueError, match="it has 100"):
+            FileRows.of_memmap(view)
 
 
 @compiled_only

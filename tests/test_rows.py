@@ -6,6 +6,7 @@ import pickle
 import signal
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -29,6 +30,8 @@ from fastmlp import (
     fit_many,
 )
 from fastmlp.sources import orders, source, windowed
+from fastmlp.sources.feed import Reading
+from fastmlp.sources.streamed import Streamed
 
 N_ROWS, N_COLUMNS = 700, 5
 
@@ -255,6 +258,14 @@ def test_validation_data_may_be_rows(small_windows):
     assert_array_equal(result.trace["validation_loss"], known.trace["validation_loss"])
 
 
+def test_bad_rows_of_validation_data_are_told_as_theirs(small_windows):
+    X, y = make_data()
+    other = X.copy()
+    other[401, 3] = np.nan
+    with pytest.raises(ValueError, match=r"validation_data: X must be finite, .* row 401"):
+        trained(Given(X), y, validation_data=(Given(other), y))
+
+
 def test_compare_takes_rows(small_windows):
     X, y = make_data()
     options = {"passes": 4, "seeds": 1, "batch_size": 50, "shuffle": Windowed(10, 9)}
@@ -444,6 +455,38 @@ def test_memory_does_not_grow_with_the_rows():
     assert len({which for which, size in reserved if size > 900 * N_COLUMNS}) == 2
 
 
+def test_the_order_of_many_blocks_takes_few_bytes_of_each():
+    tracemalloc.start()
+    try:
+        order = orders.InWindows(0, 10**6, 1, 10**5)
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert order.n_windows == 10
+    assert held < 2.2 * 10**6
+    assert most < 4 * 10**6
+
+
+def test_reading_that_is_cancelled_ends_with_the_run_it_is_at():
+    """Not with the window: each run may take long to arrive."""
+    X, y = make_data()
+
+    class Cancelling(Given):
+        def __getitem__(self, rows):
+            reading._tasks.clear()
+            return super().__getitem__(rows)
+
+    rows = Cancelling(X)
+    streamed = Streamed(source.OfRows(rows), y, np.empty(0, "float32"), make_net())
+    window = orders.InWindows(0, N_ROWS, 10, 9).window(0)
+    out = np.empty((window.size, N_COLUMNS), "float32")
+    reading = Reading(streamed.source, window, [*streamed.feed(0)._tasks(window, out)])
+    reading.begin(has_spare_core=False)
+    reading.finish()
+    assert len(window.runs) > 5
+    assert len(rows.asked) == 1
+
+
 # Bad rows
 
 
@@ -463,6 +506,70 @@ def test_what_is_not_finite_is_named_by_its_row_and_column(small_windows):
     X[2, 0] = np.inf
     with pytest.raises(ValueError, match="got inf in column 0, row 2"):
         make_net().fit(sparse.csr_array(X), y, shuffle=False)
+
+
+def polars_with_null(X):
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    columns = {name: column.tolist() for name, column in zip("abcde", X.T, strict=True)}
+    columns["d"][401] = None
+    return polars.DataFrame(columns)
+
+
+def arrow_with_null(X):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    return polars_with_null(X).to_arrow()
+
+
+def rows_that_turn_out_to_be_floats(X):
+    rows = Given(X)
+    rows.X = X.astype("float64")
+    rows.X[401, 3] = np.nan
+    return rows
+
+
+def masked_rows(X):
+    rows = Given(X)
+    rows.X = np.ma.masked_array(X, np.zeros(X.shape, bool))
+    rows.X[401, 3] = np.ma.masked
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (polars_with_null, "got nan in column 3, row 401"),
+        (lambda X: polars_with_null(X > 0), "got None in column 'd', row 401"),
+        (arrow_with_null, "got one in column 'd', row 401"),
+        (rows_that_turn_out_to_be_floats, "got nan in column 3, row 401"),
+        (masked_rows, r"X\[\d+:\d+\] must not have masked values"),
+    ],
+)
+@pytest.mark.parametrize("shuffle", [False, Windowed(10, 9)])
+def test_a_missing_value_among_integers_is_found(make, message, shuffle, small_windows):
+    X, y = make_data()
+    net = make_net()
+    before = net.theta.copy()
+    with pytest.raises(ValueError, match=message):
+        net.fit(make((X * 9).astype("int64")), y, shuffle=shuffle, seed=0)
+    assert_array_equal(net.theta, before)
+
+
+def test_arrow_batches_may_have_columns_of_booleans(small_windows):
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    X, y = make_data()
+    batch = pa.RecordBatch.from_pydict({name: X[:, i] > 0 for i, name in enumerate("abcde")})
+    options = {"shuffle": Windowed(10, 9), "epochs": 1}
+    known, _ = trained((X > 0).astype("float32"), y, **options)
+    assert_array_equal(trained(batch, y, **options)[0].theta, known.theta)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, "float32"])
+def test_rows_may_name_their_dtype(dtype, small_windows):
+    X, y = make_data()
+    rows = Given(X)
+    rows.dtype, rows.shape = dtype, list(X.shape)
+    options = {"shuffle": Windowed(10, 9), "epochs": 1}
+    assert_array_equal(trained(rows, y, **options)[0].theta, trained(X, y, **options)[0].theta)
 
 
 def test_a_code_of_no_category_is_named_by_its_row(small_windows):
@@ -521,10 +628,11 @@ def test_an_exception_of_the_rows_leaves_the_last_finished_epoch(optimizer, smal
     assert_array_equal(net.theta, seen[-1].astype("float32"))
 
 
+@pytest.mark.parametrize("columns", [slice(None), slice(1, 4)])
 @pytest.mark.parametrize("change", ["cut", "written"])
-def test_a_file_that_changes_while_it_is_read_is_refused(change, small_windows, tmp_path):
+def test_a_file_that_changes_while_it_is_read_is_refused(change, columns, small_windows, tmp_path):
     X, y = make_data()
-    mapped = as_memmap(X, tmp_path)
+    mapped = as_memmap(X, tmp_path)[:, columns]
     path = tmp_path / "X.npy"
 
     def alter(progress):
@@ -536,7 +644,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(change, small_windows, 
                 file.write(b"\0")
                 os.utime(path, ns=(0, 0))
 
-    net, seen = make_net(), []
+    net, seen = MLP([mapped.shape[1], 8, 1], seed=0), []
     with pytest.raises(ValueError, match=r"X\.npy.* could not be read"):
         net.fit(mapped, y, callbacks=[lambda p: seen.append(p.theta.copy()), alter], seed=0)
     assert_array_equal(net.theta, seen[1])
@@ -565,6 +673,16 @@ def test_dask_arrays_of_unknown_length_say_what_to_do():
     rows = da.from_array(X, chunks=100)
     with pytest.raises(ValueError, match=r"known number of rows, .*compute_chunk_sizes\(\)"):
         make_net().fit(rows[rows[:, 0] > 0], y)
+
+
+def test_dask_frames_say_what_to_do():
+    dd = pytest.importorskip("dask.dataframe", reason="Dask is not installed")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    X, y = make_data()
+    frame = dd.from_pandas(pandas.DataFrame(X, columns=list("abcde")), npartitions=3)
+    with pytest.raises(ValueError, match=r"known number of rows, .*to_dask_array\(lengths=True\)"):
+        make_net().fit(frame, y)
+    trained(frame.to_dask_array(lengths=True), y, epochs=1)
 
 
 def test_networks_at_once_need_rows_in_memory(small_windows):
@@ -620,6 +738,14 @@ def test_a_killed_fit_goes_on_in_the_middle_of_an_epoch(n_reads, small_windows, 
     # Blocks of 10 rows are what it trained on: it did not begin anew.
     n_trained = sum(stop - start for start, stop, _ in rows.asked if stop - start == 10)
     assert n_trained <= 2 * N_ROWS
+
+
+def test_a_fit_that_is_over_has_its_loss_when_it_is_taken_up_again(small_windows, tmp_path):
+    X, y = make_data()
+    options = {"shuffle": Windowed(10, 9), "checkpoint": tmp_path / "checkpoint"}
+    _, known = trained(Given(X), y, **options)
+    _, result = trained(Given(X), y, **options)
+    assert result.loss == known.loss == known.trace["objective"][-1]
 
 
 def test_a_checkpoint_knows_rows_by_their_fingerprint(small_windows, tmp_path):

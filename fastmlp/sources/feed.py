@@ -67,9 +67,8 @@ class Feed:
         self._reading: Any = None
         self._announcer: Any = None
         self._present: Any = None
-        # Integers are finite, and all finite numbers are good but for codes of categories.
+        # All finite numbers are good but for codes of categories.
         self._has_codes = bool(net.categorical_columns)
-        self._are_finite = source.dtype.kind in "iub"
 
     def begin(self, order, row=0):
         """Start over at one of the windows of an order, that with the epoch's row `row`."""
@@ -163,22 +162,23 @@ class Feed:
                 rows = window.rows[first : first + most]
                 yield partial(self._take, window, rows, X[first : first + most], first)
             return
-        for runs in _grouped(window.runs, most):
+        # Waiting for one run after the other, as on a network, is to be cut short between them.
+        for runs in _grouped(window.runs, most, 1 if self._source.waits else most):
             size = int((runs[:, 1] - runs[:, 0]).sum())
             yield partial(self._read_runs, window, runs, X[done : done + size], done)
             done += size
 
     def _take(self, window, rows, X, first, n_threads):
         self._source.take(rows, X)
-        self._check(window, X, first)
+        self._check(window, X, first, self._source.are_finite)
 
     def _read_runs(self, window, runs, X, first, n_threads):
         are_finite = self._source.read_runs(runs, X, n_threads)
-        self._check(window, X, first, are_finite)
+        self._check(window, X, first, are_finite or self._source.are_finite)
 
-    def _check(self, window, X, first, are_finite=False):
+    def _check(self, window, X, first, are_finite):
         """Refuse rows that are not good, which are in the places from `first` on of a window."""
-        if not self._has_codes and (are_finite or self._are_finite or np.isfinite(X).all()):
+        if not self._has_codes and (are_finite or np.isfinite(X).all()):
             return
         try:
             self._net.check_rows(X)
@@ -252,8 +252,11 @@ def _started(work):
     return thread
 
 
-def _grouped(runs, most):
-    """Runs of rows as they are read together: so many rows, or little more; (k, 2) each."""
+def _grouped(runs, most, enough):
+    """Runs of rows as they are read together, (k, 2) each.
+
+    A run has `most` rows at most, and a group no more runs than it takes to have `enough` rows.
+    """
     group: list[tuple[int, int]] = []
     size = 0
     for first, end in runs.tolist():
@@ -261,7 +264,7 @@ def _grouped(runs, most):
             stop = min(start + most, end)
             group.append((start, stop))
             size += stop - start
-            if size >= most:
+            if size >= enough:
                 yield np.array(group)
                 group, size = [], 0
     if group:

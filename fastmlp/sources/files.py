@@ -258,8 +258,12 @@ class FileRows:
         ----------
         array : ndarray
             A ``numpy.memmap``, or a view of one. It needs mode "r", "r+" or "w+", and rows that lie
-            in the file one after the other. Changes of it that are not in the file yet are written
-            there.
+            in the file one after the other, or some columns of such that are side by side. Changes
+            of it that are not in the file yet are written there.
+
+        Returns
+        -------
+        FileRows, FileColumns or None
 
         Raises
         ------
@@ -275,23 +279,76 @@ class FileRows:
             return None
         if root.mode not in ("r", "r+", "w+") or root.filename is None:
             return None
-        if array.ndim != 2 or array.size == 0 or not array.flags.c_contiguous:
+        if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "biuf":
             return None
-        if array.dtype.kind not in "biuf":
+        if not array.flags.c_contiguous and not _are_columns(array, root):
             return None
         if root.mode != "r":
             root.flush()
         # numpy.memmap begins a mapping at a multiple of this, as systems want it.
         begin = root.offset - root.offset % mmap.ALLOCATIONGRANULARITY
         offset = begin + _address(array) - _address(np.frombuffer(mapping, np.uint8, 1))
+        rows: FileRows | FileColumns
         try:
-            rows = cls(root.filename, array.dtype, array.shape, offset)
+            if array.flags.c_contiguous:
+                rows = cls(root.filename, array.dtype, array.shape, offset)
+            else:
+                n_around = array.strides[0] // array.itemsize
+                before = (_address(array) - _address(root)) % array.strides[0]
+                shape = len(array), n_around
+                around = cls(root.filename, array.dtype, shape, offset - before)
+                rows = FileColumns(around, before // array.itemsize, array.shape[1])
         except OSError:  # it was deleted or moved, and the mapping holds
             return None
         last = len(rows) - 1
         ends = (rows[:1], array[:1]), (rows[last:], array[last:])
         is_same = all(np.asarray(mapped).tobytes() == read.tobytes() for read, mapped in ends)
         return rows if is_same else None
+
+
+class FileColumns:
+    """Some columns of the rows in a file, such as all but that of the targets.
+
+    Parameters
+    ----------
+    rows : FileRows
+        Are read whole.
+    first, n : int
+        The first column, and how many.
+    """
+
+    def __init__(self, rows, first, n):
+        self._rows, self._columns = rows, slice(first, first + n)
+        self.dtype, self.shape = rows.dtype, (len(rows), n)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        return self._rows[rows][:, self._columns]
+
+    @property
+    def fingerprint(self):
+        return f"{self._rows.fingerprint} {self._columns}"
+
+    def read_into(self, start, stop, out):
+        """Read the rows from `start` to before `stop`, as of `FileRows`."""
+        step = max(1, _SCRATCH_BYTES // (self._rows.shape[1] * self.dtype.itemsize))
+        for first in range(start, stop, step):
+            found = self._rows[first : min(first + step, stop)]
+            with np.errstate(over="ignore", invalid="ignore"):
+                out[first - start : first - start + len(found)] = found[:, self._columns]
+
+
+def _are_columns(array, root):
+    """Whether a view of `root` has columns, side by side, of rows that `root` has as a whole."""
+    row_bytes, itemsize = array.strides
+    if itemsize != array.itemsize or row_bytes <= 0 or row_bytes % itemsize:
+        return False
+    before = _address(array) - _address(root)
+    end = before - before % row_bytes + len(array) * row_bytes
+    is_within = before % row_bytes + array.shape[1] * itemsize <= row_bytes
+    return before % itemsize == 0 and is_within and end <= root.nbytes
 
 
 def _shortened(runs, most):

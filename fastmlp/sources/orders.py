@@ -133,13 +133,14 @@ class InWindows:
         self.n_windows = -(-n_blocks // blocks)
         n_stretches = -(-n_blocks // self.n_windows)
         # For each stretch, which of its blocks each window takes.
-        places = np.tile(np.arange(self.n_windows), (n_stretches, 1))
+        choices = np.arange(self.n_windows, dtype=np.min_scalar_type(self.n_windows))
+        self._places = places = np.tile(choices, (n_stretches, 1))
         np.random.default_rng([seed, self.n_windows]).permuted(places, axis=1, out=places)
-        first = np.arange(n_stretches) * self.n_windows
-        self._blocks = (places + first[:, np.newaxis]).T.copy()
+        self._first = np.arange(n_stretches) * self.n_windows
         # The last stretch may lack blocks, and the last block rows.
-        sizes = np.clip(n_rows - self._blocks * block, 0, block)
-        self._ends = np.cumsum(sizes.sum(axis=1))
+        last = self._first[-1] + places[-1].astype(np.int64)
+        sizes = (n_stretches - 1) * block + np.clip(n_rows - last * block, 0, block)
+        self._ends = np.cumsum(sizes)
         self.largest = int(np.diff(self._ends, prepend=0).max())
 
     def window_of(self, row):
@@ -148,7 +149,7 @@ class InWindows:
 
     def runs(self, w):
         """The runs of rows of one of the windows, as of `Window`."""
-        first = self._blocks[w] * self._block
+        first = (self._first + self._places[:, w]) * self._block
         runs = np.stack([first, np.minimum(first + self._block, self._n_rows)], axis=1)
         return runs[runs[:, 0] < runs[:, 1]]
 

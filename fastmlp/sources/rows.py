@@ -19,6 +19,7 @@ class Rows(Protocol):
     shape : tuple of int
         Rows and columns.
     dtype : dtype
+        Also as NumPy's type or its name: ``numpy.float32`` or ``"float32"``.
 
     Methods
     -------
@@ -63,9 +64,10 @@ def is_rows(X: Any) -> bool:
     if isinstance(X, np.ndarray) and not _is_mapped(X):
         return False
     shape, dtype = getattr(X, "shape", None), getattr(X, "dtype", None)
-    if not (isinstance(shape, tuple) and len(shape) == 2 and hasattr(X, "__getitem__")):
+    if not (isinstance(shape, tuple | list) and len(shape) == 2 and hasattr(X, "__getitem__")):
         return False
-    return isinstance(dtype, np.dtype) and not is_sparse(X)
+    # A class of somebody's own may say np.float32, or "float32".
+    return isinstance(dtype, np.dtype | type | str) and not is_sparse(X)
 
 
 def _is_mapped(X):
@@ -82,11 +84,13 @@ def is_sparse(X: Any) -> bool:
 
 
 def check_shape(name: str, X: Any) -> tuple[int, int]:
-    """The shape of Rows, of which Dask may not know the number of rows."""
+    """The shape of Rows or a frame, of which Dask may not know the number of rows."""
     rows, columns = X.shape
     if not (isinstance(rows, Integral) and isinstance(columns, Integral)):
+        advice = "call compute_chunk_sizes() of the Dask array first"
+        if not hasattr(X, "compute_chunk_sizes"):
+            advice = "give to_dask_array(lengths=True) of the Dask frame"
         raise ValueError(
-            f"{name} must have a known number of rows, got the shape {X.shape}: call "
-            "compute_chunk_sizes() of the Dask array first"
+            f"{name} must have a known number of rows, got the shape {X.shape}: {advice}"
         )
     return int(rows), int(columns)

@@ -11,7 +11,7 @@ from fastmlp.feature_names import take_columns
 from fastmlp.sources.files import FileRows
 from fastmlp.sources.rows import check_shape, is_rows, is_sparse
 from fastmlp.sources.windowed import BLOCK_BYTES, WINDOW_BYTES
-from fastmlp.validation import as_array, as_real, rounded
+from fastmlp.validation import as_array, as_real, check_unmasked, rounded
 
 # Blocks of rows by which a checkpoint knows data again, and rows in each.
 _N_BLOCKS = 64
@@ -33,6 +33,8 @@ class Source(ABC):
         Whether reading may be waiting, for a disk or a network, rather than work for a core.
     is_file : bool
         Whether the system can fetch rows that are announced, and threads can share reading them.
+    are_finite : bool
+        Whether all numbers are finite for sure, as integers are, and nobody has to look.
     shuffles_all : bool
         Whether single rows cost as little to read as runs of them, so that all rows can be
         shuffled together.
@@ -41,7 +43,7 @@ class Source(ABC):
     shape: tuple[int, int]
     dtype: np.dtype
     waits = is_file = False
-    shuffles_all = False
+    are_finite = shuffles_all = False
 
     @abstractmethod
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
@@ -101,6 +103,7 @@ class OfArray(Source):
 
     def __init__(self, X):
         self._X, self.shape, self.dtype = X, X.shape, X.dtype
+        self.are_finite = _are_integers(X)
 
     def read(self, start, stop, out):
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -115,6 +118,7 @@ class OfSparse(Source):
     def __init__(self, X):
         self._X = X.tocsr()
         self.shape, self.dtype = X.shape, X.dtype
+        self.are_finite = _are_integers(X)
         if X.dtype.kind not in "fiub":
             raise TypeError(f"X must hold real numbers, got a sparse matrix of dtype {X.dtype}")
 
@@ -144,35 +148,40 @@ class OfFrame(Source):
     def _rows(self, start, stop):
         if self._columns is not None:
             part = self._X.slice(start, stop - start)
-            columns = [_arrow_numbers(name, part[name]) for name in self._columns]
+            columns = [_arrow_numbers(name, part[name], start) for name in self._columns]
             return np.stack(columns, axis=1) if columns else np.empty((stop - start, 0))
         rows = self._X.iloc if hasattr(self._X, "iloc") else self._X
-        return as_real("X", rows[start:stop])
+        return as_real("X", rows[start:stop], start)
 
 
-def _arrow_numbers(name, column):
+def _arrow_numbers(name, column, first):
     if column.null_count:
-        raise ValueError(f"X must not have missing values, got one in column {name!r}")
-    return as_real(f"column {name!r} of X", column.to_numpy())
+        row = first + column.is_null().index(True).as_py()
+        raise ValueError(f"X must not have missing values, got one in column {name!r}, row {row}")
+    return as_real(f"column {name!r} of X", column.to_numpy(zero_copy_only=False))
 
 
 class OfRows(Source):
     """Rows that somebody else reads."""
 
     def __init__(self, X):
-        self._X, self.shape, self.dtype = X, check_shape("X", X), X.dtype
+        self._X, self.shape, self.dtype = X, check_shape("X", X), np.dtype(X.dtype)
         # The system reads a file ahead; of anything else nobody knows how long it takes.
         self.is_file = isinstance(X, FileRows)
         self.waits = not self.is_file
-        if X.dtype.kind not in "fiub":
-            raise TypeError(f"X must hold real numbers, got Rows of dtype {X.dtype}")
+        # Others may give missing values among their integers, as NaN.
+        self.are_finite = self.is_file and _are_integers(X)
+        if self.dtype.kind not in "fiub":
+            raise TypeError(f"X must hold real numbers, got Rows of dtype {self.dtype}")
 
     def read(self, start, stop, out):
         X = self._X
         if hasattr(X, "read_into"):
             X.read_into(start, stop, out)
             return
-        rows = np.asarray(X[start:stop])
+        rows = X[start:stop]
+        check_unmasked(f"X[{start}:{stop}]", rows)
+        rows = np.asarray(rows)
         if rows.shape != out.shape or rows.dtype.kind not in "fiub":
             raise ValueError(
                 f"X[{start}:{stop}] must return real numbers of the shape {out.shape}, as many "
@@ -209,6 +218,7 @@ class Selected(Source):
         self.shape, self.dtype = (rows.size, source.shape[1]), source.dtype
         self.is_file = source.is_file
         self.waits, self.shuffles_all = source.waits, source.shuffles_all
+        self.are_finite = source.are_finite
 
     def read_runs(self, runs, out, n_threads=1):
         spans = self._spans(runs)
@@ -333,7 +343,8 @@ def source_of(X: Any, dtype: np.dtype, feature_names=None) -> Source | None:
         return OfSparse(X)
     if is_frame(X):
         X = take_columns("X", X, feature_names)
-        return None if fits_in_memory(X.shape, dtype) and not is_arrow(X) else OfFrame(X)
+        is_small = fits_in_memory(check_shape("X", X), dtype)
+        return None if is_small and not is_arrow(X) else OfFrame(X)
     if not is_rows(X):
         return None
     found = FileRows.of_memmap(X) if isinstance(X, np.ndarray) else None
@@ -378,6 +389,10 @@ def first_rows(X: Any, dtype: np.dtype, feature_names=None) -> Any:
     if np.can_cast(source.dtype, dtype, "safe"):
         return np.empty((0, source.shape[1]), dtype)
     return source[: max(1, _PIECE // max(1, source.shape[1]))]
+
+
+def _are_integers(X):
+    return X.dtype.kind in "iub"
 
 
 def is_frame(X: Any) -> bool:
