@@ -139,7 +139,8 @@ def test_early_stopping_in_windows(kind, small_windows):
     estimator, y = make(kind, early_stopping=True, standardize=True, solver=["adam", "lbfgs"])
     in_windows = clone(estimator).fit(Given(X), y)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "WINDOW_BYTES", 1 << 27)
+        # Room for either part in float32, but not for all in float64: that would be an array.
+        patch.setattr(source, "WINDOW_BYTES", X.size * 6)
         in_memory = clone(estimator).fit(Given(X), y)
     assert_same(in_windows, in_memory)
     assert len(in_windows.validation_scores_) == len(in_windows.loss_curve_)
@@ -440,7 +441,7 @@ def test_codes_of_no_category_are_named_by_their_row(small_windows):
         (X * 1j, TypeError, "X must hold real numbers, got Rows of dtype complex64"),
     ],
 )
-def test_rows_that_cannot_be_trained_on_are_refused_unread(rows, error, message):
+def test_rows_that_cannot_be_trained_on_are_refused_unread(rows, error, message, small_windows):
     estimator, y = make()
     given = Given(rows)
     with pytest.raises(error, match=message):
@@ -449,7 +450,7 @@ def test_rows_that_cannot_be_trained_on_are_refused_unread(rows, error, message)
     assert not hasattr(estimator, "n_features_in_")
 
 
-def test_rows_of_another_width_are_refused_unread():
+def test_rows_of_another_width_are_refused_unread(small_windows):
     estimator, y = make()
     estimator.fit(Given(X), y)
     assert estimator.n_features_in_ == 5
@@ -477,7 +478,7 @@ def test_rows_of_another_width_are_refused_unread():
         ({"y": [np.nan] * N_ROWS}, "y must not have missing labels"),
     ],
 )
-def test_what_comes_with_rows_is_checked_before_they_are_read(options, message):
+def test_what_comes_with_rows_is_checked_before_they_are_read(options, message, small_windows):
     estimator, y = make()
     rows = Given(X)
     with pytest.raises(ValueError, match=message):
@@ -485,7 +486,7 @@ def test_what_comes_with_rows_is_checked_before_they_are_read(options, message):
     assert not rows.asked
 
 
-def test_numbers_to_predict_must_be_numbers():
+def test_numbers_to_predict_must_be_numbers(small_windows):
     estimator, _ = make("numbers")
     y = np.zeros(N_ROWS, object)
     y[5] = "five"
@@ -553,3 +554,15 @@ def test_sparse_rows_are_dense_a_window_at_a_time(options, monkeypatch):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 120e6
+
+
+@pytest.mark.parametrize("kind", ["two classes", "numbers"])
+def test_small_rows_are_an_array_like_any_other(kind, tmp_path):
+    """Such as what joblib hands to other processes: with the dtype and the order of an array."""
+    estimator, y = make(kind, early_stopping=True, shuffle=True)
+    for numbers in (X, X.astype("float64"), (X * 10).astype("int16")):
+        known = clone(estimator).fit(numbers, y)
+        for rows in (as_memmap(numbers, tmp_path), Given(numbers)):
+            fitted = clone(estimator).fit(rows, y)
+            assert_same(fitted, known)
+            assert fitted.network_.dtype == known.network_.dtype

@@ -55,7 +55,8 @@ def as_source(X):
 
 def _loaded(X):
     """Rows that a window has room for as an array, else X itself."""
-    if not is_rows(X) or not fits_in_memory(check_shape("X", X), DTYPES[0]):
+    is_empty = is_rows(X) and 0 in check_shape("X", X)
+    if not is_rows(X) or is_empty or not fits_in_memory(check_shape("X", X), DTYPES[0]):
         return X
     return np.asarray(X[0 : X.shape[0]])
 
