@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
+from containers import as_dask, as_hdf5, as_memmap, as_zarr
 from marks import compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -225,29 +226,6 @@ def test_hidden_activations_too(options, small_windows):
 
 
 # What X may be
-
-
-def as_memmap(X, path):
-    np.save(path / "X.npy", X)
-    return np.load(path / "X.npy", mmap_mode="r")
-
-
-def as_hdf5(X, path):
-    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
-    file = h5py.File(path / "X.h5", "w")
-    return file.create_dataset("X", data=X, chunks=(64, X.shape[1]))
-
-
-def as_zarr(X, path):
-    zarr = pytest.importorskip("zarr", reason="zarr is not installed")
-    array = zarr.open(str(path / "X.zarr"), mode="w", shape=X.shape, chunks=(64, 5), dtype=X.dtype)
-    array[:] = X
-    return array
-
-
-def as_dask(X, path):
-    da = pytest.importorskip("dask.array", reason="Dask is not installed")
-    return da.from_array(X, chunks=(100, 3))
 
 
 @pytest.mark.parametrize("make_rows", [as_memmap, as_hdf5, as_zarr, as_dask])
