@@ -6,20 +6,29 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fastmlp.datasets.reading import open_data
+from fastmlp.datasets.reading import open_data, plain_size
 from fastmlp.datasets.threads import map_in_order
 from fastmlp.feature_names import find_columns, listing
 from fastmlp.tabular.csv_rows import Rows, Stream
 from fastmlp.tabular.dates import find_format, parse
+from fastmlp.tabular.row_sample import RowSample
 
 _PARQUET = b"PAR1"
 
 # Rows of a Parquet file that are read at a time, where not all are.
 _PARQUET_ROWS = 1 << 16
+
+# What a cell takes while networks are trained: in the data frame, in the matrix that is made of it,
+# and in those of the networks that train side by side. The texts of a row come on top.
+CELL_BYTES = 24
+
+# Bytes of rows of a sample that are parsed at once.
+_SAMPLE_BYTES = 1 << 21
 
 # Cells that stand for a missing value: those of pandas, and what the UCI repository writes.
 MISSING = (
@@ -64,11 +73,14 @@ class Table:
         Numbers, or texts; NaN where it is missing.
     dates : dict of str to str
         Columns of dates that were texts, and their format.
+    n_rows : int
+        Of the file; more than there are here if these are a sample.
     """
 
     features: Any
     target: Any
     dates: dict[str, str]
+    n_rows: int
 
 
 def read_table(
@@ -76,6 +88,8 @@ def read_table(
     target: str | None = None,
     left_out: Sequence[str] = (),
     reading: Reading | None = None,
+    memory: int | None = None,
+    seed: int = 0,
 ) -> Table:
     """Read a CSV or Parquet file.
 
@@ -93,6 +107,12 @@ def read_table(
     left_out : sequence of str, default ()
         Columns that are not read.
     reading : Reading or None, default None
+    memory : int or None, default None
+        Bytes that the rows may take until networks are trained on them, `CELL_BYTES` a cell and
+        their texts. Of more rows a uniform random sample is read, in their order, of at least four
+        fifths of the rows that fit. None is no limit.
+    seed : int, default 0
+        Of the sample.
 
     Raises
     ------
@@ -106,15 +126,20 @@ def read_table(
     """
     _check_pandas()
     reading = Reading() if reading is None else reading
-    with _opened(path, target, left_out, reading) as file:
-        frame = file.read_side_by_side() if _can_be_read_again(path) else file.read_at_once()
-        source = file.source
+    frame = n_rows = None
+    if _can_be_read_again(path):
+        with _opened(path, target, left_out, reading) as file:
+            if memory is None or file.is_likely_within(path, memory):
+                frame = file.read_side_by_side(memory)
     if frame is None:
         with _opened(path, target, left_out, reading) as file:
-            frame = file.read_at_once()
+            if memory is None:
+                frame = file.read_at_once()
+            else:
+                frame, n_rows = file.read_sample(path, memory, np.random.default_rng(seed))
     if len(frame) == 0:
-        raise _no_rows(source)
-    return _table(file, frame, target, left_out, reading)
+        raise _no_rows(file.source)
+    return _table(file, frame, target, left_out, reading, n_rows or len(frame))
 
 
 def read_tables(
@@ -131,7 +156,7 @@ def read_tables(
         for frame in file.blocks(path):
             frame.index += n_before
             n_before += len(frame)
-            yield _table(file, frame, target, (), reading)
+            yield _table(file, frame, target, (), reading, len(frame))
         if n_before == 0:
             raise _no_rows(file.source)
 
@@ -144,7 +169,7 @@ def _opened(path, target, left_out, reading):
         yield kind(file, source, target, left_out, reading)
 
 
-def _table(file, frame, target, left_out, reading):
+def _table(file, frame, target, left_out, reading, n_rows):
     """A table of some or all rows of a file."""
     if reading.wanted is None:
         names = [name for name in frame.columns if name != target and name not in left_out]
@@ -154,7 +179,15 @@ def _table(file, frame, target, left_out, reading):
     if target is not None:
         answers = file.answers(frame[target], target in reading.texts)
     features, formats = _with_dates(frame[names], file.source, reading)
-    return Table(features, answers, formats)
+    return Table(features, answers, formats, n_rows)
+
+
+def _rows_within(memory, n_columns, row_bytes):
+    """How many rows of a size memory has room for."""
+    n_rows = max(1, int(memory / (CELL_BYTES * n_columns + row_bytes)))
+    # Rounded, as memory that is free changes a little, and a sample should not.
+    n_bits = max(0, n_rows.bit_length() - 3)
+    return n_rows >> n_bits << n_bits
 
 
 def _no_rows(source):
@@ -182,15 +215,40 @@ class _Parquet:
             frame = pandas.read_parquet(io.BytesIO(self._file.read()))
         return self._checked(frame)
 
-    read_side_by_side = read_at_once
+    def read_side_by_side(self, memory):
+        return self.read_at_once()
+
+    def is_likely_within(self, path, memory):
+        """Whether all rows take no more memory; read from the head of the file of that name."""
+        with self._opened(path) as file:
+            return file.metadata.num_rows <= self._rows_within(file, memory)
+
+    def read_sample(self, path, memory, rng):
+        """A random sample of the rows if all would take more memory, and how many there are."""
+        with self._opened(path) as file:
+            sample = RowSample(self._rows_within(file, memory), rng)
+            n_rows = file.metadata.num_rows
+            for begin in range(0, n_rows, _PARQUET_ROWS):
+                sample.add(min(_PARQUET_ROWS, n_rows - begin), partial(int.__add__, begin))
+            frame = self._rows_of(file, np.array(sample.rows(), np.int64))
+        return self._checked(frame), n_rows
+
+    def _rows_of(self, file, numbers):
+        import pyarrow
+
+        batches, begin = [], 0
+        with self._messages():
+            for batch in file.iter_batches(_PARQUET_ROWS):
+                first, last = np.searchsorted(numbers, [begin, begin + len(batch)])
+                batches.append(batch.take(pyarrow.array(numbers[first:last] - begin)))
+                begin += len(batch)
+            return pyarrow.Table.from_batches(batches, file.schema_arrow).to_pandas()
 
     def blocks(self, path):
         """Some rows at a time, which are read from the file of that name."""
-        with self._messages():
-            import pyarrow.parquet
+        with self._opened(path) as file:
+            import pyarrow
 
-            file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)
-        with file:
             batches = file.iter_batches(_PARQUET_ROWS)
             while True:
                 with self._messages():
@@ -199,6 +257,20 @@ class _Parquet:
                         return
                     frame = pyarrow.Table.from_batches([batch]).to_pandas()
                 yield self._checked(frame)
+
+    def _opened(self, path):
+        with self._messages():
+            import pyarrow.parquet
+
+            is_plain = plain_size(path) is not None
+            return pyarrow.parquet.ParquetFile(
+                path if is_plain else io.BytesIO(self._file.read()), pre_buffer=False
+            )
+
+    def _rows_within(self, file, memory):
+        head = file.metadata
+        n_bytes = sum(head.row_group(i).total_byte_size for i in range(head.num_row_groups))
+        return _rows_within(memory, head.num_columns, n_bytes / max(1, head.num_rows))
 
     def answers(self, column, is_text):
         return _plain_target(column, is_text)
@@ -235,6 +307,7 @@ class _Csv:
         used = set(names if reading.wanted is None else reading.wanted) - set(left_out)
         used |= self._targets
         self._texts = (reading.texts | set(reading.dates)) & used
+        self._n_columns = len(used)
         missing = {name: [""] if name == target else list(MISSING) for name in used}
         self._options = {
             "header": None,
@@ -250,18 +323,37 @@ class _Csv:
 
     def read_at_once(self):
         """Columns as pandas takes them, the target as texts."""
-        file = io.BufferedReader(Stream(self._rows.blocks()))
-        return self._parse(file, self._texts | self._targets)
+        return self._parse_at_once(self._rows.blocks())
 
-    def read_side_by_side(self):
+    def read_side_by_side(self, memory):
         """The same, by a thread a core, and a target of numbers as such.
 
-        None if blocks disagree on what a column holds, which only all its cells together can tell.
+        None if blocks disagree on what a column holds, which only all its cells together can tell;
+        and if all rows would take more than so much memory, or None without a limit.
         """
-        frames = list(map_in_order(self._parse_block, self._blocks_of_rows())) or [
-            self._parse_block(b"")
-        ]
-        return _joined(frames, self._targets)
+        most, n_rows = np.inf if memory is None else self._rows_within(memory), 0
+        frames = []
+        for frame in map_in_order(self._parse_block, self._blocks_of_rows()):
+            frames.append(frame)
+            n_rows += len(frame)
+            if n_rows > most:
+                return None
+        return _joined(frames or [self._parse_block(b"")], self._targets)
+
+    def is_likely_within(self, path, memory):
+        """Whether all rows take no more memory, as far as size and first rows of the file tell."""
+        size = plain_size(path)
+        return size is None or size <= self._rows_within(memory) * self._rows.row_bytes
+
+    def read_sample(self, path, memory, rng):
+        """A random sample of the rows if all would take more memory, and how many there are."""
+        sample = RowSample(self._rows_within(memory), rng)
+        for rows in self._rows.rows():
+            sample.add(len(rows), rows.__getitem__)
+        return self._parse_at_once(_texts_of(sample.rows())), sample.n_rows
+
+    def _rows_within(self, memory):
+        return _rows_within(memory, self._n_columns, self._rows.row_bytes)
 
     def blocks(self, path):
         """Some rows at a time, the target as texts."""
@@ -276,6 +368,9 @@ class _Csv:
     def _blocks_of_rows(self):
         return (text for text in self._rows.blocks() if text)
 
+    def _parse_at_once(self, blocks):
+        return self._parse(io.BufferedReader(Stream(blocks)), self._texts | self._targets)
+
     def _parse_block(self, text: bytes | bytearray):
         return self._parse(io.BytesIO(text), self._texts, has_blanks=b" " in text)
 
@@ -288,6 +383,19 @@ class _Csv:
             skipinitialspace=has_blanks,  # which takes time
             **self._options,
         )
+
+
+def _texts_of(rows):
+    """Texts of rows, many at a time. `rows` is empty at the end, as they take memory twice."""
+    rows.reverse()
+    while rows:
+        taken: list[bytes] = []
+        n_bytes = 0
+        while rows and n_bytes < _SAMPLE_BYTES:
+            row = rows.pop()
+            taken.append(row if row.endswith((b"\n", b"\r")) else row + b"\n")
+            n_bytes += len(row)
+        yield b"".join(taken)
 
 
 def _joined(frames, targets):
