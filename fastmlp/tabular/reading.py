@@ -6,15 +6,27 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmlp.datasets.reading import open_data, plain_size
+from fastmlp.datasets.text_lines import count_lines
 from fastmlp.datasets.threads import map_in_order
 from fastmlp.feature_names import find_columns, listing
-from fastmlp.tabular.csv_rows import Rows, Stream
+from fastmlp.kernels.csv_text import (
+    COPIED,
+    HAS_WHOLE,
+    LEFT_OUT,
+    LENGTH,
+    POSITION,
+    ROW,
+    powers_of_ten,
+    table_rows,
+)
+from fastmlp.tabular.csv_rows import Block, Rows, Stream
 from fastmlp.tabular.dates import find_format, parse
 from fastmlp.tabular.row_sample import RowSample
 
@@ -26,6 +38,9 @@ _PARQUET_ROWS = 1 << 16
 # What a cell takes while networks are trained: in the data frame, in the matrix that is made of it,
 # and in those of the networks that train side by side. The texts of a row come on top.
 CELL_BYTES = 24
+
+# Up to here float64 has all integers.
+_EXACT = 1 << 53
 
 # Bytes of rows of a sample that are parsed at once.
 _SAMPLE_BYTES = 1 << 21
@@ -294,6 +309,21 @@ def _can_be_read_again(path):
     return isinstance(path, str | os.PathLike) and os.path.isfile(path)
 
 
+class _Plan(NamedTuple):
+    """How compiled code parses a block."""
+
+    places: np.ndarray  # of `table_rows`
+    numbers: list[str]
+    others: list[str]  # columns that pandas parses
+
+
+def _is_plain_number(column):
+    """Whether a column is of numbers that are all exact in float64."""
+    if _kind_of(column) != "number":
+        return False
+    return column.dtype.kind == "f" or bool((column.abs() <= _EXACT).all())
+
+
 class _Csv:
     """A CSV file with the columns of it that are wanted."""
 
@@ -309,9 +339,10 @@ class _Csv:
         self._texts = (reading.texts | set(reading.dates)) & used
         self._n_columns = len(used)
         missing = {name: [""] if name == target else list(MISSING) for name in used}
+        self._names = [name if name in used else i for i, name in enumerate(names)]
         self._options = {
             "header": None,
-            "names": [name if name in used else i for i, name in enumerate(names)],
+            "names": self._names,
             "usecols": [i for i, name in enumerate(names) if name in used],
             "sep": self._rows.dialect.delimiter,
             "decimal": self._rows.dialect.decimal,
@@ -331,14 +362,17 @@ class _Csv:
         None if blocks disagree on what a column holds, which only all its cells together can tell;
         and if all rows would take more than so much memory, or None without a limit.
         """
-        most, n_rows = np.inf if memory is None else self._rows_within(memory), 0
-        frames = []
-        for frame in map_in_order(self._parse_block, self._blocks_of_rows()):
-            frames.append(frame)
-            n_rows += len(frame)
+        most = np.inf if memory is None else self._rows_within(memory)
+        blocks = (block for block in self._rows.unchecked() if block.text)
+        first = self._parse_block(self._rows.checked(next(blocks, Block(b""))))
+        rest = map_in_order(partial(self._parse_part, self._plan_for(first)), blocks)
+        parts, n_rows = [], 0
+        for part in chain([dict(first.items())], rest):
+            parts.append(part)
+            n_rows += len(next(iter(part.values())))
             if n_rows > most:
                 return None
-        return _joined(frames or [self._parse_block(b"")], self._targets)
+        return _joined(parts, self._targets)
 
     def is_likely_within(self, path, memory):
         """Whether all rows take no more memory, as far as size and first rows of the file tell."""
@@ -371,18 +405,69 @@ class _Csv:
     def _parse_at_once(self, blocks):
         return self._parse(io.BufferedReader(Stream(blocks)), self._texts | self._targets)
 
-    def _parse_block(self, text: bytes | bytearray):
-        return self._parse(io.BytesIO(text), self._texts, has_blanks=b" " in text)
+    def _parse_block(self, text, **options):
+        return self._parse(io.BytesIO(text), self._texts, b" " in text, **options)
 
-    def _parse(self, file, texts, has_blanks=True):
+    def _parse(self, file, texts, has_blanks=True, **options):
         import pandas
 
         return pandas.read_csv(
             file,
             dtype=dict.fromkeys(texts, str),
             skipinitialspace=has_blanks,  # which takes time
-            **self._options,
+            **self._options | options,
         )
+
+    def _plan_for(self, first):
+        """How to parse blocks by compiled code, as columns of the first one are; None if not."""
+        if self._rows.dialect.decimal != "." or len(self._rows.names) == 1:
+            return None
+        numbers = [name for name in first.columns if _is_plain_number(first[name])]
+        others = [name for name in first.columns if name not in set(numbers)]
+        place_of = dict.fromkeys(others, COPIED) | {name: i for i, name in enumerate(numbers)}
+        places = [place_of.get(name, LEFT_OUT) for name in self._names]
+        return _Plan(np.array(places, np.int64), numbers, others)
+
+    def _parse_part(self, plan, block):
+        """Columns of a block by name."""
+        columns = self._parse_compiled(plan, block.text) if plan and block.is_usual else None
+        if columns is None:
+            columns = dict(self._parse_block(self._rows.checked(block)).items())
+        return columns
+
+    def _parse_compiled(self, plan, text):
+        """Columns of a block whose rows are whole, and of numbers where planned; else None."""
+        import pandas
+
+        try:
+            if not text.isascii():
+                text.decode()
+        except UnicodeDecodeError:
+            return None
+        X = np.empty((len(plan.numbers), count_lines(text)))
+        kinds = np.zeros(len(plan.numbers), np.int64)
+        copied = np.empty(len(text) + 1, np.uint8)
+        cursor = np.array([0, 0, ord(self._rows.dialect.delimiter), 0])
+        characters = np.frombuffer(text, np.uint8)
+        table_rows.serial(characters, plan.places, _powers(), X, kinds, copied, cursor)
+        if cursor[POSITION] < len(text):
+            return None
+        columns = {}
+        for name, values, kind in zip(plan.numbers, X[:, : cursor[ROW]], kinds, strict=True):
+            columns[name] = values.astype(np.int64) if kind == HAS_WHOLE else values
+        rest = copied[: cursor[LENGTH]].tobytes()
+        if not rest.strip(b" \n"):  # in which pandas sees no column
+            missing = pandas.Series(np.full(cursor[ROW], np.nan))
+            columns |= dict.fromkeys(plan.others, missing)
+        else:
+            options = {"names": plan.others, "usecols": plan.others, "skip_blank_lines": False}
+            columns |= dict(self._parse_block(rest, **options).items())
+        return columns
+
+
+@cache
+def _powers():
+    return powers_of_ten()
 
 
 def _texts_of(rows):
@@ -398,26 +483,29 @@ def _texts_of(rows):
         yield b"".join(taken)
 
 
-def _joined(frames, targets):
-    """Data frames one below the other, None if they disagree on what a column holds.
+def _joined(parts, targets):
+    """A data frame of columns of blocks, None if these disagree on what a column holds.
 
     So do booleans in a target, where their spelling counts.
     """
     import pandas
 
     columns = {}
-    for name in frames[0].columns:
-        parts = [frame[name] for frame in frames]
-        kinds = [_kind_of(part) for part in parts]
+    for name in parts[0]:
+        pieces = [part[name] for part in parts]
+        kinds = [_kind_of(piece) for piece in pieces]
         different = set(kinds) - {"missing"}
         if len(different) > 1 or (name in targets and different == {"boolean"}):
             return None
         if different == {"text"}:
-            dtype = parts[kinds.index("text")].dtype
-            parts = [part.astype(dtype) for part in parts]
-        elif different == {"boolean"} and any(part.dtype != bool for part in parts):
-            parts = [part.astype(object) for part in parts]
-        columns[name] = pandas.concat(parts, ignore_index=True)
+            dtype = pieces[kinds.index("text")].dtype
+            pieces = [piece.astype(dtype) for piece in pieces]
+        elif different == {"boolean"} and any(piece.dtype != bool for piece in pieces):
+            pieces = [piece.astype(object) for piece in pieces]
+        if different <= {"number"}:
+            columns[name] = np.concatenate(list(map(np.asarray, pieces)))
+        else:
+            columns[name] = pandas.concat(pieces, ignore_index=True)
     return pandas.DataFrame(columns, copy=False)
 
 
@@ -426,7 +514,7 @@ def _kind_of(column):
     import pandas
 
     kind = column.dtype.kind
-    if kind == "f" and np.isnan(column.to_numpy()).all():
+    if kind == "f" and np.isnan(column).all():
         return "missing"
     if kind in "if":
         return "number"
