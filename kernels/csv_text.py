@@ -15,11 +15,18 @@ from fastmlp.kernels.view import matrix, vector
 # What `places` has in place of a column of the matrix.
 TARGET = -1
 LEFT_OUT = -2
+COPIED = -3
 
 # The cursor of `parse_rows`: the next byte and row, the delimiter, and whether the target has been
 # of whole numbers. That of `whole_rows` has the next line in place of the row, and no more.
 POSITION, ROW, DELIMITER, IS_WHOLE = range(4)
 LINE = ROW
+
+# In the cursor of `table_rows` is how long the copied text is, in place of the latter.
+LENGTH = IS_WHOLE
+
+# What a column of numbers holds, for `table_rows`.
+HAS_WHOLE, HAS_OTHERS, HAS_MISSING = 1, 2, 4
 
 # Powers of ten that `powers_of_ten` has.
 FIRST_POWER, LAST_POWER = -330, 310
@@ -309,6 +316,111 @@ def _product(a, b):
     middle = a1 * b0 + (first >> half)
     other = a0 * b1 + (middle & low)
     return a1 * b1 + (middle >> half) + (other >> half), a * b
+
+
+@entry
+def table_rows(text, places, powers, X, kinds, copied, cursor):
+    """Read rows of numbers, which may be missing, and of other cells, as far as `parse_rows` does.
+
+    A number is missing if its cell is empty, or of spaces alone, in a table of several columns.
+    Whole numbers beyond 2^53 are not understood. Other cells may have quotes as in `whole_rows`.
+
+    Parameters
+    ----------
+    text, places, powers
+        As of `parse_rows`. Cells of columns that are `COPIED` are.
+    X : (n_numbers, n_rows) float64
+        A row for each column of numbers. Overwritten from column ``cursor[ROW]`` on, by NaN where
+        a number is missing.
+    kinds : (n_numbers,) int64
+        `HAS_WHOLE`, `HAS_OTHERS` and `HAS_MISSING` are added for numbers of these kinds.
+    copied : (n,) uint8
+        Cells as they are, with delimiters between and a line feed after each row. It must be as
+        long as `text`, and longer by one.
+    cursor : (4,) int64
+        As of `parse_rows`, the last one the length of what was copied. What was written of the row
+        where the reading ended means nothing.
+    """
+    _table_rows(
+        vector(text, 0, text.size),
+        vector(places, 0, places.size),
+        Powers(matrix(powers, 0, powers.shape[0], 2), vector(_TENS, 0, _TENS.size)),
+        matrix(X, 0, X.shape[0], X.shape[1]),
+        vector(kinds, 0, kinds.size),
+        vector(copied, 0, copied.size),
+        vector(cursor, 0, cursor.size),
+    )
+
+
+@inline
+def _table_rows(text, places, powers, X, kinds, copied, cursor):
+    n = text.size
+    delimiter = cursor[DELIMITER]
+    position, row, length = cursor[POSITION], cursor[ROW], cursor[LENGTH]
+    is_strange = False
+    while position < n and row < X.shape[1] and not is_strange:
+        at = position
+        end = _line_end(text, at)
+        if end > at:
+            position = end
+            continue
+        first = length
+        for column in range(places.size):
+            place = places[column]
+            if place < 0:
+                begin, at = at, _any_cell_end(text, at, delimiter)
+                if place == COPIED:
+                    while begin < at:
+                        copied[length] = text[begin]
+                        begin, length = begin + 1, length + 1
+                    copied[length] = delimiter
+                    length += 1
+            else:
+                end = _spaces_end(text, at)
+                is_missing = end == n or text[end] == delimiter or _line_end(text, end) > end
+                if is_missing and places.size > 1:
+                    at = end
+                    X[place, row] = np.nan
+                    kinds[place] |= HAS_MISSING
+                else:
+                    at, value, _, kind = _number(text, at, delimiter, powers)
+                    is_large = kind == _WHOLE and math.fabs(value) > np.float64(_EXACT)
+                    if kind == _STRANGE or value - value != 0.0 or is_large:
+                        is_strange = True
+                        break
+                    X[place, row] = value
+                    kinds[place] |= HAS_WHOLE if kind == _WHOLE else HAS_OTHERS
+            if column < places.size - 1:
+                if at == n or text[at] != delimiter:
+                    is_strange = True
+                    break
+                at += 1
+        if not is_strange:
+            end = _line_end(text, at)
+            is_strange = end == at and at < n
+            if not is_strange:
+                position, row = end, row + 1
+                if length > first:
+                    copied[length - 1] = _NEWLINE
+        if is_strange:
+            length = first
+    cursor[POSITION], cursor[ROW], cursor[LENGTH] = position, row, length
+
+
+@inline
+def _spaces_end(text, at):
+    while at < text.size and text[at] == _SPACE:
+        at += 1
+    return at
+
+
+@inline
+def _any_cell_end(text, at, delimiter):
+    """Return where a cell ends that may have quotes around it, and blanks in front of these."""
+    first = _blanks_end(text, at, delimiter)
+    if first < text.size and text[first] == _QUOTE:
+        return _quote_end(text, first + 1)
+    return _cell_end(text, first, delimiter)
 
 
 @entry

@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
 
 import numba
 import numpy as np
 
 from fastmlp.kernels._jit import entry, prange
+from fastmlp.kernels.cgroups import OWN, ROOT, cgroups
 
 # A phase should be worth some barriers, each a few hundred nanoseconds among neighbours.
 BARRIER_SECONDS = 1e-6
@@ -62,34 +62,13 @@ def available_cores():
 
 
 @functools.cache
-def _cgroup_quota(root=Path("/sys/fs/cgroup"), own=Path("/proc/self/cgroup")):
+def _cgroup_quota(root=ROOT, own=OWN):
     """CPUs that the process's cgroup and those above it grant, None where none has a limit.
 
     Read once in a process: reading takes as long as evaluating a small network.
     """
-    quotas = map(_quota_of, _cgroups(root, own))
+    quotas = map(_quota_of, cgroups("cpu", root, own))
     return min((quota for quota in quotas if quota is not None), default=None)
-
-
-def _cgroups(root, own):
-    """Folders of the process's cgroup and of those above it, as far as they are seen from here.
-
-    A container may see its own at the root, under the name that it has outside.
-    """
-    folders = {root, root / "cpu"}
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, name = rest.partition(":")
-        parts = PurePosixPath(name).parts[1:]
-        if ".." in parts or not (controllers == "" or "cpu" in controllers.split(",")):
-            continue
-        hierarchy = root / "cpu" if controllers else root  # version 1 has one for each controller
-        folders.update(hierarchy.joinpath(*parts[:n]) for n in range(1, len(parts) + 1))
-    return folders
 
 
 def _quota_of(folder):

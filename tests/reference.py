@@ -1931,6 +1931,48 @@ def parse_rows(text, roles, delimiter=","):
     return np.array(X), np.array(y), text[:n]
 
 
+def table_rows(text, roles, delimiter=","):
+    """Rows in front of the first that is not understood, what is copied of them, and their text.
+
+    Each column has the role "number", which may be missing, "copied" or "left out". A row is a list
+    of its numbers, as int or float, or None. There are no line ends within cells.
+    """
+    rows, copied, n = [], "", 0
+    pattern = re.compile(rf'(?:^|{delimiter})( *"(?:[^"]|"")*"|[^"{delimiter}]*)')
+    for line in csv_lines(text):
+        row = line.rstrip("\r\n")
+        cells = pattern.findall(row)
+        if row:
+            if delimiter.join(cells) != row or len(cells) != len(roles):
+                break
+            numbers = [c for c, role in zip(cells, roles, strict=True) if role == "number"]
+            if not all(map(is_table_number, numbers)):
+                break
+            rows.append([table_number(cell) for cell in numbers])
+            others = [c for c, role in zip(cells, roles, strict=True) if role == "copied"]
+            copied += delimiter.join(others) + "\n" if "copied" in roles else ""
+        n += len(line)
+    return rows, copied, text[:n]
+
+
+def table_number(cell):
+    """What a cell of a column of numbers holds: an int, a float, or None where it is missing."""
+    try:
+        return int(cell)
+    except ValueError:
+        return float(cell) if cell.strip(" ") else None
+
+
+def is_table_number(cell):
+    """Whether a cell is missing, or a number that is finite, and exact if it is whole."""
+    if not cell.strip(" "):
+        return True
+    if not CSV_NUMBER.fullmatch(cell):
+        return False
+    value = table_number(cell)
+    return abs(value) <= 2**53 if isinstance(value, int) else math.isfinite(value)
+
+
 def whole_rows(text, n_columns, delimiter=","):
     """The text in front of the first row that has not so many cells, as Python reads it."""
     taken, end = [], 0

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ from fastmlp import MLP, TabularClassifier, TabularRegressor  # noqa: E402
 from fastmlp.cli import main, streams  # noqa: E402
 from fastmlp.cli.table_data import tables_for  # noqa: E402
 from fastmlp.cli.table_models import load_model  # noqa: E402
+from fastmlp.datasets import memory as memory_of  # noqa: E402
 from fastmlp.monitor import Monitor  # noqa: E402
 from fastmlp.tabular import csv_rows, reading  # noqa: E402
 from fastmlp.tabular.recipes import Recipe  # noqa: E402
@@ -196,6 +198,30 @@ def test_rows_without_an_answer_are_left_out(tmp_path, capsys):
     assert warning in capsys.readouterr().err
     run("evaluate", tmp_path / "model", data, "--target", "price")
     assert warning in capsys.readouterr().err
+
+
+def test_a_sample_is_trained_on_where_memory_has_no_room(tmp_path, data, monkeypatch, capsys):
+    X = frame_of().drop(columns=["kind"])
+
+    def predictions(memory, seed):
+        monkeypatch.setattr(memory_of, "available_memory", lambda: memory)
+        out = tmp_path / "model"
+        run("train", data, "--target", "kind", *SHORT, "--seed", seed, "--out", out)
+        predicted = TabularClassifier.load(out).predict_proba(X)
+        return predicted.tolist(), capsys.readouterr().err
+
+    whole, said = predictions(1 << 30, 0)
+    assert "memory" not in said
+    assert predictions(None, 0)[0] == whole
+    sample, said = predictions(1 << 15, 0)
+    sentence = (
+        r"DATA has 90 rows, more than memory has room for: networks are trained on (\d+) of them, "
+        "drawn at random; --plain trains one network on all"
+    )
+    assert 30 <= int(re.search(sentence, said)[1]) <= 80
+    assert sample != whole
+    assert predictions(1 << 15, 0)[0] == sample
+    assert predictions(1 << 15, 1)[0] != sample
 
 
 def test_ctrl_c_saves_the_model(tmp_path, data, monkeypatch, capsys):

@@ -8,13 +8,20 @@ import reference
 from marks import compiled_only
 
 from fastmlp.kernels.csv_text import (
+    COPIED,
+    HAS_MISSING,
+    HAS_OTHERS,
+    HAS_WHOLE,
     IS_WHOLE,
     LEFT_OUT,
+    LENGTH,
     LINE,
     POSITION,
+    ROW,
     TARGET,
     parse_rows,
     powers_of_ten,
+    table_rows,
     whole_rows,
 )
 
@@ -161,6 +168,57 @@ def test_reading_ends_where_the_matrix_does_and_goes_on_from_there():
     text = "1\n2\n3\n"
     X, *_, cursor = parse(text, [0], most=2)
     assert (X.tolist(), cursor[POSITION]) == ([[1], [2]], 4)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_tables_are_read_as_far_as_they_are_understood(seed):
+    """Numbers that may be missing, and cells that are copied: also of rows that are wrong."""
+    rng = np.random.default_rng(seed)
+    delimiter = str(rng.choice([",", "\t"]))
+    roles = rng.choice(["number", "copied", "left out"], int(rng.integers(2, 6))).tolist()
+    others = ["red", "", "ä b", '"a, b\t"', ' "say ""so"""']
+    cells_of = {"number": ["1", "-2.5", "", " ", "3e2", " 4", "1 "], "copied": others}
+    cells_of["left out"] = others
+    rows = [[str(rng.choice(cells_of[role])) for role in roles] for _ in range(30)]
+    if seed % 3 == 1:
+        rows[20] = [["red"] * len(roles), rows[20][1:], ["1"] * (len(roles) + 1)][seed // 3 % 3]
+    if seed % 3 == 2:
+        rows[20][0] = str(rng.choice(['a"b', '"a"b', '"a', "9007199254740993", "1e400"]))
+    text = str(rng.choice(["\n", "\r\n", "\n\n"])).join(map(delimiter.join, rows))
+    n_numbers = roles.count("number")
+    order = rng.permutation(n_numbers)
+    numbers = iter(order.tolist())
+    codes = {"copied": COPIED, "left out": LEFT_OUT}
+    places = [next(numbers) if role == "number" else codes[role] for role in roles]
+    content = text.encode()
+    X, kinds = np.zeros((n_numbers, 70)), np.zeros(n_numbers, np.int64)
+    copied, cursor = np.zeros(len(content) + 1, np.uint8), np.array([0, 0, ord(delimiter), 0])
+    characters = np.frombuffer(content, np.uint8)
+    table_rows.serial(characters, np.array(places), POWERS, X, kinds, copied, cursor)
+    expected, expected_copied, read = reference.table_rows(text, roles, delimiter)
+    assert cursor[POSITION] == len(read.encode())
+    assert cursor[ROW] == len(expected)
+    assert bytes(copied[: cursor[LENGTH]]).decode() == expected_copied
+    for place, column in zip(order, zip(*expected, strict=True), strict=False):
+        numbers = [np.nan if one is None else float(one) for one in column]
+        np.testing.assert_array_equal(X[place, : len(expected)], numbers)
+        assert bool(kinds[place] & HAS_MISSING) == (None in column)
+        assert bool(kinds[place] & HAS_WHOLE) >= any(isinstance(one, int) for one in column)
+        assert bool(kinds[place] & HAS_OTHERS) >= any(isinstance(one, float) for one in column)
+
+
+def test_whole_numbers_of_a_table_are_those_that_float64_has():
+    def kind_of(cell):
+        kinds, cursor = np.zeros(1, np.int64), np.array([0, 0, ord(","), 0])
+        text = np.frombuffer(f"{cell}\n".encode(), np.uint8)
+        X, copied = np.zeros((1, 1)), np.zeros(len(text) + 1, np.uint8)
+        table_rows.serial(text, np.array([0]), POWERS, X, kinds, copied, cursor)
+        return kinds[0] if cursor[ROW] else None
+
+    assert kind_of("9007199254740992") == kind_of("-7") == HAS_WHOLE
+    assert kind_of("1.0") == kind_of("1e20") == HAS_OTHERS
+    assert kind_of("9007199254740994") is None
+    assert kind_of("") is kind_of("  ") is None  # no cell, where there is one column
 
 
 @pytest.mark.parametrize("seed", range(40))

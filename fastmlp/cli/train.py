@@ -25,7 +25,8 @@ Train networks to predict one column of a table from all others, and save them a
 The table is a CSV file with a header line, or Parquet. Its columns may hold numbers, texts,
 booleans and dates, and miss values. The delimiter of a CSV file, a comma, semicolon, tab or bar, is
 found, and it may be compressed by gzip, bzip2 or xz. Several networks train side by side, each on
-all rows but those of a fold of its own, which choose its best epoch and score it.
+all rows but those of a fold of its own, which choose its best epoch and score it. Of a table that
+half of the memory has no room for, they are trained on a random sample of rows.
 
 With --plain, or any option of a plain network, it is one network on numbers as they are, of a file
 with commas, or Parquet; those that are not of a size of about 1 are to be scaled by --standardize.

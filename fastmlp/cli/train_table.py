@@ -19,6 +19,9 @@ from fastmlp.cli.streams import opened
 from fastmlp.cli.table_data import answers_of, warn_of_texts, with_target
 from fastmlp.cli.table_models import save_model
 
+# Of the memory that there is, the part that a table and training on it may take.
+_MOST_MEMORY = 0.5
+
 _KINDS = {
     "number": "numbers",
     "boolean": "booleans",
@@ -30,6 +33,7 @@ _KINDS = {
 
 def train_table(arguments):
     """Train an estimator as the options say, save it, and print its scores; return the status."""
+    from fastmlp.datasets.memory import available_memory
     from fastmlp.sklearn import TabularClassifier, TabularRegressor
     from fastmlp.tabular.reading import read_table
     from fastmlp.tabular.training import Diverged
@@ -38,7 +42,17 @@ def train_table(arguments):
     check_writable("--out", arguments.out)
     _check(arguments)
     target = arguments.target
-    table = read_table(opened(arguments.data), target, arguments.drop)
+    available = available_memory()
+    memory = None if available is None else int(_MOST_MEMORY * available)
+    table = read_table(
+        opened(arguments.data), target, arguments.drop, memory=memory, seed=arguments.seed
+    )
+    n_rows = len(table.features)
+    if n_rows < table.n_rows:
+        print_warning(
+            f"DATA has {table.n_rows:,} rows, more than memory has room for: networks are trained "
+            f"on {n_rows:,} of them, drawn at random; --plain trains one network on all"
+        )
     features, answers = with_target(table, target)
     quantiles = arguments.quantiles
     task = arguments.task if quantiles is None else "regression"

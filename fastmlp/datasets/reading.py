@@ -75,6 +75,21 @@ def open_data(path: Any) -> Iterator[tuple[BinaryIO, str]]:
             raise ValueError(f"{source} is a damaged gzip file: {error}") from error
 
 
+def plain_size(path: Any) -> int | None:
+    """Bytes of a file's content; None where only reading it tells: pipes and compressed files.
+
+    Parameters
+    ----------
+    path : str, os.PathLike or binary file
+    """
+    if not isinstance(path, str | os.PathLike) or not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    magics = [_GZIP, *(magic for magic, _ in _STREAMS.values())]
+    return None if any(magic.match(head) for magic in magics) else os.path.getsize(path)
+
+
 def _open(path):
     """A context manager of an open file, and what messages call it."""
     if hasattr(path, "read"):

@@ -4,13 +4,14 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import BinaryIO
+from itertools import chain, islice, pairwise
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from fastmlp.datasets.text_lines import TextLines
+from fastmlp.datasets.text_lines import TextLines, count_lines
 from fastmlp.kernels.csv_text import LINE, POSITION, whole_rows
 
 _DELIMITERS = ",;\t|"
@@ -49,6 +50,26 @@ class Dialect:
         return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True, strict=strict)
 
 
+class Block(NamedTuple):
+    """Text of whole rows.
+
+    Attributes
+    ----------
+    text : bytes or bytearray
+    is_usual : bool
+        Whether quotes, if any, are around cells and doubled within, and lines end with a line feed.
+    n_before : int or None
+        Lines of the file in front of it, if it has to be checked by `Rows.checked`.
+    lengths : list of int or None
+        Of each row, where line ends do not tell.
+    """
+
+    text: bytes | bytearray
+    is_usual: bool = False
+    n_before: int | None = None
+    lengths: list[int] | None = None
+
+
 class Rows:
     """The text of a CSV file after its header, checked row by row as it is read.
 
@@ -65,6 +86,8 @@ class Rows:
     dialect : Dialect
     names : list of str
         Of the columns, without blanks around them.
+    row_bytes : float
+        How long the first rows are, on average.
 
     Raises
     ------
@@ -77,7 +100,9 @@ class Rows:
         self._source = source
         self._text = TextLines(file)
         self._line = 0
-        head = list(self._decoded(self._text.first(_HEAD_LINES)))
+        lines = self._text.first(_HEAD_LINES)
+        head = list(self._decoded(lines))
+        self.row_bytes = sum(map(len, lines[1:] or lines)) / max(len(lines) - 1, 1)
         self.dialect = find_dialect(head, is_whole=len(head) < _HEAD_LINES)
         names = next((cells for cells, _ in self._quoted([])), None)
         if names is None:
@@ -86,15 +111,45 @@ class Rows:
 
     def blocks(self) -> Iterator[bytes | bytearray]:
         """The text of all rows, in blocks of whole ones."""
+        return (block.text for block in self._blocks())
+
+    def rows(self) -> Iterator[list[bytes]]:
+        """The same, in lists of the texts of rows, without those that are blank."""
+        delimiter = self.dialect.delimiter
+        for text, _, _, lengths in self._blocks():
+            ends = _row_ends(text) if lengths is None else np.cumsum(lengths)
+            begins = [0, *ends.tolist()]
+            rows = [bytes(text[begin:end]) for begin, end in pairwise(begins)]
+            yield [row for row in rows if delimiter.encode() in row or row.strip()]
+
+    def unchecked(self) -> Iterator[Block]:
+        """The same, of which blocks without quotes are still to be checked."""
+        return self._blocks(checks_all=False)
+
+    def checked(self, block: Block) -> bytes | bytearray:
+        """The text of a block of `unchecked`, checked; by any thread."""
+        if block.n_before is None:
+            return block.text
+        part = copy(self)
+        part._line = block.n_before
+        part._text = TextLines(io.BytesIO())
+        part._text.put_back(block.text)
+        return b"".join(part.blocks())
+
+    def _blocks(self, checks_all=True):
         is_compiled = None
         while text := self._text.block(_BLOCK_BYTES):
             if is_compiled is None:  # as the first block says, which is shorter if it is the last
                 is_compiled = len(text) >= _COMPILED_BYTES
+            if is_compiled and not checks_all and b'"' not in text:
+                yield Block(text, is_usual=True, n_before=self._line)
+                self._line += count_lines(text)
+                continue
             n_whole = self._pass_over(text) if is_compiled else 0
             if n_whole == len(text):
-                yield text
+                yield Block(text, is_usual=True)
                 continue
-            yield text[:n_whole]
+            yield Block(text[:n_whole], is_usual=True)
             self._text.put_back(text[n_whole:])
             yield from self._checked()
 
@@ -120,8 +175,8 @@ class Rows:
                     "part: save it as UTF-8"
                 ) from None
 
-    def _checked(self) -> Iterator[bytes]:
-        """The next lines; where there are no quotes, delimiters are counted."""
+    def _checked(self):
+        """Blocks of the next lines; where there are no quotes, delimiters are counted."""
         delimiter, n_columns = self.dialect.delimiter, len(self.names)
         lines = list(self._decoded(islice(self._text, _BLOCK_LINES)))
         block = "".join(lines)
@@ -129,15 +184,15 @@ class Rows:
             rows = []
             for cells, row in self._quoted(lines):
                 self._check_width(len(cells), self._line)
-                rows.append(row)
-            yield "".join(rows).encode()
+                rows.append(row.encode())
+            yield Block(b"".join(rows), lengths=[len(row) for row in rows])
             return
         for number, line in enumerate(lines, self._line + 1):
             n_cells = line.count(delimiter) + 1
             if n_cells != n_columns and line.strip():
                 self._check_width(n_cells, number)
         self._line += len(lines)
-        yield block.encode()
+        yield Block(block.encode())
 
     def _check_width(self, n_cells, line):
         if n_cells != len(self.names):
@@ -195,6 +250,19 @@ class Stream(io.RawIOBase):
         buffer[:n] = self._rest[:n]
         self._rest = self._rest[n:]
         return n
+
+
+def _row_ends(text):
+    """Positions after each row of a text whose quotes are all around cells."""
+    characters = np.frombuffer(text, np.uint8)
+    is_end = characters == ord("\n")
+    if b"\r" in text:
+        is_end[:-1] |= (characters[:-1] == ord("\r")) & (characters[1:] != ord("\n"))
+    if b'"' in text:
+        is_end &= np.cumsum(characters == ord('"')) % 2 == 0
+    if len(text) > 0:
+        is_end[-1] = True
+    return np.flatnonzero(is_end) + 1
 
 
 def find_dialect(lines: list[str], is_whole: bool = True) -> Dialect:

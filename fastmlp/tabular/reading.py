@@ -6,20 +6,44 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache, partial
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.datasets.reading import open_data
+from fastmlp.datasets.reading import open_data, plain_size
+from fastmlp.datasets.text_lines import count_lines
 from fastmlp.datasets.threads import map_in_order
 from fastmlp.feature_names import find_columns, listing
-from fastmlp.tabular.csv_rows import Rows, Stream
+from fastmlp.kernels.csv_text import (
+    COPIED,
+    HAS_WHOLE,
+    LEFT_OUT,
+    LENGTH,
+    POSITION,
+    ROW,
+    powers_of_ten,
+    table_rows,
+)
+from fastmlp.tabular.csv_rows import Block, Rows, Stream
 from fastmlp.tabular.dates import find_format, parse
+from fastmlp.tabular.row_sample import RowSample
 
 _PARQUET = b"PAR1"
 
 # Rows of a Parquet file that are read at a time, where not all are.
 _PARQUET_ROWS = 1 << 16
+
+# What a cell takes while networks are trained: in the data frame, in the matrix that is made of it,
+# and in those of the networks that train side by side. The texts of a row come on top.
+CELL_BYTES = 24
+
+# Up to here float64 has all integers.
+_EXACT = 1 << 53
+
+# Bytes of rows of a sample that are parsed at once.
+_SAMPLE_BYTES = 1 << 21
 
 # Cells that stand for a missing value: those of pandas, and what the UCI repository writes.
 MISSING = (
@@ -64,11 +88,14 @@ class Table:
         Numbers, or texts; NaN where it is missing.
     dates : dict of str to str
         Columns of dates that were texts, and their format.
+    n_rows : int
+        Of the file; more than there are here if these are a sample.
     """
 
     features: Any
     target: Any
     dates: dict[str, str]
+    n_rows: int
 
 
 def read_table(
@@ -76,6 +103,8 @@ def read_table(
     target: str | None = None,
     left_out: Sequence[str] = (),
     reading: Reading | None = None,
+    memory: int | None = None,
+    seed: int = 0,
 ) -> Table:
     """Read a CSV or Parquet file.
 
@@ -93,6 +122,12 @@ def read_table(
     left_out : sequence of str, default ()
         Columns that are not read.
     reading : Reading or None, default None
+    memory : int or None, default None
+        Bytes that the rows may take until networks are trained on them, `CELL_BYTES` a cell and
+        their texts. Of more rows a uniform random sample is read, in their order, of at least four
+        fifths of the rows that fit. None is no limit.
+    seed : int, default 0
+        Of the sample.
 
     Raises
     ------
@@ -106,15 +141,20 @@ def read_table(
     """
     _check_pandas()
     reading = Reading() if reading is None else reading
-    with _opened(path, target, left_out, reading) as file:
-        frame = file.read_side_by_side() if _can_be_read_again(path) else file.read_at_once()
-        source = file.source
+    frame = n_rows = None
+    if _can_be_read_again(path):
+        with _opened(path, target, left_out, reading) as file:
+            if memory is None or file.is_likely_within(path, memory):
+                frame = file.read_side_by_side(memory)
     if frame is None:
         with _opened(path, target, left_out, reading) as file:
-            frame = file.read_at_once()
+            if memory is None:
+                frame = file.read_at_once()
+            else:
+                frame, n_rows = file.read_sample(path, memory, np.random.default_rng(seed))
     if len(frame) == 0:
-        raise _no_rows(source)
-    return _table(file, frame, target, left_out, reading)
+        raise _no_rows(file.source)
+    return _table(file, frame, target, left_out, reading, n_rows or len(frame))
 
 
 def read_tables(
@@ -131,7 +171,7 @@ def read_tables(
         for frame in file.blocks(path):
             frame.index += n_before
             n_before += len(frame)
-            yield _table(file, frame, target, (), reading)
+            yield _table(file, frame, target, (), reading, len(frame))
         if n_before == 0:
             raise _no_rows(file.source)
 
@@ -144,7 +184,7 @@ def _opened(path, target, left_out, reading):
         yield kind(file, source, target, left_out, reading)
 
 
-def _table(file, frame, target, left_out, reading):
+def _table(file, frame, target, left_out, reading, n_rows):
     """A table of some or all rows of a file."""
     if reading.wanted is None:
         names = [name for name in frame.columns if name != target and name not in left_out]
@@ -154,7 +194,15 @@ def _table(file, frame, target, left_out, reading):
     if target is not None:
         answers = file.answers(frame[target], target in reading.texts)
     features, formats = _with_dates(frame[names], file.source, reading)
-    return Table(features, answers, formats)
+    return Table(features, answers, formats, n_rows)
+
+
+def _rows_within(memory, n_columns, row_bytes):
+    """How many rows of a size memory has room for."""
+    n_rows = max(1, int(memory / (CELL_BYTES * n_columns + row_bytes)))
+    # Rounded, as memory that is free changes a little, and a sample should not.
+    n_bits = max(0, n_rows.bit_length() - 3)
+    return n_rows >> n_bits << n_bits
 
 
 def _no_rows(source):
@@ -182,15 +230,40 @@ class _Parquet:
             frame = pandas.read_parquet(io.BytesIO(self._file.read()))
         return self._checked(frame)
 
-    read_side_by_side = read_at_once
+    def read_side_by_side(self, memory):
+        return self.read_at_once()
+
+    def is_likely_within(self, path, memory):
+        """Whether all rows take no more memory; read from the head of the file of that name."""
+        with self._opened(path) as file:
+            return file.metadata.num_rows <= self._rows_within(file, memory)
+
+    def read_sample(self, path, memory, rng):
+        """A random sample of the rows if all would take more memory, and how many there are."""
+        with self._opened(path) as file:
+            sample = RowSample(self._rows_within(file, memory), rng)
+            n_rows = file.metadata.num_rows
+            for begin in range(0, n_rows, _PARQUET_ROWS):
+                sample.add(min(_PARQUET_ROWS, n_rows - begin), partial(int.__add__, begin))
+            frame = self._rows_of(file, np.array(sample.rows(), np.int64))
+        return self._checked(frame), n_rows
+
+    def _rows_of(self, file, numbers):
+        import pyarrow
+
+        batches, begin = [], 0
+        with self._messages():
+            for batch in file.iter_batches(_PARQUET_ROWS):
+                first, last = np.searchsorted(numbers, [begin, begin + len(batch)])
+                batches.append(batch.take(pyarrow.array(numbers[first:last] - begin)))
+                begin += len(batch)
+            return pyarrow.Table.from_batches(batches, file.schema_arrow).to_pandas()
 
     def blocks(self, path):
         """Some rows at a time, which are read from the file of that name."""
-        with self._messages():
-            import pyarrow.parquet
+        with self._opened(path) as file:
+            import pyarrow
 
-            file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)
-        with file:
             batches = file.iter_batches(_PARQUET_ROWS)
             while True:
                 with self._messages():
@@ -199,6 +272,20 @@ class _Parquet:
                         return
                     frame = pyarrow.Table.from_batches([batch]).to_pandas()
                 yield self._checked(frame)
+
+    def _opened(self, path):
+        with self._messages():
+            import pyarrow.parquet
+
+            is_plain = plain_size(path) is not None
+            return pyarrow.parquet.ParquetFile(
+                path if is_plain else io.BytesIO(self._file.read()), pre_buffer=False
+            )
+
+    def _rows_within(self, file, memory):
+        head = file.metadata
+        n_bytes = sum(head.row_group(i).total_byte_size for i in range(head.num_row_groups))
+        return _rows_within(memory, head.num_columns, n_bytes / max(1, head.num_rows))
 
     def answers(self, column, is_text):
         return _plain_target(column, is_text)
@@ -222,6 +309,21 @@ def _can_be_read_again(path):
     return isinstance(path, str | os.PathLike) and os.path.isfile(path)
 
 
+class _Plan(NamedTuple):
+    """How compiled code parses a block."""
+
+    places: np.ndarray  # of `table_rows`
+    numbers: list[str]
+    others: list[str]  # columns that pandas parses
+
+
+def _is_plain_number(column):
+    """Whether a column is of numbers that are all exact in float64."""
+    if _kind_of(column) != "number":
+        return False
+    return column.dtype.kind == "f" or bool((column.abs() <= _EXACT).all())
+
+
 class _Csv:
     """A CSV file with the columns of it that are wanted."""
 
@@ -235,10 +337,12 @@ class _Csv:
         used = set(names if reading.wanted is None else reading.wanted) - set(left_out)
         used |= self._targets
         self._texts = (reading.texts | set(reading.dates)) & used
+        self._n_columns = len(used)
         missing = {name: [""] if name == target else list(MISSING) for name in used}
+        self._names = [name if name in used else i for i, name in enumerate(names)]
         self._options = {
             "header": None,
-            "names": [name if name in used else i for i, name in enumerate(names)],
+            "names": self._names,
             "usecols": [i for i, name in enumerate(names) if name in used],
             "sep": self._rows.dialect.delimiter,
             "decimal": self._rows.dialect.decimal,
@@ -250,18 +354,40 @@ class _Csv:
 
     def read_at_once(self):
         """Columns as pandas takes them, the target as texts."""
-        file = io.BufferedReader(Stream(self._rows.blocks()))
-        return self._parse(file, self._texts | self._targets)
+        return self._parse_at_once(self._rows.blocks())
 
-    def read_side_by_side(self):
+    def read_side_by_side(self, memory):
         """The same, by a thread a core, and a target of numbers as such.
 
-        None if blocks disagree on what a column holds, which only all its cells together can tell.
+        None if blocks disagree on what a column holds, which only all its cells together can tell;
+        and if all rows would take more than so much memory, or None without a limit.
         """
-        frames = list(map_in_order(self._parse_block, self._blocks_of_rows())) or [
-            self._parse_block(b"")
-        ]
-        return _joined(frames, self._targets)
+        most = np.inf if memory is None else self._rows_within(memory)
+        blocks = (block for block in self._rows.unchecked() if block.text)
+        first = self._parse_block(self._rows.checked(next(blocks, Block(b""))))
+        rest = map_in_order(partial(self._parse_part, self._plan_for(first)), blocks)
+        parts, n_rows = [], 0
+        for part in chain([dict(first.items())], rest):
+            parts.append(part)
+            n_rows += len(next(iter(part.values())))
+            if n_rows > most:
+                return None
+        return _joined(parts, self._targets)
+
+    def is_likely_within(self, path, memory):
+        """Whether all rows take no more memory, as far as size and first rows of the file tell."""
+        size = plain_size(path)
+        return size is None or size <= self._rows_within(memory) * self._rows.row_bytes
+
+    def read_sample(self, path, memory, rng):
+        """A random sample of the rows if all would take more memory, and how many there are."""
+        sample = RowSample(self._rows_within(memory), rng)
+        for rows in self._rows.rows():
+            sample.add(len(rows), rows.__getitem__)
+        return self._parse_at_once(_texts_of(sample.rows())), sample.n_rows
+
+    def _rows_within(self, memory):
+        return _rows_within(memory, self._n_columns, self._rows.row_bytes)
 
     def blocks(self, path):
         """Some rows at a time, the target as texts."""
@@ -276,40 +402,110 @@ class _Csv:
     def _blocks_of_rows(self):
         return (text for text in self._rows.blocks() if text)
 
-    def _parse_block(self, text: bytes | bytearray):
-        return self._parse(io.BytesIO(text), self._texts, has_blanks=b" " in text)
+    def _parse_at_once(self, blocks):
+        return self._parse(io.BufferedReader(Stream(blocks)), self._texts | self._targets)
 
-    def _parse(self, file, texts, has_blanks=True):
+    def _parse_block(self, text, **options):
+        return self._parse(io.BytesIO(text), self._texts, b" " in text, **options)
+
+    def _parse(self, file, texts, has_blanks=True, **options):
         import pandas
 
         return pandas.read_csv(
             file,
             dtype=dict.fromkeys(texts, str),
             skipinitialspace=has_blanks,  # which takes time
-            **self._options,
+            **self._options | options,
         )
 
+    def _plan_for(self, first):
+        """How to parse blocks by compiled code, as columns of the first one are; None if not."""
+        if self._rows.dialect.decimal != "." or len(self._rows.names) == 1:
+            return None
+        numbers = [name for name in first.columns if _is_plain_number(first[name])]
+        others = [name for name in first.columns if name not in set(numbers)]
+        place_of = dict.fromkeys(others, COPIED) | {name: i for i, name in enumerate(numbers)}
+        places = [place_of.get(name, LEFT_OUT) for name in self._names]
+        return _Plan(np.array(places, np.int64), numbers, others)
 
-def _joined(frames, targets):
-    """Data frames one below the other, None if they disagree on what a column holds.
+    def _parse_part(self, plan, block):
+        """Columns of a block by name."""
+        columns = self._parse_compiled(plan, block.text) if plan and block.is_usual else None
+        if columns is None:
+            columns = dict(self._parse_block(self._rows.checked(block)).items())
+        return columns
+
+    def _parse_compiled(self, plan, text):
+        """Columns of a block whose rows are whole, and of numbers where planned; else None."""
+        import pandas
+
+        try:
+            if not text.isascii():
+                text.decode()
+        except UnicodeDecodeError:
+            return None
+        X = np.empty((len(plan.numbers), count_lines(text)))
+        kinds = np.zeros(len(plan.numbers), np.int64)
+        copied = np.empty(len(text) + 1, np.uint8)
+        cursor = np.array([0, 0, ord(self._rows.dialect.delimiter), 0])
+        characters = np.frombuffer(text, np.uint8)
+        table_rows.serial(characters, plan.places, _powers(), X, kinds, copied, cursor)
+        if cursor[POSITION] < len(text):
+            return None
+        columns = {}
+        for name, values, kind in zip(plan.numbers, X[:, : cursor[ROW]], kinds, strict=True):
+            columns[name] = values.astype(np.int64) if kind == HAS_WHOLE else values
+        rest = copied[: cursor[LENGTH]].tobytes()
+        if not rest.strip(b" \n"):  # in which pandas sees no column
+            missing = pandas.Series(np.full(cursor[ROW], np.nan))
+            columns |= dict.fromkeys(plan.others, missing)
+        else:
+            options = {"names": plan.others, "usecols": plan.others, "skip_blank_lines": False}
+            columns |= dict(self._parse_block(rest, **options).items())
+        return columns
+
+
+@cache
+def _powers():
+    return powers_of_ten()
+
+
+def _texts_of(rows):
+    """Texts of rows, many at a time. `rows` is empty at the end, as they take memory twice."""
+    rows.reverse()
+    while rows:
+        taken: list[bytes] = []
+        n_bytes = 0
+        while rows and n_bytes < _SAMPLE_BYTES:
+            row = rows.pop()
+            taken.append(row if row.endswith((b"\n", b"\r")) else row + b"\n")
+            n_bytes += len(row)
+        yield b"".join(taken)
+
+
+def _joined(parts, targets):
+    """A data frame of columns of blocks, None if these disagree on what a column holds.
 
     So do booleans in a target, where their spelling counts.
     """
     import pandas
 
     columns = {}
-    for name in frames[0].columns:
-        parts = [frame[name] for frame in frames]
-        kinds = [_kind_of(part) for part in parts]
+    for name in parts[0]:
+        pieces = [part[name] for part in parts]
+        kinds = [_kind_of(piece) for piece in pieces]
         different = set(kinds) - {"missing"}
         if len(different) > 1 or (name in targets and different == {"boolean"}):
             return None
         if different == {"text"}:
-            dtype = parts[kinds.index("text")].dtype
-            parts = [part.astype(dtype) for part in parts]
-        elif different == {"boolean"} and any(part.dtype != bool for part in parts):
-            parts = [part.astype(object) for part in parts]
-        columns[name] = pandas.concat(parts, ignore_index=True)
+            dtype = pieces[kinds.index("text")].dtype
+            pieces = [piece.astype(dtype) for piece in pieces]
+        elif different == {"boolean"} and any(piece.dtype != bool for piece in pieces):
+            pieces = [piece.astype(object) for piece in pieces]
+        if different <= {"number"}:
+            columns[name] = np.concatenate(list(map(np.asarray, pieces)))
+        else:
+            columns[name] = pandas.concat(pieces, ignore_index=True)
     return pandas.DataFrame(columns, copy=False)
 
 
@@ -318,7 +514,7 @@ def _kind_of(column):
     import pandas
 
     kind = column.dtype.kind
-    if kind == "f" and np.isnan(column.to_numpy()).all():
+    if kind == "f" and np.isnan(column).all():
         return "missing"
     if kind in "if":
         return "number"
