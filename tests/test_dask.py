@@ -124,6 +124,7 @@ def test_two_fits_at_once_do_not_disturb_each_other(client, expected):
     with ThreadPoolExecutor(2) as threads:
         fits = [threads.submit(fitted, client, *arrays(X, Y)) for _ in range(2)]
         assert all(np.array_equal(fit.result()[0].theta, expected) for fit in fits)
+    assert dask.config.get("scheduler", None) is None
 
 
 def test_bits_are_the_same_with_workers_in_this_process(near, expected):

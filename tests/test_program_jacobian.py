@@ -17,7 +17,7 @@ from fastmlp import (
     check_gradient,
     normal_equations,
 )
-from fastmlp.functions import _l1_factors
+from fastmlp.functions import penalty_factors
 from fastmlp.kernels import program_jacobian
 from fastmlp.objective import Objective
 
@@ -271,7 +271,7 @@ def test_penalties_are_of_the_weights_of_layers_alone(name):
     problem = Objective(net, X, y, l1=0.2, l2=0.3)
     expected = 0.2 * np.abs(W).sum() + 0.15 * (W**2).sum()
     assert problem.penalty(net.theta) == pytest.approx(expected, rel=1e-13)
-    assert_array_equal(_l1_factors(net, 0.2), 0.2 * are_penalized(net))
+    assert_array_equal(penalty_factors(net, 0.2), 0.2 * are_penalized(net))
     difference = problem.value_and_grad()[1] - Objective(net, X, y).value_and_grad()[1]
     of_weights = (0.2 * np.sign(net.theta) + 0.3 * net.theta) * are_penalized(net)
     assert_allclose(difference, of_weights, rtol=0, atol=1e-14)

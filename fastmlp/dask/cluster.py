@@ -62,10 +62,10 @@ class Cluster:
         self._take(client.compute(tasks))
 
     def _take(self, parts):
-        with self._client.as_current():
-            distributed.wait(parts)
+        # Not by `distributed.wait`, which goes by the current client: to make that ours for a moment
+        # would change Dask's settings under whoever else fits meanwhile.
         for part in parts:
-            if part.status != "finished":
+            if part.exception() is not None:
                 part.result()  # raises
         self.parts = parts
 
