@@ -62,8 +62,8 @@ class Cluster:
         self._take(client.compute(tasks))
 
     def _take(self, parts):
-        # Not by `distributed.wait`, which goes by the current client: to make that ours for a moment
-        # would change Dask's settings under whoever else fits meanwhile.
+        # Not by `distributed.wait`, which goes by the current client: to make that ours for a
+        # moment would change Dask's settings under whoever else fits meanwhile.
         for part in parts:
             if part.exception() is not None:
                 part.result()  # raises
