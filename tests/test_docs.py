@@ -85,8 +85,15 @@ def test_the_walk_finds_pages_with_python():
     assert {"README.md", "docs/layers.md", "docs/optimizers.md", "docs/sklearn.md"} <= set(PAGES)
 
 
-# Of a Dask client that others on this machine have, too: it takes another port.
-another_port = pytest.mark.filterwarnings(r"ignore:Port \d+ is already in use")
+def another_port(test):
+    """Let a Dask client take another port than others on this machine have, and leave a socket."""
+    for ignored in (
+        r"ignore:Port \d+ is already in use",
+        "ignore:unclosed <socket:ResourceWarning",
+        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
+    ):
+        test = pytest.mark.filterwarnings(ignored)(test)
+    return test
 
 
 @compiled_only
