@@ -319,16 +319,18 @@ def _product(a, b):
 
 
 @entry
-def table_rows(text, places, powers, X, kinds, copied, cursor):
+def table_rows(text, places, powers, marks, X, kinds, copied, cursor):
     """Read rows of numbers, which may be missing, and of other cells, as far as `parse_rows` does.
 
-    A number is missing if its cell is empty, or of spaces alone, in a table of several columns.
-    Whole numbers beyond 2^53 are not understood. Other cells may have quotes as in `whole_rows`.
+    A number is missing if its cell is a mark, or, with several columns, empty or of spaces alone.
+    Whole numbers from 2^53 on are not understood. Other cells may have quotes as in `whole_rows`.
 
     Parameters
     ----------
     text, places, powers
         As of `parse_rows`. Cells of columns that are `COPIED` are.
+    marks : (n,) uint8
+        What stands for a missing number, each with a line feed after it.
     X : (n_numbers, n_rows) float64
         A row for each column of numbers. Overwritten from column ``cursor[ROW]`` on, by NaN where
         a number is missing.
@@ -345,6 +347,7 @@ def table_rows(text, places, powers, X, kinds, copied, cursor):
         vector(text, 0, text.size),
         vector(places, 0, places.size),
         Powers(matrix(powers, 0, powers.shape[0], 2), vector(_TENS, 0, _TENS.size)),
+        vector(marks, 0, marks.size),
         matrix(X, 0, X.shape[0], X.shape[1]),
         vector(kinds, 0, kinds.size),
         vector(copied, 0, copied.size),
@@ -353,7 +356,7 @@ def table_rows(text, places, powers, X, kinds, copied, cursor):
 
 
 @inline
-def _table_rows(text, places, powers, X, kinds, copied, cursor):
+def _table_rows(text, places, powers, marks, X, kinds, copied, cursor):
     n = text.size
     delimiter = cursor[DELIMITER]
     position, row, length = cursor[POSITION], cursor[ROW], cursor[LENGTH]
@@ -376,20 +379,12 @@ def _table_rows(text, places, powers, X, kinds, copied, cursor):
                     copied[length] = delimiter
                     length += 1
             else:
-                end = _spaces_end(text, at)
-                is_missing = end == n or text[end] == delimiter or _line_end(text, end) > end
-                if is_missing and places.size > 1:
-                    at = end
-                    X[place, row] = np.nan
-                    kinds[place] |= HAS_MISSING
-                else:
-                    at, value, _, kind = _number(text, at, delimiter, powers)
-                    is_large = kind == _WHOLE and math.fabs(value) > np.float64(_EXACT)
-                    if kind == _STRANGE or value - value != 0.0 or is_large:
-                        is_strange = True
-                        break
-                    X[place, row] = value
-                    kinds[place] |= HAS_WHOLE if kind == _WHOLE else HAS_OTHERS
+                at, value, kind = _table_number(text, at, delimiter, powers, marks)
+                if kind == 0 or (kind == HAS_MISSING and places.size == 1):
+                    is_strange = True
+                    break
+                X[place, row] = value
+                kinds[place] |= kind
             if column < places.size - 1:
                 if at == n or text[at] != delimiter:
                     is_strange = True
@@ -408,10 +403,35 @@ def _table_rows(text, places, powers, X, kinds, copied, cursor):
 
 
 @inline
-def _spaces_end(text, at):
-    while at < text.size and text[at] == _SPACE:
+def _table_number(text, at, delimiter, powers, marks):
+    """Return where a cell ends, its number, and the kind of that, 0 if it is not understood."""
+    n = text.size
+    while at < n and text[at] == _SPACE:
         at += 1
-    return at
+    if at == n or text[at] == delimiter or _line_end(text, at) > at:
+        return at, np.nan, HAS_MISSING
+    end, value, _, kind = _number(text, at, delimiter, powers)
+    if kind == _STRANGE:
+        end = _cell_end(text, at, delimiter)
+        return end, np.nan, HAS_MISSING if _is_among(text, at, end, marks) else 0
+    if kind == _WHOLE:
+        return end, value, HAS_WHOLE if math.fabs(value) < np.float64(_EXACT) else 0
+    return end, value, HAS_OTHERS if value - value == 0.0 else 0
+
+
+@inline
+def _is_among(text, begin, end, marks):
+    """Return whether a text is one of those that have line feeds after them."""
+    at, is_same = begin, True
+    for i in range(marks.size):
+        if marks[i] != _NEWLINE:
+            is_same = is_same and at < end and text[at] == marks[i]
+            at += 1
+        elif is_same and at == end:
+            return True
+        else:
+            at, is_same = begin, True
+    return False
 
 
 @inline

@@ -1931,7 +1931,7 @@ def parse_rows(text, roles, delimiter=","):
     return np.array(X), np.array(y), text[:n]
 
 
-def table_rows(text, roles, delimiter=","):
+def table_rows(text, roles, marks, delimiter=","):
     """Rows in front of the first that is not understood, what is copied of them, and their text.
 
     Each column has the role "number", which may be missing, "copied" or "left out". A row is a list
@@ -1946,6 +1946,7 @@ def table_rows(text, roles, delimiter=","):
             if delimiter.join(cells) != row or len(cells) != len(roles):
                 break
             numbers = [c for c, role in zip(cells, roles, strict=True) if role == "number"]
+            numbers = ["" if cell.lstrip(" ") in marks else cell for cell in numbers]
             if not all(map(is_table_number, numbers)):
                 break
             rows.append([table_number(cell) for cell in numbers])
@@ -1970,7 +1971,7 @@ def is_table_number(cell):
     if not CSV_NUMBER.fullmatch(cell):
         return False
     value = table_number(cell)
-    return abs(value) <= 2**53 if isinstance(value, int) else math.isfinite(value)
+    return abs(value) < 2**53 if isinstance(value, int) else math.isfinite(value)
 
 
 def whole_rows(text, n_columns, delimiter=","):

@@ -74,6 +74,38 @@ def test_what_pandas_writes_comes_back(delimiter, decimal, end):
     same(read(text).features, frame)
 
 
+CELLS = {
+    "whole": ["1", "-22", "+3", "007", " 4"],
+    "whole or missing": ["1", "", "NA", "?", "-nan"],
+    "large": ["9007199254740993", "-9007199254740992", "12345678901234567"],
+    "numbers": ["1.5", "-2e-7", "0.1", "1e300", "3", ".5"],
+    "numbers or missing": ["1.5", "", " ", "nan", "NULL"],
+    "rarely infinite": ["1.5"] * 30 + ["inf", "1e999"],
+    "rarely with a point": ["1"] * 40 + ["2.0"],
+    "rarely a text": ["1"] * 60 + ["red"],
+    "texts": ["red", "light blue", "ä", "12 m"],
+    "quoted": ['"a, b"', '"two\nlines"', '"say ""so"""', "plain"],
+    "texts or missing": ["", "", "", "red"],
+    "booleans": ["True", "False"],
+    "booleans or missing": ["true", "false", ""],
+    "missing": ["", "NA"],
+}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_columns_are_those_of_pandas(seed):
+    """To the last bit and the dtype, whatever rows are parsed together."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(list(CELLS), int(rng.integers(2, 7)), replace=False)
+    rows = [",".join(rng.choice(CELLS[kind]) for kind in kinds) + "\n" for _ in range(150)]
+    rows.insert(int(rng.integers(0, 150)), "\n")
+    text = ",".join(kinds) + "\n" + "".join(rows)
+    expected = pandas.read_csv(
+        io.StringIO(text), skipinitialspace=True, na_values=["?"], low_memory=False
+    )
+    assert_frame_equal(read(text).features, expected, check_exact=True)
+
+
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_files_may_be_compressed(compress):
     frame = frame_of()
@@ -212,6 +244,13 @@ def test_faults_are_named(content, sentence):
         pytest.importorskip("pyarrow")
     with pytest.raises(ValueError, match=sentence):
         read(content, "y")
+
+
+def test_the_first_of_several_faults_is_named():
+    rows = ["1,2,3\n"] * 50
+    rows[20], rows[29] = "1,2\n", '1,"2"\n'
+    with pytest.raises(ValueError, match="line 22 has 2 cells"):
+        read("".join(["a,b,y\n", *rows]), "y")
 
 
 def test_texts_that_are_no_dates_of_the_known_format_are_named():

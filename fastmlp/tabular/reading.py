@@ -39,7 +39,7 @@ _PARQUET_ROWS = 1 << 16
 # and in those of the networks that train side by side. The texts of a row come on top.
 CELL_BYTES = 24
 
-# Up to here float64 has all integers.
+# Below this float64 has all integers.
 _EXACT = 1 << 53
 
 # Bytes of rows of a sample that are parsed at once.
@@ -50,6 +50,9 @@ MISSING = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"),
 )
+
+# The same as compiled code takes them, but for empty cells.
+_MARKS = np.frombuffer("".join(f"{mark}\n" for mark in MISSING if mark).encode(), np.uint8)
 
 # In a target that is no number this is the name of a class.
 _CLASS = "None"
@@ -321,7 +324,7 @@ def _is_plain_number(column):
     """Whether a column is of numbers that are all exact in float64."""
     if _kind_of(column) != "number":
         return False
-    return column.dtype.kind == "f" or bool((column.abs() <= _EXACT).all())
+    return column.dtype.kind == "f" or bool((column.abs() < _EXACT).all())
 
 
 class _Csv:
@@ -363,16 +366,18 @@ class _Csv:
         and if all rows would take more than so much memory, or None without a limit.
         """
         most = np.inf if memory is None else self._rows_within(memory)
-        blocks = (block for block in self._rows.unchecked() if block.text)
-        first = self._parse_block(self._rows.checked(next(blocks, Block(b""))))
+        blocks = self._unchecked_blocks()
+        first = self._parse_block(self._checked(next(blocks, Block(b""))))
         rest = map_in_order(partial(self._parse_part, self._plan_for(first)), blocks)
         parts, n_rows = [], 0
         for part in chain([dict(first.items())], rest):
-            parts.append(part)
-            n_rows += len(next(iter(part.values())))
+            n_here = len(next(iter(part.values())))
+            n_rows += n_here
             if n_rows > most:
                 return None
-        return _joined(parts, self._targets)
+            if n_here > 0:  # without rows, kinds of columns mean nothing
+                parts.append(part)
+        return _joined(parts or [dict(first.items())], self._targets)
 
     def is_likely_within(self, path, memory):
         """Whether all rows take no more memory, as far as size and first rows of the file tell."""
@@ -402,6 +407,18 @@ class _Csv:
     def _blocks_of_rows(self):
         return (text for text in self._rows.blocks() if text)
 
+    def _unchecked_blocks(self):
+        """Blocks, and after them the fault that ended them: an earlier one may still be found."""
+        try:
+            yield from (block for block in self._rows.unchecked() if block.text)
+        except ValueError as error:
+            yield error
+
+    def _checked(self, block):
+        if isinstance(block, ValueError):
+            raise block
+        return self._rows.checked(block)
+
     def _parse_at_once(self, blocks):
         return self._parse(io.BufferedReader(Stream(blocks)), self._texts | self._targets)
 
@@ -430,9 +447,10 @@ class _Csv:
 
     def _parse_part(self, plan, block):
         """Columns of a block by name."""
-        columns = self._parse_compiled(plan, block.text) if plan and block.is_usual else None
+        is_compiled = isinstance(block, Block) and block.is_usual and plan is not None
+        columns = self._parse_compiled(plan, block.text) if is_compiled else None
         if columns is None:
-            columns = dict(self._parse_block(self._rows.checked(block)).items())
+            columns = dict(self._parse_block(self._checked(block)).items())
         return columns
 
     def _parse_compiled(self, plan, text):
@@ -449,7 +467,7 @@ class _Csv:
         copied = np.empty(len(text) + 1, np.uint8)
         cursor = np.array([0, 0, ord(self._rows.dialect.delimiter), 0])
         characters = np.frombuffer(text, np.uint8)
-        table_rows.serial(characters, plan.places, _powers(), X, kinds, copied, cursor)
+        table_rows.serial(characters, plan.places, _powers(), _MARKS, X, kinds, copied, cursor)
         if cursor[POSITION] < len(text):
             return None
         columns = {}
