@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp.kernels import codes, empty_columns
-from fastmlp.kernels._jit import cache_directory
+from fastmlp.kernels._jit import cache_directory, prebuilt
 from fastmlp.kernels.activations import rare_addresses
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.threads import available_cores
@@ -33,8 +33,9 @@ def warmup(dtypes=("float32",)) -> Path | None:
     Returns
     -------
     Path or None
-        The folder that has the kernels for later processes. None if none are there, as it cannot
-        be made, written or trusted: then this process alone is ready.
+        The folder that has the kernels for later processes; one within the package if they all came
+        with it, compiled. None if none are there, as it cannot be made, written or trusted: then
+        this process alone is ready.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def warmup(dtypes=("float32",)) -> Path | None:
     user's cache folder, or, where there can be none, in the system's temporary one. A folder that
     is not named is used only if no other user could write it, and made so. Its kernels are for this
     build of fastmlp, these versions of Python, NumPy and Numba, and this model of CPU: another has
-    them compiled anew.
+    them compiled anew. A wheel that was built with machine code has the usual kernels with it.
 
     Kernels for teams of threads are compiled where more than one core is available, and only
     while no other thread trains with a team.
@@ -83,4 +84,5 @@ def warmup(dtypes=("float32",)) -> Path | None:
         if result.status is Status.INTERRUPTED:
             raise KeyboardInterrupt
     folder = cache_directory()
-    return folder if folder is not None and any(folder.glob("*.nbc")) else None
+    is_kept = folder is not None and any(folder.glob("*.nbc"))
+    return folder if is_kept else prebuilt.directory()

@@ -31,25 +31,10 @@ define <16 x float> @probe(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
 """
 
 
-def _probe_assembly():
-    """What `_PROBE` becomes where Numba compiles for this processor, or for the one it is told.
-
-    Asked of LLVM, which alone knows what a processor's name and one feature imply of others.
-    """
-    llvmlite.binding.initialize_native_target()
-    llvmlite.binding.initialize_native_asmprinter()
-    name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
-    target = llvmlite.binding.Target.from_triple(llvmlite.binding.get_process_triple())
-    machine = target.create_target_machine(
-        cpu=llvmlite.binding.get_host_cpu_name() if name is None else name,
-        features=_host_features() if features is None else features,
-        opt=0,
-    )
-    return machine.emit_assembly(llvmlite.binding.parse_assembly(_PROBE))
-
-
-def _host_features():
+def _features():
     """What this processor has, as Numba reads it: without AVX where ``NUMBA_ENABLE_AVX`` is 0."""
+    if numba.config.CPU_FEATURES is not None:
+        return numba.config.CPU_FEATURES
     try:
         features = llvmlite.binding.get_host_cpu_features()
     except RuntimeError:  # LLVM does not know
@@ -57,6 +42,27 @@ def _host_features():
     if not numba.config.ENABLE_AVX:
         features.update((name, False) for name in features if name.startswith("avx"))
     return features.flatten()
+
+
+# Of the processor that Numba compiles for, as LLVM writes them: "+avx,-avx512f".
+FEATURES = _features()
+
+
+def _probe_assembly():
+    """What `_PROBE` becomes where Numba compiles for this processor, or for the one it is told.
+
+    Asked of LLVM, which alone knows what a processor's name and one feature imply of others.
+    """
+    llvmlite.binding.initialize_native_target()
+    llvmlite.binding.initialize_native_asmprinter()
+    name = numba.config.CPU_NAME
+    target = llvmlite.binding.Target.from_triple(llvmlite.binding.get_process_triple())
+    machine = target.create_target_machine(
+        cpu=llvmlite.binding.get_host_cpu_name() if name is None else name,
+        features=FEATURES,
+        opt=0,
+    )
+    return machine.emit_assembly(llvmlite.binding.parse_assembly(_PROBE))
 
 
 def _target():

@@ -1109,7 +1109,7 @@ def test_info_says_what_it_runs_on(capsys):
     assert re.fullmatch(r"\d+ of \d+", lines["cores"])
     assert lines["threads"].split(",")[0] in ("omp", "tbb", "workqueue")
     assert re.match(r"(128|256|512) bits, tiles of", lines["vectors"])
-    assert {"numba", "llvmlite", "scipy", "fma", "cache"} <= set(lines)
+    assert {"numba", "llvmlite", "scipy", "fma", "prebuilt", "cache"} <= set(lines)
 
 
 @pytest.fixture

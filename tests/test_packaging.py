@@ -54,7 +54,7 @@ def test_the_source_archive_has_what_the_repository_has(tmp_path):
     for folder in ("fastmlp", "kernels", "tests", "docs", "examples", "asv_bench", ".ci"):
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns(*made))
     for path in ROOT.iterdir():
-        if path.suffix in (".md", ".toml", ".in") or path.name in ("LICENSE", ".gitignore"):
+        if path.suffix in (".md", ".toml", ".in", ".py") or path.name in ("LICENSE", ".gitignore"):
             shutil.copy(path, source)
     files = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
 

@@ -10,7 +10,7 @@ from fastmlp.cli.console import DONE
 def add_parser(commands):
     parser = commands.add_parser(
         "info",
-        help="show versions, cores, threads, vector width and the kernel cache",
+        help="show versions, cores, threads, vector width and where compiled kernels are",
         description="Show what fastmlp runs on here: what to look at, and to quote, if it is "
         "slow or fails.",
         epilog="example:\n  fastmlp info",
@@ -41,6 +41,7 @@ def _info(arguments):
         "threads": threads.threading_layer() + launch,
         "vectors": f"{simd.VECTOR_BYTES * 8} bits, tiles of {tiles} rows",
         "fma": "yes" if simd.HAS_FMA else "no: the C library's, some 40 times slower",
+        "prebuilt": _describe_prebuilt(),
         "cache": _describe_cache(),
     }
     for name, value in lines.items():
@@ -60,3 +61,10 @@ def _describe_cache():
         return f"{folder}, not made yet, {writable}"
     sizes = [path.stat().st_size for path in folder.iterdir() if path.is_file()]
     return f"{folder}, {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB, {writable}"
+
+
+def _describe_prebuilt():
+    from fastmlp.kernels._jit import prebuilt
+
+    folder = prebuilt.directory()
+    return "none that fits" if folder is None else str(folder)

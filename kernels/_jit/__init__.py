@@ -8,7 +8,8 @@ is compiled once, on its own, and drivers call it by its address: both twins run
 machine code, and the large part of a network's code is compiled once instead of four times.
 
 `callables` has these; `pipeline` is the compiler that they go through, `compiling` when it runs,
-`cache` and `cache_folder` where entries and workers are kept for other processes.
+`cache` and `cache_folder` where entries and workers are kept for other processes, `prebuilt` those
+that come with a wheel.
 """
 
 from fastmlp.kernels._jit import ways

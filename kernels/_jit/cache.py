@@ -1,8 +1,9 @@
 """Kernels in files, which are loaded in place of being compiled.
 
+The files are those that processes have saved, and those that came with the package (`prebuilt`).
 Any trouble with a file (unwritable, truncated, foreign) is a miss: a cache may cost time, never a
 result. A file has a checksum and is unpickled only if that is right, and only from a folder that
-the user has named, or that nobody else can write.
+the user has named, or that nobody else can write, or from the package's own.
 """
 
 import functools
@@ -14,6 +15,7 @@ import uuid
 from numba.core import caching
 from numba.core.serialize import dumps
 
+from fastmlp.kernels._jit import prebuilt
 from fastmlp.kernels._jit.cache_folder import cache_directory, make
 
 
@@ -61,13 +63,18 @@ class _CacheImpl(caching.CompileResultCacheImpl):
             f"{module}.{py_func.__qualname__}-{twin}", getattr(sys, "abiflags", "")
         )
 
+    def reduce(self, data):
+        # Numba's comments on types, which nobody reads, have paths of this machine in them.
+        return super().reduce(data._replace(type_annotation=""))
+
 
 class _Files:
     """The files of one kernel, one for each specialization: a checksum, then pickled code.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or None
+        Where files are kept; None keeps none.
     name : str
         What the files' names begin with.
     """
@@ -75,15 +82,37 @@ class _Files:
     def __init__(self, folder, name):
         self._folder, self._name = folder, name
 
-    def path(self, key):
-        """Where the code for Numba's key of a specialization is, if it is."""
+    def _path(self, folder, key):
+        """Where in a folder the code for Numba's key of a specialization is, if it is."""
         digest = hashlib.sha256(repr(key).encode()).hexdigest()
-        return self._folder / f"{self._name}.{digest[:16]}.nbc"
+        return folder / f"{self._name}.{digest[:16]}.nbc"
+
+    def _path_of_prebuilt(self, key):
+        """Where the code is that came with the package, if any did that fits."""
+        folder = prebuilt.directory()
+        if folder is None:
+            return None
+        return self._path(folder, prebuilt.level_key(key, folder))
+
+    def has(self, key):
+        """Whether there is a file, whatever state it is in."""
+        if self._folder is not None and self._path(self._folder, key).is_file():
+            return True
+        path = self._path_of_prebuilt(key)
+        return path is not None and prebuilt.is_listed(path)
 
     def load(self, key):
-        """What was saved, or None if that is not there, or not whole."""
+        """What was saved or came with the package, or None if that is not there, or not whole."""
+        saved = None if self._folder is None else self._load_saved(key)
+        if saved is not None:
+            return saved
+        path = self._path_of_prebuilt(key)
+        content = None if path is None else prebuilt.read(path)
+        return None if content is None else pickle.loads(content[_CHECKSUM_SIZE:])
+
+    def _load_saved(self, key):
         try:
-            content = self.path(key).read_bytes()
+            content = self._path(self._folder, key).read_bytes()
         except OSError:
             return None
         checksum, data = content[:_CHECKSUM_SIZE], content[_CHECKSUM_SIZE:]
@@ -91,8 +120,10 @@ class _Files:
 
     def save(self, key, data):
         """Keep `data`, if the folder can be written."""
+        if self._folder is None:
+            return
         data = dumps(data)
-        path = self.path(key)
+        path = self._path(self._folder, key)
         temporary = path.with_name(f"{uuid.uuid4().hex}.tmp")
         try:
             make(self._folder)
@@ -120,11 +151,7 @@ class KernelCache(caching.FunctionCache):
     def __init__(self, py_func, twin):
         self._impl_class = lambda func: _CacheImpl(func, twin)
         super().__init__(py_func)
-        folder = cache_directory()
-        if folder is None:
-            self.disable()
-        else:
-            self._cache_file = _Files(folder, self._impl.filename_base)
+        self._cache_file = _Files(cache_directory(), self._impl.filename_base)
 
     def load_overload(self, sig, target_context):
         found = super().load_overload(sig, target_context)
@@ -134,7 +161,7 @@ class KernelCache(caching.FunctionCache):
 
     def has(self, sig, codegen):
         """Whether there is an entry for a signature, whatever state its file is in."""
-        return self._enabled and self._cache_file.path(self._index_key(sig, codegen)).is_file()
+        return self._cache_file.has(self._index_key(sig, codegen))
 
     @classmethod
     def _announce(cls):

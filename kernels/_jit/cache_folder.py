@@ -126,6 +126,11 @@ def _code_of(path, package):
 _CODE = _hash_of_code(sys.modules["fastmlp.kernels"])
 
 
+def code_hash():
+    """Hash of the code of all kernels, as it was when the package was imported."""
+    return _CODE
+
+
 @functools.cache
 def build_hash():
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
