@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from setuptools import Distribution, setup
@@ -53,6 +54,8 @@ class BuildWithCode(build_py):
             self._compile()
 
     def _compile(self):
+        if find_spec("numba") is None:
+            raise SystemExit("FASTMLP_WHEEL_CODE needs Numba: build with --no-isolation")
         package = Path(self.build_lib).resolve()
         levels = [line.split() for line in _run(LIST, package).splitlines()]
         if not levels:
