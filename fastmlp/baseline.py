@@ -18,8 +18,9 @@ _SMALLEST, _LARGEST = 0.1, 10.0
 # Losses of labels: the constant to compare with is how many rows have each.
 _OF_LABELS = ("cross_entropy", "binary_cross_entropy", "logistic", "hinge")
 
-# Rows whose errors are held at a time.
+# Rows whose errors are held at a time, and rows that become one where columns are added up.
 _ROWS = 1 << 16
+_JOINED = 128
 
 
 def advice(objective, loss):
@@ -104,7 +105,10 @@ def loss_of_mean(problem, Y, weights, n_outputs):
     for start in range(0, len(Y), _ROWS):
         rows = slice(start, start + _ROWS)
         errors = _ERRORS[loss](Y[rows] - mean, np.array(problem.loss_parameters))
-        total += float(_mean(errors, weights[rows]).sum()) * len(errors)
+        if weights.size:
+            total += float(_mean(errors, weights[rows]).sum()) * len(errors)
+        else:
+            total += float(errors.sum(dtype=np.float64))
     return total / problem.n_rows
 
 
@@ -120,8 +124,17 @@ _ERRORS = {
 
 def _mean(columns, weights):
     if not weights.size:
-        return columns.mean(axis=0, dtype=np.float64)
+        return _sums(columns) / len(columns)
     return np.einsum("i,ij->j", weights, columns, dtype=np.float64) / len(columns)
+
+
+def _sums(columns):
+    """Sums of the columns: of few columns many rows are taken as one, as NumPy likes long rows."""
+    n_rows, n_columns = columns.shape
+    n_joined = n_rows // _JOINED
+    joined = columns[: n_joined * _JOINED].reshape(n_joined, _JOINED * n_columns)
+    sums = joined.sum(axis=0, dtype=np.float64).reshape(_JOINED, n_columns).sum(axis=0)
+    return sums + columns[n_joined * _JOINED :].sum(axis=0, dtype=np.float64)
 
 
 def _entropy(shares):

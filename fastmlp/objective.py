@@ -30,7 +30,7 @@ from fastmlp.sources.rows import is_rows
 from fastmlp.sources.source import Scaled, Source
 from fastmlp.sources.streamed import Streamed
 from fastmlp.sources.windowed import Windowed
-from fastmlp.sweep import Problem, SpareSweep, Sweep, penalty
+from fastmlp.sweep import KEPT, Problem, SpareSweep, penalty
 from fastmlp.validation import (
     as_array,
     as_real,
@@ -150,8 +150,17 @@ class Objective:
         """The compiled loop over its mini-batches; see `Sweep`."""
         options = {"gather": gather, "optimizer": optimizer}
         if self.is_in_memory:
-            return Sweep(self.net, self.problem, batch_rows, **options)
+            return KEPT.take(self.net, self.problem, batch_rows, **options)
         return self.samples.sweep(self.problem, batch_rows, **options)
+
+    def leave(self, sweep=None):
+        """Keep a `sweep` that has trained, or else the one that evaluates, for the next fit."""
+        if not self.is_in_memory:
+            return
+        if sweep is None:
+            self.spare.leave(self.net)
+        else:
+            KEPT.keep(sweep, self.net)
 
     def check_order(self, shuffle):
         """Refuse orders of rows that there is no memory for."""

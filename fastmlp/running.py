@@ -274,7 +274,9 @@ def run_stochastic(
         status, message = stop.status, stop.message
     finally:
         epochs.close()
-    return epochs.end(status, message, exact_loss)
+    ended = epochs.end(status, message, exact_loss)
+    epochs.leave()
+    return ended
 
 
 def run_epochs(objective, optimizer, batches, monitor, state, *, first_epoch, n_epochs, all_epochs):
@@ -336,9 +338,10 @@ class _Epochs:
         self._objective, self._optimizer, self._monitor = objective, optimizer, monitor
         self._theta, self._shuffle, self._rng = theta, shuffle, rng
         # A full batch is not shuffled.
+        self._is_full_batch = batch_rows == n_rows
         self._shuffles = shuffle == "replacement" or (bool(shuffle) and batch_rows < n_rows)
-        gathers = self._shuffles and objective.gathers(shuffle)
-        self._sweep = objective.sweep(batch_rows, gather=gathers, optimizer=optimizer)
+        self._gathers = self._shuffles and objective.gathers(shuffle)
+        self._sweep = objective.sweep(batch_rows, gather=self._gathers, optimizer=optimizer)
         self._mode = codes.UPDATE if clip_norm is None else codes.UPDATE_CLIPPED
         self._largest_norm = np.inf if clip_norm is None else float(clip_norm)
         whole_gradient = clip_norm is not None or not self._sweep.one_chunk
@@ -354,6 +357,10 @@ class _Epochs:
     def close(self):
         """Read no rows any more."""
         self._sweep.close()
+
+    def leave(self):
+        """Leave what takes long to make to the next fit of the kind."""
+        self._objective.leave(self._sweep)
 
     def snapshot(self):
         """Where it is after an epoch, for `restore`."""
@@ -410,12 +417,25 @@ class _Epochs:
         It is NaN if it is not finite.
         """
         objective, sweep = self._objective, self._sweep
-        sweep.begin(np.arange(objective.n_rows) if objective.is_in_memory else None)
+        sweep.begin(
+            np.arange(objective.n_rows) if self._gathers and objective.is_in_memory else None
+        )
         while not sweep.done and sweep.advance(
             codes.EVALUATE, self._theta, objective.samples, self._gradient
         ):
             pass
         return sweep.total / objective.n_rows + objective.penalty(self._theta)
+
+    def _value_as_evaluated(self):
+        """The objective at theta with the bits of `Objective.value`, if possible without a sweep.
+
+        Chunks of a full batch are those of an evaluation, so that sums come out the same.
+        """
+        objective = self._objective
+        is_alike = objective.net._program is None and objective.is_in_memory
+        if is_alike and self._is_full_batch and not self._shuffles:
+            return self.value()
+        return objective.value()
 
     def run(self, keeper):
         """Run an epoch; return the mean of the objective over its mini-batches, or raise `Stop`."""
@@ -509,7 +529,7 @@ class _Epochs:
         if status is Status.INTERRUPTED:
             objective.net.take_learned(self._finished)
         if exactly:
-            loss = objective.value()
+            loss = self._value_as_evaluated()
         elif status is Status.INTERRUPTED or not self._sweep.rows_done:
             loss = self._mean
         else:

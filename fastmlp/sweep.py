@@ -225,6 +225,7 @@ class Sweep:
         self.n_bytes = workspace.buffer.nbytes + chunks.nbytes
         self.n_updates = int(chunks.last.sum())
         self.one_chunk = self._tables.one_chunk
+        self.purpose: Any = None  # see `KeptSweeps`
 
     @property
     def done(self) -> bool:
@@ -249,6 +250,10 @@ class Sweep:
 
     def close(self):
         """Read no rows any more."""
+
+    def release(self):
+        """Let go of what is of one fit alone and takes memory."""
+        self._order, self._statistics = _AS_THEY_LIE, None
 
     def take(self, net, problem):
         """Go on with another network and problem, if it is made for such; return whether it is.
@@ -438,6 +443,61 @@ def _program(net, problem, batch_rows, gather, optimizer):
     return workspace, chunk_table(problem.n_rows, batch_rows, rows), program.flops
 
 
+class KeptSweeps:
+    """Holds some sweeps of fits that have ended, for the next fits of a network and its copies.
+
+    To make a sweep takes longer than the steps of a small fit. Which sweep is taken changes no bit.
+    Threads may share it: one takes a sweep out while it runs.
+
+    Parameters
+    ----------
+    most : int
+        How many to hold; the oldest goes first.
+    most_bytes : int
+        A sweep that holds more memory is not kept.
+    """
+
+    def __init__(self, most, most_bytes):
+        self._most_bytes = most_bytes
+        self._kept: deque[tuple[Any, Any, Sweep]] = deque(maxlen=most)
+
+    def take(self, net, problem, batch_rows, *, gather, optimizer=None):
+        """Hand over a sweep that is kept for such a fit, or a new one; see `Sweep`."""
+        purpose = _purpose(batch_rows, gather, optimizer)
+        for _ in range(len(self._kept)):
+            try:
+                kept = self._kept.popleft()
+            except IndexError:  # another thread was faster
+                break
+            # Copies of a network share its layout.
+            layout, made_for, sweep = kept
+            if layout is net._layout and made_for == purpose and sweep.take(net, problem):
+                return sweep
+            self._kept.append(kept)
+        sweep = Sweep(net, problem, batch_rows, gather=gather, optimizer=optimizer)
+        sweep.purpose = purpose
+        return sweep
+
+    def keep(self, sweep, net):
+        """Keep a sweep that `take` has made for a network, if it is not too large."""
+        if sweep.n_bytes <= self._most_bytes:
+            sweep.release()
+            self._kept.append((net._layout, sweep.purpose, sweep))
+
+
+def _purpose(batch_rows, gather, optimizer):
+    """All that a sweep is made for, but for the network and the problem, as plain values."""
+    if optimizer is None:
+        return batch_rows, gather
+    factors, row_of = optimizer.kinds()
+    numbers = optimizer.hyperparameters().tobytes(), factors.tobytes(), tuple(row_of.values())
+    return batch_rows, gather, optimizer.code, optimizer.n_slots, optimizer.decays, *numbers
+
+
+# Enough for two fits at a time, each with one sweep to train and one to evaluate.
+KEPT = KeptSweeps(4, 1 << 21)
+
+
 class SpareSweep:
     """Holds at most one sweep that is not in use, for the next evaluation of such a problem.
 
@@ -464,9 +524,14 @@ class SpareSweep:
             sweep = None
         if sweep is None or (sweep.problem is not problem and sweep.problem != problem):
             if isinstance(samples, tuple):
-                return Sweep(net, problem, problem.n_rows, gather=False)
+                return KEPT.take(net, problem, problem.n_rows, gather=False)
             return samples.sweep(problem, problem.n_rows, gather=False)
         return sweep
+
+    def leave(self, net):
+        """Hand what is held over to `KEPT`, for the next fit."""
+        if self._sweeps:
+            KEPT.keep(self._sweeps.pop(), net)
 
     def put_back(self, sweep):
         """Keep a sweep, if it is not too large."""

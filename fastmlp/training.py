@@ -164,7 +164,7 @@ def prepare(
         if awaits_data(objective.net):
             draw_by_data(objective.net, objective, batches["rng"])
         with Monitor(**options, interruption=interruption) as monitor:
-            return run_stages(
+            result = run_stages(
                 objective,
                 stages,
                 budgets,
@@ -173,6 +173,10 @@ def prepare(
                 exact_loss=exact_loss or objective.is_in_memory,
                 checkpoint=checkpoint,
             )
+        objective.leave()
+        if held_out is not None:
+            held_out.leave()
+        return result
 
     def run(interruption=None):
         # Not before: `fit_many` prepares all rows once, to check them, but each fit has its own.

@@ -239,7 +239,6 @@ def disturb(rng, monkeypatch):
             yield entered
 
     monkeypatch.setattr(sweep, "Sweep", Disturbed)
-    monkeypatch.setattr("fastmlp.objective.Sweep", Disturbed)
     monkeypatch.setattr(sweep, "Pace", pace)
     monkeypatch.setattr(sweep, "parallel_region", region)
     monkeypatch.setattr(sweep, "no_teams", lambda: None)

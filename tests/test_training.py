@@ -1073,6 +1073,65 @@ def test_kernels_are_compiled_and_loaded_off_the_clock(n_threads, monkeypatch):
 # Accidents: numbers that are not finite
 
 
+FITS_IN_A_ROW = {
+    "the same again": [{}, {}],
+    "a full batch": [{"batch_size": None}, {"batch_size": None}],
+    "other sizes of batches": [{"batch_size": 16}, {"batch_size": 20}, {"batch_size": 16}],
+    "other rows": [{"rows": 60}, {"rows": 50}, {"rows": 60}],
+    "other penalties": [{"l2": 0.1}, {}, {"l1": 0.01}],
+    "other orders": [{}, {"shuffle": False}, {"shuffle": "replacement"}, {}],
+    "another optimizer": [{"optimizer": AdamW()}, {"optimizer": AdamW(weight_decay=0.5)}],
+    "other factors": [{}, {"optimizer": Adam(factors={"bias": 0.1})}, {}],
+    "a solver": [{"optimizer": LBFGS(), "batch_size": "auto"}, {"batch_size": None}],
+}
+
+
+@pytest.mark.parametrize("fits", FITS_IN_A_ROW.values(), ids=FITS_IN_A_ROW)
+@pytest.mark.parametrize("pieces", [{}, {"norm": "batch", "dropout": 0.2}], ids=["plain", "pieces"])
+def test_fits_in_a_row_end_as_those_of_networks_that_are_new_to_it(fits, pieces):
+    """What is kept of a fit is for the network and its copies; one from a pickle has nothing."""
+    X, y = classes(60)
+    net = MLP([6, 9, 5, 3], output="softmax", dtype="float64", seed=1, **pieces)
+    if pieces and isinstance(fits[0].get("optimizer"), LBFGS):
+        pytest.skip("solvers refuse random networks")
+    for given in fits:
+        options = {"batch_size": 16, "epochs": 2, "seed": 0} | given
+        rows = options.pop("rows", 60)
+        new, copy = pickle.loads(pickle.dumps(net)), net.copy()
+        result, *others = (one.fit(X[:rows], y[:rows], **options) for one in (net, new, copy))
+        for one, other in zip((new, copy), others, strict=True):
+            assert_array_equal(one.theta, net.theta)
+            assert other.loss == result.loss
+            assert_array_equal(other.trace["objective"], result.trace["objective"])
+
+
+def test_a_fit_leaves_its_sweeps_to_the_next_one(monkeypatch):
+    X, y = classes(60)
+    net = small_net()
+    net.fit(X, y, batch_size=16, epochs=1)
+    monkeypatch.delattr(sweep, "Sweep")  # nothing makes another one
+    net.fit(X, y, batch_size=16, epochs=1)
+    net.copy().fit(X, y, batch_size=16, epochs=1)
+
+
+def test_fits_do_not_keep_more_than_a_few_sweeps_alive():
+    X, y = classes(60)
+    kept = sweep.KeptSweeps(2, most_bytes=1 << 20)
+    problem = objective.Objective(small_net(), X, y).problem
+    made = []
+    for _ in range(3):
+        net = small_net()
+        one = kept.take(net, problem, 16, gather=True)
+        kept.keep(one, net)
+        made.append((net, one))
+    (first, oldest), *others = made
+    assert kept.take(first, problem, 16, gather=True) is not oldest
+    assert all(kept.take(net, problem, 16, gather=True) is one for net, one in others)
+    too_large = sweep.KeptSweeps(2, most_bytes=oldest.n_bytes - 1)
+    too_large.keep(oldest, first)
+    assert too_large.take(first, problem, 16, gather=True) is not oldest
+
+
 def captured(net, X, y, **options):
     """Result of a fit and the parameters at the start and after each epoch."""
     thetas = [net.theta.copy()]
@@ -1228,12 +1287,16 @@ def test_ctrl_c_ends_a_list_of_optimizers(interrupt_after):
     assert (result.status, result.n_iter) == (Status.INTERRUPTED, 0)
 
 
-@pytest.mark.parametrize("optimizer", [Adam(), LBFGS()], ids=["Adam", "LBFGS"])
-def test_ctrl_c_after_the_last_epoch(optimizer, monkeypatch):
+@pytest.mark.parametrize(
+    "options",
+    [{"optimizer": Adam(), "batch_size": 16}, {"optimizer": LBFGS()}],
+    ids=["Adam", "LBFGS"],
+)
+def test_ctrl_c_after_the_last_epoch(options, monkeypatch):
     """It arrives while the objective is evaluated at the end, too late to cut anything short."""
     X, y = classes(68)
     net, uninterrupted = small_net(), small_net()
-    options = {"optimizer": optimizer, "epochs": 2, "seed": 0}
+    options = options | {"epochs": 2, "seed": 0}
     message = uninterrupted.fit(X, y, **options).message
     value = objective.Objective.value
 

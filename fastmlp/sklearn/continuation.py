@@ -126,6 +126,9 @@ class ChunkObjective(Objective):
             return make()
         return self._continuation.sweep(self, batch_rows, gather, make)
 
+    def leave(self, sweep=None):
+        """Keep no sweep elsewhere: the continuation has it."""
+
 
 class Epoch:
     """An epoch on a chunk, in the least time: without anything that could be asked for besides.
