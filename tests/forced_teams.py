@@ -36,6 +36,8 @@ def force_teams(monkeypatch, task_elements):
     monkeypatch.setattr(sweep, "Pace", AlwaysTogether)
     # A busy machine may give a team fewer threads: the next one is tried all the same.
     monkeypatch.setattr(sweep, "no_teams", lambda: None)
+    # And a test before this one may have met a busy machine, which counts for some seconds.
+    monkeypatch.setitem(threads._state, "alone_until", 0.0)
     met = set()
 
     @contextmanager
