@@ -21,6 +21,7 @@ import pytest
 from hypothesis import settings
 
 from fastmlp import workspace
+from fastmlp.sources import source
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -49,3 +50,10 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(workspace, "GROUP_ROWS", 8)
     monkeypatch.setattr(workspace, "LARGEST_CHUNK", 16)
     monkeypatch.setattr(workspace, "SMALLEST_CHUNK", 8)
+
+
+@pytest.fixture
+def small_windows(monkeypatch):
+    """Read everything in windows, rows of five columns as they lie in windows of 60."""
+    monkeypatch.setattr(source, "WINDOW_BYTES", 0)
+    monkeypatch.setattr(source, "BLOCK_BYTES", 60 * 5 * 4)

@@ -8,7 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
-from containers import as_dask, as_hdf5, as_memmap, as_zarr
+from containers import Given, as_dask, as_hdf5, as_memmap, as_zarr
 from marks import compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -22,29 +22,6 @@ N_ROWS, N_COLUMNS = 700, 5
 SHUFFLE = Windowed(block=10, blocks=9)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture
-def small_windows(monkeypatch):
-    """Read everything in windows, those of rows as they lie of 60 rows."""
-    monkeypatch.setattr(source, "WINDOW_BYTES", 0)
-    monkeypatch.setattr(source, "BLOCK_BYTES", 60 * N_COLUMNS * 4)
-
-
-class Given:
-    """Rows of somebody's own, which notes how many rows are asked of it, in which slices."""
-
-    def __init__(self, X):
-        self.X, self.shape, self.dtype = X, X.shape, X.dtype
-        self.asked = []
-
-    def __getitem__(self, rows):
-        self.asked.append((rows.start, rows.stop))
-        return self.X[rows]
-
-    @property
-    def n_read(self):
-        return sum(stop - start for start, stop in self.asked)
 
 
 X = (np.random.default_rng(0).normal(size=(N_ROWS, N_COLUMNS)) * 2).astype("float32")
