@@ -184,11 +184,10 @@ class Objective:
             return None
         if shuffle == "replacement":
             return rng.integers(0, self.n_rows, self.n_rows)
-        if shuffle is True and not self._is_of_rows:
+        if shuffle is True:
             return random_order(rng, self.n_rows)
         X = self.samples[0]
-        windowed = Windowed() if shuffle is True else shuffle
-        drawn = orders.draw(rng, windowed, self.n_rows, max(1, X.shape[1] * X.itemsize))
+        drawn = orders.draw(rng, shuffle, self.n_rows, max(1, X.shape[1] * X.itemsize))
         return random_order(rng, self.n_rows) if drawn is None else orders.whole_order(drawn)
 
     def order_of(self, key):

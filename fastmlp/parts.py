@@ -28,6 +28,7 @@ from fastmlp.training import (
     check_optimizers,
     check_run_options,
     held_out_objective,
+    validation_of,
     warn_without_fma,
 )
 from fastmlp.validation import check_count, check_not_negative, is_sequence
@@ -219,7 +220,7 @@ def fit_loaders(
     settings = {"loss": loss, "l1": l1, "l2": l2, "n_threads": n_threads}
     _check_settings(net, **settings)
     held_out = held_out_objective(net, validation_data, loss, n_threads, feature_names)
-    options |= {"network": net, "validate": None if held_out is None else held_out.value}
+    options |= {"network": net, "validate": None if held_out is None else validation_of(held_out)}
     warn_without_fma()
     if rounds is not None:
         n_epochs = budget(stages[0], epochs, 1)
