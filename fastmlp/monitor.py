@@ -9,7 +9,11 @@ import numpy as np
 
 from fastmlp.bar import Bar
 from fastmlp.kernels._jit import clock
+from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import Record, Status, Trace
+
+# Evaluations where there is no budget of them.
+_MANY = 1 << 30
 
 
 class Stop(Exception):
@@ -224,6 +228,25 @@ class Monitor:
         if n_gradients > self.evaluations_left():
             raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
 
+    def left(self) -> tuple[int, float]:
+        """Evaluations of value and gradient on all rows, and seconds, until it has to be asked again.
+
+        At least one evaluation, after `admit`.
+        """
+        most = min(self.evaluations_left(), np.ceil(self._last_pass - self.data_passes))
+        seconds = min(CALL_SECONDS, self._time_limit - self.seconds)
+        return int(min(most, _MANY)), max(seconds, 0.0)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at each record when it is made."""
+        return bool(self._callbacks or self._validate or self._bar)
+
+    @property
+    def target(self) -> float:
+        """The objective to end at, -inf if there is none."""
+        return self._target
+
     def count(self, n_losses: int, n_gradients: int, passes: float) -> None:
         """Take down evaluations that were done."""
         self.n_loss_evals += n_losses
@@ -252,6 +275,22 @@ class Monitor:
         finally:
             self._paused += clock() - since
         if objective <= self._target:
+            raise Stop(Status.TARGET_REACHED, f"the objective is at most {self._target:g}")
+        self.check()
+
+    def record_several(self, rows) -> None:
+        """Take down the ends of iterations at which nobody looks; raise `Stop` as `record` does.
+
+        Parameters
+        ----------
+        rows : list
+            As of `Function.run_lbfgs`.
+        """
+        for now, passes, losses, gradients, objective, norm in rows:
+            self.epoch += 1
+            row = now, self.epoch, passes, losses, gradients, objective, np.nan, norm
+            self.trace._rows.append(row)
+        if rows and rows[-1][4] <= self._target:
             raise Stop(Status.TARGET_REACHED, f"the objective is at most {self._target:g}")
         self.check()
 

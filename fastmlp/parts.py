@@ -403,6 +403,8 @@ class PartsObjective:
 class PartsFunction(NetworkFunction):
     """What a solver sees of a `PartsObjective`: values and gradients of all rows."""
 
+    runs_lbfgs = False
+
     @property
     def is_least_squares(self):
         return False

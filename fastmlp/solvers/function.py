@@ -32,6 +32,8 @@ class Function(ABC):
         Whether its gradient leaves something out, as truncated backpropagation through time does.
     l1 : ndarray of float64 (n,), or None
         Factors of \\|x\\| that are part of the value. The gradient of such a term takes 0 at 0.
+    runs_lbfgs : bool
+        Whether there is a `run_lbfgs`.
     """
 
     size: int
@@ -43,6 +45,7 @@ class Function(ABC):
     random: tuple[str, ...] = ()
     truncated: bool = False
     l1: np.ndarray | None = None
+    runs_lbfgs: bool = False
 
     @abstractmethod
     def value_and_grad(self, x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -78,5 +81,21 @@ class Function(ABC):
         For values that are a sum of squares, and a quadratic penalty, of which the matrix has
         the exact Hessian. Where the value is not below `below`, the others may be None: they
         need not be formed at a point that will not be taken.
+        """
+        raise NotImplementedError
+
+    def run_lbfgs(self, run) -> list:
+        """Go on for a slice of time with a run of L-BFGS, whose evaluations stay in compiled code.
+
+        Parameters
+        ----------
+        run : `lbfgs_run.Run`
+            Its tolerances, target and most iterations are set.
+
+        Returns
+        -------
+        list of (seconds, data passes, value evaluations, gradient evaluations, value, norm)
+            One for each iteration that has ended: the monitor's counts then, the value and the
+            Euclidean norm of the gradient.
         """
         raise NotImplementedError

@@ -1,9 +1,9 @@
 """What a solver is: a method for any smooth function, known by its values and gradients."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,27 @@ class Outcome(NamedTuple):
 
     status: Status
     message: str
+
+
+class Iterations(Protocol):
+    """What is told of the iterations of a solver; it may end it by raising.
+
+    Attributes
+    ----------
+    is_watched : bool
+        Whether the state after each iteration is looked at: else some may be told at once.
+    target : float
+        A value at which it ends.
+    """
+
+    is_watched: bool
+    target: float
+
+    def __call__(self, state: State) -> None:
+        """Take down one iteration that has led to a state."""
+
+    def several(self, state: State, rows: list) -> None:
+        """Take down iterations that have led to a state, see `Function.run_lbfgs`."""
 
 
 class Solver(Optimizer, ABC):
@@ -95,7 +116,7 @@ class Solver(Optimizer, ABC):
         function: Function,
         state: State,
         max_iterations: int,
-        iterate: Callable[[State], None],
+        iterate: "Iterations",
     ) -> Outcome:
         """Iterate from `state` on, and call ``iterate(state)`` after each iteration.
 
@@ -193,6 +214,10 @@ class Descent(Solver):
         """What vanishes at a minimum: the gradient, where nothing else is said."""
         return state["gradient"]
 
+    def relative_tolerance(self, function: Function) -> float:
+        """The decrease of the value, relative to its size, at which it has converged."""
+        return max(self.objective_tolerance, 4 * function.resolution)
+
     def accept(self, state: State, x: np.ndarray, value: float, gradient: np.ndarray) -> None:
         """Move the state on to a new point, and take down how far that was."""
         old_x, old_value = state["x"], state["value"]
@@ -209,7 +234,7 @@ class Descent(Solver):
             )
         if state["change"] <= self.step_tolerance:
             return Outcome(Status.CONVERGED, "theta no longer changes")
-        tolerance = max(self.objective_tolerance, 4 * function.resolution)
+        tolerance = self.relative_tolerance(function)
         if state["decrease"] <= tolerance:
             return Outcome(
                 Status.CONVERGED, f"the objective fell by less than {tolerance:.2g} of its size"
