@@ -1,11 +1,10 @@
 """What solvers minimize: a network's objective, or any function, under a monitor."""
 
 import functools
-import math
 
 import numpy as np
 
-from fastmlp.kernels import codes, lbfgs
+from fastmlp.kernels import codes
 from fastmlp.least_squares import LeastSquares
 from fastmlp.objective import evaluate
 from fastmlp.order import random_order
@@ -75,19 +74,13 @@ class NetworkFunction(Function):
         sweep = objective.spare.take(net, problem, objective.samples)
         sweep.run_lbfgs(run, *self._scratch, objective.samples)
         objective.spare.put_back(sweep)
-        began, n_done = monitor.seconds - run["seconds"], run["n_evaluations"]
+        ended, n_done = monitor.seconds, run["n_evaluations"]
         monitor.count(n_done, n_done, n_done)
-        return [
-            (
-                began + row[lbfgs.SECONDS],
-                passes + row[lbfgs.EVALUATIONS],
-                losses + int(row[lbfgs.EVALUATIONS]),
-                gradients + int(row[lbfgs.EVALUATIONS]),
-                row[lbfgs.VALUE],
-                math.sqrt(row[lbfgs.SQUARED_NORM]),
-            )
-            for row in run.traced(run["n_iterations"])
-        ]
+        times, evaluations, values, squares = run.traced(run["n_iterations"])
+        times = (times + (ended - run["seconds"])).tolist()
+        evaluations = evaluations.astype(np.int64)
+        counts = [(n + evaluations).tolist() for n in (passes, losses, gradients)]
+        return list(zip(times, *counts, values.tolist(), np.sqrt(squares).tolist(), strict=True))
 
     @functools.cached_property
     def _scratch(self):

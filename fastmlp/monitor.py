@@ -286,10 +286,13 @@ class Monitor:
         rows : list
             As of `Function.run_lbfgs`.
         """
-        for now, passes, losses, gradients, objective, norm in rows:
-            self.epoch += 1
-            row = now, self.epoch, passes, losses, gradients, objective, np.nan, norm
-            self.trace._rows.append(row)
+        self.trace._rows += [
+            (now, epoch, passes, losses, gradients, objective, np.nan, norm)
+            for epoch, (now, passes, losses, gradients, objective, norm) in enumerate(
+                rows, self.epoch + 1
+            )
+        ]
+        self.epoch += len(rows)
         if rows and rows[-1][4] <= self._target:
             raise Stop(Status.TARGET_REACHED, f"the objective is at most {self._target:g}")
         self.check()

@@ -693,8 +693,9 @@ class _Iterations:
         self._compare(state)
         x, value, monitor, exactly = state["x"], state["value"], self._monitor, self._exactly
         if exactly is None:
-            gradient = state["gradient"]
-            norm = math.sqrt(vectors.dot.serial(gradient, gradient))
+            norm, gradient = state.get("gradient_norm"), state["gradient"]
+            if norm is None:
+                norm = math.sqrt(vectors.dot.serial(gradient, gradient))
             monitor.record(value, x, norm, first=first)
         else:
             exactly.net.theta[:] = x

@@ -365,8 +365,12 @@ class Sweep:
         """
         problem, tables, dtype = self.problem, self._tables, self._dtype
         run["n_samples"], run["l1"], run["l2"] = problem.n_rows, problem.l1, problem.l2
-        as_team, flops = self._pace.next()
-        run["most_evaluations"] = min(run["most_evaluations"], max(1, int(flops / self._flops)))
+        as_team, most = False, self._calls_without_clock
+        times = most <= 0
+        if times:
+            as_team, flops = self._pace.next()
+            most = max(1, int(flops / self._flops))
+        run["most_evaluations"] = min(run["most_evaluations"], most)
         run["alone_at"] = tables.alone_address(codes.DIFFERENTIATE)
         run["team_at"] = epoch.sweep_part_address(dtype) if as_team else 0
         if self._statistics is not None:
@@ -379,7 +383,10 @@ class Sweep:
         began = time.perf_counter()
         run_sweep(tables, as_team, self._n_chunks, *arguments, worker_at=address)
         seconds = time.perf_counter() - began
-        self._learn(as_team, run["n_evaluations"] * self._flops, seconds)
+        if times:
+            self._learn(as_team, run["n_evaluations"] * self._flops, seconds)
+        else:
+            self._calls_without_clock -= run["n_evaluations"]
 
     def _prepare(self, mode):
         """The compiled loop, with all arguments that evaluations in one call have in common."""

@@ -22,6 +22,7 @@ no pair is in. Rows are taken in turn.
 With bounds, or for l1, the iteration is Python's, with `two_loop_of_free` on vectors.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,6 @@ from fastmlp.kernels.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.line_search import (
     AT_BEST,
     AT_TRIAL,
-    LARGEST_STEP,
     LEVEL,
     TRY,
     UNBOUNDED,
@@ -42,7 +42,7 @@ from fastmlp.kernels.moments import pair_products
 from fastmlp.kernels.records import RUN, SEARCH
 from fastmlp.kernels.reductions import inner
 from fastmlp.kernels.vectors import add_scaled
-from fastmlp.kernels.view import record, reinterpreted, vector
+from fastmlp.kernels.view import matrix, record, reinterpreted, vector
 
 # Elements of a block. Those of x, g and d and of a row each of S and Y stay in the first cache.
 BLOCK = 512
@@ -66,14 +66,15 @@ SQUARED_STEP, SQUARED_GRADIENT, LARGEST_GRADIENT, MOVES = range(4)
 FIRST_PRODUCT = 4
 N_PRODUCTS = 4  # s'y, s'g, y'y, y'g with the latest y and g
 
-# Tables of products, each with a row for each row of the history: s_i'y_j and y_i'y_j; in the first
-# rows of the others s'g, y'g, and the factors of s and y in the direction.
-SY, YY, ROWS = range(3)
-N_TABLES = 4
+# Tables of products: s_i'y_j, where no i is later than j, and y_i'y_j. Columns with a number for each
+# row of the history: s'g, y'g, and the factors of s and y in the direction.
+SY, YY = range(2)
+N_TABLES = 2
 SG, YG, OF_S, OF_Y = range(4)
+N_COLUMNS = 4
 
 # Iterations that a run takes down for whoever calls, and what of each.
-MOST_TRACED = 1024
+MOST_TRACED = 256
 SECONDS, EVALUATIONS, VALUE, SQUARED_NORM = range(4)
 N_TRACED = 4
 
@@ -289,13 +290,13 @@ def decide(memory):
     if job == ITERATE:
         _choose_direction(memory, run)
     elif job == DIRECT:
-        first_step = 1.0
-        if run.scale == 0.0:  # a change of Euclidean norm 1 while there is no scale to go by
-            norm = np.sqrt(run.squared_gradient)
-            first_step = min(1.0 / norm, LARGEST_STEP) if norm > 0.0 else 1.0
+        slope, first_step = _total(memory, run, SLOPE), 1.0
+        if run.scale == 0.0 and slope < 0.0:
+            # A change of Euclidean norm 1 while there is no scale to go by: the direction is -g.
+            first_step = 1.0 / math.sqrt(-slope)
         run.best = run.at
         run.trial = (run.at + 1) % 3
-        _follow(memory, run, begin_search(search, run.value, _total(memory, run, SLOPE), first_step))
+        _follow(memory, run, begin_search(search, run.value, slope, first_step))
     elif job == STEP or job == PAUSE:
         run.job = EVALUATE
     elif job == EVALUATE:
@@ -340,31 +341,41 @@ def _choose_direction(memory, run):
     run.job = DIRECT
     scale = run.scale if run.scale != 0.0 else 1.0
     run.factor = -scale
-    products, size = run.table, n_rows * n_rows
-    sy, yy = vector(memory, products, size), vector(memory, products + size, size)
-    rows = vector(memory, products + ROWS * size, N_TABLES * n_rows)
+    sy, yy = _table(memory, run, SY), _table(memory, run, YY)
+    of_s, of_y = _column(memory, run, OF_S), _column(memory, run, OF_Y)
+    sg, yg = _column(memory, run, SG), _column(memory, run, YG)
     for age in range(count):
         i = (last - age) % n_rows
-        product = -rows[SG * n_rows + i]
+        product = -sg[i]
         for newer in range(age):
             j = (last - newer) % n_rows
-            product += rows[OF_Y * n_rows + j] * sy[i * n_rows + j]
-        # As weight -a of y_i: so much less of it is left.
-        rows[OF_Y * n_rows + i] = -product / sy[i * n_rows + i]
+            product += of_y[j] * sy[i, j]
+        of_y[i] = -product / sy[i, i]
     for age in range(count - 1, -1, -1):
         i = (last - age) % n_rows
-        product = -rows[YG * n_rows + i]
-        for other in range(count):
-            j = (last - other) % n_rows
-            product += rows[OF_Y * n_rows + j] * yy[i * n_rows + j]
+        product = -yg[i]
+        for j in range(n_rows):
+            if (last - j) % n_rows < count:
+                product += of_y[j] * yy[i, j]
         product *= scale
         for older in range(count - 1, age, -1):
             k = (last - older) % n_rows
-            product += rows[OF_S * n_rows + k] * sy[k * n_rows + i]
-        weight = -rows[OF_Y * n_rows + i]
-        rows[OF_S * n_rows + i] = weight - product / sy[i * n_rows + i]
-    for age in range(count):
-        rows[OF_Y * n_rows + (last - age) % n_rows] *= scale
+            product += of_s[k] * sy[k, i]
+        of_s[i] = -of_y[i] - product / sy[i, i]
+    for i in range(n_rows):
+        of_y[i] *= scale
+
+
+@inline
+def _table(memory, run, which):
+    """View of a table of products, a matrix."""
+    return matrix(memory, run.tables + which * run.n_rows * run.n_rows, run.n_rows, run.n_rows)
+
+
+@inline
+def _column(memory, run, which):
+    """View of numbers of which each row of the history has one, a vector."""
+    return vector(memory, run.columns + which * run.n_rows, run.n_rows)
 
 
 @inline
@@ -390,53 +401,48 @@ def _take_point(memory, run):
     largest, moves = 0.0, 0.0
     for block in range(run.n_blocks):
         start = run.sums + block * run.n_sums
-        largest = max(largest, memory[start + LARGEST_GRADIENT])
-        moves = max(moves, memory[start + MOVES])
+        of_block = memory[start + LARGEST_GRADIENT]
+        largest = of_block if of_block > largest else largest
+        moves += memory[start + MOVES]
     squared_step = totals[SQUARED_STEP]
-    if not np.isfinite(squared_step):  # a square may have overflowed
+    if not math.isfinite(squared_step):  # a square may have overflowed
         x, _ = point_of(memory, run, run.taken)
         for i in range(run.size):
-            if not np.isfinite(x[i]):
+            if not math.isfinite(x[i]):
                 run.outcome = X_NOT_FINITE
                 run.job = FAIL
                 return
     run.squared_gradient = totals[SQUARED_GRADIENT]
     run.largest_gradient = largest
     old_value, value = run.value, run.taken_value
-    run.decrease = (old_value - value) / max(max(abs(old_value), abs(value)), 1.0)
+    scale = abs(old_value) if abs(old_value) > abs(value) else abs(value)
+    run.decrease = (old_value - value) / (scale if scale > 1.0 else 1.0)
     run.moves = 1 if moves > 0.0 else 0
     run.at = run.taken
     run.value = value
-    _learn_products(memory, run, totals, new)
+    sy, yy = _table(memory, run, SY), _table(memory, run, YY)
+    sg, yg = _column(memory, run, SG), _column(memory, run, YG)
+    for row in range(n_rows):
+        products = vector(totals, FIRST_PRODUCT + N_PRODUCTS * row, N_PRODUCTS)
+        sy[row, new] = products[0]
+        sg[row] = products[1]
+        yy[row, new] = products[2]
+        yy[new, row] = products[2]
+        yg[row] = products[3]
     succeeded = run.outcome == AT_TRIAL or run.outcome == AT_BEST
     if succeeded:
         of_new = FIRST_PRODUCT + N_PRODUCTS * new
         curvature, squared_y = totals[of_new], totals[of_new + 2]
-        if curvature > SMALLEST_COSINE * np.sqrt(squared_step) * np.sqrt(squared_y):
+        if curvature > SMALLEST_COSINE * math.sqrt(squared_step) * math.sqrt(squared_y):
             run.last = new
             run.scale = curvature / squared_y
-            run.count = min(run.count + 1, n_rows - 1)
+            run.count += 1 if run.count < n_rows - 1 else 0
     elif run.outcome != LEVEL:
-        run.decrease = np.inf
+        run.decrease = math.inf
         run.moves = 1
         run.count = 0
         run.unbounded = 1 if run.outcome == UNBOUNDED else 0
     run.job = ITERATE
-
-
-@inline
-def _learn_products(memory, run, totals, new):
-    """Take the products with the latest y and g over into the tables."""
-    n_rows = run.n_rows
-    size = n_rows * n_rows
-    rows = run.table + ROWS * size
-    for row in range(n_rows):
-        of_row = FIRST_PRODUCT + N_PRODUCTS * row
-        memory[run.table + row * n_rows + new] = totals[of_row]
-        memory[rows + SG * n_rows + row] = totals[of_row + 1]
-        memory[run.table + size + row * n_rows + new] = totals[of_row + 2]
-        memory[run.table + size + new * n_rows + row] = totals[of_row + 2]
-        memory[rows + YG * n_rows + row] = totals[of_row + 3]
 
 
 @part
@@ -449,17 +455,17 @@ def work(memory, first, stop):
     taken = run.points + 2 * n * run.taken
     for block in range(first, stop):
         start = block * BLOCK
-        size = min(BLOCK, n - start)
+        size = BLOCK if start + BLOCK < n else n - start
         sums = vector(memory, run.sums + block * run.n_sums, run.n_sums)
         direction = vector(memory, run.direction + start, size)
         x, gradient = vector(memory, at + start, size), vector(memory, at + n + start, size)
         if job == DIRECT:
             _form_direction(memory, run, start, gradient, direction)
-            sums[SLOPE] = inner(gradient, direction)
+            sums[SLOPE] = _inner(gradient, direction)
         elif job == STEP:
             step_along(x, search.step, direction, vector(memory, trial + start, size))
         elif job == MEASURE:
-            sums[SLOPE] = inner(vector(memory, trial + n + start, size), direction)
+            sums[SLOPE] = _inner(vector(memory, trial + n + start, size), direction)
         elif job == LEARN:
             new_x = vector(memory, taken + start, size)
             new_gradient = vector(memory, taken + n + start, size)
@@ -467,17 +473,29 @@ def work(memory, first, stop):
 
 
 @part
+def _products(s, y, v, w):
+    """Do `pair_products`, in one copy."""
+    return pair_products(s, y, v, w)
+
+
+@inline
+def _inner(x, y):
+    """Inner product of two vectors, which for lack of others is formed four times."""
+    product, _, _, _ = _products(x, x, y, y)
+    return product
+
+
+@part
 def _form_direction(memory, run, start, gradient, direction):
     """Overwrite a block of the direction, by the factors that `_choose_direction` has left."""
     n, n_rows = run.size, run.n_rows
-    rows = run.table + ROWS * n_rows * n_rows
+    of_s, of_y = _column(memory, run, OF_S), _column(memory, run, OF_Y)
     scaled(gradient, run.factor, direction)
     for age in range(run.count - 1, -1, -1):
         row = (run.last - age) % n_rows
         s = vector(memory, run.S + row * n + start, direction.size)
         y = vector(memory, run.Y + row * n + start, direction.size)
-        of_s, of_y = memory[rows + OF_S * n_rows + row], memory[rows + OF_Y * n_rows + row]
-        add_combination(direction, of_s, s, of_y, y)
+        add_combination(direction, of_s[row], s, of_y[row], y)
 
 
 @part
@@ -490,7 +508,7 @@ def _form_pair(memory, run, start, points, sums):
     y = vector(memory, run.Y + new * n + start, size)
     difference(new_x, x, s)
     difference(new_gradient, gradient, y)
-    squared_step, _, _, squared_gradient = pair_products(s, new_gradient, s, new_gradient)
+    squared_step, _, _, squared_gradient = _products(s, new_gradient, s, new_gradient)
     sums[SQUARED_STEP] = squared_step
     sums[SQUARED_GRADIENT] = squared_gradient
     bits = largest_size(reinterpreted(new_gradient, 0, size, _INTEGERS))
@@ -501,6 +519,6 @@ def _form_pair(memory, run, start, points, sums):
         older_s = vector(memory, run.S + row * n + start, size)
         older_y = vector(memory, run.Y + row * n + start, size)
         of_row = FIRST_PRODUCT + N_PRODUCTS * row
-        products = pair_products(older_s, older_y, y, new_gradient)
+        products = _products(older_s, older_y, y, new_gradient)
         for which in range(N_PRODUCTS):
             sums[of_row + which] = products[which]

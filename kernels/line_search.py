@@ -132,7 +132,8 @@ def _take_down(search, step, value, slope):
         search.improves = 1
     if value != search.value:
         search.any_change = 1
-    rounding = 4.0 * search.resolution * max(abs(search.value), 1.0)
+    size = abs(search.value) if abs(search.value) > 1.0 else 1.0
+    rounding = 4.0 * search.resolution * size
     if abs(value - search.value) <= rounding and abs(slope) <= FLATTER * -search.slope:
         search.any_level = 1
 
@@ -141,7 +142,8 @@ def _take_down(search, step, value, slope):
 def _verdict(search):
     """The verdict on a search that has no other trial to come."""
     best_step, best_value = search.best_step, search.best_value
-    if search.falls and best_step >= LARGEST_STEP * min(search.first_step, 1.0):
+    first_step = search.first_step if search.first_step < 1.0 else 1.0
+    if search.falls and best_step >= LARGEST_STEP * first_step:
         return UNBOUNDED
     lower = best_value < search.value
     if lower and best_value <= search.value + search.c1 * best_step * search.slope:
@@ -168,20 +170,22 @@ def _next_step(search, step, value, slope):
     # line of sufficient decrease.
     tilt = required if search.above and not enough and value <= search.value_x else 0.0
     step = _interpolate(search, step, value, slope, tilt)
+    x, y = search.step_x, search.step_y
     if not search.bracketed:
-        search.low = step + 1.1 * (step - search.step_x)
-        search.high = step + 4.0 * (step - search.step_x)
-        search.step = search.largest if search.largest < step else step
-        return search.step != search.step_x
-    if abs(search.step_y - search.step_x) >= 0.66 * search.older_width:
-        step = search.step_x + 0.5 * (search.step_y - search.step_x)
+        search.low = step + 1.1 * (step - x)
+        search.high = step + 4.0 * (step - x)
+        step = search.largest if search.largest < step else step
+        search.step = step
+        return step != x
+    if abs(y - x) >= 0.66 * search.older_width:
+        step = x + 0.5 * (y - x)
+    low, high = (x, y) if x < y else (y, x)
     search.older_width = search.width
-    search.width = abs(search.step_y - search.step_x)
-    search.low = min(search.step_x, search.step_y)
-    search.high = max(search.step_x, search.step_y)
+    search.width = high - low
+    search.low = low
+    search.high = high
     search.step = step
-    is_narrow = search.high - search.low <= _BRACKET_TOLERANCE * search.high
-    return not is_narrow and search.low < step < search.high
+    return high - low > _BRACKET_TOLERANCE * high and low < step < high
 
 
 @inline

@@ -67,14 +67,17 @@ def minimize_part(part, call, kept, order, update, theta, samples, result):
     # A part's share of the vectors: some blocks.
     first, stop = run.n_blocks * part // n_parts, run.n_blocks * (part + 1) // n_parts
     start = first * BLOCK
-    size = min(stop * BLOCK, run.size) - start
+    size = (stop * BLOCK if stop < run.n_blocks else run.size) - start
     if part == 0:
         run.began = seconds()
         run.n_iterations = 0
         run.n_evaluations = 0
-        _decide(memory, run, tables)
-    barrier(sync, n_parts)
-    while run.job != ITERATE and run.job != PAUSE and run.job != FAIL:
+    while True:
+        if part == 0:
+            _decide(memory, run, tables)
+        barrier(sync, n_parts)
+        if run.job == ITERATE or run.job == PAUSE or run.job == FAIL:
+            break
         if run.job == EVALUATE:
             x, gradient = point_of(memory, run, run.trial)
             _convert(vector(x, start, size), vector(theta, start, size))
@@ -87,9 +90,6 @@ def minimize_part(part, call, kept, order, update, theta, samples, result):
             _convert(vector(result, start, size), vector(gradient, start, size))
             barrier(sync, n_parts)
         work(memory, first, stop)
-        barrier(sync, n_parts)
-        if part == 0:
-            _decide(memory, run, tables)
         barrier(sync, n_parts)
     if part == 0:
         run.seconds = seconds() - run.began

@@ -40,7 +40,7 @@ def sum_of_magnitudes(x):
 @entry
 def penalty(theta, layout_numbers, l1, l2):
     """Return l2/2 sum W^2 + l1 sum |W| over the weights of all layers; reads both arrays."""
-    return penalty_of(theta, layout_of(layout_numbers), l1, l2)
+    return penalty_of(vector(theta, 0, theta.size), layout_of(layout_numbers), l1, l2)
 
 
 @part

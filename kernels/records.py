@@ -132,7 +132,8 @@ RUN = _record(
     "n_rows",  # of the history, one more than it may hold pairs
     "n_blocks",  # of a vector
     "n_sums",  # of each block
-    "table",  # (4, n_rows, n_rows): S'Y, Y'Y, and in the first rows of two more what `lbfgs` says
+    "tables",  # (`lbfgs.N_TABLES`, n_rows, n_rows)
+    "columns",  # (`lbfgs.N_COLUMNS`, n_rows)
     "totals",  # (n_sums,)
     "sums",  # (n_blocks, n_sums)
     "traced",  # (`lbfgs.MOST_TRACED`, `lbfgs.N_TRACED`)

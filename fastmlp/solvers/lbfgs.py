@@ -1,5 +1,6 @@
 """Limited-memory BFGS: without constraints, within bounds, and orthant-wise for l1."""
 
+import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -50,7 +51,8 @@ class _LimitedMemory(LineDescent):
         x, run_gradient = run.point("at")
         x[:], run_gradient[:] = x0, gradient
         run["value"] = value
-        run["squared_gradient"] = vectors.dot.serial(run_gradient, run_gradient)
+        run["squared_gradient"] = np.einsum("i,i", run_gradient, run_gradient)
+        run["largest_gradient"] = np.abs(run_gradient).max()
         run["c1"], run["c2"], run["most_trials"] = _C1, _C2, _TRIALS
         run["decrease"], run["moves"] = np.inf, 1
         _look(run, state)
@@ -94,7 +96,8 @@ class _LimitedMemory(LineDescent):
             run = Run(state["memory"])
             run.point("at")[1][:] = state["gradient"]
             run["value"], run["scale"] = state["value"], state["scale"]
-            run["squared_gradient"] = vectors.dot.serial(state["gradient"], state["gradient"])
+            run["squared_gradient"] = np.einsum("i,i", state["gradient"], state["gradient"])
+            run["largest_gradient"] = np.abs(state["gradient"]).max()
             run["c1"], run["c2"], run["most_trials"] = _C1, _C2, _TRIALS
         run = Run(state["memory"])
         run["job"] = lbfgs.ITERATE
@@ -153,6 +156,8 @@ def _look(run, state):
     x, gradient = run.point("at")
     state["x"], state["value"], state["gradient"] = x.copy(), run["value"], gradient
     state["decrease"], state["change"] = run["decrease"], np.inf if run["moves"] else 0.0
+    state["largest_gradient"] = run["largest_gradient"]
+    state["gradient_norm"] = math.sqrt(run["squared_gradient"])
     state["unbounded"] = ""
     if run["unbounded"]:
         state["unbounded"] = _outcome(run).message

@@ -62,10 +62,10 @@ class Run:
         return tuple(self.memory[i : i + n_rows * n].reshape(n_rows, n) for i in starts)
 
     def traced(self, n):
-        """What the last call has taken down of its first `n` iterations, a list of lists."""
+        """What the last call has taken down of its `n` iterations, a view (`lbfgs.N_TRACED`, n)."""
         start = self["traced"]
         rows = self.memory[start : start + n * lbfgs.N_TRACED]
-        return rows.reshape(n, lbfgs.N_TRACED).tolist()
+        return rows.reshape(n, lbfgs.N_TRACED).T
 
 
 def new_run(n, history_size):
@@ -86,7 +86,8 @@ def new_run(n, history_size):
     n_blocks = -(-n // lbfgs.BLOCK)
     n_sums = lbfgs.FIRST_PRODUCT + lbfgs.N_PRODUCTS * n_rows
     sizes = {
-        "table": lbfgs.ROWS * n_rows * n_rows + lbfgs.N_TABLES * n_rows,
+        "tables": lbfgs.N_TABLES * n_rows * n_rows,
+        "columns": lbfgs.N_COLUMNS * n_rows,
         "totals": n_sums,
         "sums": n_blocks * n_sums,
         "traced": lbfgs.MOST_TRACED * lbfgs.N_TRACED,

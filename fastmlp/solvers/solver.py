@@ -14,7 +14,8 @@ from fastmlp.solvers.function import Function
 from fastmlp.validation import check_count, check_not_negative
 
 # All that a solver has to know to go on: arrays, numbers and strings by name, so that it can be
-# written to a file. "x", "value" and "gradient" are among them.
+# written to a file. "x", "value" and "gradient" are among them; "largest_gradient", the largest
+# component, and "gradient_norm", the Euclidean norm, where the solver knows them.
 State = dict[str, Any]
 
 
@@ -226,7 +227,9 @@ class Descent(Solver):
         state["x"], state["value"], state["gradient"] = x, value, gradient
 
     def finished(self, function, state):
-        largest = vectors.largest.serial(self.optimality(function, state))
+        largest = state.get("largest_gradient")
+        if largest is None:
+            largest = vectors.largest.serial(self.optimality(function, state))
         if largest <= self.gradient_tolerance:
             return Outcome(
                 Status.CONVERGED,
