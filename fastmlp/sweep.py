@@ -590,9 +590,7 @@ class SpareSweep:
             self._sweeps.append(sweep)
 
 
-def run_sweep(
-    tables, as_team, stop, mode, theta, samples, result, order, update, worker_at=None
-):
+def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update, worker_at=None):
     """Call the compiled loop, `as_team` if a team can be had, else in this thread alone.
 
     Parameters

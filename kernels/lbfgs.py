@@ -43,6 +43,7 @@ from fastmlp.kernels.records import RUN, SEARCH
 from fastmlp.kernels.reductions import inner
 from fastmlp.kernels.vectors import add_scaled
 from fastmlp.kernels.view import matrix, record, reinterpreted, vector
+from fastmlp.kernels.views import point_of
 
 # Elements of a block. Those of x, g and d and of a row each of S and Y stay in the first cache.
 BLOCK = 512
@@ -132,7 +133,8 @@ def largest_size(bits):
     """
     most = 0
     for i in range(bits.size):
-        most = max(most, bits[i] & _SIZE_BITS)
+        size = bits[i] & _SIZE_BITS
+        most = size if size > most else most
     return most
 
 
@@ -141,7 +143,8 @@ def count_moves(step, x, tolerance):
     """Count elements of a step to x that exceed `tolerance` times the larger of x's size and 1."""
     n = 0
     for i in range(step.size):
-        n += abs(step[i]) > tolerance * max(abs(x[i]), 1.0)
+        size = abs(x[i])
+        n += abs(step[i]) > tolerance * (size if size > 1.0 else 1.0)
     return n
 
 
@@ -269,23 +272,10 @@ def advance(memory, value):
     return run.job
 
 
-@inline
-def search_of(memory):
-    """Record of the line search of a run."""
-    return record(memory, _SEARCH_AT, SEARCH)
-
-
-@inline
-def point_of(memory, run, number):
-    """Views of x and the gradient of one of a run's points."""
-    start = run.points + 2 * number * run.size
-    return vector(memory, start, run.size), vector(memory, start + run.size, run.size)
-
-
 @part
 def decide(memory):
     """Choose the next job of a run, given that the last one is done."""
-    run, search = record(memory, 0, RUN), search_of(memory)
+    run, search = record(memory, 0, RUN), record(memory, _SEARCH_AT, SEARCH)
     job = run.job
     if job == ITERATE:
         _choose_direction(memory, run)
@@ -319,7 +309,7 @@ def _follow(memory, run, verdict):
     Where it found no lower point, the history is dropped for another search along -g; if there is
     none to drop, the run ends. From a point that is lower, though not by enough, it goes on.
     """
-    search = search_of(memory)
+    search = record(memory, _SEARCH_AT, SEARCH)
     run.outcome = verdict
     if verdict == TRY:
         run.job = STEP
@@ -449,7 +439,7 @@ def _take_point(memory, run):
 def work(memory, first, stop):
     """Do a run's job on some of the blocks, each with its sums."""
     run = record(memory, 0, RUN)
-    search = search_of(memory)
+    search = record(memory, _SEARCH_AT, SEARCH)
     job, n = run.job, run.size
     at, trial = run.points + 2 * n * run.at, run.points + 2 * n * run.trial
     taken = run.points + 2 * n * run.taken
@@ -506,8 +496,8 @@ def _form_pair(memory, run, start, points, sums):
     new = (run.last + 1) % n_rows
     s = vector(memory, run.S + new * n + start, size)
     y = vector(memory, run.Y + new * n + start, size)
-    difference(new_x, x, s)
-    difference(new_gradient, gradient, y)
+    step_along(new_x, -1.0, x, s)
+    step_along(new_gradient, -1.0, gradient, y)
     squared_step, _, _, squared_gradient = _products(s, new_gradient, s, new_gradient)
     sums[SQUARED_STEP] = squared_step
     sums[SQUARED_GRADIENT] = squared_gradient

@@ -108,7 +108,16 @@ def next_trial(search, value, slope):
     search.n_trials += 1
     search.improves = 0
     if math.isfinite(value) and math.isfinite(slope):
-        _take_down(search, step, value, slope)
+        if value < search.best_value:
+            search.best_step = step
+            search.best_value = value
+            search.improves = 1
+        change, size = abs(value - search.value), abs(search.value)
+        if change > 0.0:
+            search.any_change = 1
+        if change <= 4.0 * search.resolution * (size if size > 1.0 else 1.0):
+            if abs(slope) <= FLATTER * -search.slope:
+                search.any_level = 1
         if value <= search.value + step * (search.c1 * search.slope):
             if abs(slope) <= search.c2 * -search.slope:
                 return AT_TRIAL
@@ -121,21 +130,6 @@ def next_trial(search, value, slope):
     if goes_on and search.n_trials < search.most_trials:
         return TRY
     return _verdict(search)
-
-
-@inline
-def _take_down(search, step, value, slope):
-    """Take down a finite trial, as far as the search's end has to tell of it."""
-    if value < search.best_value:
-        search.best_step = step
-        search.best_value = value
-        search.improves = 1
-    if value != search.value:
-        search.any_change = 1
-    size = abs(search.value) if abs(search.value) > 1.0 else 1.0
-    rounding = 4.0 * search.resolution * size
-    if abs(value - search.value) <= rounding and abs(slope) <= FLATTER * -search.slope:
-        search.any_level = 1
 
 
 @inline
@@ -211,7 +205,7 @@ def _interpolate(search, step, value, slope, tilt):
         # Bracketed. The longer of the cubic and the secant step.
         search.bracketed = 1
         cubic, _ = _cubic(step, f, d, x, f_x, d_x)
-        new = _secant(step, d, x, d_x)
+        new = step + d / (d - d_x) * (x - step)
         if abs(cubic - step) > abs(new - step):
             new = cubic
     elif abs(d) < abs(d_x):
@@ -219,7 +213,7 @@ def _interpolate(search, step, value, slope, tilt):
         cubic, exists = _cubic(step, f, d, x, f_x, d_x)
         if not exists or (cubic > step) != (step > x):
             cubic = search.high if step > x else search.low
-        new = _secant(step, d, x, d_x)
+        new = step + d / (d - d_x) * (x - step)
         if search.bracketed:
             if abs(cubic - step) < abs(new - step):
                 new = cubic
@@ -272,9 +266,3 @@ def _cubic(a, f_a, d_a, b, f_b, d_b):
     p = gamma - d_a + theta
     q = gamma - d_a + gamma + d_b
     return (a + p / q * (b - a) if q != 0.0 else math.nan), gamma != 0.0
-
-
-@inline
-def _secant(a, d_a, b, d_b):
-    """Where the slope vanishes, if it is linear."""
-    return a + d_a / (d_a - d_b) * (b - a)

@@ -26,14 +26,13 @@ from fastmlp.kernels.lbfgs import (
     SQUARED_NORM,
     VALUE,
     decide,
-    point_of,
     work,
 )
 from fastmlp.kernels.penalties import penalty_of
 from fastmlp.kernels.records import CURSOR, LAYER, RUN
 from fastmlp.kernels.team import barrier, roll_call
 from fastmlp.kernels.view import matrix, record, vector
-from fastmlp.kernels.views import column, only, table, total_and_hyper
+from fastmlp.kernels.views import column, only, point_of, table, total_and_hyper
 
 
 @worker
