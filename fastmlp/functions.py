@@ -56,7 +56,7 @@ class NetworkFunction(Function):
     def value(self, x):
         return self._evaluate(x, codes.EVALUATE, self._objective.problem)[0]
 
-    @functools.cached_property
+    @property
     def runs_lbfgs(self):
         objective = self._objective
         if not objective.is_in_memory:

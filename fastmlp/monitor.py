@@ -229,9 +229,9 @@ class Monitor:
             raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
 
     def left(self) -> tuple[int, float]:
-        """Evaluations of value and gradient on all rows, and seconds, until it has to be asked again.
+        """Evaluations of value and gradient, and seconds, until it has to be asked again.
 
-        At least one evaluation, after `admit`.
+        Evaluations are of all rows; at least one, after `admit`.
         """
         most = min(self.evaluations_left(), np.ceil(self._last_pass - self.data_passes))
         seconds = min(CALL_SECONDS, self._time_limit - self.seconds)

@@ -403,7 +403,9 @@ class PartsObjective:
 class PartsFunction(NetworkFunction):
     """What a solver sees of a `PartsObjective`: values and gradients of all rows."""
 
-    runs_lbfgs = False
+    @property
+    def runs_lbfgs(self):
+        return False
 
     @property
     def is_least_squares(self):

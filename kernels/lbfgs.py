@@ -1,23 +1,23 @@
 """Limited-memory BFGS: its iteration, step by step, and the history of pairs.
 
-The iteration asks for evaluations and is told their results, so that it goes with any function: from
-Python by `advance`, or without a way back to Python, see `minimization`. It alternates between
+The iteration asks for evaluations and is told their results, so that it goes with any function:
+from Python by `advance`, or without a way back to Python, see `minimization`. It alternates between
 decisions (`decide`), which take numbers, and jobs (`work`), which take vectors. A job goes through
-vectors in blocks of `BLOCK` elements, each with sums of its own, which `decide` adds up in order. So
-parts of a team may share the blocks, and bits do not depend on them.
+vectors in blocks of `BLOCK` elements, each with sums of its own, which `decide` adds up in order.
+So parts of a team may share the blocks, and bits do not depend on them.
 
 All of a run is in its memory, one float64 vector: a record `records.RUN`, one of `records.SEARCH`,
 then what the first one says. `new_run` in fastmlp/solvers/lbfgs_run.py makes it.
 
--H g, H the inverse Hessian by the history, is a combination of the pairs and g. Its factors follow from
-inner products alone: the two loops of Nocedal (Mathematics of Computation 35:773-782, 1980) on
-numbers instead of vectors, as in Chen, Wang & Zhou, "Large-scale L-BFGS using MapReduce", NIPS 2014. So
-an iteration reads the pairs twice, where two loops on vectors read them twice one after the other, each
-waiting for the sum of the one before. The products with the latest y and g are computed anew, none from
-differences of others.
+-H g, H the inverse Hessian by the history, is a combination of the pairs and g. Its factors follow
+from inner products alone: the two loops of Nocedal (Mathematics of Computation 35:773-782, 1980) on
+numbers instead of vectors, as of Chen, Wang & Zhou, "Large-scale L-BFGS using MapReduce", NIPS
+2014. So an iteration goes through the pairs twice, with many sums side by side, where two loops on
+vectors wait for each sum before they begin the next. The products with the latest y and g are
+computed anew, none from differences of others.
 
-The history has one row more than it may hold pairs, so that a pair is formed, and tested, in a row that
-no pair is in. Rows are taken in turn.
+The history has one row more than it may hold pairs, so that a pair is formed, and tested, in a row
+that no pair is in. Rows are taken in turn.
 
 With bounds, or for l1, the iteration is Python's, with `two_loop_of_free` on vectors.
 """
@@ -41,7 +41,6 @@ from fastmlp.kernels.line_search import (
 from fastmlp.kernels.moments import pair_products
 from fastmlp.kernels.records import RUN, SEARCH
 from fastmlp.kernels.reductions import inner
-from fastmlp.kernels.vectors import add_scaled
 from fastmlp.kernels.view import matrix, record, reinterpreted, vector
 from fastmlp.kernels.views import point_of
 
@@ -61,14 +60,14 @@ PAUSE = 7  # nothing: before an evaluation, which is next
 # The outcome besides the verdicts of `line_search`: the objective is finite, x is not.
 X_NOT_FINITE = 8
 
-# Sums of a block: the slope, or what a step changes; then four products for each row of the history.
+# Sums of a block: the slope; or what a step changes, then products for each row of the history.
 SLOPE = 0
 SQUARED_STEP, SQUARED_GRADIENT, LARGEST_GRADIENT, MOVES = range(4)
 FIRST_PRODUCT = 4
 N_PRODUCTS = 4  # s'y, s'g, y'y, y'g with the latest y and g
 
-# Tables of products: s_i'y_j, where no i is later than j, and y_i'y_j. Columns with a number for each
-# row of the history: s'g, y'g, and the factors of s and y in the direction.
+# Tables of products: s_i'y_j, where no i is later than j, and y_i'y_j. Columns with a number for
+# each row of the history: s'g, y'g, and the factors of s and y in the direction.
 SY, YY = range(2)
 N_TABLES = 2
 SG, YG, OF_S, OF_Y = range(4)
@@ -265,7 +264,7 @@ def advance(memory, value):
     run.trial_value = value
     while True:
         decide(memory)
-        if run.job == EVALUATE or run.job == ITERATE or run.job == FAIL:
+        if run.job in (EVALUATE, ITERATE, FAIL):
             break
         work(memory, 0, run.n_blocks)
     restore_denormals(before)
@@ -287,7 +286,7 @@ def decide(memory):
         run.best = run.at
         run.trial = (run.at + 1) % 3
         _follow(memory, run, begin_search(search, run.value, slope, first_step))
-    elif job == STEP or job == PAUSE:
+    elif job in (STEP, PAUSE):
         run.job = EVALUATE
     elif job == EVALUATE:
         run.job = MEASURE
@@ -313,7 +312,7 @@ def _follow(memory, run, verdict):
     run.outcome = verdict
     if verdict == TRY:
         run.job = STEP
-    elif verdict == AT_TRIAL or verdict == AT_BEST or search.best_value < search.value:
+    elif verdict in (AT_TRIAL, AT_BEST) or search.best_value < search.value:
         run.taken = run.trial if verdict == AT_TRIAL else run.best
         run.taken_value = run.trial_value if verdict == AT_TRIAL else search.best_value
         run.job = LEARN
@@ -381,8 +380,9 @@ def _total(memory, run, which):
 def _take_point(memory, run):
     """Go to the point that is taken, and add the pair to the history if it has curvature.
 
-    After a search that has failed there is no pair; what was learnt is dropped, but where values are
-    too inaccurate to show a fall, and that it went no further does not say that it has converged.
+    After a search that has failed there is no pair, and what was learnt is dropped; that it went
+    no further does not say that it has converged. It may have, where values are too inaccurate to
+    show a fall.
     """
     n_rows, new = run.n_rows, (run.last + 1) % run.n_rows
     totals = vector(memory, run.totals, run.n_sums)
@@ -419,7 +419,7 @@ def _take_point(memory, run):
         yy[row, new] = products[2]
         yy[new, row] = products[2]
         yg[row] = products[3]
-    succeeded = run.outcome == AT_TRIAL or run.outcome == AT_BEST
+    succeeded = run.outcome in (AT_TRIAL, AT_BEST)
     if succeeded:
         of_new = FIRST_PRODUCT + N_PRODUCTS * new
         curvature, squared_y = totals[of_new], totals[of_new + 2]

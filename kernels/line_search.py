@@ -1,11 +1,11 @@
 """The strong Wolfe line search of Moré & Thuente, a trial at a time.
 
-`begin_search` names the first step to try; whoever calls evaluates there and hands value and slope to
-`next_trial`, which names the next one, until its verdict is another than ``TRY``. All that a search
-knows is a record `records.SEARCH`.
+`begin_search` names the first step to try; whoever calls evaluates there and hands value and slope
+to `next_trial`, which names the next one, until its verdict is another than ``TRY``. All that a
+search knows is a record `records.SEARCH`.
 
-The trial steps are those of MINPACK-2's dcsrch, see Moré & Thuente, ACM Transactions on Mathematical
-Software 20:286-307 (1994), as SciPy's L-BFGS-B calls it.
+The trial steps are those of MINPACK-2's dcsrch, see Moré & Thuente, ACM Transactions on
+Mathematical Software 20:286-307 (1994), as SciPy's L-BFGS-B calls it.
 """
 
 import math
@@ -69,7 +69,7 @@ def begin_search(search, value, slope, first_step):
 
     Overwrites all of the record but for c1, c2, resolution and most_trials.
     """
-    first_step = LARGEST_STEP if LARGEST_STEP < first_step else first_step
+    first_step = LARGEST_STEP if first_step > LARGEST_STEP else first_step
     search.n_trials = 0
     search.improves = 0
     search.falls = 1
@@ -115,12 +115,12 @@ def next_trial(search, value, slope):
         change, size = abs(value - search.value), abs(search.value)
         if change > 0.0:
             search.any_change = 1
-        if change <= 4.0 * search.resolution * (size if size > 1.0 else 1.0):
-            if abs(slope) <= FLATTER * -search.slope:
-                search.any_level = 1
-        if value <= search.value + step * (search.c1 * search.slope):
-            if abs(slope) <= search.c2 * -search.slope:
-                return AT_TRIAL
+        rounding = 4.0 * search.resolution * (size if size > 1.0 else 1.0)
+        if change <= rounding and abs(slope) <= FLATTER * -search.slope:
+            search.any_level = 1
+        enough = search.value + step * (search.c1 * search.slope)
+        if value <= enough and abs(slope) <= search.c2 * -search.slope:
+            return AT_TRIAL
         goes_on = _next_step(search, step, value, slope)
     else:
         search.any_not_finite = 1
@@ -218,10 +218,8 @@ def _interpolate(search, step, value, slope, tilt):
             if abs(cubic - step) < abs(new - step):
                 new = cubic
             limit = step + 0.66 * (y - step)
-            if step > x:
-                new = new if new < limit else limit
-            else:
-                new = new if new > limit else limit
+            goes_beyond = not new < limit if step > x else not new > limit
+            new = limit if goes_beyond else new
         else:
             if abs(cubic - step) > abs(new - step):
                 new = cubic

@@ -49,10 +49,10 @@ def minimize_part(part, call, kept, order, update, theta, samples, result):
     theta, result : (n_params,)
         Overwritten, by trials and their gradients.
 
-    In the run, iterations and evaluations are counted from 0, of each iteration a row of `traced` is
-    overwritten, and `seconds` in the end. The last job is ``ITERATE`` if the iteration was the last
-    one wanted, met a tolerance or reached the target; ``PAUSE`` if time or evaluations are over; or
-    ``FAIL``.
+    In the run, iterations and evaluations are counted from 0, for each iteration a row of `traced`
+    is overwritten, and `seconds` in the end. The last job is ``ITERATE`` if the iteration was the
+    last one wanted, met a tolerance or reached the target; ``PAUSE`` if time or evaluations are
+    over; or ``FAIL``.
     """
     tables, _ = kept
     memory = vector(update.rates, 0, update.rates.size)
@@ -75,7 +75,7 @@ def minimize_part(part, call, kept, order, update, theta, samples, result):
         if part == 0:
             _decide(memory, run, tables)
         barrier(sync, n_parts)
-        if run.job == ITERATE or run.job == PAUSE or run.job == FAIL:
+        if run.job in (ITERATE, PAUSE, FAIL):
             break
         if run.job == EVALUATE:
             x, gradient = point_of(memory, run, run.trial)
@@ -97,7 +97,7 @@ def minimize_part(part, call, kept, order, update, theta, samples, result):
 
 @inline
 def _decide(memory, run, tables):
-    """Choose the next job; take down an iteration at its end, and go on with another if there is one.
+    """Choose the next job; take down an iteration at its end, and go on with the next, if any.
 
     Sets the cursor to the first chunk before an evaluation.
     """

@@ -104,8 +104,8 @@ BLOCK = _record(
 # came out, and the chunk with which the sweep is at its end.
 CURSOR = _record("chunk", "mini_batch", "updates", "outcome", "end")
 
-# A line search by Moré & Thuente, see `line_search`: settings, what it has seen, and its interval with
-# the ends x, the best step so far, and y.
+# A line search by Moré & Thuente, see `line_search`: settings, what it has seen, and its interval
+# with the ends x, the best step so far, and y.
 SEARCH = _record(
     "most_trials",
     "n_trials",
@@ -125,8 +125,8 @@ SEARCH = _record(
     ),
 )
 
-# A run of L-BFGS, see `lbfgs`: where its vectors begin in its memory, the iteration, and what a call
-# may do and has done. The record of its line search follows it.
+# A run of L-BFGS, see `lbfgs`: where its vectors begin in its memory, the iteration, and what a
+# call may do and has done. The record of its line search follows it.
 RUN = _record(
     "size",  # n
     "n_rows",  # of the history, one more than it may hold pairs

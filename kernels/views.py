@@ -1,4 +1,4 @@
-"""Views of a sweep's tables, of a layer's parameters, of pieces of the workspace and of a run's memory."""
+"""Views of a sweep's tables, a layer's parameters, pieces of the workspace, a run's points."""
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline

@@ -1466,8 +1466,8 @@ def search_step(search, begins, value, slope, first_step):
 def advance(x, value, gradient, pairs, scale, history_size=10):
     """One iteration of L-BFGS: yields vectors to evaluate at, and is sent value and gradient.
 
-    Returns the new point and what is remembered: (x, value, gradient, pairs, scale), or the verdict of
-    the search if there is no way on. A scale of None is one not known yet.
+    Returns the new point and what is remembered: (x, value, gradient, pairs, scale), or the verdict
+    of the search if there is no way on. A scale of None is one not known yet.
     """
     while True:
         direction = two_loop(pairs, scale or 1.0, gradient)

@@ -196,7 +196,7 @@ def test_a_history_that_leads_nowhere_is_dropped():
     (x, gradient), value, scale = map(np.copy, run.point("at")), run["value"], run["scale"]
     trials, job = iterate(run, lambda x: (value + 1.0, gradient))
     assert job == lbfgs.FAIL
-    assert line_search.FAILED == run["outcome"]
+    assert run["outcome"] == line_search.FAILED
     assert run["count"] == 0
     assert len(trials) % 2 == 0  # as many as before, as no value is another one
     assert_allclose(trials[len(trials) // 2], x - scale * gradient, rtol=1e-14)
@@ -206,7 +206,7 @@ def test_a_history_that_leads_nowhere_is_dropped():
 
 @pytest.mark.parametrize("seed", range(40))
 def test_searches_are_those_of_the_twin(seed):
-    """On values and slopes at random, so that all branches are met; the same operations, no rounding.
+    """Bit by bit, on values and slopes at random, so that all branches are met.
 
     A trial in eight is not finite, and steps far away are where a linear function falls.
     """

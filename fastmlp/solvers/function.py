@@ -32,8 +32,6 @@ class Function(ABC):
         Whether its gradient leaves something out, as truncated backpropagation through time does.
     l1 : ndarray of float64 (n,), or None
         Factors of \\|x\\| that are part of the value. The gradient of such a term takes 0 at 0.
-    runs_lbfgs : bool
-        Whether there is a `run_lbfgs`.
     """
 
     size: int
@@ -45,7 +43,6 @@ class Function(ABC):
     random: tuple[str, ...] = ()
     truncated: bool = False
     l1: np.ndarray | None = None
-    runs_lbfgs: bool = False
 
     @abstractmethod
     def value_and_grad(self, x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -83,6 +80,11 @@ class Function(ABC):
         need not be formed at a point that will not be taken.
         """
         raise NotImplementedError
+
+    @property
+    def runs_lbfgs(self) -> bool:
+        """Whether there is a `run_lbfgs`."""
+        return False
 
     def run_lbfgs(self, run) -> list:
         """Go on for a slice of time with a run of L-BFGS, whose evaluations stay in compiled code.

@@ -27,8 +27,8 @@ _NEAR = 1.5e-8
 class _LimitedMemory(LineDescent):
     """The history of pairs that stands for the inverse Hessian.
 
-    Where the whole space may be searched, the iteration is that of kernels/lbfgs.py, whose memory is
-    all of the state. Else the method searches along a curve, and has rows S and Y in its state.
+    Where the whole space may be searched, the iteration is that of kernels/lbfgs.py, whose memory
+    is all of the state. Else the search is along a curve, and rows S and Y are in the state.
     """
 
     history_size: int = 10
