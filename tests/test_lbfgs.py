@@ -151,6 +151,24 @@ def test_a_copied_state_goes_on_bit_for_bit(solver, value_and_grad, x0, l1, n):
         assert_array_equal(resumed[name], state[name], err_msg=name)
 
 
+def test_a_state_of_a_checkpoint_of_before_goes_on_without_its_history():
+    """It had x, value, gradient and the scale, and the pairs in matrices of their own."""
+    solver, function = LBFGS(), function_of(rosenbrock, 2)
+    state = iterates(solver, function, [-1.2, 1.0], 5)[-1]
+    run = Run(state.pop("memory"))
+    scale = state["scale"] = run["scale"]
+    x, gradient, value = state["x"], state["gradient"], state["value"]
+    points = []
+
+    def watched(x):
+        points.append(x.copy())
+        return rosenbrock(x)
+
+    assert solver.step(function_of(watched, 2), state) is None
+    assert_allclose(points[0], x - scale * gradient, rtol=1e-14)
+    assert state["value"] < value
+
+
 # Against SciPy
 
 
