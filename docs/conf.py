@@ -16,7 +16,7 @@ sys.path.append(str(ROOT))  # last: an installed fastmlp comes before the source
 import fastmlp
 
 project = "fastmlp"
-copyright = "the authors of fastmlp"
+copyright = "2026, the fastmlp developers"
 version = release = fastmlp.__version__
 
 extensions = [
@@ -30,8 +30,7 @@ exclude_patterns = ["_build", "gallery/*.ipynb"]
 templates_path = ["_templates"]
 root_doc = "index"
 nitpicky = True
-# Of what scikit-learn's base classes say about themselves.
-suppress_warnings = ["config.cache"]
+suppress_warnings = ["config.cache"]  # functions among the settings: they are read anew each time
 
 # Markdown
 
@@ -58,6 +57,7 @@ OUTSIDE = {
 
 autosummary_generate = True
 autodoc_typehints = "none"
+maximum_signature_line_length = 68
 autodoc_default_options = {
     "members": True,
     "inherited-members": ",".join(
