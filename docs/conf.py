@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 
 import matplotlib
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
 from matplotlib.figure import Figure
 from matplotlib.pyplot import close, fignum_exists
 from sphinx_gallery.scrapers import figure_rst
@@ -35,6 +37,8 @@ suppress_warnings = ["config.cache"]  # functions among the settings: they are r
 # Markdown
 
 myst_heading_anchors = 4
+myst_enable_extensions = ["dollarmath"]
+html_math_renderer = "mathml"
 
 
 def link_within_the_site(app, page, source):
@@ -52,6 +56,12 @@ OUTSIDE = {
     "CONTRIBUTING": "contributing",
     "SECURITY": "security",
 }
+
+def put_formula(writer, node, display):
+    """A formula as MathML: browsers show it by themselves, without a script from elsewhere."""
+    writer.body.append(convert(node.astext(), display=display))
+    raise SkipNode
+
 
 # The reference
 
@@ -138,5 +148,10 @@ html_theme_options = {
 
 
 def setup(app):
+    app.add_html_math_renderer(
+        "mathml",
+        inline_renderers=(lambda writer, node: put_formula(writer, node, "inline"), None),
+        block_renderers=(lambda writer, node: put_formula(writer, node, "block"), None),
+    )
     app.connect("source-read", link_within_the_site)
     app.connect("include-read", lambda app, path, page, text: link_within_the_site(app, page, text))
