@@ -2,8 +2,9 @@
 How many rows in a mini-batch?
 ==============================
 
-The same learning rate and number of epochs. Small mini-batches make more updates in an epoch, and rattle more;
-all rows at once make one.
+The same learning rate and number of epochs. The fewer rows a mini-batch has, the more updates an
+epoch makes; all rows at once make one. In exchange each update of few rows goes by a noisier
+gradient, and an epoch of them takes longer.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Counts
 ======
 
-How many, not how much. The output ``exponential`` is never negative, and the loss ``poisson`` weighs an error by
-how large a count is to be expected.
+How many, not how much. The output ``exponential`` is never negative, and the loss ``poisson``
+weighs an error by how large a count is to be expected.
 """
 
 import matplotlib.pyplot as plt
@@ -17,9 +17,7 @@ rate = 2 + 6 * np.exp(-((x - 8) ** 2) / 4) + 9 * np.exp(-((x - 17) ** 2) / 6)
 counts = rng.poisson(rate)
 
 net = fastmlp.MLP([1, 16, 1], activation="tanh", output="exponential", seed=0)
-net.fit(
-    x[:, None] / 12 - 1, counts, loss="poisson", l2=1e-4, optimizer=fastmlp.LBFGS(), epochs=500
-)
+net.fit(x[:, None] / 12 - 1, counts, loss="poisson", l2=1e-4, optimizer=fastmlp.LBFGS(), epochs=500)
 
 figure, panel = plt.subplots()
 panel.plot(x, counts, "o", color="0.7", markersize=3, label="counts")

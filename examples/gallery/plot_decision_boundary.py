@@ -2,8 +2,8 @@
 Where one class ends
 ====================
 
-The probability that a network gives to one of two classes, over the plane. Its units bend the boundary between
-them; with more units it could bend more often.
+The probability that a network gives to one of two classes, over the plane. Its units bend the
+boundary between them; with more units it could bend more often.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Deep networks need help
 =======================
 
-Twelve hidden layers of 32 units. With nothing else, gradients fade on their way through; layer norm keeps each layer's
-numbers at the same size, and residual layers hand them on.
+Twelve hidden layers of 32 units. With nothing else, gradients fade on their way through; layer
+norm keeps each layer's numbers at the same size, and residual layers hand them on.
 """
 
 import matplotlib.pyplot as plt

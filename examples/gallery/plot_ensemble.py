@@ -2,8 +2,8 @@
 How sure is it?
 ===============
 
-Twenty networks that differ in their start and in the rows they see, fitted side by side by ``fit_many``. Where there are
-data they agree; in the gap and beyond the ends they do not.
+Twenty networks that differ in their start and in the rows they see, fitted side by side by
+``fit_many``. Where there are data they agree; in the gap and beyond the ends they do not.
 """
 
 import matplotlib.pyplot as plt

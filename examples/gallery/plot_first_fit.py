@@ -2,8 +2,8 @@
 A curve through noise
 =====================
 
-The smallest use of all: one input, one output, twenty units, a fraction of a second. L-BFGS minimizes the whole
-objective, and a small ``l2`` keeps the curve from following the noise.
+The smallest use of all: one input, one output, twenty units, a fraction of a second. L-BFGS
+minimizes the whole objective, and a small ``l2`` keeps the curve from following the noise.
 """
 
 import matplotlib.pyplot as plt

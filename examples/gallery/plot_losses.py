@@ -2,8 +2,9 @@
 Losses
 ======
 
-What an error costs. The squared error grows fastest, so that a single outlier may decide; Huber's loss and the
-absolute error grow in proportion. A quantile's loss makes one side dearer than the other.
+What an error costs. The squared error grows fastest, so that a single outlier may decide; Huber's
+loss and the absolute error grow in proportion. A quantile's loss makes one side dearer than the
+other.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Gradient descent against quasi-Newton
 =====================================
 
-Five optimizers on one network, from the same starts, at the same number of passes over the data. ``compare`` draws the
-medians over the seeds.
+Four optimizers on one network, from the same starts, at the same number of passes over the data.
+``compare`` draws the medians over the seeds.
 """
 
 import matplotlib.pyplot as plt
@@ -33,6 +33,6 @@ for name, runs in comparison.runs.items():
     grid = np.arange(61)
     values = [np.interp(grid, trace["data_passes"], trace["objective"]) for trace in traces]
     panel.semilogy(grid, np.median(values, axis=0), label=name)
-panel.set(xlabel="passes over the data", ylabel="objective, median of 3 seeds", ylim=(None, 10))
+panel.set(xlabel="passes over the data", ylabel="objective, median of 3 seeds", ylim=(None, 4))
 panel.legend()
 plt.show()

@@ -2,8 +2,8 @@
 Outliers
 ========
 
-One target in ten is wrong by a lot. The squared error pulls the curve towards them; Huber's loss takes errors beyond
-``delta`` no more seriously than their sign.
+One target in ten is wrong by a lot. The squared error pulls the curve towards them; Huber's loss
+takes errors beyond ``delta`` no more seriously than their sign.
 """
 
 import matplotlib.pyplot as plt

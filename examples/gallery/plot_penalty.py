@@ -2,8 +2,8 @@
 What a penalty does
 ===================
 
-Fifteen points and a network of fifty units, which could pass through all of them. ``l2`` adds the weights' squares to the
-objective: the larger it is, the smoother the curve.
+Fifteen points and a network of fifty units, which could pass through all of them. ``l2`` adds the
+weights' squares to the objective: the larger it is, the smoother the curve.
 """
 
 import matplotlib.pyplot as plt

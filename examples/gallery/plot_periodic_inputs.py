@@ -2,8 +2,8 @@
 Numbers that enter as waves
 ===========================
 
-A network learns slow curves first, and may never come to the fast ones. A periodic embedding turns an input into waves
-whose frequencies are trained with the rest.
+A network learns slow curves first, and may never come to the fast ones. A periodic embedding
+turns an input into waves whose frequencies are trained with the rest.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,9 @@
 Which optimizer for which problem?
 ==================================
 
-Seven known problems, five starts each. A curve says of how many of them an optimizer needed no more than so many times
-the gradients of the best one: further up is better, and its right end is the share that it solved at all.
+Six known problems, five starts each. A curve says of how many of them an optimizer needed no more
+than so many times the gradients of the best one: further up is better, and its right end is the
+share that it solved at all.
 """
 
 import matplotlib.pyplot as plt

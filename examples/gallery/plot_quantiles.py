@@ -2,8 +2,8 @@
 A range, not a number
 =====================
 
-One network with three outputs, trained by the quantile loss of a level for each: a tenth of all targets should lie below
-the first, half below the second, nine tenths below the third.
+One network with three outputs, trained by the quantile loss of a level for each: a tenth of all
+targets should lie below the first, half below the second, nine tenths below the third.
 """
 
 import matplotlib.pyplot as plt

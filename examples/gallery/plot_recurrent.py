@@ -2,8 +2,8 @@
 What comes next
 ===============
 
-A recurrent network sees eighty steps of a wave and says the next one, at each step. Then it goes on by itself: what
-it says is what it sees next.
+A recurrent network sees eighty steps of a wave and says the next one, at each step. Then it goes
+on by itself: what it says is what it sees next.
 """
 
 import matplotlib.pyplot as plt
@@ -26,9 +26,11 @@ for _ in range(40):
 
 figure, panel = plt.subplots()
 steps = np.arange(80)
-panel.plot(steps, np.sin(1.0 + 0.3 * steps), color="0.7", linewidth=4, linestyle="-", label="wave")
+panel.plot(steps, np.sin(1 + 0.3 * steps), "-", color="0.7", linewidth=4, label="wave")
 panel.plot(steps[:40], seen[0, :, 0], "k-", label="seen")
-panel.plot(steps[40:], together[0, 40:, 0], "o", color="#D55E00", markersize=4, label="network alone")
+panel.plot(
+    steps[40:], together[0, 40:, 0], "o", color="#D55E00", markersize=4, label="network alone"
+)
 panel.set(xlabel="step")
-panel.legend(loc="lower left")
+figure.legend(loc="outside upper center", ncols=3)
 plt.show()

@@ -2,8 +2,9 @@
 Paths through a valley
 ======================
 
-Rosenbrock's function is a curved valley with steep walls. Gradient descent goes from wall to wall and creeps along the
-floor; BFGS learns the curvature on its way and walks along it.
+Rosenbrock's function is a curved valley with steep walls. Gradient descent has to take steps that
+are short enough for the walls, and creeps along the floor; BFGS learns the curvature on its way
+and walks along it.
 """
 
 import matplotlib.pyplot as plt
@@ -34,7 +35,7 @@ heights = (1 - grid_1) ** 2 + 100 * (grid_2 - grid_1**2) ** 2
 figure, panel = plt.subplots()
 panel.contour(grid_1, grid_2, np.log1p(heights), 12, colors="0.8", linewidths=0.8)
 for name, optimizer, marker in (
-    ("gradient descent", fastmlp.GradientDescent(), "s"),
+    ("gradient descent", fastmlp.GradientDescent(1e-3, line_search="fixed"), "s"),
     ("BFGS", fastmlp.BFGS(), "o"),
 ):
     points, n_gradients = path(optimizer)

@@ -2,8 +2,8 @@
 Learning rates that fall
 ========================
 
-Every schedule takes the place of a number: ``Adam(CosineAnnealing(0.01, period=25))``. Its ``values`` are the learning
-rates at given times, without any fit.
+Every schedule takes the place of a number: ``Adam(CosineAnnealing(0.01, period=25))``. Its
+``values`` are the learning rates at given times, without any fit.
 """
 
 import matplotlib.pyplot as plt
@@ -20,9 +20,9 @@ schedules = {
     "InverseTime": fastmlp.InverseTime(0.01, t0=20),
     "WarmUp, then constant": fastmlp.WarmUp(10, 0.0085),
 }
-figure, panel = plt.subplots()
+figure, panel = plt.subplots(figsize=(8, 3.8))
 for name, schedule in schedules.items():
     panel.plot(epochs, schedule.values(epochs), label=name)
 panel.set(xlabel="epoch", ylabel="learning rate")
-panel.legend(fontsize="small")
+figure.legend(loc="outside right upper", fontsize="small")
 plt.show()

@@ -2,8 +2,8 @@
 Weights that are exactly zero
 =============================
 
-An ``l1`` penalty has a corner at zero. ``OWLQN`` stops there, so that weights become zero and not just small. Pixels of
-which no weight is left could be left out of the data.
+An ``l1`` penalty has a corner at zero. ``OWLQN`` stops there, so that weights become zero and not
+just small. Pixels of which no weight is left could be left out of the data.
 """
 
 import matplotlib.pyplot as plt
@@ -25,5 +25,5 @@ figure, panel = plt.subplots()
 panel.semilogx(strengths, zeros, marker="o", label="share of weights that are zero")
 panel.semilogx(strengths, accuracy, marker="s", label="accuracy on other rows")
 panel.set(xlabel="l1", ylim=(0, 1))
-panel.legend(loc="center left")
+panel.legend(loc="lower left")
 plt.show()
