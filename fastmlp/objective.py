@@ -96,6 +96,21 @@ class Objective:
     ------
     ValueError, TypeError
         For any argument that is not as above, in a sentence that names it.
+
+    Examples
+    --------
+    Given to an optimizer of another library:
+
+    >>> import numpy as np
+    >>> import scipy.optimize
+    >>> import fastmlp
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(100, 3)), rng.normal(size=100)
+    >>> net = fastmlp.MLP([3, 4, 1], activation="tanh", dtype="float64", seed=0)
+    >>> objective = fastmlp.Objective(net, X, y, l2=1e-2)
+    >>> found = scipy.optimize.minimize(objective.value_and_grad, net.theta, jac=True)
+    >>> bool(found.fun < objective.value())  # that of the network, which is where it was
+    True
     """
 
     def __init__(

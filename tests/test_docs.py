@@ -38,6 +38,8 @@ def test_the_examples_of_docstrings_hold(module, tmp_path, monkeypatch):
         pytest.importorskip("sklearn")
     if "dask" in module:
         pytest.importorskip("distributed")
+    if "parquet" in module:
+        pytest.importorskip("pyarrow")
     if module.endswith(("plotting", "display")):
         pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)

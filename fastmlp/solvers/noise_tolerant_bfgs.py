@@ -64,6 +64,21 @@ class NoiseTolerantBFGS(Solver):
         over the same.
     patience : int, default 30
         See above.
+
+    Examples
+    --------
+    Values and gradients with noise of standard deviation 0.001:
+
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> rng = np.random.default_rng(0)
+    >>> def noisy(x):
+    ...     noise = 0.001 * rng.normal(size=3)
+    ...     return (x @ x) / 2 + noise[0], x + noise[1:]
+    >>> optimizer = fastmlp.NoiseTolerantBFGS()
+    >>> result = fastmlp.minimize(noisy, [2.0, 1.0], optimizer=optimizer, max_iterations=50)
+    >>> bool(abs(result.theta).max() < 0.1)
+    True
     """
 
     stochastic = True
