@@ -64,7 +64,7 @@ class Objective:
         Summed over outputs, averaged over samples:
 
         - "squared_error": 1/2 (yhat - y)^2
-        - "absolute_error": |yhat - y|
+        - "absolute_error": ``|yhat - y|``
         - "huber", "huber(delta)": 1/2 e^2 for \\|e\\| <= delta, else delta (\\|e\\| - delta/2);
           delta 1 if not given
         - "logistic": log(1 + exp(-y yhat))

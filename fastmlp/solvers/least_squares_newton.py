@@ -34,7 +34,7 @@ class LeastSquaresNewton(StochasticNewton):
 
     Notes
     -----
-    gamma is |sum s'y| / sum y'y over the pairs, the multiple of I that is nearest to them.
+    gamma is ``|sum s'y| / sum y'y`` over the pairs, the multiple of I that is nearest to them.
 
     Examples
     --------

@@ -35,7 +35,7 @@ class NoiseTolerantBFGS(Solver):
     without its term in g'p where -g'p <= eps_g ||p||, the noise of gradients: the slope then means
     nothing. H is updated over an interval beta p, whose gradients differ by more than noise:
 
-        |(g(x + beta p) - g(x))'p| >= 2 (1 + c3) eps_g ||p||.
+        ``|(g(x + beta p) - g(x))'p| >= 2 (1 + c3) eps_g ||p||``.
 
     Both are the same point where it satisfies both and (g(x + alpha p) - c2 g(x))'p >= 0, which
     bisection looks for. Else the interval is doubled until its condition holds, from twice the
