@@ -111,6 +111,14 @@ class Monitor:
         Epochs or iterations to come, for the bar.
     interruption : Interruption or None
         One that others share and enter; else the monitor has its own.
+    watch : object or None
+        Called as callbacks are, but after several epochs at once where it has no need of each: then
+        its method `see_several` is. Its attribute `n_unseen` is how many these may be.
+
+    Attributes
+    ----------
+    target : float
+        An epoch whose objective is at most this is the last.
     """
 
     def __init__(
@@ -124,11 +132,13 @@ class Monitor:
         progress=False,
         total=None,
         interruption=None,
+        watch=None,
     ):
         self._network = network
-        self._callbacks = callbacks
+        self._watch, self._others = watch, callbacks
+        self._callbacks = callbacks if watch is None else (watch, *callbacks)
         self._time_limit = np.inf if time_limit is None else time_limit
-        self._target = -np.inf if target_loss is None else target_loss
+        self.target = -np.inf if target_loss is None else float(target_loss)
         self._validate = validate
         self._shares = interruption is not None
         self._interruption = interruption if self._shares else Interruption()
@@ -251,9 +261,51 @@ class Monitor:
             self._record(now, objective, theta, gradient_norm, first, calls_back)
         finally:
             self._paused += clock() - since
-        if objective <= self._target:
-            raise Stop(Status.TARGET_REACHED, f"the objective is at most {self._target:g}")
+        self._end_or_go_on(objective)
+
+    def _end_or_go_on(self, objective):
+        """Raise `Stop` if the epoch or iteration with that objective is to be the last."""
+        if objective <= self.target:
+            raise Stop(Status.TARGET_REACHED, f"the objective is at most {self.target:g}")
         self.check()
+
+    def n_unseen(self) -> float:
+        """How many epochs may pass until somebody has to look at one of them."""
+        is_looked_at = self._others or self._bar is not None or self._validate is not None
+        is_limited = np.isfinite(self._time_limit) or np.isfinite(self._last_evaluation)
+        if is_looked_at or is_limited:
+            return 1
+        return np.inf if self._watch is None else self._watch.n_unseen
+
+    def record_several(self, objectives, thetas, n_updates, began) -> None:
+        """Do what `record` does for epochs that one call has done, and count their evaluations.
+
+        Parameters
+        ----------
+        objectives : list of float
+        thetas : ndarray (n_epochs, n_params)
+            At the end of each.
+        n_updates : int
+            Of each.
+        began : float
+            When the call did, in `seconds`. Its time is shared out equally.
+        """
+        since = clock()
+        now = since - self._start - self._paused
+        try:
+            seconds = np.linspace(began, now, len(objectives) + 1)[1:].tolist()
+            rows = []
+            for second, objective in zip(seconds, objectives, strict=True):
+                self.epoch += 1
+                self.count(n_updates, n_updates, 1.0)
+                counts = self.epoch, self.data_passes, self.n_loss_evals, self.n_grad_evals
+                rows.append((second, *counts, objective, np.nan, np.nan))
+            self.trace._rows += rows
+            if self._watch is not None:
+                self._ask(lambda: self._watch.see_several(rows, thetas))
+        finally:
+            self._paused += clock() - since
+        self._end_or_go_on(objectives[-1])
 
     def _record(self, now, objective, theta, gradient_norm, first, calls_back):
         if self._network is not None and theta is not self._network.theta:
@@ -281,10 +333,14 @@ class Monitor:
         if not (self._callbacks and calls_back):
             return
         seen = Progress(Record(*row), self.trace, theta, self._network)
+        for callback in self._callbacks:
+            self._ask(lambda callback=callback: callback(seen))
+
+    def _ask(self, look):
+        """Let somebody look, who may end the fit."""
         try:
             with self.callers_errors():
-                for callback in self._callbacks:
-                    callback(seen)
+                look()
         except StopIteration as stop:
             raise Stop(Status.STOPPED, str(stop) or "a callback raised StopIteration") from None
         except KeyboardInterrupt:

@@ -4,6 +4,9 @@ the calls before."""
 # Seconds that one compiled call should take at most, so that Ctrl-C and limits are heeded soon.
 CALL_SECONDS = 0.1
 
+# Seconds that one call of several epochs should take. Many times what Python takes between two.
+SLICE_SECONDS = 0.01
+
 # The speed assumed before any call was timed; low, so that the first call ends early.
 _FIRST_FLOPS_PER_SECOND = 1e9
 

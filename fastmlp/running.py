@@ -8,6 +8,7 @@ import numpy as np
 from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.kernels import codes, vectors
 from fastmlp.kernels.epoch import Update
+from fastmlp.kernels.epochs import Several
 from fastmlp.monitor import Stop
 from fastmlp.result import FitResult, Status
 from fastmlp.solvers import Solver, Updates, check_solvers
@@ -19,6 +20,9 @@ HAND_OVER = (
     Status.FAILED,
     Status.LINE_SEARCH_FAILED,
 )
+
+# Of several epochs in one call: numbers that are drawn for their orders, or kept of their ends.
+MOST_NUMBERS = 1 << 18
 
 
 def run_stages(
@@ -193,7 +197,7 @@ class _Keeper:
         self._monitor = monitor
         self.saved = None if saved is None else saved["optimizer"]
         self.done = 0 if saved is None else saved["done"]
-        self.wanted = checkpoint is not None
+        self.wanted = self.wants_each = checkpoint is not None
 
     def keep(self, theta, optimizer):
         """Keep the state `optimizer`, a dict, after one more epoch or iteration."""
@@ -259,7 +263,13 @@ def run_stochastic(
                 with monitor.paused():
                     value = epochs.value()
                 monitor.record(value, theta, first=True, calls_back=False)
-        for _ in range(n_epochs - keeper.done):
+        left = n_epochs - keeper.done
+        while left:
+            several = 1 if exact else epochs.n_at_once(left, keeper)
+            left -= several
+            if several > 1:
+                epochs.run_several(several, keeper)
+                continue
             mean = epochs.run(keeper)
             try:
                 if exact:
@@ -349,6 +359,7 @@ class _Epochs:
         self._state = np.zeros(optimizer.n_slots * theta.size, theta.dtype)
         self._n_epochs, self._all_updates = n_epochs, 0
         self._n_updates, self._update = 0, None
+        self._is_scheduled = dropout is not None or bool(optimizer.own_schedules)
         self._mask_seed, self._dropout = 0, dropout
         self._start = self._finished = self._best = objective.net.learned()
         self._best_mean, self._mean = np.inf, np.nan
@@ -468,18 +479,76 @@ class _Epochs:
         """The mean of the objective over the rows that an epoch was through."""
         return self._sweep.total / self._sweep.rows_done + self._objective.penalty(self._theta)
 
-    def _next_update(self):
-        """What the updates of the next epoch take besides the gradient."""
+    def n_at_once(self, left, keeper):
+        """How many of the epochs that are `left` to do in one call, 1 to do one by `run`."""
+        is_drawn_here = self._shuffles and self._shuffle is not True
+        if keeper.wants_each or is_drawn_here or not self._objective.is_in_memory:
+            return 1
+        most = min(left, self._monitor.n_unseen(), self._sweep.n_epochs_at_once())
+        n_numbers = self._objective.n_rows + self._theta.size + self._state.size
+        return max(1, min(most, MOST_NUMBERS // n_numbers))
+
+    def run_several(self, n_epochs, keeper):
+        """Run and record epochs in one call, as `run` does one after the other; or raise `Stop`."""
+        sweep, monitor, objective = self._sweep, self._monitor, self._objective
+        problem, theta, n_updates = objective.problem, self._theta, sweep.n_updates
+        began = monitor.seconds
+        update = self._next_update(n_epochs)
+        n_drawn = problem.n_rows if self._shuffles else 0
+        sweep.begin(np.empty(n_drawn, np.int64), self._n_updates)
+        # Once for all epochs, which gives the same numbers as epoch by epoch.
+        uniform = self._rng.random(n_epochs * n_drawn)
+        # Who wants the state wants that of the best epoch, too.
+        room = theta.size + (self._state.size if keeper.wanted else 0)
+        objectives, reached = np.empty(n_epochs), np.empty((n_epochs, room), theta.dtype)
+        n_rates = n_updates if self._is_scheduled else 0
+        several = Several(problem.n_rows, n_rates, problem.l1, problem.l2, monitor.target)
+        done = sweep.run_epochs(
+            several,
+            uniform,
+            self._mode,
+            theta,
+            objective.samples,
+            self._gradient,
+            update,
+            (objectives, reached.reshape(-1)),
+        )
+        objectives, thetas = objectives[:done], reached[:done, : theta.size]
+        updates_before = self._n_updates
+        if done:
+            self._n_updates += done * n_updates
+            self._mean, self._finished = float(objectives[-1]), (thetas[-1].copy(), None)
+            best = int(np.argmin(objectives))
+            if objectives[best] < self._best_mean:
+                self._best_mean = float(objectives[best])
+                self._best = thetas[best].copy(), None
+            try:
+                monitor.record_several(objectives.tolist(), thetas, n_updates, began)
+            finally:
+                if keeper.wanted:
+                    ends = updates_before + n_updates * np.arange(1, done + 1)
+                    states = reached[:done, theta.size :]
+                    keeper.keep_several(self.snapshot(), states, ends.tolist())
+        if done < n_epochs:
+            n_updates = sweep.updates_done
+            monitor.count(n_updates, n_updates, sweep.rows_done / problem.n_rows)
+            if sweep.all_finite:
+                raise Stop(Status.NOT_FINITE, "the objective or its gradient is not finite")
+            raise Stop(Status.NOT_FINITE, "theta is not finite")
+
+    def _next_update(self, n_epochs=1):
+        """What the updates of the next epochs take besides the gradient."""
         optimizer, n_updates = self._optimizer, self._sweep.n_updates
         if self._update is None:
             self._all_updates = self._n_epochs * n_updates
             left = self._monitor.evaluations_left()
             if math.isfinite(left):
                 self._all_updates = min(self._all_updates, self._n_updates + max(1, int(left)))
-        is_scheduled = self._dropout is not None
-        if self._update is None or optimizer.own_schedules or is_scheduled:
-            times = self._n_updates, n_updates, n_updates, self._all_updates
-            rates = optimizer.rates(*times, self._dropout if is_scheduled else 1.0)
+        if self._update is None or self._is_scheduled:
+            n_rates = (n_epochs if self._is_scheduled else 1) * n_updates
+            dropout = 1.0 if self._dropout is None else self._dropout
+            times = self._n_updates, n_rates, n_updates, self._all_updates
+            rates = optimizer.rates(*times, dropout)
             self._update = Update(self._state, rates, self._largest_norm)
         return self._update
 

@@ -13,12 +13,13 @@ from fastmlp.kernels import codes, empty_columns, epoch, penalties, records, sma
 from fastmlp.kernels import program as program_kernels
 from fastmlp.kernels.activations import KEPT_SLOPES, rare_addresses
 from fastmlp.kernels.epoch import Call, Update
+from fastmlp.kernels.epochs import Several, exact_epochs
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.records import numbers
 from fastmlp.kernels.team import SYNC_SIZE
 from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
-from fastmlp.pace import SECONDS_ALONE, Deferred, Pace, first_flops
+from fastmlp.pace import SECONDS_ALONE, SLICE_SECONDS, Deferred, Pace, first_flops
 from fastmlp.program import Sequences
 from fastmlp.tables import packed
 from fastmlp.workspace import (
@@ -125,14 +126,17 @@ class Tables:
         """The compiled loop for a thread alone; compiled or loaded on first use."""
         kernel = self._alone.get(mode)
         if kernel is None:
-            workspace, dtype = self.workspace, self.workspace.buffer.dtype
-            is_small = workspace.small and self.one_chunk
-            if mode == codes.EVALUATE and workspace.narrow and not is_small:
-                is_small = small.is_at_hand(dtype)
-            address = small.small_part_address if is_small else epoch.sweep_part_address
-            kernel = functools.partial(epoch.exact_sweep(dtype, False), address(dtype))
-            self._alone[mode] = kernel
+            sweep = epoch.exact_sweep(self.workspace.buffer.dtype, False)
+            kernel = self._alone[mode] = functools.partial(sweep, self.address(mode))
         return kernel
+
+    def address(self, mode):
+        """Address of what a thread alone runs; compiled or loaded on first use."""
+        workspace, dtype = self.workspace, self.workspace.buffer.dtype
+        is_small = workspace.small and self.one_chunk
+        if mode == codes.EVALUATE and workspace.narrow and not is_small:
+            is_small = small.is_at_hand(dtype)
+        return (small.small_part_address if is_small else epoch.sweep_part_address)(dtype)
 
 
 class Sweep:
@@ -221,6 +225,8 @@ class Sweep:
         self._flops = self._n_chunks * self._chunk_flops
         self.is_small = self._flops <= first_flops()
         self._calls_without_clock = self._n_without_clock()
+        # Those that a call of several epochs does.
+        self._flops_at_once = first_flops()
         # Memory that the sweep holds, but for what is small.
         self.n_bytes = workspace.buffer.nbytes + chunks.nbytes
         self.n_updates = int(chunks.last.sum())
@@ -339,6 +345,39 @@ class Sweep:
             if self.done:
                 break
         return self.total
+
+    def n_epochs_at_once(self):
+        """How many epochs to go through in one call of `run_epochs`; none if it is less than 2."""
+        if self._statistics is not None:
+            return 0
+        return int(min(self._calls_without_clock, self._flops_at_once // self._flops))
+
+    def run_epochs(self, several, uniform, mode, theta, samples, gradient, update, reached):
+        """Go through all rows again and again; return how many times all was finite.
+
+        Only after `begin`, which sets all updates that there are, and as often as
+        `n_epochs_at_once` says. If it is fewer times than asked for and the target is not reached,
+        `total`, `all_finite` and `done` tell of the next one.
+
+        Parameters
+        ----------
+        several, uniform, reached
+            See `epochs.epochs`.
+        mode, theta, samples, gradient, update
+            As of `advance`, which train.
+        """
+        n_epochs = reached[0].size
+        self._calls_without_clock -= n_epochs
+        kernel, tables = exact_epochs(self._dtype), self._tables
+        address, call = tables.address(mode), Call(False, False, mode, self._end)
+        arguments = theta, samples, gradient, reached
+        began = time.perf_counter()
+        done, self.total, self.all_finite = kernel(
+            address, several, uniform, call, tables.kept, self._order, update, *arguments
+        )
+        seconds = time.perf_counter() - began
+        self._flops_at_once = n_epochs * self._flops * SLICE_SECONDS / max(seconds, 1e-7)
+        return done
 
     def _prepare(self, mode):
         """The compiled loop, with all arguments that evaluations in one call have in common."""
