@@ -293,13 +293,12 @@ class Monitor:
         since = clock()
         now = since - self._start - self._paused
         try:
-            seconds = np.linspace(began, now, len(objectives) + 1)[1:].tolist()
-            rows = []
-            for second, objective in zip(seconds, objectives, strict=True):
+            each, rows = (now - began) / len(objectives), []
+            for i, objective in enumerate(objectives, 1):
                 self.epoch += 1
                 self.count(n_updates, n_updates, 1.0)
                 counts = self.epoch, self.data_passes, self.n_loss_evals, self.n_grad_evals
-                rows.append((second, *counts, objective, np.nan, np.nan))
+                rows.append((began + i * each, *counts, objective, np.nan, np.nan))
             self.trace._rows += rows
             if self._watch is not None:
                 self._ask(lambda: self._watch.see_several(rows, thetas))

@@ -4,6 +4,7 @@ import functools
 import math
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from fastmlp.kernels.epochs import Several, exact_epochs
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.records import numbers
 from fastmlp.kernels.team import SYNC_SIZE
-from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
+from fastmlp.kernels.threads import available_cores, choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
 from fastmlp.pace import SECONDS_ALONE, SLICE_SECONDS, Deferred, Pace, first_flops
 from fastmlp.program import Sequences
@@ -483,22 +484,20 @@ def _program(net, problem, batch_rows, gather, optimizer):
 
 
 class KeptSweeps:
-    """Holds some sweeps of fits that have ended, for the next fits of a network and its copies.
+    """Holds some sweeps of fits that have ended, for the next fits of such networks.
 
     To make a sweep takes longer than the steps of a small fit. Which sweep is taken changes no bit.
     Threads may share it: one takes a sweep out while it runs.
 
     Parameters
     ----------
-    most : int
-        How many to hold; the oldest goes first.
     most_bytes : int
         A sweep that holds more memory is not kept.
     """
 
-    def __init__(self, most, most_bytes):
+    def __init__(self, most_bytes):
         self._most_bytes = most_bytes
-        self._kept: deque[tuple[Any, Any, Sweep]] = deque(maxlen=most)
+        self._kept: deque[tuple[Any, Any, Sweep]] = deque()
 
     def take(self, net, problem, batch_rows, *, gather, optimizer=None):
         """Hand over a sweep that is kept for such a fit, or a new one; see `Sweep`."""
@@ -508,9 +507,8 @@ class KeptSweeps:
                 kept = self._kept.popleft()
             except IndexError:  # another thread was faster
                 break
-            # Copies of a network share its layout.
-            layout, made_for, sweep = kept
-            if layout is net._layout and made_for == purpose and sweep.take(net, problem):
+            key, made_for, sweep = kept
+            if made_for == purpose and key == net._loop_key and sweep.take(net, problem):
                 return sweep
             self._kept.append(kept)
         sweep = Sweep(net, problem, batch_rows, gather=gather, optimizer=optimizer)
@@ -519,9 +517,18 @@ class KeptSweeps:
 
     def keep(self, sweep, net):
         """Keep a sweep that `take` has made for a network, if it is not too large."""
-        if sweep.n_bytes <= self._most_bytes:
-            sweep.release()
-            self._kept.append((net._layout, sweep.purpose, sweep))
+        if sweep.n_bytes > self._most_bytes:
+            return
+        sweep.release()
+        self._kept.append((net._loop_key, sweep.purpose, sweep))
+        # Each fit at a time has a sweep to train and one to evaluate. The oldest goes first.
+        while len(self._kept) > 2 * max(2, available_cores()):
+            with suppress(IndexError):  # another thread was faster
+                self._kept.popleft()
+
+    def clear(self):
+        """Hold none any more."""
+        self._kept.clear()
 
 
 def _purpose(batch_rows, gather, optimizer):
@@ -533,8 +540,7 @@ def _purpose(batch_rows, gather, optimizer):
     return batch_rows, gather, optimizer.code, optimizer.n_slots, optimizer.decays, *numbers
 
 
-# Enough for two fits at a time, each with one sweep to train and one to evaluate.
-KEPT = KeptSweeps(4, 1 << 21)
+KEPT = KeptSweeps(1 << 21)
 
 
 class SpareSweep:
