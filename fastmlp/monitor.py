@@ -4,6 +4,7 @@ import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate, repeat
 
 import numpy as np
 
@@ -293,12 +294,22 @@ class Monitor:
         since = clock()
         now = since - self._start - self._paused
         try:
-            each, rows = (now - began) / len(objectives), []
-            for i, objective in enumerate(objectives, 1):
-                self.epoch += 1
-                self.count(n_updates, n_updates, 1.0)
-                counts = self.epoch, self.data_passes, self.n_loss_evals, self.n_grad_evals
-                rows.append((began + i * each, *counts, objective, np.nan, np.nan))
+            n = len(objectives)
+            each = (now - began) / n
+            seconds = [began + i * each for i in range(1, n + 1)]
+            epochs = range(self.epoch + 1, self.epoch + n + 1)
+            passes = list(accumulate(repeat(1.0, n), initial=self.data_passes))[1:]
+            counts = [
+                range(before + n_updates, before + n * n_updates + 1, n_updates)
+                for before in (self.n_loss_evals, self.n_grad_evals)
+            ]
+            no_values = [np.nan] * n
+            columns = seconds, epochs, passes, *counts, objectives, no_values, no_values
+            rows = list(zip(*columns, strict=True))
+            self.epoch += n
+            self.data_passes = passes[-1]
+            self.n_loss_evals += n * n_updates
+            self.n_grad_evals += n * n_updates
             self.trace._rows += rows
             if self._watch is not None:
                 self._ask(lambda: self._watch.see_several(rows, thetas))

@@ -14,7 +14,7 @@ from fastmlp.kernels import codes, empty_columns, epoch, penalties, records, sma
 from fastmlp.kernels import program as program_kernels
 from fastmlp.kernels.activations import KEPT_SLOPES, rare_addresses
 from fastmlp.kernels.epoch import Call, Update
-from fastmlp.kernels.epochs import Several, exact_epochs
+from fastmlp.kernels.epochs import exact_epochs
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.records import numbers
 from fastmlp.kernels.team import SYNC_SIZE
