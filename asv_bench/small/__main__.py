@@ -83,6 +83,8 @@ def main(arguments=None):
     figures, above = measure_all(tasks, options.rounds, options.quick)
     print(f"{machine.describe(machine.inspect())}\n")
     print(report.tables(tasks, figures, above))
+    if options.quick:
+        print("\nA quick look at few epochs: no figures to publish.")
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ class Watch:
         return score
 
     def _is_best(self, value):
-        """Whether an epoch is the best so far; counts those that are not better by the tolerance."""
+        """Whether an epoch is the best so far; counts those that are not clearly better."""
         # Scores may be equal where the tolerance is 0, losses too; a NaN is never better.
         if self._by_score:
             is_best = value > self.best
