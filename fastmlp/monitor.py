@@ -1,5 +1,6 @@
 """The bookkeeping that all optimizers share: clock, counts, trace, limits, callbacks, Ctrl-C."""
 
+import math
 import signal
 import threading
 from contextlib import contextmanager
@@ -273,7 +274,7 @@ class Monitor:
     def n_unseen(self) -> float:
         """How many epochs may pass until somebody has to look at one of them."""
         is_looked_at = self._others or self._bar is not None or self._validate is not None
-        is_limited = np.isfinite(self._time_limit) or np.isfinite(self._last_evaluation)
+        is_limited = math.isfinite(self._time_limit) or math.isfinite(self._last_evaluation)
         if is_looked_at or is_limited:
             return 1
         return np.inf if self._watch is None else self._watch.n_unseen

@@ -120,11 +120,17 @@ class Deferred:
         self._seconds = seconds
         self._is_kept = is_kept
         self._spent = {}
+        self._due = set()
 
     def seconds_left(self, dtype):
         """How much is still to be spent without it."""
+        if dtype in self._due:
+            return 0.0
         left = self._seconds - self._spent.get(dtype, 0.0)
-        return 0.0 if left <= 0 or self._is_kept(dtype) else left
+        if left > 0 and not self._is_kept(dtype):
+            return left
+        self._due.add(dtype)  # to look for files takes long
+        return 0.0
 
     def spend(self, dtype, seconds):
         """Take down what was spent without it."""

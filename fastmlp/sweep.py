@@ -4,7 +4,6 @@ import functools
 import math
 import time
 from collections import deque
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -353,28 +352,25 @@ class Sweep:
             return 0
         return int(min(self._calls_without_clock, self._flops_at_once // self._flops))
 
-    def run_epochs(self, several, uniform, mode, theta, samples, gradient, update, reached):
+    def run_epochs(self, several, mode, theta, samples, gradient, update):
         """Go through all rows again and again; return how many times all was finite.
 
-        Only after `begin`, which sets all updates that there are, and as often as
-        `n_epochs_at_once` says. If it is fewer times than asked for and the target is not reached,
-        `total`, `all_finite` and `done` tell of the next one.
+        Only after `begin`, and as often as `n_epochs_at_once` says. If it is fewer times than asked
+        for, but for the target, `total`, `all_finite` and what is done tell of the next one.
 
         Parameters
         ----------
-        several, uniform, reached
-            See `epochs.epochs`.
+        several : Several
         mode, theta, samples, gradient, update
-            As of `advance`, which train.
+            As of `advance`, for modes that update theta.
         """
-        n_epochs = reached[0].size
+        n_epochs, tables = several.objectives.size, self._tables
         self._calls_without_clock -= n_epochs
-        kernel, tables = exact_epochs(self._dtype), self._tables
-        address, call = tables.address(mode), Call(False, False, mode, self._end)
-        arguments = theta, samples, gradient, reached
+        kernel, address = exact_epochs(self._dtype), tables.address(mode)
+        call = Call(False, False, mode, self._end)
         began = time.perf_counter()
         done, self.total, self.all_finite = kernel(
-            address, several, uniform, call, tables.kept, self._order, update, *arguments
+            address, several, call, tables.kept, update, theta, samples, gradient
         )
         seconds = time.perf_counter() - began
         self._flops_at_once = n_epochs * self._flops * SLICE_SECONDS / max(seconds, 1e-7)
@@ -491,13 +487,15 @@ class KeptSweeps:
 
     Parameters
     ----------
+    most : int
+        How many to hold; the oldest goes first.
     most_bytes : int
         A sweep that holds more memory is not kept.
     """
 
-    def __init__(self, most_bytes):
+    def __init__(self, most, most_bytes):
         self._most_bytes = most_bytes
-        self._kept: deque[tuple[Any, Any, Sweep]] = deque()
+        self._kept: deque[tuple[Any, Any, Sweep]] = deque(maxlen=most)
 
     def take(self, net, problem, batch_rows, *, gather, optimizer=None):
         """Hand over a sweep that is kept for such a fit, or a new one; see `Sweep`."""
@@ -517,14 +515,9 @@ class KeptSweeps:
 
     def keep(self, sweep, net):
         """Keep a sweep that `take` has made for a network, if it is not too large."""
-        if sweep.n_bytes > self._most_bytes:
-            return
-        sweep.release()
-        self._kept.append((net._loop_key, sweep.purpose, sweep))
-        # Each fit at a time has a sweep to train and one to evaluate. The oldest goes first.
-        while len(self._kept) > 2 * max(2, available_cores()):
-            with suppress(IndexError):  # another thread was faster
-                self._kept.popleft()
+        if sweep.n_bytes <= self._most_bytes:
+            sweep.release()
+            self._kept.append((net._loop_key, sweep.purpose, sweep))
 
     def clear(self):
         """Hold none any more."""
@@ -540,7 +533,8 @@ def _purpose(batch_rows, gather, optimizer):
     return batch_rows, gather, optimizer.code, optimizer.n_slots, optimizer.decays, *numbers
 
 
-KEPT = KeptSweeps(1 << 21)
+# Each fit at a time has one sweep to train and one to evaluate.
+KEPT = KeptSweeps(2 * max(2, available_cores()), 1 << 21)
 
 
 class SpareSweep:

@@ -19,52 +19,46 @@ from fastmlp.kernels.views import only, table, total_and_hyper
 
 
 class Several(NamedTuple):
-    """What several epochs have in common."""
+    """What several epochs have in common, and what comes of them."""
 
     n_rows: int
     n_rates: int  # rows of ``update.rates`` of each epoch, 0 if all epochs have the same
     l1: float
     l2: float
     target: float  # an epoch whose objective is at most this is the last
+    uniform: np.ndarray  # (n_epochs * n_rows,) float64 of [0, 1) that orders are made of; or (0,)
+    order: np.ndarray  # (n_rows,) overwritten by each epoch's order; (0,) for rows as they lie
+    objectives: np.ndarray  # (n_epochs,) float64, overwritten by the means over the epochs
+    ends: np.ndarray  # overwritten by theta at the end of each epoch, and the state if it has room
 
 
 @entry
-def epochs(
-    sweep_part_at, several, uniform, call, kept, order, update, theta, samples, result, reached
-):
-    """Run the worker at `sweep_part_at` alone, through all chunks, epoch after epoch.
+def epochs(sweep_part_at, several, call, kept, update, theta, samples, result):
+    """Run the worker at `sweep_part_at` alone through all chunks, epoch after epoch.
 
     Parameters
     ----------
     several : Several
-    uniform : (n_epochs * n_rows,) or (0,)
-        Numbers of the uniform distribution on [0, 1), float64, of which each epoch's order is made;
-        none where rows are taken as they lie.
-    order : (n_rows,) or (0,)
-        Overwritten by the order of the last epoch.
-    reached : (objectives, thetas)
-        Overwritten by the mean of the objective over each epoch, (n_epochs,) in float64, and by
-        theta, and as much of the state as there is room for, at its end, one after the other. Room
-        is for theta, or for both.
     sweep_part_at, call, kept, update, theta, samples, result
-        As of `epoch.sweep`; the cursor is left as it is at the end of the last epoch.
+        As of `epoch.sweep`. The updates go on from those in the cursor, which is left as it is at
+        the end of the last epoch.
 
     Returns
     -------
     (int, float, bool)
-        How many epochs came to their end with a finite objective and a finite theta. If they are
-        not all, and the target is not reached, the next one has not. And the sum of its losses, or
-        of those of the last epoch, NaN where one was not finite, and whether theta is finite.
+        How many epochs have ended with finite losses and a finite theta: all, or those up to the
+        target, or else the next one has not. The sum of the losses of the last or of that epoch,
+        NaN if one is not finite. And whether theta is finite, True if nobody has looked.
     """
     tables, _ = kept
     cursor, layout = only(tables, codes.CURSOR, CURSOR), table(tables, codes.LAYOUT, LAYER)
     total, _ = total_and_hyper(tables)
-    objectives, thetas = reached
-    room = thetas.size // objectives.size
+    order, n_epochs = several.order, several.objectives.size
+    room = several.ends.size // n_epochs
     done = 0
-    while done < objectives.size:
+    while done < n_epochs:
         if order.size:
-            shuffle_into(vector(uniform, done * order.size, order.size), order)
+            shuffle_into(vector(several.uniform, done * order.size, order.size), order)
         cursor.chunk, cursor.mini_batch = 0, done * several.n_rates
         total[0] = 0.0
         before = flush_denormals()
@@ -76,11 +70,11 @@ def epochs(
         if not all_finite(theta):
             return done, float(total[0]), False
         objective = total[0] / several.n_rows + penalty_of(theta, layout, several.l1, several.l2)
-        objectives[done] = objective
-        copy_values(theta, vector(thetas, done * room, theta.size))
+        several.objectives[done] = objective
+        copy_values(theta, vector(several.ends, done * room, theta.size))
         if room > theta.size:
-            to = vector(thetas, done * room + theta.size, update.state.size)
-            copy_values(update.state, to)
+            of_state = vector(several.ends, done * room + theta.size, update.state.size)
+            copy_values(update.state, of_state)
         done += 1
         if objective <= several.target:
             break
@@ -93,22 +87,16 @@ def exact_epochs(dtype):
     return epochs.exactly(*_argument_types(dtype))
 
 
+def are_kept(dtype):
+    """Whether `epochs.serial` for networks of `dtype` need not be compiled."""
+    return epochs.is_kept(*_argument_types(dtype))
+
+
 def _argument_types(dtype):
     """Numba's types of the arguments of `epochs`."""
-    call, kept, order, update, theta, samples, result = argument_types(dtype)
+    call, kept, indices, *others = argument_types(dtype)
     index, real = types.int64, types.float64
-    numbers = types.Array(from_dtype(np.dtype(dtype)), 1, "C")
     reals = types.Array(real, 1, "C")
-    return (
-        index,
-        named(Several, index, index, real, real, real),
-        reals,
-        call,
-        kept,
-        order,
-        update,
-        theta,
-        samples,
-        result,
-        types.Tuple((reals, numbers)),
-    )
+    numbers = types.Array(from_dtype(np.dtype(dtype)), 1, "C")
+    several = index, index, real, real, real, reals, indices, reals, numbers
+    return index, named(Several, *several), call, kept, *others
