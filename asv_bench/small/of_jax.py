@@ -51,8 +51,7 @@ def _fit(task, epochs, n_networks, is_flat, by_map):
     unravel = ravel_pytree(networks[0])[1] if is_flat else lambda layers: layers
     starts = [ravel_pytree(network)[0] for network in networks] if is_flat else networks
     starts = tree(lambda *arrays: jnp.stack(arrays), *starts)
-    orders = rng.permuted(np.tile(np.arange(n_rows), (n_networks, epochs, 1)), axis=2)
-    orders = jnp.asarray(orders, jnp.int32)
+    orders = jnp.asarray(_orders(rng, n_networks, epochs, n_rows), jnp.int32)
 
     def loss_of(params, rows):
         taken = data if task.batch is None else tree(lambda array: array[rows], data)
@@ -89,6 +88,10 @@ def _fit(task, epochs, n_networks, is_flat, by_map):
     )
     compiled = jax.jit(several)
     return lambda: jax.block_until_ready(compiled(starts, orders))
+
+
+def _orders(rng, n_networks, epochs, n_rows):
+    return rng.permuted(np.tile(np.arange(n_rows), (n_networks, epochs, 1)), axis=2)
 
 
 def _start(sizes, rng):

@@ -18,6 +18,9 @@ LBFGS_ITERATIONS = 100
 SECONDS = 1.0
 FEWEST_FITS = 5
 
+# JAX has as many threads as there are cores, or one, whichever is faster.
+ENVIRONMENTS = {"jax": ({}, {"PJRT_NPROC": "1"})}
+
 # With --quick: epochs or iterations, and seconds.
 QUICK_EPOCHS, QUICK_SECONDS = 2, 0.01
 
@@ -99,7 +102,11 @@ def measure_apart(name, library, quick=False):
     processes.Failed
     """
     arguments = ["-m", "asv_bench.small", "--one", name, library, *["--quick"] * quick]
-    return json.loads(run_python(arguments, JAX_PLATFORMS="cpu").splitlines()[-1])
+    found = [
+        json.loads(run_python(arguments, JAX_PLATFORMS="cpu", **given).splitlines()[-1])
+        for given in ENVIRONMENTS.get(library, ({},))
+    ]
+    return min(found, key=lambda one: one["seconds"])
 
 
 def measure_here(name, library, quick=False):
