@@ -13,13 +13,14 @@ from fastmlp.kernels import codes, empty_columns, epoch, penalties, records, sma
 from fastmlp.kernels import program as program_kernels
 from fastmlp.kernels.activations import KEPT_SLOPES, rare_addresses
 from fastmlp.kernels.epoch import Call, Update
+from fastmlp.kernels.epochs import exact_epochs
 from fastmlp.kernels.losses import rare_address
 from fastmlp.kernels.minimization import minimize_part_address
 from fastmlp.kernels.records import numbers
 from fastmlp.kernels.team import SYNC_SIZE
-from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
+from fastmlp.kernels.threads import available_cores, choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
-from fastmlp.pace import SECONDS_ALONE, Deferred, Pace, first_flops
+from fastmlp.pace import SECONDS_ALONE, SLICE_SECONDS, Deferred, Pace, first_flops
 from fastmlp.program import Sequences
 from fastmlp.tables import packed
 from fastmlp.workspace import (
@@ -129,13 +130,12 @@ class Tables:
         """The compiled loop for a thread alone; compiled or loaded on first use."""
         kernel = self._alone.get(mode)
         if kernel is None:
-            dtype = self.workspace.buffer.dtype
-            kernel = functools.partial(epoch.exact_sweep(dtype, False), self.alone_address(mode))
-            self._alone[mode] = kernel
+            sweep = epoch.exact_sweep(self.workspace.buffer.dtype, False)
+            kernel = self._alone[mode] = functools.partial(sweep, self.alone_address(mode))
         return kernel
 
     def alone_address(self, mode):
-        """Address of the worker that `alone` runs."""
+        """Address of what a thread alone runs; compiled or loaded on first use."""
         workspace, dtype = self.workspace, self.workspace.buffer.dtype
         is_small = workspace.small and self.one_chunk
         if mode == codes.EVALUATE and workspace.narrow and not is_small:
@@ -232,6 +232,8 @@ class Sweep:
         self.is_small = self._flops <= first_flops()
         self.is_short = self._flops <= _SHORT * first_flops()
         self._calls_without_clock = self._n_without_clock()
+        # Those that a call of several epochs does.
+        self._flops_at_once = first_flops()
         # Memory that the sweep holds, but for what is small.
         self.n_bytes = workspace.buffer.nbytes + chunks.nbytes
         self.n_updates = int(chunks.last.sum())
@@ -388,6 +390,36 @@ class Sweep:
         else:
             self._calls_without_clock -= run["n_evaluations"]
 
+    def n_epochs_at_once(self):
+        """How many epochs to go through in one call of `run_epochs`; none if it is less than 2."""
+        if self._statistics is not None:
+            return 0
+        return int(min(self._calls_without_clock, self._flops_at_once // self._flops))
+
+    def run_epochs(self, several, mode, theta, samples, gradient, update):
+        """Go through all rows again and again; return how many times all was finite.
+
+        Only after `begin`, and as often as `n_epochs_at_once` says. If it is fewer times than asked
+        for, but for the target, `total`, `all_finite` and what is done tell of the next one.
+
+        Parameters
+        ----------
+        several : Several
+        mode, theta, samples, gradient, update
+            As of `advance`, for modes that update theta.
+        """
+        n_epochs, tables = several.objectives.size, self._tables
+        self._calls_without_clock -= n_epochs
+        kernel, address = exact_epochs(self._dtype), tables.alone_address(mode)
+        call = Call(False, False, mode, self._end)
+        began = time.perf_counter()
+        done, self.total, self.all_finite = kernel(
+            address, several, call, tables.kept, update, theta, samples, gradient
+        )
+        seconds = time.perf_counter() - began
+        self._flops_at_once = n_epochs * self._flops * SLICE_SECONDS / max(seconds, 1e-7)
+        return done
+
     def _prepare(self, mode):
         """The compiled loop, with all arguments that evaluations in one call have in common."""
         tables = self._tables
@@ -495,7 +527,7 @@ def _program(net, problem, batch_rows, gather, optimizer):
 
 
 class KeptSweeps:
-    """Holds some sweeps of fits that have ended, for the next fits of a network and its copies.
+    """Holds some sweeps of fits that have ended, for the next fits of such networks.
 
     To make a sweep takes longer than the steps of a small fit. Which sweep is taken changes no bit.
     Threads may share it: one takes a sweep out while it runs.
@@ -520,9 +552,8 @@ class KeptSweeps:
                 kept = self._kept.popleft()
             except IndexError:  # another thread was faster
                 break
-            # Copies of a network share its layout.
-            layout, made_for, sweep = kept
-            if layout is net._layout and made_for == purpose and sweep.take(net, problem):
+            key, made_for, sweep = kept
+            if made_for == purpose and key == net._loop_key and sweep.take(net, problem):
                 return sweep
             self._kept.append(kept)
         sweep = Sweep(net, problem, batch_rows, gather=gather, optimizer=optimizer)
@@ -533,7 +564,11 @@ class KeptSweeps:
         """Keep a sweep that `take` has made for a network, if it is not too large."""
         if sweep.n_bytes <= self._most_bytes:
             sweep.release()
-            self._kept.append((net._layout, sweep.purpose, sweep))
+            self._kept.append((net._loop_key, sweep.purpose, sweep))
+
+    def clear(self):
+        """Hold none any more."""
+        self._kept.clear()
 
 
 def _purpose(batch_rows, gather, optimizer):
@@ -545,8 +580,8 @@ def _purpose(batch_rows, gather, optimizer):
     return batch_rows, gather, optimizer.code, optimizer.n_slots, optimizer.decays, *numbers
 
 
-# Enough for two fits at a time, each with one sweep to train and one to evaluate.
-KEPT = KeptSweeps(4, 1 << 21)
+# Each fit at a time has one sweep to train and one to evaluate.
+KEPT = KeptSweeps(2 * max(2, available_cores()), 1 << 21)
 
 
 class SpareSweep:

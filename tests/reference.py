@@ -669,6 +669,9 @@ def shuffle(uniform):
     return order
 
 
+shuffle_into = shuffle
+
+
 def copy_rows(source, order, start, rows):
     """So many rows of `source` that an order names from `start` on."""
     return source[order[start : start + rows]]
@@ -1251,6 +1254,30 @@ def sweep(*args, **problem):
     """The layers after one pass over the mini-batches of `train`, and the sum of all losses."""
     trajectory, losses = train(*args, **problem)
     return trajectory[-1], sum(losses)
+
+
+def epochs(layers, X, Y, uniform, batch_rows, *args, **problem):
+    """The mean objective over each epoch, and the layers at its end.
+
+    Parameters
+    ----------
+    uniform : (n_epochs, n_rows)
+        What the orders of the epochs are made of.
+    batch_rows : int
+    layers, X, Y, *args, **problem
+        As of `train`.
+    """
+    n_rows = len(X)
+    batches = [
+        np.array(shuffle(drawn))[start : start + batch_rows]
+        for drawn in uniform
+        for start in range(0, n_rows, batch_rows)
+    ]
+    trajectory, losses = train(layers, X, Y, batches, *args, **problem)
+    each = len(batches) // len(uniform)
+    ends = trajectory[each - 1 :: each]
+    penalties = [penalty(end, problem.get("l1", 0), problem.get("l2", 0)) for end in ends]
+    return np.sum(np.reshape(losses, (-1, each)), axis=1) / n_rows + penalties, ends
 
 
 # --- vectors of solvers ---
