@@ -11,7 +11,11 @@ import numpy as np
 
 from fastmlp.bar import Bar
 from fastmlp.kernels._jit import clock
+from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import Record, Status, Trace
+
+# Evaluations where there is no budget of them.
+_MANY = 1 << 30
 
 
 class Stop(Exception):
@@ -249,6 +253,20 @@ class Monitor:
         if n_gradients > self.evaluations_left():
             raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
 
+    def left(self) -> tuple[int, float]:
+        """Evaluations of value and gradient, and seconds, until it has to be asked again.
+
+        Evaluations are of all rows; at least one, after `admit`.
+        """
+        most = min(self.evaluations_left(), np.ceil(self._last_pass - self.data_passes))
+        seconds = min(CALL_SECONDS, self._time_limit - self.seconds)
+        return int(min(most, _MANY)), max(seconds, 0.0)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at each record when it is made."""
+        return bool(self._callbacks or self._validate or self._bar)
+
     def count(self, n_losses: int, n_gradients: int, passes: float) -> None:
         """Take down evaluations that were done."""
         self.n_loss_evals += n_losses
@@ -283,6 +301,26 @@ class Monitor:
         if objective <= self.target:
             raise Stop(Status.TARGET_REACHED, f"the objective is at most {self.target:g}")
         self.check()
+
+    def record_iterations(self, rows) -> None:
+        """Take down the ends of iterations at which nobody looks; raise `Stop` as `record` does.
+
+        Parameters
+        ----------
+        rows : list
+            As of `Function.run_lbfgs`.
+        """
+        self.trace._rows += [
+            (now, epoch, passes, losses, gradients, objective, np.nan, norm)
+            for epoch, (now, passes, losses, gradients, objective, norm) in enumerate(
+                rows, self.epoch + 1
+            )
+        ]
+        self.epoch += len(rows)
+        if rows:
+            self._end_or_go_on(rows[-1][4])
+        else:
+            self.check()
 
     def n_unseen(self) -> float:
         """How many epochs may pass until somebody has to look at one of them."""

@@ -696,72 +696,113 @@ def drive(
         A stochastic solver ends where it is, unless that is not finite. The value is what the
         solver found there.
     """
-    best, best_value = x0.copy(), np.inf
-    latest, latest_value = best, np.nan
     saved = None if keeper is None else keeper.saved
-
-    def record(state, first=False):
-        nonlocal best, best_value, latest, latest_value
-        x, value = state["x"], state["value"]
-        latest, latest_value = x, value
-        if value <= best_value:
-            best, best_value = x.copy(), value
-        if exactly is None:
-            gradient = state["gradient"]
-            norm = math.sqrt(vectors.dot.serial(gradient, gradient))
-            monitor.record(value, x, norm, first=first)
-        else:
-            exactly.net.theta[:] = x
-            record_exactly(exactly, monitor, first=first)
-
-    def iterate(state):
-        monitor.epoch += 1
-        if not math.isfinite(vectors.largest.serial(state["x"])):
-            raise Stop(Status.NOT_FINITE, "theta is not finite")
-        try:
-            record(state)
-        finally:
-            if keeper is not None and keeper.wanted:
-                kept = {
-                    "state": state,
-                    "data": function.snapshot(),
-                    "best": best,
-                    "best_value": best_value,
-                }
-                keeper.keep(state["x"], kept)
-
+    iterations = _Iterations(function, x0, monitor, exactly, keeper)
     try:
         if saved is None:
             state = solver.start(function, x0)
-            latest = state["x"]
+            iterations.latest = state["x"]
             if not solver.stochastic and not np.isfinite(state["value"]):
                 raise Stop(Status.NOT_FINITE, "the objective is not finite at the start")
             if not solver.stochastic and not np.isfinite(state["gradient"]).all():
                 raise Stop(Status.NOT_FINITE, "the gradient is not finite at the start")
-            record(state, first=True)
+            iterations.record(state, first=True)
         else:
             state = dict(saved["state"])
             function.restore(saved["data"])
-            best, best_value, latest = saved["best"], saved["best_value"], state["x"]
+            iterations.best, iterations.best_value = saved["best"], saved["best_value"]
+            iterations.latest = state["x"]
             max_iterations -= keeper.done
             if saved.get("is_elsewhere"):
                 solver.move(function, state)
-        status, message = solver.run(function, state, max_iterations, iterate)
-        latest, latest_value = state["x"], state["value"]
+        status, message = solver.run(function, state, max_iterations, iterations)
+        iterations.see(state)
     except Stop as stop:
         status, message = stop.status, stop.message
         at_its_end = False
     except BaseException:
         if network is not None:
-            network.theta[:] = latest
+            network.theta[:] = iterations.latest
         raise
     else:
         at_its_end = solver.monotone and status in _AT_ITS_END
+    best, best_value = iterations.best, iterations.best_value
     if status is Status.NOT_FINITE:
         return best, best_value, status, f"{message}; x is back at the best finite one"
     if solver.stochastic or at_its_end:
-        return latest, latest_value, status, message
+        return iterations.latest, iterations.latest_value, status, message
     return best, best_value, status, message
+
+
+class _Iterations:
+    """Takes down the iterations of a solver: for the monitor, and which is the best.
+
+    Parameters
+    ----------
+    function : Function
+    x0 : ndarray of float64
+    monitor, exactly, keeper
+        As of `drive`.
+
+    Attributes
+    ----------
+    best, latest : ndarray of float64
+    best_value, latest_value : float
+    is_watched, target
+        See `solvers.Iterations`.
+    """
+
+    def __init__(self, function, x0, monitor, exactly, keeper):
+        self._function, self._monitor = function, monitor
+        self._exactly, self._keeper = exactly, keeper
+        self.best, self.best_value = x0.copy(), np.inf
+        self.latest, self.latest_value = self.best, np.nan
+        keeps = keeper is not None and keeper.wanted
+        self.is_watched = monitor.is_watched or keeps or exactly is not None
+        self.target = monitor.target
+
+    def see(self, state):
+        """Take note of where the solver is."""
+        self.latest, self.latest_value = state["x"], state["value"]
+
+    def record(self, state, first=False):
+        """Take down where the solver is."""
+        self._compare(state)
+        x, value, monitor, exactly = state["x"], state["value"], self._monitor, self._exactly
+        if exactly is None:
+            norm, gradient = state.get("gradient_norm"), state["gradient"]
+            if norm is None:
+                norm = math.sqrt(vectors.dot.serial(gradient, gradient))
+            monitor.record(value, x, norm, first=first)
+        else:
+            exactly.net.theta[:] = x
+            record_exactly(exactly, monitor, first=first)
+
+    def __call__(self, state):
+        self._monitor.epoch += 1
+        if not math.isfinite(vectors.largest.serial(state["x"])):
+            raise Stop(Status.NOT_FINITE, "theta is not finite")
+        keeper = self._keeper
+        try:
+            self.record(state)
+        finally:
+            if keeper is not None and keeper.wanted:
+                kept = {
+                    "state": state,
+                    "data": self._function.snapshot(),
+                    "best": self.best,
+                    "best_value": self.best_value,
+                }
+                keeper.keep(state["x"], kept)
+
+    def several(self, state, rows):
+        self._compare(state)
+        self._monitor.record_iterations(rows)
+
+    def _compare(self, state):
+        self.see(state)
+        if state["value"] <= self.best_value:
+            self.best, self.best_value = state["x"].copy(), state["value"]
 
 
 # Ways to end at the last iterate, which for any other is replaced by the best.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastmlp.kernels._jit import entry, inline, loop
+from fastmlp.kernels._jit import entry, loop, part
 from fastmlp.kernels.view import vector
 from fastmlp.kernels.views import layout_of
 
@@ -40,12 +40,12 @@ def sum_of_magnitudes(x):
 @entry
 def penalty(theta, layout_numbers, l1, l2):
     """Return l2/2 sum W^2 + l1 sum |W| over the weights of all layers; reads both arrays."""
-    return penalty_of(theta, layout_of(layout_numbers), l1, l2)
+    return penalty_of(vector(theta, 0, theta.size), layout_of(layout_numbers), l1, l2)
 
 
-@inline
+@part
 def penalty_of(theta, layout, l1, l2):
-    """Do what `penalty` does, of a layout as kernels have it."""
+    """Do `penalty` by views."""
     total = 0.0
     for layer in range(layout.size):
         size = layout[layer].n_in * layout[layer].n_out
