@@ -1122,8 +1122,8 @@ def test_fits_do_not_keep_more_than_a_few_sweeps_alive():
     kept = sweep.KeptSweeps(2, most_bytes=1 << 20)
     problem = objective.Objective(small_net(), X, y).problem
     made = []
-    for _ in range(3):
-        net = small_net()
+    for width in (4, 5, 6):
+        net = MLP([6, width, 3], output="softmax", dtype="float64")
         one = kept.take(net, problem, 16, gather=True)
         kept.keep(one, net)
         made.append((net, one))
