@@ -29,7 +29,15 @@ from fastmlp.kernels.network import (
 )
 from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN
 from fastmlp.kernels.reductions import interleaved_sum
-from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, TALL, column_sums, panel_width, sums_width
+from fastmlp.kernels.simd import (
+    FROM_ROW,
+    FROM_ZERO,
+    LONG_SUM,
+    TALL,
+    column_sums,
+    panel_width,
+    sums_width,
+)
 from fastmlp.kernels.updates import kinds_coefficients
 from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import (
@@ -50,8 +58,9 @@ from fastmlp.kernels.views import (
 # better shape, as `multiply` does.
 FEW_ROWS = TALL
 
-# The most weights of a layer through which the delta of a single row goes back as a column.
-COLUMN_WEIGHTS = 256
+# The delta of a single row goes back as a column through a layer of fewer weights, whose sums are
+# one chain each.
+COLUMN_WEIGHTS = LONG_SUM
 
 
 @worker
@@ -189,7 +198,8 @@ def _apply(trained, gradient, net, space):
 def _forward(x, W, b, z, scratch):
     """Overwrite `z` by x W + b."""
     rows, n_out = z.shape
-    if n_out <= panel_width(W) and (n_out > 1 or rows <= FEW_ROWS):
+    few = n_out > 1 or (rows <= FEW_ROWS and x.shape[1] < LONG_SUM)
+    if few and n_out <= panel_width(W):
         tile_rows(whole(x), whole(W), FROM_ROW, b, whole(z))
     else:
         multiply(whole(x), whole(W), FROM_ROW, b, whole(z), scratch)
@@ -203,7 +213,7 @@ def _go_back(delta, W, delta_below, scratch):
     if n_out == 1 and rows <= FEW_ROWS:
         one_row, W_row = matrix(delta, 0, 1, rows), matrix(W, 0, 1, n_in)
         _transposed_product(one_row, W_row, delta_below, scratch)
-    elif rows == 1 and W.size <= COLUMN_WEIGHTS:
+    elif rows == 1 and W.size < COLUMN_WEIGHTS:
         # As columns, W delta^T: one lane of each vector is in use, but nothing is transposed.
         column, result = matrix(delta, 0, n_out, 1), matrix(delta_below, 0, n_in, 1)
         tile_rows(whole(W), whole(column), FROM_ZERO, scratch, whole(result))
