@@ -21,8 +21,9 @@ PAGE_BYTES = 4096
 WIDE_WEIGHTS = 1 << 16
 
 # Rows that go through all layers of a narrow network at a time: few enough for their outputs and
-# deltas to stay in the caches of a core, enough for a call to be a small part of the work: a
-# tile's where their outputs and deltas are more numbers than the parameters, which each block reads.
+# deltas to stay in the caches of a core, enough for a call to be a small part of the work. A tile's
+# are enough where their outputs and deltas are more numbers than the parameters, which each block
+# reads.
 BLOCK_BYTES = 1 << 17
 FEWEST_BLOCK_ROWS = 8 * TALL
 
