@@ -4,7 +4,7 @@
 because LLVM's own vectorizer reaches half of what these instructions can do. Every element of C
 is ONE chain of fused multiply-adds in ascending order of the summation index, whatever the tile's
 shape, the vector length or the thread that runs it: that is why training gives the same bits
-everywhere.
+everywhere. `inner_product` is for what is a single long sum: as many chains on every machine.
 """
 
 import llvmlite.binding
