@@ -361,6 +361,11 @@ def is_chained(a_transposed, depth, b_transposed, b_width, c_width, long_sum):
     )
 
 
+def is_tiny(rows, n_in, n_out, most):
+    """Whether a layer has one row and few units on both sides."""
+    return rows == 1 and max(n_in, n_out) <= most
+
+
 def swap_pays(rows, columns, depth, lanes, cost):
     """Whether fewer operations on vectors form a narrow product's transpose, and transpose it."""
     across, down = math.ceil(columns / lanes), math.ceil(rows / lanes)

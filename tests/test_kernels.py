@@ -52,6 +52,7 @@ from fastmlp.kernels import (
     reductions,
     simd,
     slices,
+    small,
     threads,
     updates,
     view,
@@ -128,6 +129,7 @@ multiply = standalone(gemm.multiply)
 swap_pays = standalone(gemm.swap_pays)
 streaming_pays = standalone(gemm.streaming_pays)
 is_chained = standalone(gemm.is_chained)
+is_tiny = standalone(small.is_tiny)
 squared_errors_of_long_rows = standalone(losses.squared_errors_of_long_rows)
 tile_height = standalone(gemm.tile_height)
 pack_block = standalone(gemm.pack_block)
@@ -1080,6 +1082,12 @@ def test_columns_of_long_sums_are_inner_products(b_transposed, origin, dtype):
         for r in range(rows):
             product = inner_product(case.a, r * depth, case.b, 0, depth)
             assert result[r, 0] == (case.start[r, 0] + product if origin else product)
+
+
+def test_layers_of_few_units_are_done_number_by_number():
+    for rows, n_in, n_out in product((1, 2), (1, 3, 4, 5), (1, 4, 5)):
+        expected = reference.is_tiny(rows, n_in, n_out, small.TINY_UNITS)
+        assert is_tiny(rows, n_in, n_out) == expected
 
 
 def test_inner_products_are_chosen_by_what_sizes_fix():

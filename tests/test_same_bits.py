@@ -277,17 +277,18 @@ def test_no_bit_of_other_pieces_depends_on_what_happens_within_a_sweep(seed, mon
 @compiled_only
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("batch_rows", [1, 5])
-def test_long_sums_have_the_same_bits_in_every_way(batch_rows, dtype, monkeypatch):
-    """Sums of several chains side by side, there and back: little work, own rows, together."""
+@pytest.mark.parametrize("sizes", [(300, 1, 300), (2, 3, 1, 4), (4, 5, 4)])
+def test_little_work_has_the_bits_of_other_ways(sizes, batch_rows, dtype, monkeypatch):
+    """Long sums, of several chains side by side, and layers so small that no tile does them."""
     rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((10, 300)), rng.standard_normal((10, 300))
+    X, y = (rng.standard_normal((10, n)) for n in (sizes[0], sizes[-1]))
 
     def theta_and_predictions(**bounds):
         with monkeypatch.context() as patched:
             for name, value in bounds.items():
                 patched.setattr(workspace, name, value)
             patched.setattr(workspace, "_best_slices", lambda *sizes: NO_SLICES)
-            net = MLP((300, 1, 300), activation="tanh", dtype=dtype, seed=0)
+            net = MLP(sizes, activation="tanh", dtype=dtype, seed=0)
             net.fit(X, y, epochs=3, batch_size=batch_rows, seed=0, n_threads=2)
         one_by_one = np.concatenate([net.predict(X[i : i + 1]) for i in range(10)])
         assert np.array_equal(net.predict(X), one_by_one)
