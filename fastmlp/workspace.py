@@ -21,7 +21,9 @@ PAGE_BYTES = 4096
 WIDE_WEIGHTS = 1 << 16
 
 # Rows that go through all layers of a narrow network at a time: few enough for their outputs and
-# deltas to stay in the caches of a core, enough for a call to be a small part of the work.
+# deltas to stay in the caches of a core, enough for a call to be a small part of the work. A tile's
+# are enough where their outputs and deltas are more numbers than the parameters, which each block
+# reads.
 BLOCK_BYTES = 1 << 17
 FEWEST_BLOCK_ROWS = 8 * TALL
 
@@ -32,6 +34,12 @@ FEWEST_GROUPED_ROWS = 512
 GROUP_ROWS = 96
 MOST_GROUPS = 64
 LARGEST_GROUPED_CHUNK = 1 << 14
+
+# With fewer rows it is cut if its outputs and deltas have more bytes than a core's own cache, and
+# those of a group are so many times as many numbers as its gradient: else parts would exchange them
+# to form the gradient, which is little.
+GROUPED_BYTES = 1 << 20
+OUTPUTS_TO_PARAMS = 32
 
 # The input of the first or the second layer is sliced where a model of two parts says that a row
 # takes the least time that way. Multiply-adds that pass while one number comes from another core,
@@ -136,11 +144,17 @@ def chunk_rows(layer_sizes, itemsize, batch_rows):
     return -(-batch_rows // n_chunks)
 
 
-def group_count(layer_sizes, rows):
-    """Groups that a chunk of `rows` rows is cut into, 0 if it is not."""
-    if is_wide(layer_sizes) or rows < FEWEST_GROUPED_ROWS:
+def group_count(layer_sizes, itemsize, rows):
+    """Groups that a chunk of `rows` rows is cut into, 0 if it is not, nor if a layer is sliced."""
+    if is_wide(layer_sizes):
         return 0
-    return min(MOST_GROUPS, rows // GROUP_ROWS)
+    if rows >= FEWEST_GROUPED_ROWS:
+        return min(MOST_GROUPS, rows // GROUP_ROWS)
+    n_values = 2 * rows * sum(layer_sizes[1:])
+    n_groups = n_values // (OUTPUTS_TO_PARAMS * count_params(layer_sizes))
+    if n_values * itemsize < GROUPED_BYTES or n_groups < 2:
+        return 0
+    return 0 if choose_slices(layer_sizes, itemsize, rows).n_slices else min(MOST_GROUPS, n_groups)
 
 
 class Slices(NamedTuple):
@@ -401,7 +415,7 @@ class Workspace:
         self.team = task_table(layer_sizes, n_parts, rows, self._slices, self.leaves_out)
         self.alone = task_table(layer_sizes, 1, rows, self._slices)
         self._choose_gaps()
-        self._choose_rows()
+        self._choose_rows(n_target)
         self.plans = records.new(records.PLAN, 1)
         self.plan = self.plans[0]
         self.plan.gather = gather
@@ -418,7 +432,7 @@ class Workspace:
 
     def _choose_sharing(self):
         """Choose how parts share the work of a chunk, see `kernels.network`."""
-        self._n_groups = group_count(self._sizes, self.rows)
+        self._n_groups = group_count(self._sizes, self._itemsize, self.rows)
         self._slices = choose_slices(self._sizes, self._itemsize, self.rows)
         sliced = self._slices.n_slices > 0
         self._together = is_wide(self._sizes) and not sliced
@@ -442,15 +456,21 @@ class Workspace:
         self._input_gap = gaps[0]
         self.strides = [n + gap for n, gap in zip(self._sizes[1:], gaps[1:], strict=True)]
 
-    def _choose_rows(self):
+    def _choose_rows(self, n_target):
         """Choose the rows of a block, those whose loss is taken at a time, and the buffers'."""
         widths = self._sizes[1:]
         self._block_rows = self._loss_rows = self.rows
         if not self._together and not self.small:
-            in_cache = BLOCK_BYTES // (2 * sum(widths) * self._itemsize) // TALL * TALL
-            self._block_rows = min(self.rows, max(FEWEST_BLOCK_ROWS, in_cache))
+            n_values = 2 * sum(widths)
+            fewest = FEWEST_BLOCK_ROWS
+            if n_values * TALL >= self._n_params:
+                fewest = min(fewest, TALL)
+            in_cache = BLOCK_BYTES // (n_values * self._itemsize) // TALL * TALL
+            self._block_rows = min(self.rows, max(fewest, in_cache))
         if not self.small:
             self._loss_rows = min(self.rows, LOSS_ROWS, max(1, LOSS_ELEMENTS // widths[-1]))
+            if n_target * self._itemsize >= PAGE_BYTES:
+                self._loss_rows = 1  # a single row of the target is not copied
         # A group passes its blocks through one buffer of each part.
         self._buffer_rows = self.n_parts * self._block_rows if self._n_groups else self.rows
 

@@ -69,9 +69,9 @@ def epochs(sweep_part_at, several, call, kept, update, theta, samples, result):
             return done, np.nan, True
         if not all_finite(theta):
             return done, float(total[0]), False
-        weights = vector(theta, 0, theta.size)
-        objective = total[0] / several.n_rows
-        objective += penalty_of(weights, layout, several.l1, several.l2)
+        objective = total[0] / several.n_rows + penalty_of(
+            vector(theta, 0, theta.size), layout, several.l1, several.l2
+        )
         several.objectives[done] = objective
         copy_values(theta, vector(several.ends, done * room, theta.size))
         if room > theta.size:

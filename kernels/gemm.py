@@ -28,12 +28,14 @@ from fastmlp.kernels.simd import (
     FROM_C,
     FROM_ROW,
     FROM_ZERO,
+    LONG_SUM,
     LOW,
     MIDDLE,
     TALL,
     VECTOR_BYTES,
     address,
     copy_run,
+    inner_product,
     panel_width,
     tile,
     transpose_block,
@@ -72,6 +74,10 @@ STREAM_BYTES = 1 << 20
 STREAM_ROWS = 16
 STREAM_PANELS = 8
 
+# A is so shallow that reading and writing a row of C for each of its steps costs less than tiles
+# that write to rows in as many pages.
+SHALLOW = 2
+
 # Rows of a product of one column from which its transpose is formed, with A packed transposed.
 COLUMN_ROWS = 8
 
@@ -85,7 +91,9 @@ def multiply(A, B, origin, row, C, scratch):
 
     The start of element (r, c) is 0, ``row[C.column + c]``, or what it holds, by `origin`; `row` is
     a vector and not read by other origins. Sums run in ascending order of the summation index, one
-    chain an element.
+    chain an element, but where C's matrix has one column, B's elements lie next to each other and A
+    is not transposed: from `LONG_SUM` steps on that is start + `inner_product`. So the order is
+    one of a layer's sizes, as a layer's outputs are matrices of their own.
 
     A has a column at least. May destroy `scratch`, a vector of at least `scratch_size` elements.
     """
@@ -104,6 +112,9 @@ def multiply(A, B, origin, row, C, scratch):
         if columns > 1 or C.matrix.shape[1] > 1:
             transpose_matrix(result, 0, 0, columns, rows, C.matrix, C.row, C.column)
         return
+    if is_chained(A, B, C):
+        _inner_products(A, B, origin, row, C)
+        return
     if columns == C.matrix.shape[1] == 1 and not A.transposed and rows >= COLUMN_ROWS:
         # A column would fill one lane of a vector: form it as a row, from A's transpose.
         result = matrix(C.matrix, C.row, 1, rows)
@@ -113,7 +124,9 @@ def multiply(A, B, origin, row, C, scratch):
             origin = FROM_C
         _blocks(transpose(B), transpose(A), origin, row, whole(result), scratch)
         return
-    if not (A.transposed or B.transposed) and streaming_pays(rows, columns, B.matrix):
+    if not (A.transposed or B.transposed) and (
+        streaming_pays(rows, columns, B.matrix) or _is_shallow(columns, depth, C.matrix)
+    ):
         multiply_streaming(A, B, origin, row, C)
         return
     _blocks(A, B, origin, row, C, scratch)
@@ -174,6 +187,30 @@ def streaming_pays(rows, columns, B):
     """Whether a product with few rows does better to read B in the order of memory."""
     few = min(STREAM_ROWS, B.size * B.itemsize // STREAM_BYTES)
     return rows <= few and columns >= STREAM_PANELS * panel_width(B)
+
+
+@inline
+def is_chained(A, B, C):
+    """Whether a product is a column of inner products of many chains each."""
+    if A.columns < LONG_SUM or A.transposed or C.matrix.shape[1] != 1:
+        return False
+    return B.transposed == 1 or B.matrix.shape[1] == 1
+
+
+@inline
+def _inner_products(A, B, origin, row, C):
+    """Do `multiply` where `is_chained`."""
+    for r in range(C.rows):
+        start = row[C.column] if origin == FROM_ROW else C.matrix[C.row + r, 0]
+        a, b = (A.row + r) * A.matrix.shape[1] + A.column, B.row * B.matrix.shape[1] + B.column
+        product = inner_product(A.matrix, a, B.matrix, b, A.columns)
+        C.matrix[C.row + r, 0] = product if origin == FROM_ZERO else start + product
+
+
+@inline
+def _is_shallow(columns, depth, C):
+    """Whether a product of few steps does better to write C row by row, each a page or more."""
+    return depth <= SHALLOW and columns * C.itemsize >= PACK_BYTES
 
 
 @loop

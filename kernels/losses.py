@@ -14,6 +14,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels._jit import call_worker, inline, loop, worker
 from fastmlp.kernels.elementwise import exp, log, sigmoid, softplus
 from fastmlp.kernels.reductions import inner, maximum, total
+from fastmlp.kernels.simd import LONG_SUM, inner_product
 from fastmlp.kernels.view import matrix, vector
 
 # Losses that are compiled with the passes; the rest are workers, called by address.
@@ -28,6 +29,22 @@ def squared_error(output, target, gradient, terms):
         error = output[i] - target[i]
         gradient[i] = error
         terms[i] = half * error * error
+
+
+@loop
+def squared_errors_of_long_rows(output, target, gradient, losses):
+    """Do `squared_error` for rows of so many outputs that their sums are `inner_product`.
+
+    All arguments but the vector `losses`, which is overwritten, are matrices.
+    """
+    rows, n_out = output.shape
+    half = output.dtype.type(0.5)
+    for i in range(rows):
+        y, t = vector(output, i * n_out, n_out), vector(target, i * n_out, n_out)
+        g = vector(gradient, i * n_out, n_out)
+        for j in range(n_out):
+            g[j] = y[j] - t[j]
+        losses[i] = half * inner_product(g, 0, g, 0, n_out)
 
 
 @loop
@@ -183,6 +200,9 @@ def block_losses(code, rare_at, parameters, output, target, gradient, terms, los
             z, t = vector(output, 0, output.size), vector(target, 0, target.size)
             g = vector(gradient, 0, output.size)
             call_worker(rare_at, parameters[0], z, t, by_index, g, terms, losses)
+        return
+    if code == codes.SQUARED_ERROR and n_out >= LONG_SUM:
+        squared_errors_of_long_rows(output, target, gradient, losses)
         return
     size = rows * n_out
     y, t, g = vector(output, 0, size), vector(target, 0, size), vector(gradient, 0, size)

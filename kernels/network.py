@@ -12,8 +12,8 @@ matrix begins. There are four ways to share a chunk out to parts, chosen by size
   multiplies them by its own weights (`slice_pass`). The sums of these products are all that
   others read; from there on each part does all rows, the same work as the others, so that they
   meet once a chunk.
-- Narrow network, many rows: the chunk is cut into groups of rows. A part also forms the gradients
-  of its groups, while the rows are in its cache; `params_pass` only adds groups up.
+- Narrow network, many rows or many outputs: the chunk is cut into groups of rows. A part also forms
+  the gradients of its groups, while the rows are in its cache; `params_pass` only adds groups up.
 - Other wide networks: the parts take the chunk together, layer by layer, each doing its own columns
   of the outputs, so that it reads only its own part of the weights.
 

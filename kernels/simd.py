@@ -4,7 +4,7 @@
 because LLVM's own vectorizer reaches half of what these instructions can do. Every element of C
 is ONE chain of fused multiply-adds in ascending order of the summation index, whatever the tile's
 shape, the vector length or the thread that runs it: that is why training gives the same bits
-everywhere.
+everywhere. `inner_product` is for what is a single long sum: as many chains on every machine.
 """
 
 import llvmlite.binding
@@ -86,6 +86,12 @@ VECTOR_BYTES, TILE_ROWS, HAS_FMA = _target()
 # Whether a vector is cut short in one instruction. LLVM takes masked loads and stores of SSE2 and
 # NEON apart, number by number with a branch each, so that whole vectors have code without masks.
 HAS_MASKS = VECTOR_BYTES > 16
+
+# Chains of `inner_product`, whatever the length of vectors: of one vector or several side by side.
+CHAINS = 32
+
+# Elements from which a sum is taken that way: a single chain waits for each of its additions.
+LONG_SUM = 256
 
 # Vectors that `column_sums` adds up side by side: an addition takes as long as several start.
 SUMS_VECTORS = 4
@@ -326,6 +332,65 @@ def sums_width(typingctx, A):
         return context.get_constant(types.intp, width)
 
     return types.intp(A), codegen
+
+
+@intrinsic
+def inner_product(typingctx, A, i, B, j, size):
+    """Sum over t < size of ``A[i + t] B[j + t]``, elements of contiguous arrays of one dtype.
+
+    Of every element k, k + `CHAINS` and so on there is one chain of fused multiply-adds. The chains
+    are added in pairs, halves first, and what is left over at the end, in a chain of its own, last.
+    """
+    n = types.intp
+    signature = A.dtype(A, n, B, n, n)
+
+    def codegen(context, builder, signature, args):
+        a, i, b, j, size = args
+        a = _element(context, builder, signature.args[0], a, i)
+        b = _element(context, builder, signature.args[2], b, j)
+        return builder.call(_inner_function(builder.module, a.type.pointee), [a, b, size])
+
+    return signature, codegen
+
+
+def _inner_function(module, element):
+    """Define the inner product once per LLVM module."""
+    name = f"fastmlp_inner_{'f64' if isinstance(element, ir.DoubleType) else 'f32'}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = element.as_pointer()
+    function = ir.Function(module, ir.FunctionType(element, [pointer, pointer, _I64]), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    a, b, size = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    rest_start = builder.and_(size, _I64(-CHAINS))
+    total = None
+    for n_lanes, first, stop in ((CHAINS, _I64(0), rest_start), (1, rest_start, size)):
+        vectors = _Vectors(builder, element, n_lanes)
+        before = builder.block
+        loop, after = function.append_basic_block("loop"), function.append_basic_block("after")
+        builder.cbranch(builder.icmp_signed("<", first, stop), loop, after)
+        builder.position_at_end(loop)
+        t, sums = builder.phi(_I64), builder.phi(vectors.type)
+        x, y = (vectors.load(builder.gep(base, [t])) for base in (a, b))
+        updated, t_next = vectors.fma(x, y, sums), builder.add(t, _I64(n_lanes))
+        for phi, at_first, at_next in ((t, first, t_next), (sums, vectors.zeros, updated)):
+            phi.add_incoming(at_first, before)
+            phi.add_incoming(at_next, loop)
+        builder.cbranch(builder.icmp_signed("<", t_next, stop), loop, after)
+        builder.position_at_end(after)
+        chains = builder.phi(vectors.type)
+        chains.add_incoming(vectors.zeros, before)
+        chains.add_incoming(updated, loop)
+        half = n_lanes // 2
+        while half:
+            upper = vectors.shuffle(chains, chains, [(x + half) % n_lanes for x in range(n_lanes)])
+            chains, half = builder.fadd(chains, upper), half // 2
+        part = builder.extract_element(chains, _I32(0))
+        total = part if total is None else builder.fadd(total, part)
+    builder.ret(total)
+    return function
 
 
 def _sums_function(module, element, n_vectors, n_lanes, whole=False):
@@ -679,6 +744,14 @@ if numba.config.DISABLE_JIT:
         of_matrix = np.s_[block.row : block.row + rows, block.column : block.column + columns]
         view = block.matrix[of_matrix]
         return view.T if block.transposed else view
+
+    def inner_product(A, i, B, j, size):
+        products = A.reshape(-1)[i : i + size] * B.reshape(-1)[j : j + size]
+        whole = size // CHAINS * CHAINS
+        chains = products[:whole].reshape(-1, CHAINS).sum(0)
+        while chains.size > 1:
+            chains = chains[: chains.size // 2] + chains[chains.size // 2 :]
+        return chains[0] + products[whole:].sum()
 
     def sums_width(A):
         return SUMS_VECTORS * VECTOR_BYTES // A.itemsize

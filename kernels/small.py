@@ -18,6 +18,7 @@ from fastmlp.kernels.activations import activation_backward
 from fastmlp.kernels.blocks import block, some_columns, some_rows, transpose, whole
 from fastmlp.kernels.context import Net, Rows, Trained
 from fastmlp.kernels.dense import activate_block
+from fastmlp.kernels.elementwise import fma
 from fastmlp.kernels.epoch import argument_types, clip, sweep_part
 from fastmlp.kernels.gather import rows_of
 from fastmlp.kernels.gemm import multiply, tile_rows
@@ -29,7 +30,15 @@ from fastmlp.kernels.network import (
 )
 from fastmlp.kernels.records import CHUNK, CURSOR, LAYER, PLAN
 from fastmlp.kernels.reductions import interleaved_sum
-from fastmlp.kernels.simd import FROM_ROW, FROM_ZERO, TALL, column_sums, panel_width, sums_width
+from fastmlp.kernels.simd import (
+    FROM_ROW,
+    FROM_ZERO,
+    LONG_SUM,
+    TALL,
+    column_sums,
+    panel_width,
+    sums_width,
+)
 from fastmlp.kernels.updates import kinds_coefficients
 from fastmlp.kernels.view import matrix, vector
 from fastmlp.kernels.views import (
@@ -50,8 +59,12 @@ from fastmlp.kernels.views import (
 # better shape, as `multiply` does.
 FEW_ROWS = TALL
 
-# The most weights of a layer through which the delta of a single row goes back as a column.
-COLUMN_WEIGHTS = 256
+# Units of a layer up to which a call of a tile takes longer than its numbers one by one.
+TINY_UNITS = 4
+
+# The delta of a single row goes back as a column through a layer of fewer weights, whose sums are
+# one chain each.
+COLUMN_WEIGHTS = LONG_SUM
 
 
 @worker
@@ -186,10 +199,24 @@ def _apply(trained, gradient, net, space):
 
 
 @inline
+def is_tiny(rows, n_in, n_out):
+    """Whether a layer is done number by number: a single row, in the order of sums of tiles."""
+    return rows == 1 and n_in <= TINY_UNITS and n_out <= TINY_UNITS
+
+
+@inline
 def _forward(x, W, b, z, scratch):
     """Overwrite `z` by x W + b."""
     rows, n_out = z.shape
-    if n_out <= panel_width(W) and (n_out > 1 or rows <= FEW_ROWS):
+    if is_tiny(rows, x.shape[1], n_out):
+        for j in range(n_out):
+            total = b[j]
+            for k in range(x.shape[1]):
+                total = fma(x[0, k], W[k, j], total)
+            z[0, j] = total
+        return
+    few = n_out > 1 or (rows <= FEW_ROWS and x.shape[1] < LONG_SUM)
+    if few and n_out <= panel_width(W):
         tile_rows(whole(x), whole(W), FROM_ROW, b, whole(z))
     else:
         multiply(whole(x), whole(W), FROM_ROW, b, whole(z), scratch)
@@ -200,10 +227,16 @@ def _go_back(delta, W, delta_below, scratch):
     """Overwrite `delta_below` by delta W^T."""
     rows = delta.shape[0]
     n_in, n_out = W.shape
-    if n_out == 1 and rows <= FEW_ROWS:
+    if is_tiny(rows, n_in, n_out):
+        for k in range(n_in):
+            total = W.dtype.type(0.0)
+            for j in range(n_out):
+                total = fma(delta[0, j], W[k, j], total)
+            delta_below[0, k] = total
+    elif n_out == 1 and rows <= FEW_ROWS:
         one_row, W_row = matrix(delta, 0, 1, rows), matrix(W, 0, 1, n_in)
         _transposed_product(one_row, W_row, delta_below, scratch)
-    elif rows == 1 and W.size <= COLUMN_WEIGHTS:
+    elif rows == 1 and W.size < COLUMN_WEIGHTS:
         # As columns, W delta^T: one lane of each vector is in use, but nothing is transposed.
         column, result = matrix(delta, 0, n_out, 1), matrix(delta_below, 0, n_in, 1)
         tile_rows(whole(W), whole(column), FROM_ZERO, scratch, whole(result))
@@ -217,6 +250,14 @@ def _form_gradient(x, delta, gradient, scratch):
     """Overwrite `gradient` (n_in + 1, n_out) by x^T delta and, in its last row, delta's sums."""
     rows, n_in = x.shape
     n_out = delta.shape[1]
+    if is_tiny(rows, n_in, n_out):
+        zero = delta.dtype.type(0.0)
+        for k in range(n_in):
+            for j in range(n_out):
+                gradient[k, j] = fma(x[0, k], delta[0, j], zero)
+        for j in range(n_out):
+            gradient[n_in, j] = zero + delta[0, j]
+        return
     if rows > FEW_ROWS:
         to = some_rows(gradient, 0, n_in)
         multiply(transpose(whole(x)), whole(delta), FROM_ZERO, scratch, to, scratch)

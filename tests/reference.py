@@ -246,6 +246,12 @@ def row_sums(terms):
     return np.sum(terms, axis=1)
 
 
+def squared_errors_of_long_rows(output, target):
+    """Half the squared error of each row, and its gradient."""
+    gradient = np.asarray(output, np.float64) - target
+    return row_sums(gradient**2) / 2, gradient
+
+
 def block_losses(loss, output, target):
     """Loss of every sample and its gradient with respect to the outputs, or logits if `FUSED`."""
     name, smoothing = name_and_parameter(loss)
@@ -346,6 +352,18 @@ def streaming_pays(rows, columns, B, width, limits):
     """At most a row for each megabyte of B, and rows of B that are several panels long."""
     few = min(limits.STREAM_ROWS, B.nbytes // limits.STREAM_BYTES)
     return rows <= few and columns >= limits.STREAM_PANELS * width
+
+
+def is_chained(a_transposed, depth, b_transposed, b_width, c_width, long_sum):
+    """Whether C is one column of long sums over elements that are neighbours in memory."""
+    return (
+        c_width == 1 and depth >= long_sum and not a_transposed and (b_transposed or b_width == 1)
+    )
+
+
+def is_tiny(rows, n_in, n_out, most):
+    """Whether a layer has one row and few units on both sides."""
+    return rows == 1 and max(n_in, n_out) <= most
 
 
 def swap_pays(rows, columns, depth, lanes, cost):
@@ -1061,6 +1079,9 @@ interleaved_sum = total
 def inner(x, y):
     """Sum of the products of two vectors."""
     return math.fsum(np.asarray(x, np.float64) * y)
+
+
+inner_product = inner  # in other chains
 
 
 def maximum(x):

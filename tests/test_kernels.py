@@ -52,6 +52,7 @@ from fastmlp.kernels import (
     reductions,
     simd,
     slices,
+    small,
     threads,
     updates,
     view,
@@ -127,6 +128,9 @@ piece = standalone(blocks.piece)
 multiply = standalone(gemm.multiply)
 swap_pays = standalone(gemm.swap_pays)
 streaming_pays = standalone(gemm.streaming_pays)
+is_chained = standalone(gemm.is_chained)
+is_tiny = standalone(small.is_tiny)
+squared_errors_of_long_rows = standalone(losses.squared_errors_of_long_rows)
 tile_height = standalone(gemm.tile_height)
 pack_block = standalone(gemm.pack_block)
 packs_a = standalone(gemm.packs_a)
@@ -196,6 +200,11 @@ def transpose_block(A, i, j, B, bi, bj, rows, columns):
 @standalone
 def copy_run(source, i, target, j, size):
     simd.copy_run(source, i, target, j, size)
+
+
+@standalone
+def inner_product(A, i, B, j, size):
+    return simd.inner_product(A, i, B, j, size)
 
 
 @standalone
@@ -314,6 +323,26 @@ def fused_chains(A, B, start):
             for c in range(B.shape[1]):
                 C[r, c] = elementwise.fma(A[r, t], B[t, c], C[r, c])
     return C
+
+
+@standalone
+def chains_side_by_side(x, y, n_chains):
+    """Inner product of two vectors in chains that are added in pairs, halves first, then the rest.
+
+    Chain k has elements k, k + n_chains and so on, as far as all chains have one.
+    """
+    chains, rest = np.zeros(n_chains, x.dtype), x.dtype.type(0)
+    whole = x.size // n_chains * n_chains
+    for t in range(whole):
+        chains[t % n_chains] = elementwise.fma(x[t], y[t], chains[t % n_chains])
+    for t in range(whole, x.size):
+        rest = elementwise.fma(x[t], y[t], rest)
+    n = n_chains // 2
+    while n:
+        for k in range(n):
+            chains[k] += chains[k + n]
+        n //= 2
+    return chains[0] + rest
 
 
 @standalone
@@ -766,7 +795,36 @@ def test_row_sums_equal_their_twin(dtype):
     assert (np.abs(sums - reference.row_sums(widen(terms))) <= bound).all()
 
 
+@both_precisions
+@pytest.mark.parametrize("n_out", [simd.LONG_SUM, simd.LONG_SUM + 45])
+def test_squared_errors_of_long_rows_equal_their_twin(n_out, dtype):
+    rng = np.random.default_rng(0)
+    output, target = normal(rng, (3, n_out), dtype), normal(rng, (3, n_out), dtype)
+    gradient, sums = np.full_like(output, np.nan), np.full(3, np.nan, dtype)
+    squared_errors_of_long_rows(output, target, gradient, sums)
+    expected, differences = reference.squared_errors_of_long_rows(widen(output), target)
+    eps = np.finfo(dtype).eps
+    assert (np.abs(gradient - differences) <= eps * np.abs(differences)).all()
+    assert (np.abs(sums - expected) <= n_out * eps * expected).all()
+
+
 # The matrix product
+
+
+@both_precisions
+@pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 63, 64, 300, 2048])
+def test_inner_products_equal_their_twin_and_have_the_same_bits_everywhere(size, dtype):
+    """Whatever the machine's vectors: chain by chain, as the docstring says."""
+    rng = np.random.default_rng(size)
+    A, B = normal(rng, size + 5, dtype), normal(rng, size + 5, dtype)
+    x, y = A[3 : 3 + size], B[1 : 1 + size]
+    result = inner_product(A, 3, B, 1, size)
+    bound = (size + 1) * np.finfo(dtype).eps * reference.inner_product(np.abs(x), np.abs(y))
+    assert abs(result - reference.inner_product(x, y)) <= bound
+    # Interpreted products round twice for each addend.
+    if not INTERPRETED:
+        assert result == chains_side_by_side(x, y, simd.CHAINS)
+
 
 ORIGINS = [simd.FROM_ZERO, simd.FROM_ROW, simd.FROM_C]
 
@@ -1005,6 +1063,56 @@ def test_products_that_stream_a_large_matrix_equal_their_twin(rows, origin, dtyp
         case = Product(rows, 260, depth, dtype, origin=origin, **place)
         assert streaming_pays(rows, 260, case.B)
         case.check()
+
+
+@both_precisions
+@every_origin
+@pytest.mark.parametrize("b_transposed", [False, True])
+def test_columns_of_long_sums_are_inner_products(b_transposed, origin, dtype):
+    depth, place = simd.LONG_SUM + 7, {"i": 1, "ci": 2, "wider": (3, 0, 0)}
+    for rows in (1, 9, 70):
+        case = Product(rows, 1, depth, dtype, b_transposed=b_transposed, origin=origin, **place)
+        A, B = case.operands
+        width = case.C.shape[1]
+        assert width == 1
+        assert is_chained(A, B, case.to)
+        expected = reference.multiply(A, B, widen(case.start))
+        result = case.run()
+        assert (np.abs(result - expected) <= chain_bound(case.a, case.b, case.start)).all()
+        for r in range(rows):
+            product = inner_product(case.a, r * depth, case.b, 0, depth)
+            assert result[r, 0] == (case.start[r, 0] + product if origin else product)
+
+
+def test_layers_of_few_units_are_done_number_by_number():
+    for rows, n_in, n_out in product((1, 2), (1, 3, 4, 5), (1, 4, 5)):
+        expected = reference.is_tiny(rows, n_in, n_out, small.TINY_UNITS)
+        assert is_tiny(rows, n_in, n_out) == expected
+
+
+def test_inner_products_are_chosen_by_what_sizes_fix():
+    for depth, at, bt in product((simd.LONG_SUM - 1, simd.LONG_SUM), (0, 1), (0, 1)):
+        for b_width, c_width in product((1, 2), (1, 2)):
+            n = max(depth, b_width)
+            A, B, C = (np.empty((n, n), np.float32)[:, :width] for width in (n, b_width, c_width))
+            A, B, C = map(np.ascontiguousarray, (A, B, C))
+            if bt:
+                B = np.empty((b_width, n), np.float32)
+            operands = Block(A, 0, 0, 4, depth, at), Block(B, 0, 0, depth, 1, bt)
+            to = Block(C, 0, 0, 4, 1, 0)
+            expected = reference.is_chained(at, depth, bt, b_width, c_width, simd.LONG_SUM)
+            assert is_chained(*operands, to) == expected
+
+
+@both_precisions
+@every_origin
+@pytest.mark.parametrize("depth", [1, gemm.SHALLOW, gemm.SHALLOW + 1])
+def test_shallow_products_of_long_rows_equal_their_twin(depth, origin, dtype):
+    """Written row by row where a row of C is a page or more, of few steps."""
+    columns = gemm.PACK_BYTES // np.dtype(dtype).itemsize + 3
+    place = {"i": 1, "j": 2, "ci": 1, "cj": 5, "wider": (1, 2, 3)}
+    for rows in (1, simd.TALL + 1):
+        Product(rows, columns, depth, dtype, origin=origin, **place).check()
 
 
 def test_only_large_matrices_are_streamed_and_for_few_rows():
@@ -2863,10 +2971,22 @@ WAYS = {
     "small": ((5, 70, 1, 18, 4), 13, {}),
     "small, one row": ((5, 70, 1, 18, 4), 1, {}),
     "small, one output": ((3, 17, 1), 9, {}),
+    "small, one unit between wide layers": ((300, 1, 300), 3, {}),
+    "together, one unit between wide layers": (
+        (300, 1, 300),
+        29,
+        {"SMALL_PARAMS": 0, "WIDE_WEIGHTS": 1, "SLICE_COLUMNS": 999},
+    ),
 }
 if not INTERPRETED:
     WAYS |= {
         "rows of real groups": (SIZES, 1600, {"BLOCK_BYTES": 1}),
+        "real groups of few rows with many outputs": ((1, 700), 200, {}),
+        "slices of the input, whose sums are long": (
+            (600, 1, 300),
+            37,
+            {"SMALL_PARAMS": 0, "SLICE_COLUMNS": 299},
+        ),
         "a really wide input": ((800, 17, 5), 37, {}),
         "a really wide input with empty columns": ((800, 33, 5), 37, {}),
         "a really wide network with empty columns": ((300, 257, 257, 257, 5), 37, {}),
@@ -3089,6 +3209,7 @@ def calls(dtype):
         losses.loss_cross_entropy: (matrix, matrix, False, matrix, x, x),
         losses.smooth_cross_entropy: (number, x, x, False, x, x, x[:3]),
         losses.row_sums: (matrix, x),
+        losses.squared_errors_of_long_rows: (matrix, matrix, matrix, x),
         reductions.total: (x,),
         reductions.inner: (x, x),
         reductions.maximum: (x,),

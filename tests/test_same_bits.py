@@ -272,3 +272,29 @@ def test_no_bit_of_other_pieces_depends_on_what_happens_within_a_sweep(seed, mon
     assert len(taken) < 20 or case.batch_rows == 1 or True in taken
     for name, numbers in expected.items():
         assert np.array_equal(results[name], numbers), f"{name} of {case.pieces}, seed {seed}"
+
+
+@compiled_only
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_rows", [1, 5])
+@pytest.mark.parametrize("sizes", [(300, 1, 300), (2, 3, 1, 4), (4, 5, 4)])
+def test_little_work_has_the_bits_of_other_ways(sizes, batch_rows, dtype, monkeypatch):
+    """Long sums, of several chains side by side, and layers so small that no tile does them."""
+    rng = np.random.default_rng(0)
+    X, y = (rng.standard_normal((10, n)) for n in (sizes[0], sizes[-1]))
+
+    def theta_and_predictions(**bounds):
+        with monkeypatch.context() as patched:
+            for name, value in bounds.items():
+                patched.setattr(workspace, name, value)
+            patched.setattr(workspace, "_best_slices", lambda *sizes: NO_SLICES)
+            net = MLP(sizes, activation="tanh", dtype=dtype, seed=0)
+            net.fit(X, y, epochs=3, batch_size=batch_rows, seed=0, n_threads=2)
+        one_by_one = np.concatenate([net.predict(X[i : i + 1]) for i in range(10)])
+        assert np.array_equal(net.predict(X), one_by_one)
+        return net.theta, one_by_one
+
+    expected = theta_and_predictions()
+    for bounds in ({"SMALL_PARAMS": 0}, {"SMALL_PARAMS": 0, "WIDE_WEIGHTS": 1}):
+        for found, numbers in zip(theta_and_predictions(**bounds), expected, strict=True):
+            assert np.array_equal(found, numbers)

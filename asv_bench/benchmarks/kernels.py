@@ -7,6 +7,7 @@ import numpy as np
 
 from fastmlp.kernels import codes, dense, threads
 from fastmlp.kernels._jit import standalone
+from fastmlp.kernels.blocks import whole
 from fastmlp.kernels.simd import FROM_C, TALL, VECTOR_BYTES, tile
 
 # (rows, n_in, n_out): a narrow first layer, small square layers, and wide ones.
@@ -61,7 +62,7 @@ class Products:
 @standalone
 def repeat_tile(A, B, C, row, times):
     for _ in range(times):
-        tile(A, 0, 0, 0, B, 0, FROM_C, row, C, 0, 0, TALL, B.shape[1], B.shape[0])
+        tile(whole(A), whole(B), FROM_C, row, whole(C))
 
 
 class Tile:
