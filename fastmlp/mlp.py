@@ -255,6 +255,30 @@ class MLP(Network):
         """
         return files.load(path, cls)
 
+    def to_onnx(self, path) -> None:
+        """Write what `predict` does to a file of ONNX, which other runtimes run.
+
+        The input "X" is (n, n_in), or (n, steps, n_in) of a `fastmlp.RNN`, and the output
+        "outputs" is (n, n_out), both of the network's dtype, for any n. Of members it is the mean.
+        Names of features are in the metadata. Operators are those of 2022 (opset 18). See
+        docs/exporting.md.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written as by `save`.
+
+        Raises
+        ------
+        ImportError
+            Without the package onnx, of the extra `onnx`.
+        TypeError, OSError
+            As of `save`.
+        """
+        from fastmlp.export.to_onnx import write_onnx
+
+        write_onnx(self, path)
+
 
 # Where pickles look for it that were made when it was defined there.
 vars(network)["MLP"] = MLP

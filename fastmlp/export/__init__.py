@@ -1,0 +1,1 @@
+"""Networks as models of other tools: one description of them, `graph`, and a writer for each."""
