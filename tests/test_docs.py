@@ -61,7 +61,7 @@ def blocks(page, language):
 def run_python(page, line, block, names):
     if "import dask" in block:
         pytest.importorskip("distributed")
-    for package in ("onnxruntime", "pandas"):
+    for package in ("onnxruntime", "pandas", "torch"):
         if f"import {package}" in block:
             pytest.importorskip(package)
     exec(compile("\n" * (line - 1) + block, str(ROOT / page), "exec"), names)

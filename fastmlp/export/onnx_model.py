@@ -1,7 +1,5 @@
 """A graph of ONNX as it is built, node after node, and the file that it becomes."""
 
-from importlib.util import find_spec
-
 import numpy as np
 
 from fastmlp.version import __version__
@@ -11,12 +9,6 @@ from fastmlp.writing import check_writable, writing
 OPSET = 18
 ML_OPSET = 3
 IR_VERSION = 8
-
-
-def check_installed(method):
-    """Refuse to go on without the package onnx; `method` is what the user has called."""
-    if find_spec("onnx") is None:
-        raise ImportError(f"{method} needs the package onnx: pip install 'fastmlp[onnx]'")
 
 
 class Nodes:

@@ -5,15 +5,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastmlp.export import check_installed
 from fastmlp.export.graph import X, graph_of
-from fastmlp.export.onnx_model import Nodes, check_installed, value_info, write_model
+from fastmlp.export.onnx_model import Nodes, value_info, write_model
 from fastmlp.kernels.activations import SELU_ALPHA, SELU_SCALE
 from fastmlp.kernels.stages.columns import TWO_PI
 
 
 def write_onnx(net, path):
     """See `fastmlp.MLP.to_onnx`."""
-    check_installed("to_onnx")
+    check_installed("to_onnx", "onnx")
     graph = graph_of(net)
     nodes = Nodes()
     nodes.name("X"), nodes.name("outputs")

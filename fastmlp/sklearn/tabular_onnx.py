@@ -3,8 +3,9 @@
 import numpy as np
 from sklearn.base import is_classifier
 
+from fastmlp.export import check_installed
 from fastmlp.export.graph import graph_of
-from fastmlp.export.onnx_model import Nodes, check_installed, value_info, write_model
+from fastmlp.export.onnx_model import Nodes, value_info, write_model
 from fastmlp.export.to_onnx import names_of, network_nodes
 from fastmlp.sklearn.to_onnx import label_output, name_output, shares
 from fastmlp.tabular.calibration import SMALLEST
@@ -18,7 +19,7 @@ _DTYPE = np.float64
 
 def write_tabular(estimator, path):
     """See `BaseTabular.to_onnx`."""
-    check_installed("to_onnx")
+    check_installed("to_onnx", "onnx")
     encoding = estimator._encoding
     nodes = Nodes()
     columns, inputs = _inputs(nodes, encoding)

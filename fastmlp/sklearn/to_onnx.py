@@ -4,15 +4,16 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.export import check_installed
 from fastmlp.export.graph import graph_of
-from fastmlp.export.onnx_model import Nodes, check_installed, value_info, write_model
+from fastmlp.export.onnx_model import Nodes, value_info, write_model
 from fastmlp.export.to_onnx import names_of, network_nodes
 
 
 def write_estimator(estimator, path):
     """See `BaseMLP.to_onnx`."""
     check_is_fitted(estimator)
-    check_installed("to_onnx")
+    check_installed("to_onnx", "onnx")
     net = estimator._current_network()
     graph = graph_of(net)
     nodes = Nodes()
