@@ -280,6 +280,31 @@ class MLP(Network):
 
         write_onnx(self, path)
 
+    def to_c(self, path) -> None:
+        """Write what `predict` does to a file of C99 that needs ``<math.h>`` alone.
+
+        It has one function, ``void NAME_predict(const float *x, float *y)``, with the name of the
+        file without its ending: x is a row of n_in numbers, y the n_out outputs. They are double
+        for a float64 network. Of a `fastmlp.RNN` it is ``NAME_predict(x, n_steps, y)``, and x
+        is one step after the other. Parameters are constants, written so that they are read back
+        with the same bits, and all else is on the stack.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written as by `save`.
+
+        Raises
+        ------
+        ValueError
+            If no function can be called as the file is.
+        TypeError, OSError
+            As of `save`.
+        """
+        from fastmlp.export.to_c import write_c
+
+        write_c(self, path)
+
     def to_torch(self):
         """Make a module of PyTorch with the same outputs, gradients and dtype.
 
