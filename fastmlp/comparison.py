@@ -24,7 +24,14 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What each optimizer may spend; None is no such limit."""
+    """What each optimizer may spend; None is no such limit.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> print(fastmlp.Budget(passes=10, time_limit=2.0))
+    10 data passes and 2 s
+    """
 
     passes: int | None = None
     time_limit: float | None = None
@@ -55,6 +62,15 @@ class Run:
         What was trained; None for a function.
     score : float or None
         How well the network predicts, see `fastmlp.scoring.score`.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("beale")
+    >>> compared = fastmlp.compare_problems([problem], ["bfgs"], passes=100)["beale"]
+    >>> [run] = compared.runs["bfgs"]
+    >>> run.seed, run.best <= problem.target
+    (0, True)
     """
 
     seed: int
@@ -98,6 +114,17 @@ class Comparison:
         "validation" or "training": the data that the scores were taken on.
     settings : dict
         Under which conditions it all was, in values fit for JSON.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 16, 10], output="softmax", seed=0)
+    >>> comparison = fastmlp.compare(net, X, y, ["adam", "lbfgs"], passes=5, seeds=2)
+    >>> list(comparison.runs), comparison.seeds
+    (['adam', 'lbfgs'], [0, 1])
+    >>> [run.result.trace[-1].data_passes for run in comparison.runs["adam"]]
+    [5.0, 5.0]
     """
 
     runs: dict[str, list[Run]]

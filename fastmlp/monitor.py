@@ -35,6 +35,19 @@ class Progress:
         The current parameters; changing them in place changes the fit of a network.
     network : MLP or None
         The network in training, None in `fastmlp.minimize`.
+
+    Examples
+    --------
+    A callback that ends a fit once its objective is small:
+
+    >>> import fastmlp
+    >>> def enough(progress):
+    ...     if progress.record.objective < 1e-3:
+    ...         raise StopIteration
+    >>> square = lambda x: (float(x @ x), 2 * x)
+    >>> result = fastmlp.minimize(square, [3.0, 4.0], optimizer="lbfgs", callbacks=[enough])
+    >>> print(result.status)
+    stopped
     """
 
     record: Record

@@ -23,6 +23,16 @@ class Profile(NamedTuple):
         the least cost of any. At factor 1 it is the share that it won, ties included; at a large
         one the share that it solved.
     n_instances : int
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> compared = fastmlp.compare_problems(
+    ...     ["beale", "wood"], ["bfgs", "lbfgs"], gradient_evaluations=200
+    ... )
+    >>> profile = compared.profile()
+    >>> profile.n_instances, sorted(profile.fractions)
+    (2, ['bfgs', 'lbfgs'])
     """
 
     factors: np.ndarray
@@ -52,6 +62,20 @@ def performance_profile(costs, factors=None) -> tuple[np.ndarray, np.ndarray]:
     ------
     ValueError
         For a table without instances, negative costs, or factors below 1.
+
+    Examples
+    --------
+    Two solvers on three instances. The first is best on two of them, and never solves the third:
+
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> costs = [[10, 20], [30, 30], [np.inf, 50]]
+    >>> factors, fractions = fastmlp.performance_profile(costs)
+    >>> factors
+    array([1., 2.])
+    >>> fractions.round(2)
+    array([[0.67, 0.67],
+           [0.67, 1.  ]])
     """
     costs = as_real("costs", costs).astype(np.float64)
     if costs.ndim != 2 or 0 in costs.shape:
@@ -85,6 +109,15 @@ class Comparisons(Mapping):
     ------
     ValueError
         If one has no target.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> comparisons = fastmlp.compare_problems(["rosenbrock"], ["bfgs", "lbfgs"], passes=200)
+    >>> list(comparisons)
+    ['rosenbrock']
+    >>> comparisons["rosenbrock"].runs["bfgs"][0].result.success
+    True
     """
 
     def __init__(self, comparisons: dict[str, Comparison]):

@@ -15,7 +15,19 @@ from fastmlp.writing import writing
 
 
 class Status(StrEnum):
-    """Why an optimizer stopped."""
+    """Why an optimizer stopped.
+
+    Examples
+    --------
+    A status is a string, and may be compared to one:
+
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> result = fastmlp.MLP([3, 4, 1], seed=0).fit(X, X[:, 0], epochs=3)
+    >>> result.status is fastmlp.Status.COMPLETED, result.status == "completed"
+    (True, True)
+    """
 
     CONVERGED = "converged"  # its own tolerance on the gradient or the objective
     COMPLETED = "completed"  # all the epochs or iterations it was given
@@ -57,6 +69,17 @@ class Record:
     -----
     Records are equal if all their values are, where NaN is equal to NaN: it says that there is no
     value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> net = fastmlp.MLP([3, 4, 1], seed=0)
+    >>> trace = net.fit(X, X[:, 0], epochs=3, seed=0).trace
+    >>> last = trace[-1]
+    >>> last.epoch, last.data_passes, last.n_grad_evals
+    (3, 3.0, 3)
     """
 
     seconds: float
@@ -182,6 +205,14 @@ class FitResult:
         Spent on optimizing.
     trace : Trace
         One record at each epoch or iteration.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> square = lambda x: (float(x @ x), 2 * x)
+    >>> result = fastmlp.minimize(square, [3.0, 4.0], optimizer="lbfgs")
+    >>> result.success, result.message
+    (True, 'no component of the gradient is larger than 1e-05')
     """
 
     theta: np.ndarray = field(repr=False)

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ def test_the_examples_of_docstrings_hold(module, tmp_path, monkeypatch):
         pytest.importorskip("sklearn")
     if "dask" in module:
         pytest.importorskip("distributed")
+    if "parquet" in module:
+        pytest.importorskip("pyarrow")
     if module.endswith(("plotting", "display")):
         pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
@@ -59,12 +62,13 @@ def blocks(page, language):
 
 
 def run_python(page, line, block, names):
-    if "import dask" in block:
-        pytest.importorskip("distributed")
-    for package in ("onnxruntime", "pandas", "torch"):
-        if f"import {package}" in block:
-            pytest.importorskip(package)
-    exec(compile("\n" * (line - 1) + block, str(ROOT / page), "exec"), names)
+    optional = r"^(?:import|from) (dask|keras|onnxruntime|pandas|torch)\b"
+    for package in re.findall(optional, block, re.M):
+        pytest.importorskip("distributed" if package == "dask" else package)
+    with warnings.catch_warnings():
+        if "import keras" in block:  # it warns of its own business with other libraries
+            warnings.simplefilter("ignore")
+        exec(compile("\n" * (line - 1) + block, str(ROOT / page), "exec"), names)
 
 
 PAGES = sorted(
