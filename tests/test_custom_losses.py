@@ -21,6 +21,9 @@ from fastmlp import (
     fit_many,
     fit_parts,
 )
+from fastmlp.kernels._jit import second_way
+from fastmlp.kernels.custom_loss import custom_loss
+from fastmlp.kernels.view import View
 
 pytestmark = compiled_only
 
@@ -164,6 +167,13 @@ def test_two_losses_with_functions_of_one_source_are_told_apart():
     net = pair_of_networks()[0]
     once, thrice = (net.loss(X, Y, loss=scaled(factor)) for factor in (1.0, 3.0))
     assert_allclose(thrice, 3 * once, rtol=1e-14)
+
+
+def test_the_second_way_compiles_it_too():
+    """Which takes the place of the first one with another version of Numba."""
+    column = View(numba.float64, 1)
+    worker = second_way.worker(custom_loss(*SQUARED).py_func)
+    assert second_way.worker_address(worker, (numba.int64, *[column] * 5), keeps=False)
 
 
 def test_comparisons(tmp_path):
