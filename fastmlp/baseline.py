@@ -47,10 +47,11 @@ def advice(objective, loss):
     Returns
     -------
     str or None
-        None of sequences, whose X has no columns.
+        None of sequences, whose X has no columns, and of losses that users have written, of which
+        nobody knows the best constant.
     """
     net, problem = objective.net, objective.problem
-    if problem.sequences is not None:
+    if problem.sequences is not None or problem.loss_code == codes.CUSTOM:
         return None
     X, Y, weights = objective.rows, objective.targets, objective.weights
     loss = loss - objective.penalty(net.theta)

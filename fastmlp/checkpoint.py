@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.custom_losses import CustomLoss
 from fastmlp.files import read_tensors, write_tensors
 from fastmlp.writing import check_plain, check_writable
 
@@ -151,7 +152,10 @@ def identify(net, problem, samples, stages, batches):
         "architecture": net.architecture(),
         "data": data,
         # But for the number of threads, and for the lengths of sequences, which the data tell.
-        "objective": [*problem[: problem._fields.index("n_threads")]],
+        "objective": [
+            one.identity() if isinstance(one, CustomLoss) else one
+            for one in problem[: problem._fields.index("n_threads")]
+        ],
         "optimizer": [_describe(stage) for stage in stages],
         "mini-batches": [_describe(batches[name]) for name in _MINI_BATCHES],
     }

@@ -109,7 +109,7 @@ class Comparison:
     target : float or None
         The objective that tables count the way to.
     score_name : str or None
-        "accuracy" or "rms error"; None for a function.
+        "accuracy", "rms error" or "loss"; None for a function.
     scored_on : str or None
         "validation" or "training": the data that the scores were taken on.
     settings : dict

@@ -261,7 +261,7 @@ class NetworkContest:
             "parameters": net.n_params,
             "rows": self._objective.n_rows,
             "validation rows": 0 if self._held_out is None else self._held_out.n_rows,
-            "loss": problem["loss"],
+            "loss": loss if isinstance(loss, str) else str(self._objective.loss),
             "l1": problem["l1"],
             "l2": problem["l2"],
             "weighted": sample_weight is not None,

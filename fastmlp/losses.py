@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastmlp.custom_losses import as_custom_loss
 from fastmlp.kernels import codes
 from fastmlp.validation import check_known, check_number, parse_name
 
@@ -49,9 +50,12 @@ def check_loss(loss, output, n_outputs):
 
     Returns
     -------
-    (str, int, tuple of float)
-        Name, kernel code and parameters: one, or a level of quantiles for each output.
+    (str or CustomLoss, int, tuple of float)
+        Name or functions, kernel code and parameters: one, or a level of quantiles for each output.
+        That of functions is the number of outputs.
     """
+    if isinstance(loss, tuple | list) or callable(loss):
+        return as_custom_loss(loss), codes.CUSTOM, (float(n_outputs),)
     if not isinstance(loss, str):
         check_known("loss", loss, _NAMES)
     output = output.partition("(")[0]
@@ -104,6 +108,8 @@ def choose_targets(shape, code, n_rows, n_out):
     (int, int)
         Code of the loss, and columns of the target.
     """
+    if code == codes.CUSTOM:
+        return code, _count_targets(shape, (n_rows,))
     categorical = code == codes.FUSED_CROSS_ENTROPY
     if categorical and len(shape) == 1:
         code = codes.FUSED_CROSS_ENTROPY_INDICES
@@ -119,10 +125,25 @@ def choose_targets(shape, code, n_rows, n_out):
     return code, n_target
 
 
+def _count_targets(shape, rows):
+    """Columns of targets with this shape, of a loss that takes any number of them."""
+    if shape[: len(rows)] == rows and len(shape) <= len(rows) + 1:
+        n_target = shape[len(rows)] if len(shape) > len(rows) else 1
+        if n_target:
+            return n_target
+    shown = ", ".join(map(str, rows))
+    raise ValueError(
+        f"y must have the shape ({shown}{',' if len(rows) == 1 else ''}), or ({shown}, n) for n "
+        f"targets of each, to go with X, got {shape}"
+    )
+
+
 def choose_step_targets(shape, code, n_rows, n_steps, n_out):
     """Do what `choose_targets` does for targets of each step of sequences."""
-    categorical = code == codes.FUSED_CROSS_ENTROPY
     steps = n_rows, n_steps
+    if code == codes.CUSTOM:
+        return code, _count_targets(shape, steps)
+    categorical = code == codes.FUSED_CROSS_ENTROPY
     if shape[:2] == steps and (shape[2:] == (n_out,) or (len(shape) == 2 and n_out == 1)):
         return code, n_out
     if categorical and shape == steps:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from fastmlp import files, network
+from fastmlp.export import check_installed
 from fastmlp.kernels import codes
 from fastmlp.network import Network
 from fastmlp.objective import evaluate_once
@@ -254,6 +255,111 @@ class MLP(Network):
             parameters that are not finite.
         """
         return files.load(path, cls)
+
+    def to_onnx(self, path) -> None:
+        """Write what `predict` does to a file of ONNX, which other runtimes run.
+
+        The input "X" is (n, n_in), or (n, steps, n_in) of a `fastmlp.RNN`, and the output
+        "outputs" is (n, n_out), both of the network's dtype, for any n. Of members it is the mean.
+        Names of features are in the metadata. Operators are those of 2022 (opset 18). See
+        docs/exporting.md.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written as by `save`.
+
+        Raises
+        ------
+        ImportError
+            Without the package onnx, of the extra `onnx`.
+        TypeError, OSError
+            As of `save`.
+        """
+        from fastmlp.export.to_onnx import write_onnx
+
+        write_onnx(self, path)
+
+    def to_c(self, path) -> None:
+        """Write what `predict` does to a file of C99 that needs ``<math.h>`` alone.
+
+        It has one function, ``void NAME_predict(const float *x, float *y)``, with the name of the
+        file without its ending: x is a row of n_in numbers, y the n_out outputs. They are double
+        for a float64 network. Of a `fastmlp.RNN` it is ``NAME_predict(x, n_steps, y)``, and x
+        is one step after the other. Parameters are constants, written so that they are read back
+        with the same bits, and all else is on the stack.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written as by `save`.
+
+        Raises
+        ------
+        ValueError
+            If no function can be called as the file is.
+        TypeError, OSError
+            As of `save`.
+        """
+        from fastmlp.export.to_c import write_c
+
+        write_c(self, path)
+
+    def to_torch(self):
+        """Make a module of PyTorch with the same outputs, gradients and dtype.
+
+        It is an `nn.Sequential` of PyTorch's own layers where a network is such a chain, else a
+        module of several; those of a `fastmlp.RNN` take (n, steps, n_in). Tied layers share one
+        parameter. It comes in evaluation mode, which has the outputs of `predict`: ``.train()``
+        turns on dropout, of a schedule with the probability that it begins with, and batch norm.
+        With members its call takes ``members=True``, as `predict` does.
+
+        Returns
+        -------
+        torch.nn.Module
+            With copies of the parameters.
+
+        Raises
+        ------
+        ImportError
+            Without PyTorch.
+        """
+        check_installed("to_torch", "torch")
+        from fastmlp.export.to_torch import torch_module
+
+        return torch_module(self)
+
+    @classmethod
+    def from_torch(cls, module) -> Self:
+        """Make a network of an `nn.Sequential` of PyTorch, with the same outputs.
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            Of float32 or float64. Layers are an `nn.Linear` each, then, if there are, a
+            `LayerNorm` or `BatchNorm1d`, an activation, and a `Dropout`; the last one has neither
+            norm nor dropout. Before the first there may be a `Dropout`. Sequentials within it are
+            taken one module after the other. Linears of one weight become tied layers.
+
+        Returns
+        -------
+        MLP
+            Its output is what the last Linear is followed by: append an `nn.Softmax(dim=1)` to
+            logits, to go on with cross-entropy.
+
+        Raises
+        ------
+        ImportError
+            Without PyTorch.
+        TypeError
+            If it is no Sequential.
+        ValueError
+            For a module that has no counterpart, which the message names.
+        """
+        check_installed("from_torch", "torch")
+        from fastmlp.export.from_torch import network_from
+
+        return network_from(cls, module)
 
 
 # Where pickles look for it that were made when it was defined there.

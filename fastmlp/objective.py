@@ -11,6 +11,7 @@ import math
 import numba
 import numpy as np
 
+from fastmlp.custom_losses import compare_with_differences
 from fastmlp.kernels import codes
 from fastmlp.kernels.finite import serial_finite
 from fastmlp.losses import (
@@ -60,7 +61,7 @@ class Objective:
         Class indices (n,) or probabilities (n, n_out) for "cross_entropy"; labels 1 and -1 for
         "logistic" and "hinge"; in [0, 1] for "binary_cross_entropy"; not negative for
         "poisson"; any finite number else. (n,) stands for (n, 1).
-    loss : str, default "auto"
+    loss : str, or a pair of functions, default "auto"
         Summed over outputs, averaged over samples:
 
         - "squared_error": 1/2 (yhat - y)^2
@@ -78,6 +79,13 @@ class Objective:
         - "quantile", "quantile(q)": max(q e, (q - 1) e) with e = y - yhat; q 0.5 if not
           given, 0 and 1 included. "quantile(0.1, 0.5, 0.9)" has a level for each output, ascending,
           and y the same target in as many columns
+
+        A loss of one's own is a pair (value, gradient) of functions compiled by `numba.njit`, of
+        two vectors of the network's dtype: a row's outputs (n_out,), after the output activation,
+        and its targets. ``value(output, target)`` is a number, ``gradient(output, target)`` its
+        gradient with respect to the outputs, an array (n_out,). y is (n,), or (n, n_target) with
+        any number of columns. Before anything is trained the gradient is compared with differences,
+        in float64. An exception in them is a loss that is not finite. See docs/layers.md.
 
         "auto" is "cross_entropy" for softmax, "binary_cross_entropy" for sigmoid, else
         "squared_error".
@@ -346,6 +354,9 @@ def check_problem(
         check_finite("y", Y if problem.n_target > 1 else Y_vector)
     if code in CHECKED:
         check_values(given, Y, code, net._layer_sizes[-1])
+    if code == codes.CUSTOM:
+        rows = Y_vector.reshape(-1, problem.n_target)
+        compare_with_differences(problem.loss, net._ends[-1], net._ends[1], rows)
     weights = as_weights(sample_weight, problem.n_rows, dtype)
     if is_streamed:
         return problem, Streamed(X, Y_vector, weights, net)

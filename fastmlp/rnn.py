@@ -176,6 +176,11 @@ class RNN(MLP):
                 f"{names!r}"
             )
 
+    @classmethod
+    def from_torch(cls, module):
+        """Raise a TypeError: an `nn.Sequential` is an `MLP`."""
+        raise TypeError("module must be taken by MLP.from_torch: no Sequential is recurrent")
+
     def architecture(self) -> dict:
         """What the network was built from, without the parameters: plain values, fit for JSON."""
         own = {"sequence": self._sequence, "truncate": self._truncate}

@@ -19,15 +19,21 @@ def score(net, X, y, *, loss="auto", lengths=None, sample_weight=None, n_threads
 
     Returns
     -------
-    name : {"accuracy", "rms error"}
-        Accuracy for the losses of classification, cross_entropy, binary_cross_entropy (an output
-        above one half is a yes), logistic and hinge (an output's sign is its label); else the
-        root of the mean squared error. Outputs that are not finite are wrong.
+    name : {"accuracy", "rms error", "loss"}
+        The loss itself where a user has written it. Else accuracy for the losses of
+        classification, cross_entropy, binary_cross_entropy (an output above one half is a yes),
+        logistic and hinge (an output's sign is its label), and for others the root of the mean
+        squared error. Outputs that are not finite are wrong.
     value : float
         Mean over rows, as weighted, over the steps of a row that have outputs, and over outputs.
     """
     kind, _, _ = check_loss(loss, net.output, net.layer_sizes[-1])
     options = {} if lengths is None else {"lengths": lengths}
+    if not isinstance(kind, str):
+        value = net.loss(
+            X, y, loss=kind, sample_weight=sample_weight, n_threads=n_threads, **options
+        )
+        return "loss", value
     outputs = net.predict(X, n_threads=n_threads, **options)
     finite = np.isfinite(outputs)
     targets = as_real("y", y)

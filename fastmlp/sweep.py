@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp import program_workspace
+from fastmlp.custom_losses import CustomLoss
 from fastmlp.kernels import codes, empty_columns, epoch, penalties, records, small
 from fastmlp.kernels import program as program_kernels
 from fastmlp.kernels.activations import KEPT_SLOPES, rare_addresses
+from fastmlp.kernels.custom_loss import custom_address
 from fastmlp.kernels.epoch import Call, Update
 from fastmlp.kernels.epochs import exact_epochs
 from fastmlp.kernels.losses import rare_address
@@ -52,7 +54,7 @@ class Problem(NamedTuple):
 
     n_rows: int
     n_target: int  # columns of the target
-    loss: str
+    loss: str | CustomLoss
     loss_code: int
     loss_parameters: tuple[float, ...]  # one, or one for each output
     l1: float
@@ -181,7 +183,11 @@ class Sweep:
         n_parts, rows = workspace.n_parts, workspace.rows
         plan = workspace.plan
         plan.loss = problem.loss_code
-        plan.rare_loss_at = rare_address(problem.loss_code, problem.loss_parameters, dtype)
+        plan.rare_loss_at = (
+            rare_address(problem.loss_code, problem.loss_parameters, dtype)
+            if isinstance(problem.loss, str)
+            else custom_address(*problem.loss, dtype)
+        )
         plan.n_loss_parameters = len(problem.loss_parameters)
         # A fused loss stands for the output activation as well.
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY

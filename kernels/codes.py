@@ -61,9 +61,10 @@ LOGISTIC = 3
 HINGE = 4
 POISSON = 5
 QUANTILE = 6
-FUSED_BINARY_CROSS_ENTROPY = 7
-FUSED_CROSS_ENTROPY_INDICES = 8
-FUSED_CROSS_ENTROPY = 9
+CUSTOM = 7  # of functions that a user has written
+FUSED_BINARY_CROSS_ENTROPY = 8
+FUSED_CROSS_ENTROPY_INDICES = 9
+FUSED_CROSS_ENTROPY = 10
 
 # The tables of a sweep, one vector of int64: for each of these its first element and its number
 # of records, see `records`, then they themselves.

@@ -190,7 +190,7 @@ def block_losses(code, rare_at, parameters, output, target, gradient, terms, los
 
     `output`, `target` and `gradient` are matrices. May destroy `terms`, a vector of output's size.
     `parameters` are those of `loss_elementwise`, or the label smoothing of cross-entropy; `rare_at`
-    is the `rare_address` of these and `code`.
+    is the `rare_address` of these and `code`, or the address of a `custom_loss`.
     """
     rows, n_out = output.shape
     if code == codes.FUSED_CROSS_ENTROPY_INDICES or code == codes.FUSED_CROSS_ENTROPY:
@@ -205,7 +205,7 @@ def block_losses(code, rare_at, parameters, output, target, gradient, terms, los
         squared_errors_of_long_rows(output, target, gradient, losses)
         return
     size = rows * n_out
-    y, t, g = vector(output, 0, size), vector(target, 0, size), vector(gradient, 0, size)
+    y, t, g = vector(output, 0, size), vector(target, 0, target.size), vector(gradient, 0, size)
     if code == codes.SQUARED_ERROR:
         squared_error(y, t, g, terms)
     else:

@@ -132,6 +132,16 @@ def reinterpreted(typingctx, array, offset, size, dtype):
 
 
 @intrinsic
+def pointer(typingctx, array, offset):
+    """Pointer to an element of an array or view, for ``numba.carray``."""
+
+    def codegen(context, builder, signature, args):
+        return builder.gep(data_of(context, builder, array, args[0]), [args[1]])
+
+    return types.CPointer(array.dtype)(array, types.intp), codegen
+
+
+@intrinsic
 def record(typingctx, table, offset, dtype):
     """Record of a NumPy dtype that lies in an int64 vector from an element on."""
     signature = dtype.dtype(table, types.intp, dtype)

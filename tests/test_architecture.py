@@ -301,6 +301,8 @@ def test_modules_import_no_package_but_numpy_and_numba_at_their_top(path):
         third_party = {"numpy", "scipy", "sklearn"}
     if room_of(path) == "dask":  # which nobody imports either
         third_party = {"numpy", "sklearn", "dask", "distributed"}
+    if path.stem in ("to_torch", "from_torch", "torch_modules"):  # imported where PyTorch is there
+        third_party = {"numpy", "torch"}
     if room_of(path) == "figure":  # whose class needs its base
         third_party = {"matplotlib"}
     for module in imported_modules(parse(path), within_functions=False):

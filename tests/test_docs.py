@@ -62,7 +62,8 @@ def blocks(page, language):
 
 
 def run_python(page, line, block, names):
-    for package in re.findall(r"^(?:import|from) (dask|keras|torch)\b", block, re.M):
+    optional = r"^(?:import|from) (dask|keras|onnxruntime|pandas|torch)\b"
+    for package in re.findall(optional, block, re.M):
         pytest.importorskip("distributed" if package == "dask" else package)
     with warnings.catch_warnings():
         if "import keras" in block:  # it warns of its own business with other libraries

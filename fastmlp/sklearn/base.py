@@ -876,6 +876,31 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
         return from_sklearn(cls, estimator)
 
+    def to_onnx(self, path):
+        """Write what the estimator predicts to a file of ONNX, which other runtimes run.
+
+        Inputs and outputs are called as skl2onnx calls them: "X" (n, n_features), of the dtype
+        that the network computes in; of a classifier "label" (n,) and "probabilities"
+        (n, n_classes), of a regressor "variable" (n, n_outputs). Several labels to a row are 0 and
+        1, (n, n_classes). The loss "hinge" has no probabilities. See docs/exporting.md.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+
+        Raises
+        ------
+        ImportError
+            Without the package onnx, of the extra `onnx`.
+        ValueError
+            For classes that ONNX has no type for, such as dates.
+        TypeError, OSError
+            As of `save`.
+        """
+        from fastmlp.sklearn.to_onnx import write_estimator
+
+        write_estimator(self, path)
+
     def to_sklearn(self):
         """Make scikit-learn's estimator that predicts as this one, to round-off.
 

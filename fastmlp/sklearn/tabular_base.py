@@ -434,6 +434,33 @@ class BaseTabular(BaseEstimator, ABC):
         check_is_fitted(self, "networks_")
         save_tabular(self, path)
 
+    def to_onnx(self, path):
+        """Write what the estimator predicts for a table to a file of ONNX, for other runtimes.
+
+        All that becomes of the columns is in the file. Each column that counts is an input by its
+        name, (n, 1): texts as strings, all else as float64, in which NaN is missing. A missing
+        text is any that `fit` has not seen. Of an array of numbers all columns are the one input
+        "X" (n, n_features). Outputs are "label" (n,) and "probabilities" (n, n_classes), or
+        "variable" (n, 1), (n, n_quantiles) of quantiles, as float64. See docs/exporting.md.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+
+        Raises
+        ------
+        ImportError
+            Without the package onnx, of the extra `onnx`.
+        ValueError
+            For columns of dates, and for classes, that ONNX has no type for.
+        TypeError, OSError
+            As of `save`.
+        """
+        from fastmlp.sklearn.tabular_onnx import write_tabular
+
+        check_is_fitted(self, "networks_")
+        write_tabular(self, path)
+
     @classmethod
     def load(cls, path):
         """Read an estimator that `save` wrote.

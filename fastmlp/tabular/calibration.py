@@ -7,14 +7,14 @@ import numpy as np
 _COLDEST, _HOTTEST = 20.0, 0.05
 
 # Probabilities are taken for no less than this.
-_SMALLEST = 1e-15
+SMALLEST = 1e-15
 
 
 def temper(probabilities, temperature):
     """Probabilities (n, n_classes) of logits that are divided by the temperature."""
     if temperature == 1:
         return probabilities
-    logits = np.log(np.maximum(probabilities, _SMALLEST)) / temperature
+    logits = np.log(np.maximum(probabilities, SMALLEST)) / temperature
     np.exp(logits - logits.max(axis=1, keepdims=True), out=logits)
     return logits / logits.sum(axis=1, keepdims=True)
 
@@ -39,7 +39,7 @@ def fit_temperature(probabilities, labels, weights=None):
     float
         Within 1/20 and 20.
     """
-    logits = np.log(np.maximum(np.asarray(probabilities, np.float64), _SMALLEST))
+    logits = np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST))
     weights = np.ones(len(logits)) if weights is None else np.asarray(weights, np.float64)
     weights = weights / weights.sum()
     of_class = np.take_along_axis(logits, np.asarray(labels)[:, np.newaxis], axis=1)[:, 0]

@@ -31,10 +31,10 @@ MOST_ONE_HOT = 8
 EMBEDDING_SIZE = 8
 
 # Where scaled numbers bend: RealMLP's.
-_BEND = 3.0
+BEND = 3.0
 
 # Scaled numbers beyond are as good as infinite, and their squares must not be.
-_FAR = 1e9
+FAR = 1e9
 
 # Differences of larger numbers may overflow.
 _HUGE = 1e300
@@ -103,8 +103,8 @@ def _quantile(values, counts, q):
 def squash(values: np.ndarray, center: Any, scale: Any) -> np.ndarray:
     """Scale numbers and bend them: z / sqrt(1 + (z / 3)^2) of z = scale (values - center)."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        z = np.clip((values - center) * scale, -_FAR, _FAR)
-        return z / np.sqrt(1 + (z / _BEND) ** 2)
+        z = np.clip((values - center) * scale, -FAR, FAR)
+        return z / np.sqrt(1 + (z / BEND) ** 2)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ are `loop`, whose loops are to be vectorized, and `scalar`, a function of number
 as a serial and as a parallel kernel. `worker` marks the body of a driver's parallel loops; it
 is compiled once, on its own, and drivers call it by its address: both twins run the same
 machine code, and the large part of a network's code is compiled once instead of four times.
+An `unkept_worker` is one that no file keeps.
 
 `callables` has these; `pipeline` is the compiler that they go through, `compiling` when it runs,
 `cache` and `cache_folder` where entries and workers are kept for other processes, `prebuilt` those
@@ -25,6 +26,7 @@ from fastmlp.kernels._jit.callables import (
     part,
     scalar,
     standalone,
+    unkept_worker,
     worker,
 )
 from fastmlp.kernels._jit.compiling import clock
@@ -47,5 +49,6 @@ __all__ = [
     "prange",
     "scalar",
     "standalone",
+    "unkept_worker",
     "worker",
 ]

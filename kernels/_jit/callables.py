@@ -52,6 +52,14 @@ def worker(func):
     return Worker(func)
 
 
+def unkept_worker(func):
+    """Do what `worker` does for a function that is more than its source, such as a closure.
+
+    No file keeps its code, which another process could take for that of another.
+    """
+    return Worker(func, keeps=False)
+
+
 class Worker:
     """A function without a result, compiled to machine code that kernels call by address.
 
@@ -59,10 +67,13 @@ class Worker:
     ----------
     func : function
         Takes arrays, integers and floats, of which integers arrive as int64.
+    keeps : bool, default True
+        Whether files keep its code for other processes.
     """
 
-    def __init__(self, func):
+    def __init__(self, func, keeps=True):
         self.py_func = func
+        self._keeps = keeps
         self.__doc__ = func.__doc__
         self.__name__ = func.__name__
         self._code = None
@@ -83,7 +94,7 @@ class Worker:
         if self._code is None:
             with lock:
                 if self._code is None:
-                    self._code = ways.way.worker(self.py_func)
+                    self._code = ways.way.worker(self.py_func, self._keeps)
         return self._code
 
     def address(self, *arguments):
@@ -100,7 +111,7 @@ class Worker:
         return self._addresses[types]
 
     def _compile(self, types):
-        self._addresses[types] = ways.way.worker_address(self._made(), types)
+        self._addresses[types] = ways.way.worker_address(self._made(), types, self._keeps)
 
 
 _workers = {}

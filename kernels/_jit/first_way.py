@@ -42,13 +42,13 @@ def exactly(dispatcher, types):
     return dispatcher.compile(types) if compiled is None else compiled.entry_point
 
 
-def worker(func):
-    """What `worker_address` compiles."""
+def worker(func, keeps=True):
+    """What `worker_address` compiles, and whether a cache keeps that."""
     compiler = functools.partial(numba.njit, **FLAGS, pipeline_class=WorkerCompiler)
-    return ways.cache.keep(compiler, func, "worker")
+    return ways.cache.keep(compiler, func, "worker") if keeps else compiler()(func)
 
 
-def worker_address(dispatcher, types):
+def worker_address(dispatcher, types, keeps=True):
     """Compile or load a worker; return the address of its code."""
     dispatcher.compile(types)
     compiled = dispatcher.overloads[types]

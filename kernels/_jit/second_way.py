@@ -35,15 +35,15 @@ def exactly(dispatcher, types):
     return dispatcher
 
 
-def worker(func):
+def worker(func, keeps=True):
     """What `worker_address` compiles."""
     return func
 
 
-def worker_address(func, types):
-    """Compile a worker; return the address of its code."""
+def worker_address(func, types, keeps=True):
+    """Compile a worker; return the address of its code, which a cache keeps if it may."""
     compiler = functools.partial(numba.cfunc, void(*types), **FLAGS)
-    callback = numbas_cache.keep(compiler, func, "second-worker")
+    callback = numbas_cache.keep(compiler, func, "second-worker") if keeps else compiler()(func)
     _callbacks.append(callback)
     return callback.address
 
