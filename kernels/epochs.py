@@ -69,9 +69,9 @@ def epochs(sweep_part_at, several, call, kept, update, theta, samples, result):
             return done, np.nan, True
         if not all_finite(theta):
             return done, float(total[0]), False
-        objective = total[0] / several.n_rows + penalty_of(
-            vector(theta, 0, theta.size), layout, several.l1, several.l2
-        )
+        flat = vector(theta, 0, theta.size)
+        penalties = penalty_of(flat, layout, several.l1, several.l2)
+        objective = total[0] / several.n_rows + penalties
         several.objectives[done] = objective
         copy_values(theta, vector(several.ends, done * room, theta.size))
         if room > theta.size:
