@@ -1,10 +1,12 @@
 """How several optimizers did on one problem: the runs, and ways to look at them."""
 
+from __future__ import annotations
+
 import csv
 import json
 from collections import Counter
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from fastmlp.mlp import MLP
 from fastmlp.report import Table, heading, paragraph, picture, save_figure, text_page, write_page
 from fastmlp.result import COLUMNS, FitResult, Record, Status
 from fastmlp.writing import writing
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 # What an optimizer spends on its way, by the names of budgets: the column of `Record` and what
 # it is called in tables.
@@ -240,7 +245,7 @@ class Comparison:
         traces = {name: [run.result.trace for run in runs] for name, runs in self.runs.items()}
         return plot_traces(traces, self.target, narrow=narrow)
 
-    def to_csv(self, path) -> None:
+    def to_csv(self, path: str | PathLike[str]) -> None:
         """Write all records to one CSV file: optimizer, seed and the columns of `Record`."""
         with writing("path", path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -249,7 +254,7 @@ class Comparison:
                 for run in runs:
                     writer.writerows((name, run.seed, *astuple(r)) for r in run.result.trace)
 
-    def to_json(self, path) -> None:
+    def to_json(self, path: str | PathLike[str]) -> None:
         """Write everything to a JSON file: settings, and of each run its end and its trace.
 
         Numbers that are not finite are null. Parameters are those of functions alone; a network
@@ -272,7 +277,7 @@ class Comparison:
             file.write("\n")
 
     @np.errstate(all="ignore")
-    def to_html(self, path, title="Comparison of optimizers") -> None:
+    def to_html(self, path: str | PathLike[str], title: str = "Comparison of optimizers") -> None:
         """Write one page with the tables, the figure, the settings and every run.
 
         It needs no other file. Without matplotlib it has no figure and says so.

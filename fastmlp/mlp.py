@@ -1,10 +1,12 @@
 """MLP: a network that can also predict, evaluate, train, and be written to a file."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from fastmlp import files, network
+from fastmlp import files, fitting, network
 from fastmlp.kernels import codes
 from fastmlp.network import Network
 from fastmlp.objective import evaluate_once
@@ -13,7 +15,12 @@ from fastmlp.prediction import plan_program, predict
 from fastmlp.sweep import SpareSweep
 
 if TYPE_CHECKING:
-    from fastmlp.result import FitResult
+    from os import PathLike
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from fastmlp.options import Features
 
 # Bytes of workspace that a network keeps from one evaluation to the next: few, for there may be
 # many networks, yet all that is made faster by it, because larger ones take some 1 ms anyway.
@@ -169,7 +176,9 @@ class MLP(Network):
             self._planned = program, plan
         return plan
 
-    def predict(self, X, *, out=None, n_threads=None, members=False):
+    def predict(
+        self, X: Features, *, out: Any = None, n_threads: int | None = None, members: bool = False
+    ) -> np.ndarray:
         """Outputs of the network, after the output activation.
 
         Parameters
@@ -197,7 +206,15 @@ class MLP(Network):
         return predict(self, self._pace, X, n_threads, members, out=out)
 
     def loss(
-        self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
+        self,
+        X: Features,
+        y: ArrayLike,
+        *,
+        loss: str = "auto",
+        sample_weight: ArrayLike | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        n_threads: int | None = None,
     ) -> float:
         """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
         value, _ = evaluate_once(
@@ -206,7 +223,15 @@ class MLP(Network):
         return value
 
     def loss_and_grad(
-        self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
+        self,
+        X: Features,
+        y: ArrayLike,
+        *,
+        loss: str = "auto",
+        sample_weight: ArrayLike | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        n_threads: int | None = None,
     ) -> tuple[float, np.ndarray]:
         """The objective and its gradient (n_params,), of the network's dtype.
 
@@ -218,14 +243,9 @@ class MLP(Network):
             self, codes.DIFFERENTIATE, X, y, loss, None, sample_weight, l1, l2, n_threads
         )
 
-    def fit(self, X, y, **options) -> "FitResult":
-        """Train the network in place; see `fastmlp.fit` for all parameters."""
-        # It loads the solvers: who builds a network and predicts does without them.
-        from fastmlp.fitting import fit
+    fit = fitting.fit
 
-        return fit(self, X, y, **options)
-
-    def save(self, path) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file: tensors by layer, the rest as JSON.
 
         The file is written beside its place and moved there, so that a crash leaves an old one
@@ -242,7 +262,7 @@ class MLP(Network):
         files.save(self, path)
 
     @classmethod
-    def load(cls, path) -> Self:
+    def load(cls, path: str | PathLike[str]) -> Self:
         """Read a network that `save` wrote.
 
         Raises

@@ -1,10 +1,12 @@
 """The network itself: layer sizes, activations and one flat parameter vector."""
 
+from __future__ import annotations
+
 import functools
 import math
 import re
 from itertools import pairwise
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from fastmlp.initialization import draw_parameter, draw_weights
 from fastmlp.inputs import Categorical, check_columns, check_exact
 from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
+from fastmlp.naming import NamesArguments
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
 from fastmlp.program import has_parameters, plain_activation, strided_view
@@ -32,6 +35,15 @@ from fastmlp.validation import (
     rounded,
 )
 from fastmlp.workspace import aligned_empty, count_params
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike
+
+    from fastmlp.inputs import Numeric
+    from fastmlp.options import Seed
+    from fastmlp.schedules import Schedule
 
 ACTIVATIONS = {
     "identity": codes.IDENTITY,
@@ -64,7 +76,7 @@ _VIEWS = ("parameters", "weights", "biases", "_before_output")
 LARGEST_LAYER = 1 << 24
 
 
-class Network:
+class Network(NamesArguments):
     """The architecture of a multilayer perceptron, and all its parameters in one vector.
 
     All that knows networks works with this class. What a user makes is a `fastmlp.mlp.MLP`, which
@@ -73,22 +85,22 @@ class Network:
 
     def __init__(
         self,
-        layer_sizes,
+        layer_sizes: Sequence[int],
         *,
-        activation="relu",
-        output="identity",
-        dtype="float32",
-        init="auto",
-        seed=None,
-        norm=None,
-        dropout=0.0,
-        input_dropout=0.0,
-        residual=False,
-        tied=(),
-        input_scale=False,
-        inputs=None,
-        members=1,
-    ):
+        activation: str | Sequence[str] = "relu",
+        output: str = "identity",
+        dtype: DTypeLike = "float32",
+        init: str = "auto",
+        seed: Seed = None,
+        norm: str | Sequence[str | None] | None = None,
+        dropout: float | Sequence[float] | Schedule | str = 0.0,
+        input_dropout: float = 0.0,
+        residual: bool | Sequence[bool] = False,
+        tied: Sequence[tuple[int, int]] = (),
+        input_scale: bool = False,
+        inputs: Sequence[Numeric | Categorical] | None = None,
+        members: int = 1,
+    ) -> None:
         self._layer_sizes = _check_layer_sizes(layer_sizes)
         self._dtype = _check_dtype(dtype)
         n_hidden = len(self._layer_sizes) - 2

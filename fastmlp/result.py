@@ -1,17 +1,22 @@
 """What a fit returns: how it ended, what it cost and the trace of how it went."""
 
+from __future__ import annotations
+
 import csv
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from itertools import starmap
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp.writing import writing
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 
 class Status(StrEnum):
@@ -96,7 +101,7 @@ class Trace:
     (25.0, np.float64(25.0))
     """
 
-    def __init__(self, records=()):
+    def __init__(self, records: Iterable[Record] = ()) -> None:
         # The values of records, as `Monitor` appends them too. They become a `Record` where one is
         # asked for: tuples of numbers are sooner made, and let be by the garbage collector.
         self._rows = list(map(values_of, records))
@@ -111,7 +116,7 @@ class Trace:
         for row in rows:
             self._rows.append((*map(operator.add, row[:_N_SUMS], last), *row[_N_SUMS:]))
 
-    def __copy__(self) -> "Trace":
+    def __copy__(self) -> Trace:
         """An independent trace of the same records."""
         copied = Trace()
         copied._rows = self._rows.copy()
@@ -142,7 +147,7 @@ class Trace:
         return np.array(self._rows).reshape(-1, len(COLUMNS))
 
     @classmethod
-    def from_array(cls, rows) -> "Trace":
+    def from_array(cls, rows) -> Trace:
         """The trace whose `as_array` gave `rows`."""
         kinds: list[Any] = [int if name in _COUNTS else float for name in COLUMNS]
         return cls(
@@ -152,7 +157,7 @@ class Trace:
     def __repr__(self) -> str:
         return f"Trace of {len(self)} records: {', '.join(COLUMNS)}"
 
-    def to_csv(self, path) -> None:
+    def to_csv(self, path: str | PathLike[str]) -> None:
         """Write all records to a CSV file with a header."""
         with writing("path", path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

@@ -1,8 +1,11 @@
 """What fits and minimizations have in common: arguments checked, then run; and minimize."""
 
+from __future__ import annotations
+
 import functools
 import warnings
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.kernels import simd
 from fastmlp.monitor import Monitor, Progress
+from fastmlp.naming import names_arguments
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
 from fastmlp.result import Status
@@ -53,6 +57,14 @@ from fastmlp.validation import (
     check_positive,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from fastmlp.options import Callbacks, Optimizers, Seed
+    from fastmlp.result import FitResult
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     **stochastic.BY_NAME,
     "gradient_descent": GradientDescent,
@@ -83,25 +95,25 @@ def prepare(
     X,
     y,
     *,
-    optimizer=None,
-    loss="auto",
-    batch_size="auto",
-    epochs=None,
-    l1=0.0,
-    l2=0.0,
-    lengths=None,
-    sample_weight=None,
-    shuffle=True,
-    clip_norm=None,
-    validation_data=None,
-    callbacks=(),
-    time_limit=None,
-    target_loss=None,
-    standardize=False,
-    exact_loss=False,
-    progress=False,
-    n_threads=None,
-    seed=None,
+    optimizer,
+    loss,
+    batch_size,
+    epochs,
+    l1,
+    l2,
+    lengths,
+    sample_weight,
+    shuffle,
+    clip_norm,
+    validation_data,
+    callbacks,
+    time_limit,
+    target_loss,
+    standardize,
+    exact_loss,
+    progress,
+    n_threads,
+    seed,
     checkpoint=None,
     feature_names=None,
 ):
@@ -150,8 +162,7 @@ def prepare(
         options["callbacks"] = standardized.translated(options["callbacks"])
     function = NetworkFunction(objective, None, batches["rng"])
     check_solvers(stages, function)
-    # The warning is of what calls MLP.fit.
-    warn_of_merged(net.dtype, first_rows(X, net.dtype, names), y, stacklevel=5)
+    warn_of_merged(net.dtype, first_rows(X, net.dtype, names), y)
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
         checkpoint = Checkpoint(checkpoint, identity)
@@ -278,19 +289,20 @@ class _Standardized:
         return (call,)
 
 
+@names_arguments
 def minimize(
-    value_and_grad,
-    x0,
+    value_and_grad: Callable[[np.ndarray], tuple[float, ArrayLike]],
+    x0: ArrayLike,
     *,
-    optimizer=None,
-    max_iterations=None,
-    callbacks=(),
-    time_limit=None,
-    target_loss=None,
-    progress=False,
-    l1=0.0,
-    seed=None,
-):
+    optimizer: Optimizers | None = None,
+    max_iterations: int | None = None,
+    callbacks: Callbacks = (),
+    time_limit: float | None = None,
+    target_loss: float | None = None,
+    progress: bool = False,
+    l1: ArrayLike = 0.0,
+    seed: Seed = None,
+) -> FitResult:
     """Minimize any function with the optimizers that train networks.
 
     Parameters
@@ -361,6 +373,12 @@ def check_optimizers(optimizer, n_params):
     for one in several:
         stages += parse_stages(one, OPTIMIZERS) if isinstance(one, str) else [one]
     for stage in stages:
+        if isinstance(stage, type) and issubclass(stage, Optimizer):
+            name = stage.__name__
+            raise TypeError(
+                f"optimizer must be an object, got the class {name}: call it, as in "
+                f"optimizer={name}()"
+            )
         if not isinstance(stage, Stochastic | Solver):
             raise TypeError(
                 f"optimizer must be one of fastmlp's, such as fastmlp.Adam(), or a name out of "
