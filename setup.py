@@ -3,6 +3,7 @@
 Wheels are pure, unless the environment says ``FASTMLP_WHEEL_CODE=1``; see CONTRIBUTING.md.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,16 +17,15 @@ from setuptools.command.build_py import build_py
 
 HAS_CODE = os.environ.get("FASTMLP_WHEEL_CODE", "0") not in ("", "0")
 
-# The levels that this processor has, a line each: name and features.
+# The levels that this processor has: name, processor and features of each.
 LIST = """
+import json
 import llvmlite.binding
 from fastmlp.kernels import simd
-from fastmlp.kernels._jit.prebuilt import LEVELS, level_of
+from fastmlp.kernels._jit.prebuilt import LEVELS, levels_of
 
-highest = level_of(llvmlite.binding.get_process_triple(), simd.FEATURES)
-names = list(LEVELS)
-for name in names[names.index(highest) :] if highest else ():
-    print(name, LEVELS[name])
+names = levels_of(llvmlite.binding.get_process_triple(), simd.FEATURES)
+print(json.dumps([(name, LEVELS[name].processor, LEVELS[name].features) for name in names]))
 """
 
 COMPILE = """
@@ -57,17 +57,19 @@ class BuildWithCode(build_py):
         if find_spec("numba") is None:
             raise SystemExit("FASTMLP_WHEEL_CODE needs Numba: build with --no-isolation")
         package = Path(self.build_lib).resolve()
-        levels = [line.split() for line in _run(LIST, package).splitlines()]
+        levels = json.loads(_run(LIST, package))
         if not levels:
-            raise SystemExit("FASTMLP_WHEEL_CODE: wheels carry code for x86-64-v3 and later alone")
+            raise SystemExit(
+                "FASTMLP_WHEEL_CODE: wheels carry code for x86-64-v3 and later, and for aarch64"
+            )
         # An earlier build may have left another version's.
         shutil.rmtree(package / "fastmlp" / "kernels" / "_jit" / "code", ignore_errors=True)
-        for name, features in levels:
+        for name, processor, features in levels:
             print(f"compiling kernels for {name}", flush=True)
             with tempfile.TemporaryDirectory() as folder:
                 settings = {
                     "FASTMLP_CACHE_DIR": folder,
-                    "NUMBA_CPU_NAME": name,
+                    "NUMBA_CPU_NAME": processor,
                     "NUMBA_CPU_FEATURES": features,
                 }
                 _run(COMPILE, package, name, str(package / "fastmlp"), **settings)

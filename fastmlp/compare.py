@@ -197,6 +197,18 @@ def compare_problems(
     ------
     ValueError, TypeError
         For any argument that is not as above, before anything is trained.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> compared = fastmlp.compare_problems(
+    ...     ["rosenbrock", "beale"], ["bfgs", "lbfgs"], gradient_evaluations=100
+    ... )
+    >>> list(compared)
+    ['rosenbrock', 'beale']
+    >>> [run] = compared["beale"].runs["bfgs"]
+    >>> run.result.success
+    True
     """
     from fastmlp.contests import check_limits, check_problems, prepare_problem
     from fastmlp.profiles import Comparisons

@@ -29,7 +29,14 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What each optimizer may spend; None is no such limit."""
+    """What each optimizer may spend; None is no such limit.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> print(fastmlp.Budget(passes=10, time_limit=2.0))
+    10 data passes and 2 s
+    """
 
     passes: int | None = None
     time_limit: float | None = None
@@ -60,6 +67,15 @@ class Run:
         What was trained; None for a function.
     score : float or None
         How well the network predicts, see `fastmlp.scoring.score`.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("beale")
+    >>> compared = fastmlp.compare_problems([problem], ["bfgs"], passes=100)["beale"]
+    >>> [run] = compared.runs["bfgs"]
+    >>> run.seed, run.best <= problem.target
+    (0, True)
     """
 
     seed: int

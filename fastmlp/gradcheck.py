@@ -27,6 +27,16 @@ class GradientCheck:
         For "weights[0]", "biases[0]", …: the norm of the difference between backpropagation and
         central differences over the larger of both norms, 0 if both are 0.
     tolerance : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> rng = np.random.default_rng(0)
+    >>> net = fastmlp.MLP([3, 4, 1], activation="tanh", seed=0)
+    >>> check = fastmlp.check_gradient(net, rng.normal(size=(20, 3)), rng.normal(size=20))
+    >>> sorted(check.errors)
+    ['biases[0]', 'biases[1]', 'weights[0]', 'weights[1]']
     """
 
     errors: dict[str, float]
@@ -97,6 +107,15 @@ def check_gradient(
     ------
     ValueError, TypeError
         For bad arguments.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> rng = np.random.default_rng(0)
+    >>> net = fastmlp.MLP([3, 4, 1], activation="tanh", norm="layer", seed=0)
+    >>> fastmlp.check_gradient(net, rng.normal(size=(20, 3)), rng.normal(size=20)).passed
+    True
     """
     check_positive("step", step)
     check_positive("tolerance", tolerance)

@@ -55,6 +55,19 @@ class Numeric:
     ValueError, TypeError
         For arguments that are not as above, such as a size without an embedding, or no edges with
         "piecewise_linear".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> edges = fastmlp.quantile_edges(X, [1, 2], n_bins=8)
+    >>> inputs = [
+    ...     fastmlp.Numeric(0, "periodic"), fastmlp.Numeric([1, 2], "piecewise_linear", edges=edges)
+    ... ]
+    >>> net = fastmlp.MLP([3, 16, 1], inputs=inputs, seed=0)
+    >>> net.weights[0].shape  # 4 numbers of the first column, 16 of each of the others
+    (36, 16)
     """
 
     columns: Any
@@ -142,6 +155,16 @@ class Categorical:
     ------
     ValueError, TypeError
         For arguments that are not as above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.column_stack([rng.normal(size=200), rng.integers(0, 30, 200)])
+    >>> net = fastmlp.MLP([2, 16, 1], inputs=[fastmlp.Categorical(1, 30, size=4)], seed=0)
+    >>> net.predict(X).shape
+    (200, 1)
     """
 
     column: int
@@ -263,6 +286,14 @@ def quantile_edges(
     list of ndarray
         Ascending edges of each column, numbers of the dtype of X if that is one of floating
         point; of a column of equal numbers they are that number and a larger one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> X = np.arange(101.0)[:, None]
+    >>> fastmlp.quantile_edges(X, 0, n_bins=4)
+    [array([  0.,  25.,  50.,  75., 100.])]
     """
     check_count("n_bins", n_bins)
     X = as_real("X", X)

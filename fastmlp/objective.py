@@ -74,7 +74,7 @@ class Objective:
         Summed over outputs, averaged over samples:
 
         - "squared_error": 1/2 (yhat - y)^2
-        - "absolute_error": |yhat - y|
+        - "absolute_error": ``|yhat - y|``
         - "huber", "huber(delta)": 1/2 e^2 for \\|e\\| <= delta, else delta (\\|e\\| - delta/2);
           delta 1 if not given
         - "logistic": log(1 + exp(-y yhat))
@@ -106,6 +106,21 @@ class Objective:
     ------
     ValueError, TypeError
         For any argument that is not as above, in a sentence that names it.
+
+    Examples
+    --------
+    Given to an optimizer of another library:
+
+    >>> import numpy as np
+    >>> import scipy.optimize
+    >>> import fastmlp
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(100, 3)), rng.normal(size=100)
+    >>> net = fastmlp.MLP([3, 4, 1], activation="tanh", dtype="float64", seed=0)
+    >>> objective = fastmlp.Objective(net, X, y, l2=1e-2)
+    >>> found = scipy.optimize.minimize(objective.value_and_grad, net.theta, jac=True)
+    >>> bool(found.fun < objective.value())  # that of the network, which is where it was
+    True
     """
 
     def __init__(

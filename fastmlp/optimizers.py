@@ -231,6 +231,15 @@ class SGD(Stochastic):
         scikit-learn has 0.9, with nesterov.
     nesterov : bool, default False
         Whether to use Nesterov's variant. Needs momentum above 0.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 32, 10], output="softmax", seed=0)
+    >>> result = net.fit(X, y, optimizer=fastmlp.SGD(0.01, momentum=0.9), epochs=20, seed=0)
+    >>> result.loss < 0.5
+    True
     """
 
     code: ClassVar[int] = codes.SGD
@@ -272,6 +281,15 @@ class AdaGrad(Stochastic):
     epsilon : float, default 1e-10
         Positive. Keeps the quotient finite where the gradient has always been 0; small enough not
         to shorten any other step.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 32, 10], output="softmax", seed=0)
+    >>> result = net.fit(X, y, optimizer=fastmlp.AdaGrad(0.03), epochs=20, seed=0)
+    >>> result.loss < 0.5
+    True
     """
 
     code: ClassVar[int] = codes.ADAGRAD
@@ -311,6 +329,15 @@ class RMSProp(Stochastic):
         Positive. Keeps the quotient finite where the gradient has always been 0.
     momentum : float, default 0.0
         In [0, 1).
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 32, 10], output="softmax", seed=0)
+    >>> result = net.fit(X, y, optimizer=fastmlp.RMSProp(), epochs=20, seed=0)
+    >>> result.loss < 0.5
+    True
     """
 
     code: ClassVar[int] = codes.RMSPROP
@@ -365,6 +392,15 @@ class Adam(Stochastic):
     Notes
     -----
     All defaults are those of the first paper.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 32, 10], output="softmax", seed=0)
+    >>> result = net.fit(X, y, optimizer=fastmlp.Adam(3e-3), epochs=20, seed=0)
+    >>> result.loss < 0.5
+    True
     """
 
     learning_rate: float | Schedule = 0.001
@@ -419,6 +455,19 @@ class AdamW(Adam):
         Factors of the weight decay by kind of parameters, as `factors` are of lr. Both multiply:
         with ``factors={"weights": 0.1}`` alone weights decay by a tenth, and ``decay_factors=
         {"weights": 10}`` makes up for that.
+
+    Examples
+    --------
+    With a decay of weights, a learning rate that falls, and a smaller one for biases:
+
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 32, 10], output="softmax", seed=0)
+    >>> schedule = fastmlp.LinearDecay(3e-3, final=3e-4, until=20)
+    >>> optimizer = fastmlp.AdamW(schedule, weight_decay=0.1, factors={"bias": 0.5})
+    >>> result = net.fit(X, y, optimizer=optimizer, epochs=20, seed=0)
+    >>> result.loss < 0.5
+    True
     """
 
     _: KW_ONLY
@@ -463,6 +512,15 @@ class NAdam(Stochastic):
         Positive. Keeps the quotient finite where the gradient has always been 0.
     momentum_decay : float, default 4e-3
         At least 0. How fast mu rises, from about beta_1 / 2 on.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 32, 10], output="softmax", seed=0)
+    >>> result = net.fit(X, y, optimizer=fastmlp.NAdam(3e-3), epochs=20, seed=0)
+    >>> result.loss < 0.5
+    True
     """
 
     code: ClassVar[int] = codes.NADAM

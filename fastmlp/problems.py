@@ -47,6 +47,15 @@ class NetworkProblem:
         Objective, penalties included, at which the problem counts as solved.
     description : str
         What it is, and where it and its target come from.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("sin")
+    >>> net = problem.make_net(0)
+    >>> result = net.fit(problem.X, problem.y, loss=problem.loss, optimizer="levenberg_marquardt")
+    >>> result.loss <= problem.target
+    True
     """
 
     name: str
@@ -86,6 +95,14 @@ class FunctionProblem:
         The function without noise, for judging the iterates of an optimizer that is given the
         noisy one; None where there is no noise. A noisy value says nothing about being at the
         target: the least of a hundred of them lies far below the minimum.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("beale")
+    >>> value, gradient = problem.make_function(0)(problem.make_start(0))
+    >>> value
+    14.203125
     """
 
     name: str
@@ -127,6 +144,13 @@ def load_problem(name: str) -> NetworkProblem | FunctionProblem:
     ------
     ValueError, TypeError
         For an unknown name.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("digits")
+    >>> problem.X.shape, problem.make_net(0).layer_sizes
+    ((1438, 64), (64, 64, 32, 10))
     """
     check_known("problem", name, PROBLEMS)
     return PROBLEMS[name]()

@@ -31,6 +31,16 @@ class Profile(NamedTuple):
         the least cost of any. At factor 1 it is the share that it won, ties included; at a large
         one the share that it solved.
     n_instances : int
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> compared = fastmlp.compare_problems(
+    ...     ["beale", "wood"], ["bfgs", "lbfgs"], gradient_evaluations=200
+    ... )
+    >>> profile = compared.profile()
+    >>> profile.n_instances, sorted(profile.fractions)
+    (2, ['bfgs', 'lbfgs'])
     """
 
     factors: np.ndarray
@@ -62,6 +72,20 @@ def performance_profile(
     ------
     ValueError
         For a table without instances, negative costs, or factors below 1.
+
+    Examples
+    --------
+    Two solvers on three instances. The first is best on two of them, and never solves the third:
+
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> costs = [[10, 20], [30, 30], [np.inf, 50]]
+    >>> factors, fractions = fastmlp.performance_profile(costs)
+    >>> factors
+    array([1., 2.])
+    >>> fractions.round(2)
+    array([[0.67, 0.67],
+           [0.67, 1.  ]])
     """
     costs = as_real("costs", costs).astype(np.float64)
     if costs.ndim != 2 or 0 in costs.shape:

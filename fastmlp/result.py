@@ -20,7 +20,19 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """Why an optimizer stopped."""
+    """Why an optimizer stopped.
+
+    Examples
+    --------
+    A status is a string, and may be compared to one:
+
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> result = fastmlp.MLP([3, 4, 1], seed=0).fit(X, X[:, 0], epochs=3)
+    >>> result.status is fastmlp.Status.COMPLETED, result.status == "completed"
+    (True, True)
+    """
 
     CONVERGED = "converged"  # its own tolerance on the gradient or the objective
     COMPLETED = "completed"  # all the epochs or iterations it was given
@@ -62,6 +74,17 @@ class Record:
     -----
     Records are equal if all their values are, where NaN is equal to NaN: it says that there is no
     value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> net = fastmlp.MLP([3, 4, 1], seed=0)
+    >>> trace = net.fit(X, X[:, 0], epochs=3, seed=0).trace
+    >>> last = trace[-1]
+    >>> last.epoch, last.data_passes, last.n_grad_evals
+    (3, 3.0, 3)
     """
 
     seconds: float

@@ -67,6 +67,19 @@ class Schedule(NamesArguments, ABC):
     ------
     TypeError, ValueError
         If a parameter is of the wrong type or out of its range.
+
+    Examples
+    --------
+    Five epochs at one rate, then another one:
+
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> class TwoRates(fastmlp.Schedule):
+    ...     def values(self, t):
+    ...         return np.where(np.asarray(t) < 5, 0.01, 0.001)
+    >>> optimizer = fastmlp.Adam(TwoRates())
+    >>> optimizer.learning_rates(0, 3, updates_per_epoch=1)
+    array([0.01, 0.01, 0.01])
     """
 
     per: str = field(default="epoch", kw_only=True)
@@ -118,6 +131,14 @@ class StepDecay(Schedule):
         Time between steps.
     per : {"epoch", "update"}, default "epoch"
         Unit of time, see `Schedule`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> halved = fastmlp.StepDecay(0.1, factor=0.5, every=10)
+    >>> halved.values(np.array([0, 9, 10, 20])).round(4)
+    array([0.1  , 0.1  , 0.05 , 0.025])
     """
 
     initial: float
@@ -152,6 +173,14 @@ class ExponentialDecay(Schedule):
         Decay rate per unit of time, 0 or more: the learning rate halves every ln(2) / rate.
     per : {"epoch", "update"}, default "epoch"
         Unit of time, see `Schedule`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> decay = fastmlp.ExponentialDecay(0.1, rate=0.05)
+    >>> decay.values(np.array([0, 10, 20])).round(4)
+    array([0.1   , 0.0607, 0.0368])
     """
 
     initial: float
@@ -194,6 +223,14 @@ class CosineAnnealing(Schedule):
         minimum.
     per : {"epoch", "update"}, default "epoch"
         Unit of time, see `Schedule`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> cosine = fastmlp.CosineAnnealing(0.1, period=10)
+    >>> cosine.values(np.array([0, 5, 9, 10])).round(4)
+    array([0.1   , 0.05  , 0.0024, 0.1   ])
     """
 
     maximum: float
@@ -238,6 +275,14 @@ class LinearDecay(Schedule):
         Time at which the final value is reached, positive.
     per : {"epoch", "update"}, default "epoch"
         Unit of time, see `Schedule`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> line = fastmlp.LinearDecay(0.1, final=0.001, until=20)
+    >>> line.values(np.array([0, 10, 20, 30])).round(4)
+    array([0.1   , 0.0505, 0.001 , 0.001 ])
     """
 
     initial: float
@@ -280,6 +325,14 @@ class InverseTime(Schedule):
         Exponent, positive. The default decays fastest among those that satisfy both conditions.
     per : {"epoch", "update"}, default "epoch"
         Unit of time, see `Schedule`. Robbins and Monro count updates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> inverse = fastmlp.InverseTime(0.1)
+    >>> inverse.values(np.array([0, 1, 9])).round(4)
+    array([0.1 , 0.05, 0.01])
     """
 
     initial: float
@@ -318,6 +371,16 @@ class CosineLog(_OfFit):
         From 1 to 1023, whose power of 2 is finite. The default is the paper's.
     per : {"fit"}
         See `Schedule` for what t is in a fit that goes on from another.
+
+    Examples
+    --------
+    At fractions of a fit:
+
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> cycles = fastmlp.CosineLog(0.04)
+    >>> cycles.values(np.array([0.0, 0.5, 1.0])).round(4)
+    array([0.    , 0.0029, 0.    ])
     """
 
     maximum: float
@@ -351,6 +414,16 @@ class FlatCosine(_OfFit):
         Value in the first half, positive.
     per : {"fit"}
         See `Schedule` for what t is in a fit that goes on from another.
+
+    Examples
+    --------
+    At fractions of a fit:
+
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> flat = fastmlp.FlatCosine(0.15)
+    >>> flat.values(np.array([0.0, 0.5, 0.75, 1.0])).round(4)
+    array([0.15 , 0.15 , 0.075, 0.   ])
     """
 
     initial: float
@@ -383,6 +456,14 @@ class WarmUp(Schedule):
         Learning rate after the rise. A schedule has to have the same `per`.
     per : {"epoch", "update"}, default "epoch"
         Unit of time, see `Schedule`; a rise has a length, and so is not "fit".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> warm = fastmlp.WarmUp(5, fastmlp.StepDecay(0.1, factor=0.5, every=10))
+    >>> warm.values(np.array([0, 2, 5, 15])).round(4)
+    array([0.02, 0.06, 0.1 , 0.05])
     """
 
     length: int

@@ -334,6 +334,14 @@ def minimize(
     ------
     ValueError, TypeError
         For bad arguments, or if the first value or gradient is not of the right shape.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> def bowl(x):
+    ...     return (x - 1) @ (x - 1), 2 * (x - 1)
+    >>> fastmlp.minimize(bowl, [4.0, 0.0], optimizer=fastmlp.LBFGS()).theta
+    array([1., 1.])
     """
     if not callable(value_and_grad):
         raise TypeError(f"value_and_grad must be callable, got {value_and_grad!r}")

@@ -58,6 +58,13 @@ def warmup(dtypes: Sequence[str] = ("float32",)) -> Path | None:
 
     Kernels for teams of threads are compiled where more than one core is available, and only
     while no other thread trains with a team.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> folder = fastmlp.warmup()
+    >>> folder.name.startswith("kernels-")
+    True
     """
     if isinstance(dtypes, str) or not hasattr(dtypes, "__iter__"):
         raise TypeError(f"dtypes must be a sequence such as ('float32',), got {dtypes!r}")

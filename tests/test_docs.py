@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ def test_the_examples_of_docstrings_hold(module, tmp_path, monkeypatch):
         pytest.importorskip("sklearn")
     if "dask" in module:
         pytest.importorskip("distributed")
+    if "parquet" in module:
+        pytest.importorskip("pyarrow")
     if module.endswith(("plotting", "display")):
         pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
@@ -59,9 +62,12 @@ def blocks(page, language):
 
 
 def run_python(page, line, block, names):
-    if "import dask" in block:
-        pytest.importorskip("distributed")
-    exec(compile("\n" * (line - 1) + block, str(ROOT / page), "exec"), names)
+    for package in re.findall(r"^(?:import|from) (dask|keras|torch)\b", block, re.M):
+        pytest.importorskip("distributed" if package == "dask" else package)
+    with warnings.catch_warnings():
+        if "import keras" in block:  # it warns of its own business with other libraries
+            warnings.simplefilter("ignore")
+        exec(compile("\n" * (line - 1) + block, str(ROOT / page), "exec"), names)
 
 
 PAGES = sorted(

@@ -15,6 +15,10 @@ import pytest
 import fastmlp
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = (
+    *("fastmlp", "kernels", "tests", "docs", "examples", "asv_bench"),
+    *("conda", ".ci", ".github"),
+)
 
 
 @pytest.fixture
@@ -48,13 +52,15 @@ def test_installation_is_complete(installed, name):
 def test_the_source_archive_has_what_the_repository_has(tmp_path):
     """Tests among it, and with them what they need."""
     pytest.importorskip("setuptools", minversion="77", reason="pyproject asks for as new a one")
-    made = "__pycache__", "*.py[cod]", "*.egg-info", ".asv"
+    made = "__pycache__", "*.py[cod]", "*.egg-info", ".asv", "_build", "backreferences", "generated"
     source, archives = tmp_path / "source", tmp_path / "archives"
     archives.mkdir()
-    for folder in ("fastmlp", "kernels", "tests", "docs", "examples", "asv_bench", ".ci"):
+    for folder in FOLDERS:
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns(*made))
+    shutil.rmtree(source / "docs" / "gallery", ignore_errors=True)
     for path in ROOT.iterdir():
-        if path.suffix in (".md", ".toml", ".in", ".py") or path.name in ("LICENSE", ".gitignore"):
+        named = path.name in ("LICENSE", ".gitignore", "CITATION.cff")
+        if named or path.suffix in (".md", ".toml", ".in", ".py"):
             shutil.copy(path, source)
     files = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
 
@@ -65,9 +71,43 @@ def test_the_source_archive_has_what_the_repository_has(tmp_path):
     assert files - packed == set()
 
 
-def test_versions_agree():
+def test_the_version_is_in_one_place():
+    """Who installs, reads or cites takes it from there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    source = project["tool"]["setuptools"]["dynamic"]["version"]["attr"]
+    assert source == "fastmlp.version.__version__"
+    assert fastmlp.__version__ == importlib.metadata.version("fastmlp")
+    quoted = re.compile(rf"""["'= ]{re.escape(fastmlp.__version__)}(["']|$)""", re.M)
+    for path in ("pyproject.toml", "CITATION.cff", "conda/meta.yaml", "docs/cite.md"):
+        assert not quoted.search((ROOT / path).read_text(encoding="utf-8")), path
+
+
+def test_the_conda_recipe_asks_for_what_pyproject_asks_for():
+    recipe = (ROOT / "conda" / "meta.yaml").read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == fastmlp.__version__ == importlib.metadata.version("fastmlp")
+    for needed in (f"python {project['requires-python']}", *project["dependencies"]):
+        name, version = re.fullmatch(r"([\w-]+) ?(.*)", needed).groups()
+        assert f"    - {name} {version}\n" in recipe
+
+
+def test_the_development_extra_has_what_contributing_runs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+
+    def names(extra):
+        for needed in extras[extra]:
+            own = re.fullmatch(r"fastmlp\[(.*)\]", needed)
+            if own:
+                for other in own[1].split(","):
+                    yield from names(other)
+            else:
+                yield re.match(r"[\w-]+", needed)[0]
+
+    assert set(names("dev")) >= {"pytest", "ruff", "mypy", "build", "twine", "sphinx"}
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    installed = set(re.findall(r"^ *pip install (.*)$", contributing, re.M))
+    assert installed == {"'.[dev]'"}
 
 
 def test_every_public_name_is_there_and_documented():

@@ -17,7 +17,7 @@ from marks import compiled_only
 
 from fastmlp import minimize
 from fastmlp.kernels import simd
-from fastmlp.kernels._jit.prebuilt import LEVELS, level_of
+from fastmlp.kernels._jit.prebuilt import LEVELS, levels_of
 
 ROOT = Path(__file__).parents[1]
 LINUX = "x86_64-unknown-linux-gnu"
@@ -31,21 +31,23 @@ SKYLAKE = HASWELL.replace("-avx512", "+avx512") + ",+avx512bw,+avx512cd,+avx512d
 
 
 @pytest.mark.parametrize(
-    ("features", "level"),
+    ("features", "levels"),
     [
-        (SKYLAKE, "x86-64-v4"),
-        (SKYLAKE.replace("+avx512bw", "-avx512bw"), "x86-64-v3"),
-        (HASWELL, "x86-64-v3"),
-        (HASWELL.replace("+fma", "-fma"), None),
-        ("", None),
+        (SKYLAKE, ["x86-64-v4", "x86-64-v3"]),
+        (SKYLAKE.replace("+avx512bw", "-avx512bw"), ["x86-64-v3"]),
+        (HASWELL, ["x86-64-v3"]),
+        (HASWELL.replace("+fma", "-fma"), []),
+        ("", []),
     ],
 )
-def test_a_level_needs_all_its_features(features, level):
-    assert level_of(LINUX, features) == level
+def test_a_level_needs_all_its_features(features, levels):
+    assert levels_of(LINUX, features) == levels
 
 
-def test_levels_are_of_one_kind_of_processors():
-    assert level_of("aarch64-unknown-linux-gnu", SKYLAKE) is None
+@pytest.mark.parametrize("features", ["", "+crc,+lse,-sve", SKYLAKE])
+def test_levels_are_of_one_kind_of_processors(features):
+    assert levels_of("aarch64-unknown-linux-gnu", features) == ["aarch64"]
+    assert levels_of("riscv64-unknown-linux-gnu", features) == []
 
 
 DESCEND = """
@@ -87,20 +89,23 @@ def descend(site, cache, **settings):
 @pytest.fixture(scope="module", params=LEVELS)
 def carried(request, tmp_path_factory):
     """A package with the code of a descent, and settings of a processor just above its level."""
-    level, features = request.param, LEVELS[request.param]
-    host = level_of(llvmlite.binding.get_process_triple(), simd.FEATURES)
-    if host is None or list(LEVELS).index(host) > list(LEVELS).index(level):
+    level, (_, processor, features) = request.param, LEVELS[request.param]
+    if level not in levels_of(llvmlite.binding.get_process_triple(), simd.FEATURES):
         pytest.skip(f"this processor has no {level}")
     site, cache = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("cache")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "fastmlp", site / "fastmlp", ignore=ignored)
     shutil.copytree(ROOT / "kernels", site / "fastmlp" / "kernels", ignore=ignored)
-    settings = {"NUMBA_CPU_NAME": level, "NUMBA_CPU_FEATURES": features}
+    settings = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features}
     _, has_fitting, has_compiled = descend(site, cache, **settings)
     assert (has_fitting, has_compiled) == (False, True)
     run(COLLECT, site, cache, level, str(site / "fastmlp"), **settings)
-    above = {"x86-64-v3": "haswell", "x86-64-v4": "skylake-avx512"}[level]
-    return site, {"NUMBA_CPU_NAME": above, "NUMBA_CPU_FEATURES": f"{features},+fsgsbase"}
+    name, more = {
+        "x86-64-v3": ("haswell", f"{features},+fsgsbase"),
+        "x86-64-v4": ("skylake-avx512", f"{features},+fsgsbase"),
+        "aarch64": ("neoverse-n1", "+crc"),
+    }[level]
+    return site, {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": more}
 
 
 @pytest.fixture

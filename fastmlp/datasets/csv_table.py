@@ -142,6 +142,15 @@ def load_csv(
     text on they are read by a compiled parser, on all cores; lines with quotes are left to NumPy,
     which takes ten times as long. While it reads, the function needs about twice the memory of
     what it returns.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import fastmlp
+    >>> written = Path("data.csv").write_text("a,b,species\\n1.5,2,0\\n0.5,3,1\\n")
+    >>> X, y, names = fastmlp.datasets.load_csv("data.csv", "species")
+    >>> y, names
+    (array([0, 1]), ['a', 'b'])
     """
     float_dtype = _check_arguments(target, delimiter, dtype)
     with reading_csv(path, target, None, delimiter, float_dtype) as (features, blocks):

@@ -37,6 +37,13 @@ def load_digits(dtype: DTypeLike = "float32") -> tuple[np.ndarray, np.ndarray]:
     E. Alpaydin and C. Kaynak (1998). Optical Recognition of Handwritten Digits. UCI Machine
     Learning Repository. https://doi.org/10.24432/C50P49. Licensed under CC BY 4.0; see
     digits.txt beside this module.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> X.shape, y.shape
+    ((1797, 64), (1797,))
     """
     with resources.as_file(resources.files(__package__) / "digits.csv.gz") as path:
         X, y, _ = load_csv(path, "digit", dtype=dtype)

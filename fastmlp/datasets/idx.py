@@ -49,6 +49,15 @@ def load_idx(path: str | os.PathLike[str] | BinaryIO) -> np.ndarray:
     The format is that of Y. LeCun, C. Cortes and C. J. C. Burges, "The MNIST database of
     handwritten digits": two zero bytes, a type code, the number of dimensions, each dimension as
     a big-endian 32-bit integer, then the elements, the last index running fastest.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import fastmlp
+    >>> header = bytes([0, 0, 8, 1, 0, 0, 0, 3])  # bytes, of one axis, of 3 elements
+    >>> written = Path("labels").write_bytes(header + bytes([7, 2, 1]))
+    >>> fastmlp.datasets.load_idx("labels")
+    array([7, 2, 1], dtype=uint8)
     """
     with open_data(path) as (file, source):
         magic = file.read(4)

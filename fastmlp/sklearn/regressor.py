@@ -71,6 +71,15 @@ input_dropout, residual, tied, input_scale, inputs, members
     Attributes
     ----------
     As of `MLPClassifier`, but for `classes_`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from fastmlp import MLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = MLPRegressor(early_stopping=True, standardize=True, random_state=0)
+    >>> bool(model.fit(X, y).score(X, y) > 0.4)
+    True
     """
 
     __sklearn_counterpart__ = "MLPRegressor"

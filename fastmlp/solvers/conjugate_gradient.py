@@ -18,6 +18,16 @@ class ConjugateGradient(LineDescent):
 
     Polak & Ribière, Revue française d'informatique et de recherche opérationnelle 3(R1):35-43
     (1969), with the restarts of Gilbert & Nocedal, SIAM Journal on Optimization 2:21-42 (1992).
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("rosenbrock")
+    >>> result = fastmlp.minimize(
+    ...     problem.make_function(0), problem.make_start(0), optimizer=fastmlp.ConjugateGradient()
+    ... )
+    >>> result.theta.round(2)
+    array([1., 1.])
     """
 
     @property

@@ -95,6 +95,16 @@ class BFGS(DenseQuasiNewton):
     (1970); Shanno, Mathematics of Computation 24:647-656 (1970).
 
     For at most 16,000 parameters, whose inverse Hessian takes 1 GB; `LBFGS` is for more.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("rosenbrock")
+    >>> result = fastmlp.minimize(
+    ...     problem.make_function(0), problem.make_start(0), optimizer=fastmlp.BFGS()
+    ... )
+    >>> result.theta.round(4)
+    array([1., 1.])
     """
 
     def factors(self, s, y, q, sBs):
@@ -109,6 +119,16 @@ class DFP(DenseQuasiNewton):
 
     For at most 16,000 parameters, whose inverse Hessian takes 1 GB. It recovers slowly from
     searches that are not exact, so that its are for c2 0.1, of several evaluations each.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("rosenbrock")
+    >>> result = fastmlp.minimize(
+    ...     problem.make_function(0), problem.make_start(0), optimizer=fastmlp.DFP()
+    ... )
+    >>> result.theta.round(4)
+    array([1., 1.])
     """
 
     @property
@@ -136,6 +156,18 @@ class Broyden(DenseQuasiNewton):
     phi : float, default 0.5
         In [0, 1], where H stays positive definite. 0 is BFGS, 1 is DFP. The line searches'
         condition on the slope goes with it, c2 = 0.9 - 0.8 phi.
+
+    Examples
+    --------
+    Halfway between `BFGS` and `DFP`:
+
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("rosenbrock")
+    >>> result = fastmlp.minimize(
+    ...     problem.make_function(0), problem.make_start(0), optimizer=fastmlp.Broyden(0.5)
+    ... )
+    >>> result.theta.round(4)
+    array([1., 1.])
     """
 
     phi: float = 0.5
@@ -167,6 +199,16 @@ class SR1(DenseQuasiNewton):
 
     Broyden, Mathematics of Computation 21:368-381 (1967); section 6.2 of Nocedal & Wright,
     Numerical optimization (2006).
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("rosenbrock")
+    >>> result = fastmlp.minimize(
+    ...     problem.make_function(0), problem.make_start(0), optimizer=fastmlp.SR1()
+    ... )
+    >>> result.theta.round(3)
+    array([1., 1.])
     """
 
     def direction(self, state):

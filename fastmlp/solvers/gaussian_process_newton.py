@@ -88,6 +88,23 @@ class GaussianProcessNewton(StochasticNewton):
         themselves.
     max_iterations, batch_size, learning_rate, largest_step
         As of `StochasticNewton`.
+
+    Examples
+    --------
+    Rosenbrock's valley with noise of standard deviation 30, where the start has the value 24:
+
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("noisy_rosenbrock")
+    >>> result = fastmlp.minimize(
+    ...     problem.make_function(3),
+    ...     problem.make_start(0),
+    ...     optimizer=fastmlp.GaussianProcessNewton(),
+    ...     max_iterations=2000,
+    ...     seed=3,
+    ... )
+    >>> noiseless = fastmlp.load_problem("rosenbrock").make_function(0)
+    >>> noiseless(result.theta)[0] < 2.0
+    True
     """
 
     decay: float = 30.0

@@ -43,6 +43,17 @@ class GradientDescent(LineDescent):
     ------
     ValueError, TypeError
         For an unknown search, or a schedule with another than "fixed".
+
+    Examples
+    --------
+    On an ellipse, whose axes are as 1 to 4, each step with a search of its own:
+
+    >>> import fastmlp
+    >>> def ellipse(x):
+    ...     return 0.5 * (x[0] ** 2 + 16 * x[1] ** 2), x * [1, 16]
+    >>> result = fastmlp.minimize(ellipse, [4.0, 1.0], optimizer=fastmlp.GradientDescent())
+    >>> result.loss < 1e-6
+    True
     """
 
     learning_rate: float | Schedule = 0.1

@@ -96,6 +96,16 @@ class KieferWolfowitz(FiniteDifferenceDescent):
         derivatives. Both defaults are those of the paper's example.
     max_iterations, batch_size
         As of `FiniteDifferenceDescent`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> def value(x):
+    ...     return float(((x - [1.0, -2.0]) ** 2).sum()), np.zeros(2)  # no gradient
+    >>> optimizer = fastmlp.KieferWolfowitz(a=0.5)
+    >>> fastmlp.minimize(value, [0.0, 0.0], optimizer=optimizer).theta.round(2)
+    array([ 1., -2.])
     """
 
     def gains(self, n):
@@ -137,6 +147,17 @@ class SPSA(FiniteDifferenceDescent):
         At least 0. Spall's advice is a tenth of the updates, here of 1000.
     max_iterations, batch_size
         As of `FiniteDifferenceDescent`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> def value(x):
+    ...     return float(((x - 3.0) ** 2).sum()), np.zeros(100)  # no gradient
+    >>> optimizer = fastmlp.SPSA(a=0.1, c=0.01, max_iterations=2000)
+    >>> result = fastmlp.minimize(value, np.zeros(100), optimizer=optimizer, seed=0)
+    >>> result.loss < 1.0  # from 900
+    True
     """
 
     a: float = 0.1

@@ -116,6 +116,17 @@ class LBFGS(_LimitedMemory):
     Optimization 20:221-246, 1982).
 
     With an l1 penalty, which has no gradient at 0, it seldom gets to exact zeros: see `OWLQN`.
+
+    Examples
+    --------
+    All parameters between -1 and 1:
+
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 16, 10], output="softmax", seed=0)
+    >>> result = net.fit(X, y, optimizer=fastmlp.LBFGS(bounds=(-1.0, 1.0)), epochs=50)
+    >>> bool(abs(net.theta).max() <= 1.0)
+    True
     """
 
     bounds: Any = None
@@ -188,6 +199,17 @@ class OWLQN(_LimitedMemory):
     (2007), but that parameters which stay at 0 have no part in the direction, as of `LBFGS` those
     on a bound: that spares a tenth of the evaluations or more. Parameters without a penalty, such
     as biases, are left to change their sign. Without any penalty it is `LBFGS`.
+
+    Examples
+    --------
+    A penalty that makes most weights zero, and not just small:
+
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 16, 10], output="softmax", seed=0)
+    >>> result = net.fit(X, y, optimizer=fastmlp.OWLQN(), l1=0.01, epochs=200)
+    >>> bool((net.weights[0] == 0.0).mean() > 0.5)
+    True
     """
 
     def start(self, function, x0):

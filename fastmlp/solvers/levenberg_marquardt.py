@@ -52,6 +52,18 @@ class LevenbergMarquardt(Descent):
         Parameters at a bound from which the gradient leads out stay there for a step, the
         others' step is cut at the box: Bertsekas, SIAM Journal on Control and Optimization
         20:221-246 (1982).
+
+    Examples
+    --------
+    A sine by five units, the mean square of the errors below 2e-5:
+
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> x = np.linspace(-1, 1, 41)[:, None]
+    >>> net = fastmlp.MLP([1, 5, 1], activation="tanh", dtype="float64", seed=0)
+    >>> result = net.fit(x, np.sin(3 * x), optimizer=fastmlp.LevenbergMarquardt(), epochs=200)
+    >>> result.loss < 1e-5
+    True
     """
 
     damping: float = 1e-3

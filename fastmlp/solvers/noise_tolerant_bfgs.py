@@ -35,7 +35,7 @@ class NoiseTolerantBFGS(Solver):
     without its term in g'p where -g'p <= eps_g ||p||, the noise of gradients: the slope then means
     nothing. H is updated over an interval beta p, whose gradients differ by more than noise:
 
-        |(g(x + beta p) - g(x))'p| >= 2 (1 + c3) eps_g ||p||.
+        ``|(g(x + beta p) - g(x))'p| >= 2 (1 + c3) eps_g ||p||``.
 
     Both are the same point where it satisfies both and (g(x + alpha p) - c2 g(x))'p >= 0, which
     bisection looks for. Else the interval is doubled until its condition holds, from twice the
@@ -64,6 +64,21 @@ class NoiseTolerantBFGS(Solver):
         over the same.
     patience : int, default 30
         See above.
+
+    Examples
+    --------
+    Values and gradients with noise of standard deviation 0.001:
+
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> rng = np.random.default_rng(0)
+    >>> def noisy(x):
+    ...     noise = 0.001 * rng.normal(size=3)
+    ...     return (x @ x) / 2 + noise[0], x + noise[1:]
+    >>> optimizer = fastmlp.NoiseTolerantBFGS()
+    >>> result = fastmlp.minimize(noisy, [2.0, 1.0], optimizer=optimizer, max_iterations=50)
+    >>> bool(abs(result.theta).max() < 0.1)
+    True
     """
 
     stochastic = True

@@ -46,6 +46,16 @@ class Scipy(Solver):
     ------
     ValueError, TypeError
         For an unknown method, bounds that cross or that the method does not know.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> problem = fastmlp.load_problem("rosenbrock")
+    >>> result = fastmlp.minimize(
+    ...     problem.make_function(0), problem.make_start(0), optimizer=fastmlp.Scipy("L-BFGS-B")
+    ... )
+    >>> result.theta.round(4)
+    array([1., 1.])
     """
 
     method: str = "L-BFGS-B"

@@ -29,6 +29,17 @@ class StochasticLBFGS(StochasticNewton):
         Pairs (s, y) that stand for the Hessian.
     max_iterations, batch_size, learning_rate, largest_step, decay
         As of `StochasticNewton`.
+
+    Examples
+    --------
+    By mini-batches of 128 rows:
+
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 32, 10], output="softmax", seed=0)
+    >>> result = net.fit(X, y, optimizer=fastmlp.StochasticLBFGS(), epochs=20, seed=0)
+    >>> result.loss < 1.5
+    True
     """
 
     history_size: int = 10

@@ -62,6 +62,18 @@ def open_parquet(
     OSError
         If there is no room for the rows, or the folder cannot be written. Nothing half-written
         stays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pyarrow, pyarrow.parquet
+    >>> import fastmlp
+    >>> x = np.linspace(0, 1, 1000)
+    >>> table = pyarrow.table({"a": x, "b": x**2, "target": 3 * x})
+    >>> pyarrow.parquet.write_table(table, "data.parquet")
+    >>> X, y, names = fastmlp.open_parquet("data.parquet", target="target")
+    >>> X.shape, y.shape, names
+    ((1000, 2), (1000,), ['a', 'b'])
     """
     files = check_paths(paths)
     wanted = check_columns(target, columns)

@@ -43,6 +43,16 @@ class Windowed:
     not from memory, threads or how a file is stored. If all rows fit in one window, it is the
     order of ``shuffle=True`` for an array. Shuffling by windows of blocks is also how the
     libraries for streamed data sets do it, such as Mosaic Streaming ("py1br").
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> X = np.random.default_rng(0).normal(size=(10_000, 8)).astype("float32")
+    >>> order = fastmlp.Windowed(block=100, blocks=10)  # 1,000 rows in memory at a time
+    >>> result = fastmlp.MLP([8, 16, 1], seed=0).fit(X, X[:, 0], shuffle=order, epochs=2, seed=0)
+    >>> result.n_iter
+    2
     """
 
     block: int = 128

@@ -13,6 +13,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import llvmlite.binding
 import numba
@@ -25,10 +26,25 @@ from fastmlp.kernels._jit.flags import FLAGS, PARALLEL
 _V3 = "avx avx2 bmi bmi2 cx16 f16c fma lzcnt movbe popcnt sahf sse3 sse4.1 sse4.2 ssse3 xsave"
 _V4 = f"{_V3} avx512bw avx512cd avx512dq avx512f avx512vl"
 
-# Names of processors and of their features, as LLVM has them, the highest level first.
+
+class Level(NamedTuple):
+    """Processors that have no less than these features."""
+
+    architecture: str  # what LLVM's triple of a target begins with
+    processor: str  # the least of them, by LLVM's name
+    features: str  # as LLVM writes them, besides those that all of the architecture have
+
+
+def _level(architecture, processor, features=""):
+    return Level(architecture, processor, ",".join(f"+{name}" for name in features.split()))
+
+
+# The highest of an architecture first. All processors of AArch64 have vectors of 16 bytes (NEON)
+# and fused multiply-adds, and the kernels use no more than that.
 LEVELS = {
-    name: ",".join(f"+{feature}" for feature in features.split())
-    for name, features in (("x86-64-v4", _V4), ("x86-64-v3", _V3))
+    "x86-64-v4": _level("x86_64", "x86-64-v4", _V4),
+    "x86-64-v3": _level("x86_64", "x86-64-v3", _V3),
+    "aarch64": _level("aarch64", "generic"),
 }
 
 _FOLDER = Path(__file__).parent / "code"
@@ -40,20 +56,20 @@ def directory():
 
     Its name begins with that of the level.
     """
-    level = level_of(llvmlite.binding.get_process_triple(), simd.FEATURES)
-    folder = None if level is None else _FOLDER / _name(level)
+    levels = levels_of(llvmlite.binding.get_process_triple(), simd.FEATURES)
+    folder = _FOLDER / _name(levels[0]) if levels else None
     return folder if folder is not None and _hashes(folder) else None
 
 
 def level_key(key, folder):
     """Numba's key of a specialization as it was where the code in a folder was compiled."""
     signature, (triple, *_), *others = key
-    level = next(level for level in LEVELS if folder.name.startswith(level))
-    return signature, (triple, level, LEVELS[level]), *others
+    level = next(level for name, level in LEVELS.items() if folder.name.startswith(name))
+    return signature, (triple, level.processor, level.features), *others
 
 
-def level_of(triple, features):
-    """Name of the highest of the `LEVELS` whose features are all among these, or None.
+def levels_of(triple, features):
+    """Names of the `LEVELS` that a processor has, the highest first.
 
     Parameters
     ----------
@@ -62,10 +78,12 @@ def level_of(triple, features):
     features : str
         Of a processor, as LLVM writes them: "+avx,-avx512f".
     """
-    if not triple.startswith("x86_64-"):
-        return None
-    has = set(features.split(","))
-    return next((name for name, needs in LEVELS.items() if has.issuperset(needs.split(","))), None)
+    architecture, has = triple.partition("-")[0], {"", *features.split(",")}
+    return [
+        name
+        for name, level in LEVELS.items()
+        if level.architecture == architecture and has.issuperset(level.features.split(","))
+    ]
 
 
 def read(path):

@@ -1,0 +1,157 @@
+"""How Sphinx builds the site: ``python -m sphinx -W --keep-going docs docs/_build``."""
+
+import re
+import sys
+import warnings
+from pathlib import Path
+
+import matplotlib
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
+from matplotlib.figure import Figure
+from matplotlib.pyplot import close, fignum_exists
+from sphinx_gallery.scrapers import figure_rst
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT))  # last: an installed fastmlp comes before the source tree's
+
+import fastmlp
+
+project = "fastmlp"
+copyright = "2026, the fastmlp developers"
+version = release = fastmlp.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "gallery/*.ipynb"]
+templates_path = ["_templates"]
+root_doc = "index"
+nitpicky = True
+suppress_warnings = ["config.cache"]  # functions among the settings: they are read anew each time
+
+# Markdown
+
+myst_heading_anchors = 4
+myst_enable_extensions = ["dollarmath"]
+html_math_renderer = "mathml"
+
+
+def link_within_the_site(app, page, source):
+    """Pages that lie beside docs/ on a code host are pages of the site, by other names."""
+    source[0] = re.sub(
+        r"\]\((?:\.\./)+(README|CHANGELOG|CONTRIBUTING|SECURITY)\.md",
+        lambda found: f"](/{OUTSIDE[found[1]]}.md",
+        source[0],
+    )
+
+
+OUTSIDE = {
+    "README": "index",
+    "CHANGELOG": "changelog",
+    "CONTRIBUTING": "contributing",
+    "SECURITY": "security",
+}
+
+def put_formula(writer, node, display):
+    """A formula as MathML: browsers show it by themselves, without a script from elsewhere."""
+    writer.body.append(convert(node.astext(), display=display))
+    raise SkipNode
+
+
+# The reference
+
+autosummary_generate = True
+autodoc_typehints = "none"
+maximum_signature_line_length = 68
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": ",".join(
+        (
+            *("BaseEstimator", "ClassifierMixin", "RegressorMixin", "MultiOutputMixin"),
+            *("ABC", "Enum", "StrEnum", "Generic", "Protocol", "Sequence", "Mapping"),
+            *("dict", "list", "str", "tuple", "object"),
+        )
+    ),
+    # Made by scikit-learn, and documented there.
+    "exclude-members": "set_fit_request, set_partial_fit_request, set_score_request, "
+    "set_predict_request, get_metadata_routing, set_predict_proba_request, set_transform_request",
+}
+numpydoc_show_class_members = False
+
+# The gallery
+
+
+def figures(block, variables, settings):
+    """Pictures of the figures that a block of a script made, pyplot's and fastmlp's own."""
+    made = [
+        (name, value)
+        for name, value in variables["example_globals"].items()
+        if isinstance(value, Figure) and not hasattr(value, "_is_on_its_page")
+    ]
+    paths = []
+    for _, figure in made:
+        path = next(variables["image_path_iterator"])
+        figure.savefig(path, dpi=130)
+        figure._is_on_its_page = True
+        paths.append(path)
+        if fignum_exists(getattr(figure, "number", -1)):
+            close(figure)
+    return figure_rst(paths, settings["src_dir"])
+
+
+def plain_style(settings, script):
+    """Every script starts from the style of the gallery's figures."""
+    matplotlib.rc_file_defaults()
+    matplotlib.style.use(ROOT / "examples" / "gallery" / "gallery.mplstyle")
+
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "image_scrapers": (figures,),
+    "reset_modules": (plain_style,),
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("fastmlp",),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "write_computation_times": False,
+    "show_signature": False,
+    "min_reported_time": 10_000,
+    "remove_config_comments": True,
+    "within_subsection_order": "FileNameSortKey",
+    "copyfile_regex": r".*\.mplstyle",
+}
+warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
+
+# The look
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"fastmlp {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "fastmlp"},
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "header_links_before_dropdown": 6,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+
+
+def setup(app):
+    app.add_html_math_renderer(
+        "mathml",
+        inline_renderers=(lambda writer, node: put_formula(writer, node, "inline"), None),
+        block_renderers=(lambda writer, node: put_formula(writer, node, "block"), None),
+    )
+    app.connect("source-read", link_within_the_site)
+    app.connect("include-read", lambda app, path, page, text: link_within_the_site(app, page, text))
