@@ -11,6 +11,7 @@ _folder = Path(__file__).parent
 if not (_folder / "kernels").is_dir():
     __path__.append(str(_folder.parent))
 
+from fastmlp.callbacks import EarlyStopping, Metrics, ModelCheckpoint
 from fastmlp.compare import compare, compare_problems
 from fastmlp.fitting import fit, fit_many
 from fastmlp.inputs import Categorical, Numeric, quantile_edges
@@ -91,6 +92,7 @@ __all__ = [
     "ConjugateGradient",
     "CosineAnnealing",
     "CosineLog",
+    "EarlyStopping",
     "ExponentialDecay",
     "FitResult",
     "FlatCosine",
@@ -104,6 +106,8 @@ __all__ = [
     "LeastSquaresNewton",
     "LevenbergMarquardt",
     "LinearDecay",
+    "Metrics",
+    "ModelCheckpoint",
     "NAdam",
     "NetworkProblem",
     "NoiseTolerantBFGS",

@@ -1,15 +1,22 @@
 """The bookkeeping that all optimizers share: clock, counts, trace, limits, callbacks, Ctrl-C."""
 
+from __future__ import annotations
+
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastmlp.bar import Bar
+from fastmlp.callbacks import Return, Watcher
 from fastmlp.kernels._jit import clock
 from fastmlp.result import Record, Status, Trace
+
+if TYPE_CHECKING:
+    from fastmlp.mlp import MLP
 
 
 class Stop(Exception):
@@ -35,12 +42,33 @@ class Progress:
         The current parameters; changing them in place changes the fit of a network.
     network : MLP or None
         The network in training, None in `fastmlp.minimize`.
+    metrics : dict of str to float
+        What `fastmlp.Metrics` has measured, if it is among the callbacks.
+    trained : MLP or None
+        The network that the optimizer changes: `network` itself, unless the fit standardizes.
     """
 
     record: Record
     trace: Trace
     theta: np.ndarray
-    network: object = None
+    network: MLP | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    trained: MLP | None = field(default=None, repr=False)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs or iterations done, from 1; 0 is the start of a solver."""
+        return self.record.epoch
+
+    @property
+    def objective(self) -> float:
+        """The objective of the newest record."""
+        return self.record.objective
+
+    @property
+    def validation_loss(self) -> float:
+        """The validation loss of the newest record, NaN without validation data."""
+        return self.record.validation_loss
 
 
 class Interruption:
@@ -111,6 +139,13 @@ class Monitor:
         Epochs or iterations to come, for the bar.
     interruption : Interruption or None
         One that others share and enter; else the monitor has its own.
+    present : callable or None
+        Makes a `Progress` what callbacks are to see.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Of the newest update, NaN where there is none; for the records.
     """
 
     def __init__(
@@ -124,6 +159,7 @@ class Monitor:
         progress=False,
         total=None,
         interruption=None,
+        present=None,
     ):
         self._network = network
         self._callbacks = callbacks
@@ -132,11 +168,13 @@ class Monitor:
         self._validate = validate
         self._shares = interruption is not None
         self._interruption = interruption if self._shares else Interruption()
+        self._present = present
         self._callers_errors = np.geterr()
         self._errors = np.errstate(all="ignore")
         self._bar = Bar("epoch", total) if progress else None
         self.trace = Trace()
         self.epoch = 0
+        self.learning_rate = np.nan
         self.n_loss_evals = 0
         self.n_grad_evals = 0
         self.data_passes = 0.0
@@ -199,6 +237,7 @@ class Monitor:
             "n_grad_evals": self.n_grad_evals,
             "data_passes": self.data_passes,
             "trace": self.trace._rows,
+            "callbacks": {key: one.snapshot() for key, one in self._watchers()},
         }
 
     def restore(self, snapshot) -> None:
@@ -209,8 +248,29 @@ class Monitor:
         self.n_grad_evals = snapshot["n_grad_evals"]
         self.data_passes = snapshot["data_passes"]
         self.trace = Trace.from_array(snapshot["trace"])
+        kept = snapshot.get("callbacks", {})  # older checkpoints lack it
+        for key, one in self._watchers():
+            if key in kept:
+                one.restore(kept[key])
         if self._bar is not None:
             self._bar.start_at(self.epoch)
+
+    def _watchers(self):
+        """Callbacks that have a state, by a key that tells them apart."""
+        return [
+            (f"{i} {type(one).__name__}", one)
+            for i, one in enumerate(self._callbacks)
+            if isinstance(one, Watcher)
+        ]
+
+    def go_back(self) -> Return | None:
+        """At the end, make the network what a callback wants it to be; return what that is."""
+        for _, one in self._watchers():
+            wanted = one.end()
+            if wanted is not None:
+                self._network.take_learned(wanted.learned)
+                return wanted
+        return None
 
     def evaluations_left(self) -> float:
         """Gradient evaluations that the budget still has."""
@@ -269,6 +329,7 @@ class Monitor:
             float(objective),
             validation_loss,
             float(gradient_norm),
+            self.learning_rate,
         )
         self.trace._rows.append(row)
         if self._bar is not None and not first:
@@ -280,7 +341,9 @@ class Monitor:
             self._bar.show(self.epoch, **shown)
         if not (self._callbacks and calls_back):
             return
-        seen = Progress(Record(*row), self.trace, theta, self._network)
+        seen = Progress(Record(*row), self.trace, theta, self._network, trained=self._network)
+        if self._present is not None:
+            seen = self._present(seen)
         try:
             with self.callers_errors():
                 for callback in self._callbacks:

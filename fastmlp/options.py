@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
+    from fastmlp.callbacks import Callback
     from fastmlp.monitor import Progress
     from fastmlp.optimizers import Optimizer
     from fastmlp.sources.rows import Rows
@@ -24,7 +25,9 @@ Features: TypeAlias = "ArrayLike | Rows"
 Optimizers: TypeAlias = "Optimizer | str | Sequence[Optimizer | str]"
 BatchSize: TypeAlias = 'int | Literal["auto"] | None'
 Shuffle: TypeAlias = 'bool | Literal["replacement"] | Windowed'
-Callbacks: TypeAlias = "Callable[[Progress], object] | Sequence[Callable[[Progress], object]]"
+Callbacks: TypeAlias = (
+    "Callable[[Progress], object] | Callback | Sequence[Callable[[Progress], object] | Callback]"
+)
 ClassWeight: TypeAlias = (
     'Mapping[Any, float] | Sequence[Mapping[Any, float]] | Literal["balanced"] | None'
 )

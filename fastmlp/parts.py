@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmlp.callbacks import Beginning, begin_callbacks
 from fastmlp.data_initialization import awaits_data
 from fastmlp.feature_names import shown
 from fastmlp.functions import NetworkFunction, penalty_factors
@@ -238,6 +239,8 @@ def fit_loaders(
     settings = {"loss": loss, "l1": l1, "l2": l2, "n_threads": n_threads}
     _check_settings(net, **settings)
     held_out = held_out_objective(net, validation_data, loss, n_threads, feature_names)
+    beginning = Beginning(net, loss, validation_data)
+    options["callbacks"] = begin_callbacks(options["callbacks"], beginning)
     options |= {"network": net, "validate": None if held_out is None else validation_of(held_out)}
     warn_without_fma()
     if rounds is not None:

@@ -69,6 +69,9 @@ class Record:
         Loss on the validation data, without penalties; NaN without such data.
     gradient_norm : float
         Euclidean norm of the gradient of the objective; NaN where mini-batches do not give it.
+    learning_rate : float
+        Of the last update of the epoch, before factors by kind of parameter; NaN at the start, for
+        a solver and for `fastmlp.minimize`.
 
     Notes
     -----
@@ -95,6 +98,7 @@ class Record:
     objective: float
     validation_loss: float = np.nan
     gradient_norm: float = np.nan
+    learning_rate: float = np.nan
 
     # Python's own comparison of NaN depends on its version, and on which NaN it is.
     def __eq__(self, other):
@@ -173,8 +177,9 @@ class Trace:
     def from_array(cls, rows) -> Trace:
         """The trace whose `as_array` gave `rows`."""
         kinds: list[Any] = [int if name in _COUNTS else float for name in COLUMNS]
+        # Older ones lack the last column.
         return cls(
-            Record(*(kind(value) for kind, value in zip(kinds, row, strict=True))) for row in rows
+            Record(*(kind(value) for kind, value in zip(kinds, row, strict=False))) for row in rows
         )
 
     def __repr__(self) -> str:

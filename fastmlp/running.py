@@ -102,6 +102,10 @@ def run_stages(
     if checkpoint is not None:
         checkpoint.write()
     trace, seconds = monitor.trace, monitor.seconds
+    wanted = monitor.go_back()
+    if wanted is not None:
+        loss = objective.value() if exact_loss else wanted.record.objective
+        message = f"{message}; {wanted.message}"
     if comparable and not (len(trace) and trace[-1].data_passes == monitor.data_passes):
         with suppress(Stop):  # the optimizer has ended already
             record_exactly(objective, monitor)
@@ -445,6 +449,7 @@ class _Epochs:
         else:
             order = self._objective.order_of(place["key"])
         update = self._next_update()
+        monitor.learning_rate = float(update.rates[-1, codes.RATE])
         left = monitor.evaluations_left()
         if left <= 0:
             raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
@@ -590,6 +595,7 @@ def run_solver(
     `run_stages`.
     """
     net = objective.net
+    monitor.learning_rate = np.nan
     function = function_of(objective, monitor, rng, solver.batch_size, keeper.wanted)
     exactly = objective if comparable and solver.stochastic else None
     x0 = net.theta.astype(np.float64)

@@ -11,12 +11,13 @@ import numpy as np
 
 from fastmlp import optimizers as stochastic
 from fastmlp.baseline import advice
+from fastmlp.callbacks import Beginning, begin_callbacks, check_callbacks, refuse_callbacks
 from fastmlp.checkpoint import Checkpoint, Memory, identify
 from fastmlp.data_initialization import awaits_data, draw_by_data
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.kernels import simd
-from fastmlp.monitor import Monitor, Progress
+from fastmlp.monitor import Monitor
 from fastmlp.naming import names_arguments
 from fastmlp.objective import Objective, check_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
@@ -153,13 +154,15 @@ def prepare(
             "and y before, got True"
         )
     held_out = held_out_objective(net, validation_data, loss, n_threads, names)
+    beginning = Beginning(net, loss, validation_data)
+    options["callbacks"] = begin_callbacks(options["callbacks"], beginning)
     standardized = None
     if standardize:
         standardized = _Standardized(objective, y)
         objective = standardized.scaled(objective, y)
         if held_out is not None:
             held_out = standardized.scaled(held_out, validation_data[1])
-        options["callbacks"] = standardized.translated(options["callbacks"])
+        options["present"] = standardized.present
     function = NetworkFunction(objective, None, batches["rng"])
     check_solvers(stages, function)
     warn_of_merged(net.dtype, first_rows(X, net.dtype, names), y)
@@ -275,18 +278,10 @@ class _Standardized:
         """Make the network the one that does on raw data what the inner one does."""
         self._net.take_learned(self._scaling.fold(self._inner).learned())
 
-    def translated(self, callbacks):
-        """Callbacks that are shown the network on data as they are."""
-        if not callbacks:
-            return callbacks
-
-        def call(progress):
-            self.fold()
-            shown = Progress(progress.record, progress.trace, self._net.theta, self._net)
-            for callback in callbacks:
-                callback(shown)
-
-        return (call,)
+    def present(self, progress):
+        """Show callbacks the network on data as they are."""
+        self.fold()
+        return replace(progress, theta=self._net.theta, network=self._net)
 
 
 @names_arguments
@@ -355,6 +350,7 @@ def minimize(
     options = check_run_options(
         "max_iterations", max_iterations, callbacks, time_limit, target_loss, progress
     )
+    refuse_callbacks(options["callbacks"], "in minimize", "it is for networks")
     budgets = [budget(stage, max_iterations, 1000) for stage in stages]
 
     with Monitor(total=sum(budgets), **options) as monitor:
@@ -456,10 +452,7 @@ def check_run_options(name, budget, callbacks, time_limit, target_loss, progress
     """
     if budget is not None:
         check_count(name, budget)
-    if callable(callbacks):
-        callbacks = (callbacks,)
-    if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
-        raise TypeError(f"callbacks must be a sequence of callables, got {callbacks!r}")
+    callbacks = check_callbacks(callbacks)
     if time_limit is not None:
         check_positive("time_limit", time_limit)
     if target_loss is not None:

@@ -22,6 +22,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.callbacks import Callback, refuse_callbacks
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.losses import LOSSES, parse_loss
 from fastmlp.mlp import MLP
@@ -381,6 +382,9 @@ class BaseMLP(NamesArguments, CallbackSupportMixin, BaseEstimator, ABC):
         name = parse_loss(self.loss, ("log_loss", *LOSSES))[0]
         if (name == "log_loss") > is_classifier(self):
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        refuse_callbacks(
+            self._user_callbacks(), "for an estimator", "it has early_stopping, scoring and save"
+        )
         for callback in self._user_callbacks():
             if not callable(callback):
                 raise TypeError(f"callbacks must be callables, got {callback!r}")
@@ -398,7 +402,8 @@ class BaseMLP(NamesArguments, CallbackSupportMixin, BaseEstimator, ABC):
     def _user_callbacks(self):
         if self.callbacks is None:
             return ()
-        return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
+        is_one = callable(self.callbacks) or isinstance(self.callbacks, Callback)
+        return (self.callbacks,) if is_one else tuple(self.callbacks)
 
     def _hidden_sizes(self):
         sizes = self.hidden_layer_sizes
