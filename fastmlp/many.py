@@ -15,7 +15,7 @@ from fastmlp.callers import warn
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.kernels.threads import available_cores
 from fastmlp.monitor import Interruption
-from fastmlp.objective import check_network
+from fastmlp.objective import as_targets, check_network
 from fastmlp.optimizers import Adam
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
@@ -38,7 +38,7 @@ def fit_side_by_side(nets, X, y, rows, seeds, n_threads, draw, options):
         n_threads = available_cores()
     check_count("n_threads", n_threads)
     seeds = _spread_seeds(seeds, len(nets))
-    names, data, y = names_of(X), _as_arrays(nets, X), as_real("y", y)
+    names, data, y = names_of(X), _as_arrays(nets, X), as_targets(y)
     _check_problems(nets, data, y, names, options)
     coarsest = min(nets, key=lambda net: net.dtype.itemsize)
     given = take_columns("X", X, coarsest.feature_names)

@@ -245,6 +245,85 @@ class MLP(Network):
 
     fit = fitting.fit
 
+    def predict_proba(self, X: Features, *, n_threads: int | None = None) -> np.ndarray:
+        """Probabilities of classes, where the output is a probability.
+
+        Parameters
+        ----------
+        X, n_threads
+            As of `predict`.
+
+        Returns
+        -------
+        ndarray, (n, n_classes), of the network's dtype
+            Of a softmax its outputs. Of one sigmoid the probabilities of "no" and "yes". Of several
+            each by itself the probability of a "yes", (n, n_out).
+
+        Raises
+        ------
+        ValueError
+            For any other output.
+
+        Examples
+        --------
+        >>> from fastmlp import MLP
+        >>> net = MLP([3, 8, 1], output="sigmoid", seed=0)
+        >>> net.predict_proba([[0.0, 0.0, 0.0]])
+        array([[0.5, 0.5]], dtype=float32)
+        """
+        return self._as_probabilities(lambda: self.predict(X, n_threads=n_threads))
+
+    def _as_probabilities(self, predict):
+        if self.output not in ("softmax", "sigmoid"):
+            raise ValueError(
+                "predict_proba needs an output that is a probability, softmax or sigmoid, got the "
+                f"output {self.output!r}"
+            )
+        outputs = predict()
+        if self.output == "sigmoid" and outputs.shape[-1] == 1:
+            return np.concatenate([1 - outputs, outputs], axis=-1)
+        return outputs
+
+    def score(
+        self,
+        X: Features,
+        y: ArrayLike,
+        *,
+        loss: str = "auto",
+        sample_weight: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> float:
+        """How well it predicts, as estimators of scikit-learn say: accuracy, or for numbers R².
+
+        Parameters
+        ----------
+        X, y, loss, sample_weight, n_threads
+            As of `fastmlp.Objective`. The loss tells what y is: labels, for cross_entropy,
+            binary_cross_entropy, logistic and hinge, else numbers.
+
+        Returns
+        -------
+        float
+            The share of outputs that are right; an output above one half, or of the losses of
+            labels -1 and 1 above 0, is a "yes". Or R² = 1 - Σ (y - ŷ)² / Σ (y - ȳ)², 1 at best and
+            0 of who always says the mean; of several outputs the mean of theirs.
+
+        Examples
+        --------
+        >>> from fastmlp import MLP, datasets
+        >>> X, y = datasets.load_digits()
+        >>> net = MLP([64, 32, 10], output="softmax", seed=0)
+        >>> result = net.fit(X[:1500], y[:1500], seed=0)
+        >>> net.score(X[1500:], y[1500:]) > 0.8
+        True
+        """
+        # Here, because who only trains and predicts need not load it.
+        from fastmlp.scoring import score_as_estimators
+
+        return score_as_estimators(
+            self, X, y, loss=loss, sample_weight=sample_weight, n_threads=n_threads
+        )
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file: tensors by layer, the rest as JSON.
 

@@ -361,9 +361,30 @@ class Network(NamesArguments):
         return tuple(strided_view(self._theta, *layer[which]) for layer in self._program.layers)
 
     def __repr__(self):
-        lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
-        if not self._pieces.is_plain:
-            lines.append(f"  {', '.join(self._pieces.summary())}")
+        title, header, rows = self._summary()
+        lines = [title] if self._pieces.is_plain else [title, f"  {self._pieces_summary()}"]
+        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
+        for row in [header, *rows]:
+            cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False)]
+            lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
+        lines.append(f"  {self.n_params:,} parameters")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from fastmlp.report import Table, fragment, paragraph
+
+        title, header, rows = self._summary()
+        pieces = [] if self._pieces.is_plain else [paragraph(self._pieces_summary())]
+        table = Table(header, rows, frozenset(header[:3]), title)
+        count = paragraph(f"{self.n_params:,} parameters")
+        return fragment(table.as_html(by_itself=True), *pieces, count)
+
+    def _pieces_summary(self):
+        return ", ".join(self._pieces.summary())
+
+    def _summary(self):
+        """A title, and a table of the layers: its header, and its rows of four texts."""
+        title = f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"
         rows = [
             (str(layer + 1), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{self._size(layer):,}")
             for layer, (w, name) in enumerate(zip(self.weights, self.activations, strict=True))
@@ -372,13 +393,7 @@ class Network(NamesArguments):
         if of_inputs:
             units = f"{self._layer_sizes[0]} -> {self.weights[0].shape[-2]}"
             rows.insert(0, ("inputs", units, "", f"{of_inputs:,}"))
-        header = ("layer", "units", "activation", "parameters")
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
-        for row in [header, *rows]:
-            cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False)]
-            lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
-        lines.append(f"  {self.n_params:,} parameters")
-        return "\n".join(lines)
+        return title, ("layer", "units", "activation", "parameters"), rows
 
     def _chain_views(self):
         """Views of the weights, and of the biases, of each layer of a chain."""

@@ -334,7 +334,7 @@ def check_problem(
     X, sequences = net._as_rows(X, lengths)
     if sequences is not None and sequences.has_lengths and sequences.by_step:
         y = without_padding(as_real("y", y), X[:, -1])
-    Y = as_array("y", y, dtype)
+    Y = as_targets(y, dtype)
     ends = net._ends
     try:
         problem = _check_settings(ends, X.shape, Y.shape, loss, l1, l2, n_threads, sequences)
@@ -364,6 +364,16 @@ def check_problem(
     if is_streamed:
         return problem, Streamed(X, Y_vector, weights, net)
     return problem, (X, Y_vector, weights)
+
+
+def as_targets(y, dtype=None):
+    """y as an array of numbers, of `dtype` if that is given; tell who takes other labels."""
+    try:
+        return as_real("y", y) if dtype is None else as_array("y", y, dtype)
+    except TypeError as error:
+        raise TypeError(
+            f"{error}; labels of any kind are for fastmlp.MLPClassifier, which numbers them"
+        ) from None
 
 
 @functools.lru_cache(typed=True)

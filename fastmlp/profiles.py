@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastmlp.comparison import MEASURES, Comparison
-from fastmlp.report import Table, heading, paragraph, picture, save_figure, text_page, write_page
+from fastmlp.report import (
+    Table,
+    fragment,
+    heading,
+    paragraph,
+    picture,
+    save_figure,
+    text_page,
+    write_page,
+)
 from fastmlp.validation import as_real, check_known
 
 if TYPE_CHECKING:
@@ -107,8 +116,8 @@ def performance_profile(
 class Comparisons(Mapping):
     """A `Comparison` for each of several problems, by the problems' names.
 
-    ``print`` shows the tables. Profiles count every seed of every problem as an instance, of
-    those that all optimizers ran on: Ctrl-C may have come before the last ones.
+    ``print`` shows the tables, as a notebook does. Profiles count every seed of every problem as an
+    instance, of those that all optimizers ran on: Ctrl-C may have come before the last ones.
 
     Parameters
     ----------
@@ -214,6 +223,14 @@ class Comparisons(Mapping):
 
     def __str__(self) -> str:
         return self.table()
+
+    def __repr__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        tables = [*self._target_tables(), *self._summary()]
+        shown = [table.as_html(by_itself=True) for table in tables]
+        return fragment(*shown, paragraph(" ".join(self._notes())))
 
     def _target_tables(self):
         for name, comparison in self.items():

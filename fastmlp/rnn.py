@@ -199,7 +199,7 @@ class RNN(MLP):
         super()._read(architecture)
 
     def predict(  # type: ignore[override]  # there are no members
-        self, X: ArrayLike, *, lengths: ArrayLike | None = None, n_threads: int | None = None
+        self, X: Features, *, lengths: ArrayLike | None = None, n_threads: int | None = None
     ) -> np.ndarray:
         """Outputs of the network, after the output activation.
 
@@ -225,6 +225,44 @@ class RNN(MLP):
         if lengths is not None:
             by_step[is_beyond(np.asarray(lengths), by_step.shape[1])] = 0
         return by_step
+
+    def predict_proba(
+        self,
+        X: Features,
+        *,
+        lengths: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> np.ndarray:
+        """Probabilities of classes, as of `fastmlp.MLP.predict_proba`; of steps (n, T, n_classes).
+
+        Parameters
+        ----------
+        X, lengths, n_threads
+            As of `predict`.
+        """
+        return self._as_probabilities(lambda: self.predict(X, lengths=lengths, n_threads=n_threads))
+
+    def score(
+        self,
+        X: Features,
+        y: ArrayLike,
+        *,
+        loss: str = "auto",
+        lengths: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> float:
+        """How well it predicts, as of `fastmlp.MLP.score`.
+
+        Parameters
+        ----------
+        X, y, loss, lengths, sample_weight, n_threads
+            As of `fastmlp.Objective`.
+        """
+        from fastmlp.scoring import score_as_estimators
+
+        settings = {"sample_weight": sample_weight, "n_threads": n_threads}
+        return score_as_estimators(self, X, y, loss=loss, lengths=lengths, **settings)
 
     def loss(
         self,
