@@ -15,7 +15,7 @@ from sphinx_gallery.scrapers import figure_rst
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # last: an installed fastmlp comes before the source tree's
 
-import fastmlp
+import fastmlp  # noqa: E402
 
 project = "fastmlp"
 copyright = "2026, the fastmlp developers"
@@ -56,6 +56,7 @@ OUTSIDE = {
     "CONTRIBUTING": "contributing",
     "SECURITY": "security",
 }
+
 
 def put_formula(writer, node, display):
     """A formula as MathML: browsers show it by themselves, without a script from elsewhere."""

@@ -132,6 +132,17 @@ class Comparison:
         "validation" or "training": the data that the scores were taken on.
     settings : dict
         Under which conditions it all was, in values fit for JSON.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> X, y = fastmlp.datasets.load_digits()
+    >>> net = fastmlp.MLP([64, 16, 10], output="softmax", seed=0)
+    >>> comparison = fastmlp.compare(net, X, y, ["adam", "lbfgs"], passes=5, seeds=2)
+    >>> list(comparison.runs), comparison.seeds
+    (['adam', 'lbfgs'], [0, 1])
+    >>> [run.result.trace[-1].data_passes for run in comparison.runs["adam"]]
+    [5.0, 5.0]
     """
 
     runs: dict[str, list[Run]]

@@ -182,6 +182,16 @@ def fit(
     mean is far larger than its spread, so that float32 has few digits for its differences: subtract
     a constant from such a column, or use float64. A warning tells of it. X is copied, if it is in
     memory.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> X = np.random.default_rng(0).uniform(-3, 3, (500, 1))
+    >>> net = fastmlp.MLP([1, 32, 1], activation="tanh", seed=0)
+    >>> result = fastmlp.fit(net, X, np.sin(X[:, 0]), optimizer="lbfgs", epochs=200, seed=0)
+    >>> result.loss < 1e-3
+    True
     """
     from fastmlp.many import fit_best
     from fastmlp.training import prepare

@@ -46,6 +46,19 @@ class Progress:
         What `fastmlp.Metrics` has measured, if it is among the callbacks.
     trained : MLP or None
         The network that the optimizer changes: `network` itself, unless the fit standardizes.
+
+    Examples
+    --------
+    A callback that ends a fit once its objective is small:
+
+    >>> import fastmlp
+    >>> def enough(progress):
+    ...     if progress.objective < 1e-3:
+    ...         raise StopIteration
+    >>> square = lambda x: (float(x @ x), 2 * x)
+    >>> result = fastmlp.minimize(square, [3.0, 4.0], optimizer="lbfgs", callbacks=[enough])
+    >>> print(result.status)
+    stopped
     """
 
     record: Record

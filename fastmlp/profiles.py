@@ -128,6 +128,15 @@ class Comparisons(Mapping):
     ------
     ValueError
         If one has no target.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> comparisons = fastmlp.compare_problems(["rosenbrock"], ["bfgs", "lbfgs"], passes=200)
+    >>> list(comparisons)
+    ['rosenbrock']
+    >>> comparisons["rosenbrock"].runs["bfgs"][0].result.success
+    True
     """
 
     def __init__(self, comparisons: dict[str, Comparison]):

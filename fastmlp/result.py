@@ -275,6 +275,14 @@ class FitResult:
         Spent on optimizing.
     trace : Trace
         One record at each epoch or iteration.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> square = lambda x: (float(x @ x), 2 * x)
+    >>> result = fastmlp.minimize(square, [3.0, 4.0], optimizer="lbfgs")
+    >>> result.success, result.message
+    (True, 'no component of the gradient is larger than 1e-05')
     """
 
     theta: np.ndarray = field(repr=False)

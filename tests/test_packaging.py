@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,34 @@ def test_installation_is_complete(installed, name):
     assert name in installed
 
 
+def made_by_setuptools(source, code):
+    """What a build back end prints last, in a copy of the sources."""
+    code = f"import setuptools.build_meta as build; print(build.{code})"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+def test_a_wheel_has_the_package_and_nothing_else(tmp_path):
+    """Built from the sources alone, as `python -m build` does."""
+    pytest.importorskip("setuptools", minversion="77", reason="pyproject asks for as new a one")
+    source = tmp_path / "source"
+    for folder in ("fastmlp", "kernels"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.py[cod]")
+        shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, source)
+    files = {str(path.relative_to(source)) for path in source.rglob("*/*") if path.is_file()}
+    name = made_by_setuptools(source, f"build_wheel({str(tmp_path)!r})")
+    wheel = zipfile.ZipFile(tmp_path / name)
+    about = f"fastmlp-{fastmlp.__version__}.dist-info"
+    assert set(wheel.namelist()) == {
+        *(re.sub(r"^kernels/", "fastmlp/kernels/", name) for name in files),
+        *(f"{about}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")),
+        *(f"{about}/{name}" for name in ("licenses/LICENSE", "top_level.txt")),
+    }
+
+
 def test_the_source_archive_has_what_the_repository_has(tmp_path):
     """Tests among it, and with them what they need."""
     pytest.importorskip("setuptools", minversion="77", reason="pyproject asks for as new a one")
@@ -64,9 +93,8 @@ def test_the_source_archive_has_what_the_repository_has(tmp_path):
             shutil.copy(path, source)
     files = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
 
-    code = f"import setuptools.build_meta as build; build.build_sdist({str(archives)!r})"
-    subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, check=True)
-    with tarfile.open(next(archives.iterdir())) as archive:
+    name = made_by_setuptools(source, f"build_sdist({str(archives)!r})")
+    with tarfile.open(archives / name) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
     assert files - packed == set()
 

@@ -292,6 +292,18 @@ class MLPClassifier(_OnDask, local.MLPClassifier):
     Labels are gathered from all partitions, of which each may have some classes only. Predictions
     for Dask collections are Dask arrays, computed block by block when they are asked for;
     predictions for arrays in memory are arrays.
+
+    Examples
+    --------
+    >>> from distributed import Client
+    >>> import dask.array as da
+    >>> import fastmlp.dask
+    >>> client = Client(n_workers=1, processes=False, dashboard_address=":0")
+    >>> X = da.random.default_rng(0).normal(size=(600, 4), chunks=(200, 4))
+    >>> classifier = fastmlp.dask.MLPClassifier((8,), max_iter=50, tol=0.01, random_state=0)
+    >>> classifier.fit(X, X[:, 0] > 0).score(X, X[:, 0] > 0) > 0.95
+    True
+    >>> client.close()
     """
 
     _local = local.MLPClassifier
@@ -361,6 +373,18 @@ class MLPRegressor(_OnDask, local.MLPRegressor):
     ----------
     As of `fastmlp.MLPRegressor`; ``n_iter_`` and ``loss_curve_`` are of iterations or rounds, and
     losses are those of `fastmlp.Objective`, also for "poisson".
+
+    Examples
+    --------
+    >>> from distributed import Client
+    >>> import dask.array as da
+    >>> import fastmlp.dask
+    >>> client = Client(n_workers=1, processes=False, dashboard_address=":0")
+    >>> X = da.random.default_rng(0).normal(size=(600, 4), chunks=(200, 4))
+    >>> regressor = fastmlp.dask.MLPRegressor(hidden_layer_sizes=(8,), random_state=0)
+    >>> regressor.fit(X, X[:, 0]).score(X, X[:, 0]) > 0.95
+    True
+    >>> client.close()
     """
 
     _local = local.MLPRegressor

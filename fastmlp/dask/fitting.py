@@ -128,6 +128,17 @@ def predict(net: Network, X: Any) -> Any:
     ------
     ValueError, TypeError
         For X of another kind or width; when computed, also as of `MLP.predict`.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import fastmlp.dask
+    >>> X = da.zeros((600, 4), chunks=(200, 4))
+    >>> outputs = fastmlp.dask.predict(fastmlp.MLP([4, 8, 2], seed=0), X)
+    >>> outputs.chunks
+    ((200, 200, 200), (2,))
+    >>> outputs[:1].compute()
+    array([[0., 0.]], dtype=float32)
     """
     check_is_network(net)
     n_in, n_out = net.layer_sizes[0], net.layer_sizes[-1]

@@ -13,6 +13,13 @@ def check_bounds(bounds, size=None):
     ValueError, TypeError
         If they are no pair of numbers or of arrays of one length (`size` if given), hold NaN,
         or a lower bound exceeds its upper one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp.solvers import check_bounds
+    >>> check_bounds((0, [1.0, np.inf]), size=2)
+    (array(0.), array([ 1., inf]))
     """
     check_unmasked("bounds", bounds)
     try:

@@ -32,6 +32,19 @@ class Function(ABC):
         Whether its gradient leaves something out, as truncated backpropagation through time does.
     l1 : ndarray of float64 (n,), or None
         Factors of \\|x\\| that are part of the value. The gradient of such a term takes 0 at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp.solvers import LBFGS, Function
+    >>> class Square(Function):
+    ...     size, resolution, rng = 2, 2e-16, np.random.default_rng(0)
+    ...
+    ...     def value_and_grad(self, x):
+    ...         return float(x @ x), 2 * x
+    >>> state = LBFGS().start(Square(), np.array([3.0, 4.0]))
+    >>> state["value"], state["gradient"]
+    (25.0, array([6., 8.]))
     """
 
     size: int

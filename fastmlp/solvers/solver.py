@@ -19,7 +19,15 @@ State = dict[str, Any]
 
 
 class Outcome(NamedTuple):
-    """Why a solver ended by itself."""
+    """Why a solver ended by itself.
+
+    Examples
+    --------
+    >>> from fastmlp import Status
+    >>> from fastmlp.solvers import Outcome
+    >>> print(Outcome(Status.CONVERGED, "the gradient is zero").status)
+    converged
+    """
 
     status: Status
     message: str
@@ -40,6 +48,28 @@ class Solver(Optimizer, ABC):
         Whether it steps from mini-batch to mini-batch: then an iteration is an epoch of them, the
         values are estimates, and it ends where it is, not at the least of them.
     default_iterations : int
+
+    Examples
+    --------
+    The bold driver: a longer step after each that lowers the value, a shorter one after others.
+
+    >>> import fastmlp
+    >>> from fastmlp.solvers import Solver
+    >>> class BoldDriver(Solver):
+    ...     def start(self, function, x0):
+    ...         value, gradient = function.value_and_grad(x0)
+    ...         return {"x": x0.copy(), "value": value, "gradient": gradient, "rate": 0.1}
+    ...
+    ...     def step(self, function, state):
+    ...         x = state["x"] - state["rate"] * state["gradient"]
+    ...         value, gradient = function.value_and_grad(x)
+    ...         if value < state["value"]:
+    ...             state.update(x=x, value=value, gradient=gradient, rate=1.1 * state["rate"])
+    ...         else:
+    ...             state["rate"] /= 2
+    >>> square = lambda x: (float(x @ x), 2 * x)
+    >>> fastmlp.minimize(square, [3.0, 4.0], optimizer=BoldDriver()).loss < 1e-12
+    True
     """
 
     max_iterations: int | None = None
@@ -116,7 +146,23 @@ class Solver(Optimizer, ABC):
 
 
 def check_solvers(stages: Iterable[Optimizer], function: Function) -> None:
-    """Refuse solvers that are not for a function, and factors where there are no kinds."""
+    """Refuse solvers that are not for a function, and factors where there are no kinds.
+
+    Examples
+    --------
+    What `fastmlp.minimize` does before it starts, for a function of more variables than a matrix
+    can be kept of:
+
+    >>> from fastmlp.solvers import BFGS, LBFGS, check_solvers
+    >>> class Function:
+    ...     size, random, truncated, is_least_squares = 10**6, (), False, False
+    >>> check_solvers([LBFGS()], Function())
+    >>> try:
+    ...     check_solvers([BFGS()], Function())
+    ... except ValueError as refusal:
+    ...     print(str(refusal)[:22])
+    BFGS keeps a matrix fo
+    """
     for stage in stages:
         if isinstance(stage, Solver):
             refuse_random_objectives(stage, function)
@@ -167,6 +213,21 @@ class Descent(Solver):
     step_tolerance : float, default 0.0
         Converged when an iteration changes no parameter by more than this, relative to the
         larger of its size and 1; with 0 when theta no longer changes.
+
+    Examples
+    --------
+    A solver of this kind adds `step`, which ends with `accept`:
+
+    >>> import fastmlp
+    >>> from fastmlp.solvers import Descent
+    >>> class Halves(Descent):
+    ...     def step(self, function, state):
+    ...         x = state["x"] - 0.25 * state["gradient"]
+    ...         self.accept(state, x, *function.value_and_grad(x))
+    >>> square = lambda x: (float(x @ x), 2 * x)
+    >>> result = fastmlp.minimize(square, [3.0, 4.0], optimizer=Halves(gradient_tolerance=0.01))
+    >>> result.n_iter, result.message
+    (10, 'no component of the gradient is larger than 0.01')
     """
 
     max_iterations: int | None = None

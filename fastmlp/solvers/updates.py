@@ -14,6 +14,15 @@ class Updates(Solver):
     optimizer : Stochastic
     all_updates : int
         As many as there will be, for schedules that go by the fraction done.
+
+    Examples
+    --------
+    What `fastmlp.minimize` makes of a stochastic optimizer:
+
+    >>> import fastmlp
+    >>> square = lambda x: (float(x @ x), 2 * x)
+    >>> fastmlp.minimize(square, [3.0, 4.0], optimizer=fastmlp.SGD(0.25), max_iterations=2).theta
+    array([0.75, 1.  ])
     """
 
     stochastic = True
