@@ -74,6 +74,8 @@ def networks(folder: Path) -> Array:
     newest: list[float] = [record.validation_loss for record in trace]
     print(result.status, result.success, result.loss + first, losses.max(), newest, repr(result))
     trace.to_csv(folder / "trace.csv")
+    result.plot(x="seconds").savefig(folder / "fit.png")
+    print(trace.to_frame().describe())
     score: float = net.score(X, y)
     value, gradient = net.loss_and_grad(X, y, l2=1e-4)
     print(score, value, gradient.sum(), net.loss(X, y), net.predict_proba(X).sum(), net.layer_sizes)
@@ -106,11 +108,14 @@ def valley(x: Array) -> tuple[float, Array]:
     return float(x @ x), 2 * x
 
 
-def comparisons(net: MLP, X: Array, y: Array, folder: Path) -> dict[str, float]:
+def comparisons(net: MLP, X: Array, y: Array, folder: Path, result: FitResult) -> dict[str, float]:
     comparison = compare(net, X, y, {"adam": Adam(), "mine": "lbfgs"}, passes=3, seeds=[0, 1])
     print(comparison, comparison.table())
     comparison.to_csv(folder / "comparison.csv")
     comparison.to_html(folder / "comparison.html")
+    axes = result.plot().axes[0]
+    comparison.plot(ax=axes, measure="passes").set_title("comparison")
+    comparison.plot(folder / "comparison.png").savefig(folder / "again.png")
     several = compare_problems(["sin", "rosenbrock"], ["bfgs", "lbfgs"], passes=20)
     for name, one in several.items():
         print(name, one.target, several.profile("passes").fractions)
