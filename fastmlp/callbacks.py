@@ -81,6 +81,10 @@ class Watcher:
         """Look at an epoch or iteration; may raise StopIteration."""
         raise NotImplementedError
 
+    def over(self) -> str | None:
+        """Why there is no epoch to come, None if there may be, for a fit that is taken up again."""
+        return None
+
     def end(self) -> Return | None:
         """Where the fit is to go back to at its end, None to leave it where it is."""
         return None
@@ -328,8 +332,15 @@ class _EarlyStopping(Watcher):
             self._n_without_gain += 1
         settings.best = comparison.best
         settings.best_epoch = None if comparison.record is None else comparison.record.epoch
-        if self._n_without_gain >= settings.patience:
-            raise StopIteration(f"no better {settings.monitor} in {settings.patience} epochs")
+        over = self.over()
+        if over is not None:
+            raise StopIteration(over)
+
+    def over(self):
+        settings = self._settings
+        if self._n_without_gain < settings.patience:
+            return None
+        return f"no better {settings.monitor} in {settings.patience} epochs"
 
     def end(self):
         record, comparison = self._comparison.record, self._comparison
@@ -348,7 +359,10 @@ class _EarlyStopping(Watcher):
         return kept
 
     def restore(self, snapshot):
-        self._comparison.restore(snapshot["comparison"])
+        settings, comparison = self._settings, self._comparison
+        comparison.restore(snapshot["comparison"])
+        settings.best = comparison.best
+        settings.best_epoch = None if comparison.record is None else comparison.record.epoch
         self._n_without_gain = snapshot["waited"]
         if "theta" in snapshot:
             self._learned = snapshot["theta"], snapshot.get("statistics")
@@ -385,7 +399,8 @@ class ModelCheckpoint(Callback):
     Notes
     -----
     As in Keras, where `best_only` is called `save_best_only` and is False. Writing is off the clock
-    of the fit.
+    of the fit. Of fits that go on at the same time, as with `restarts`, the last one to write is in
+    the file.
 
     Examples
     --------
@@ -567,6 +582,7 @@ class _Metrics(Watcher):
         self._epochs[:] = [int(epoch) for epoch in snapshot["epochs"]]
         for name, values in self._history.items():
             values[:] = map(float, snapshot["history"][name])
+        self._owner.history, self._owner.epochs = self._history, self._epochs
 
 
 def _by_name(metrics):

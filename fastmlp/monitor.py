@@ -276,6 +276,10 @@ class Monitor:
             if isinstance(one, Watcher)
         ]
 
+    def over(self) -> str | None:
+        """Why a fit that is taken up again has ended before, None if it has not."""
+        return next((why for _, one in self._watchers() if (why := one.over()) is not None), None)
+
     def go_back(self) -> Return | None:
         """At the end, make the network what a callback wants it to be; return what that is."""
         for _, one in self._watchers():

@@ -61,17 +61,20 @@ def run_stages(
     """
     rng = batches["rng"]
     saved = None if checkpoint is None else checkpoint.saved
-    first = 0
+    first, over = 0, None
     if saved is not None:
         first = saved["stage"]
         rng.bit_generator.state = saved["rng"]
         monitor.restore(saved["monitor"])
+        over = monitor.over()
     for i, (stage, amount) in enumerate(zip(stages, budgets, strict=True)):
         if i < first:
             continue
         keeper = _Keeper(checkpoint, i, rng, monitor, saved if i == first else None)
         evaluations = None if gradient_evaluations is None else gradient_evaluations[i]
         is_solver = isinstance(stage, Solver)
+        if over is not None:
+            amount = keeper.done
         monitor.limit(amount if comparable and is_solver else None, evaluations)
         if is_solver:
             status, message, loss = run_solver(
@@ -97,6 +100,8 @@ def run_stages(
                 from_start=comparable or (exact_loss and not len(monitor.trace)),
                 exact_loss=exact_loss,
             )
+        if over is not None:
+            status, message = Status.STOPPED, over
         if status not in HAND_OVER:
             break
     if checkpoint is not None:

@@ -190,7 +190,8 @@ def test_a_fit_that_is_taken_up_again_ends_as_one_that_was_not_interrupted(tmp_p
     net, result = fitted(callbacks=whole, **options)
     assert result.status is Status.STOPPED
     path = tmp_path / "fit.checkpoint"
-    for epochs in (whole[0].best_epoch - 1, whole[0].best_epoch + 3, 40):
+    # At last it is over, and taken up once more.
+    for epochs in (whole[0].best_epoch - 1, whole[0].best_epoch + 3, 40, 40):
         taken_up = callbacks()
         again, part = fitted(
             callbacks=taken_up, **{**options, "checkpoint": path, "epochs": epochs}
