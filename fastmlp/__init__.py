@@ -11,7 +11,9 @@ _folder = Path(__file__).parent
 if not (_folder / "kernels").is_dir():
     __path__.append(str(_folder.parent))
 
+from fastmlp.callbacks import EarlyStopping, Metrics, ModelCheckpoint
 from fastmlp.compare import compare, compare_problems
+from fastmlp.fitting import fit, fit_many
 from fastmlp.inputs import Categorical, Numeric, quantile_edges
 from fastmlp.mlp import MLP
 from fastmlp.monitor import Progress
@@ -37,10 +39,8 @@ from fastmlp.version import __version__ as __version__
 if TYPE_CHECKING:
     from fastmlp import datasets
     from fastmlp.comparison import Budget, Comparison, Run
-    from fastmlp.fitting import fit
     from fastmlp.gradcheck import GradientCheck, check_gradient
     from fastmlp.least_squares import LeastSquares
-    from fastmlp.many import fit_many
     from fastmlp.parts import fit_parts
     from fastmlp.problems import FunctionProblem, NetworkProblem, load_problem
     from fastmlp.profiles import Comparisons, Profile, performance_profile
@@ -92,6 +92,7 @@ __all__ = [
     "ConjugateGradient",
     "CosineAnnealing",
     "CosineLog",
+    "EarlyStopping",
     "ExponentialDecay",
     "FitResult",
     "FlatCosine",
@@ -105,6 +106,8 @@ __all__ = [
     "LeastSquaresNewton",
     "LevenbergMarquardt",
     "LinearDecay",
+    "Metrics",
+    "ModelCheckpoint",
     "NAdam",
     "NetworkProblem",
     "NoiseTolerantBFGS",
@@ -148,11 +151,9 @@ _LATER = {
     "dask": (),
     "datasets": (),
     "files": (),
-    "fitting": ("fit",),
     "functions": (),
     "gradcheck": ("GradientCheck", "check_gradient"),
     "least_squares": ("LeastSquares",),
-    "many": ("fit_many",),
     "parts": ("fit_parts",),
     "problems": ("FunctionProblem", "NetworkProblem", "load_problem"),
     "profiles": ("Comparisons", "Profile", "performance_profile"),
@@ -187,14 +188,16 @@ _ESTIMATORS = ("MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularReg
 _MODULE_OF |= dict.fromkeys(_ESTIMATORS, "sklearn")
 
 
-def __getattr__(name):
-    module = name if name in _LATER else _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
-    found = import_module(f"fastmlp.{module}")
-    if name != module:
-        found = globals()[name] = getattr(found, name)
-    return found
+if not TYPE_CHECKING:  # or type checkers would take it that there is any name
+
+    def __getattr__(name):
+        module = name if name in _LATER else _MODULE_OF.get(name)
+        if module is None:
+            raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+        found = import_module(f"fastmlp.{module}")
+        if name != module:
+            found = globals()[name] = getattr(found, name)
+        return found
 
 
 def __dir__():

@@ -1,9 +1,5 @@
 """Whether a fit got anywhere: how it compares with the mean, and how large its numbers are."""
 
-import sys
-import warnings
-from types import FrameType
-
 import numpy as np
 
 from fastmlp.kernels import codes
@@ -185,13 +181,3 @@ def _sizes(columns):
     """Root mean square of each column."""
     with np.errstate(over="ignore"):
         return np.sqrt(np.einsum("ij,ij->j", columns, columns, dtype=np.float64) / len(columns))
-
-
-def warn(text):
-    """Warn about the line that called fastmlp."""
-    level = 1
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals["__name__"].partition(".")[0] == "fastmlp":
-        level += 1
-        frame = frame.f_back
-    warnings.warn(text, stacklevel=level)

@@ -1,32 +1,49 @@
 """compare: several optimizers on one objective, from one start, with one budget."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastmlp.naming import names_arguments
 from fastmlp.objective import check_network
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
+    from numpy.typing import ArrayLike
+
+    from fastmlp.comparison import Comparison
+    from fastmlp.mlp import MLP
+    from fastmlp.options import BatchSize, Features, Optimizers, Shuffle, ValidationData
+    from fastmlp.problems import FunctionProblem, NetworkProblem
+    from fastmlp.profiles import Comparisons
+
+
+@names_arguments
 def compare(
-    net,
-    X,
-    y,
-    optimizers,
+    net: MLP,
+    X: Features,
+    y: ArrayLike,
+    optimizers: Mapping[str, Optimizers] | Sequence[str],
     *,
-    passes=None,
-    time_limit=None,
-    gradient_evaluations=None,
-    seeds=1,
-    target=None,
-    target_loss=None,
-    loss="auto",
-    l1=0.0,
-    l2=0.0,
-    lengths=None,
-    sample_weight=None,
-    batch_size="auto",
-    shuffle=True,
-    clip_norm=None,
-    validation_data=None,
-    progress=False,
-    n_threads=None,
-):
+    passes: int | None = None,
+    time_limit: float | None = None,
+    gradient_evaluations: int | None = None,
+    seeds: int | Sequence[int] = 1,
+    target: float | None = None,
+    target_loss: float | None = None,
+    loss: str = "auto",
+    l1: float = 0.0,
+    l2: float = 0.0,
+    lengths: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    batch_size: BatchSize | Mapping[str, BatchSize] = "auto",
+    shuffle: Shuffle = True,
+    clip_norm: float | None = None,
+    validation_data: ValidationData | None = None,
+    progress: bool = False,
+    n_threads: int | None = None,
+) -> Comparison:
     """Train copies of one network with several optimizers, under equal conditions.
 
     For each seed all of them start from the same parameters, minimize the same objective, see
@@ -143,17 +160,18 @@ def compare(
     return prepare(contest, stages, limits)()
 
 
+@names_arguments
 def compare_problems(
-    problems,
-    optimizers,
+    problems: Sequence[NetworkProblem | FunctionProblem | str],
+    optimizers: Mapping[str, Optimizers] | Sequence[str],
     *,
-    passes=None,
-    time_limit=None,
-    gradient_evaluations=None,
-    seeds=1,
-    progress=False,
-    n_threads=None,
-):
+    passes: int | None = None,
+    time_limit: float | None = None,
+    gradient_evaluations: int | None = None,
+    seeds: int | Sequence[int] = 1,
+    progress: bool = False,
+    n_threads: int | None = None,
+) -> Comparisons:
     """Compare several optimizers on several problems.
 
     Parameters

@@ -1,17 +1,35 @@
 """How several optimizers did on one problem: the runs, and ways to look at them."""
 
+from __future__ import annotations
+
 import csv
 import json
 from collections import Counter
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from fastmlp.mlp import MLP
-from fastmlp.report import Table, heading, paragraph, picture, save_figure, text_page, write_page
+from fastmlp.report import (
+    Table,
+    fragment,
+    heading,
+    paragraph,
+    picture,
+    save_figure,
+    text_page,
+    write_page,
+)
 from fastmlp.result import COLUMNS, FitResult, Record, Status
+from fastmlp.validation import check_known
 from fastmlp.writing import writing
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # What an optimizer spends on its way, by the names of budgets: the column of `Record` and what
 # it is called in tables.
@@ -97,7 +115,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How several optimizers did. ``print`` shows the table.
+    """How several optimizers did. ``print`` shows the table, as a notebook does.
 
     Attributes
     ----------
@@ -177,6 +195,13 @@ class Comparison:
     def __str__(self) -> str:
         return self.table()
 
+    def __repr__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        tables = [table.as_html(by_itself=True) for table in self.tables()]
+        return fragment(*tables, paragraph(" ".join(self._notes())))
+
     def tables(self) -> list[Table]:
         """What `table` shows, in parts: the outcome, the cost and, with a target, the way to it."""
         several = list(self.runs.values())
@@ -233,8 +258,20 @@ class Comparison:
             )
         return notes
 
+    @overload
+    def plot(self, path: str | PathLike[str] | None = None) -> Figure: ...
+    @overload
+    def plot(
+        self, path: str | PathLike[str] | None = None, *, ax: Axes, measure: str = "seconds"
+    ) -> Axes: ...
     @np.errstate(all="ignore")
-    def plot(self, path=None):
+    def plot(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        ax: Axes | None = None,
+        measure: str = "seconds",
+    ) -> Figure | Axes:
         """Draw the objective against seconds, data passes and gradient evaluations.
 
         Over several seeds a line is the median of where the runs stood at each moment, that is
@@ -245,29 +282,43 @@ class Comparison:
         path : path or None, default None
             Where to save the figure; its ending decides the format, as in ".png" or ".pdf", and
             without one it is PNG.
+        ax : matplotlib.axes.Axes or None, default None
+            Where to draw, one panel only; None is a new figure with a panel for each measure.
+        measure : {"seconds", "passes", "gradient_evaluations"}, default "seconds"
+            What the horizontal axis of `ax` is.
 
         Returns
         -------
-        matplotlib.figure.Figure
-            It shows itself where it is the value of a notebook's cell; elsewhere give `path`.
+        matplotlib.figure.Figure or matplotlib.axes.Axes
+            The new figure, which shows itself where it is the value of a notebook's cell, or `ax`.
 
         Raises
         ------
+        ValueError
+            For another measure.
         ImportError
             Without matplotlib, which the extra ``fastmlp[plot]`` brings.
         """
-        figure = self._draw()
+        check_known("measure", measure, MEASURES)
+        drawn = self._draw() if ax is None else self._draw_on(ax, measure)
         if path is not None:
-            save_figure(figure, path)
-        return figure
+            save_figure(drawn if ax is None else ax.figure, path)
+        return drawn
 
     def _draw(self, narrow=False):
         from fastmlp.plotting import plot_traces
 
-        traces = {name: [run.result.trace for run in runs] for name, runs in self.runs.items()}
-        return plot_traces(traces, self.target, narrow=narrow)
+        return plot_traces(self._traces(), self.target, narrow=narrow)
 
-    def to_csv(self, path) -> None:
+    def _draw_on(self, ax, measure):
+        from fastmlp.plotting import plot_traces_on
+
+        return plot_traces_on(ax, MEASURES[measure][0], self._traces(), self.target)
+
+    def _traces(self):
+        return {name: [run.result.trace for run in runs] for name, runs in self.runs.items()}
+
+    def to_csv(self, path: str | PathLike[str]) -> None:
         """Write all records to one CSV file: optimizer, seed and the columns of `Record`."""
         with writing("path", path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -276,7 +327,7 @@ class Comparison:
                 for run in runs:
                     writer.writerows((name, run.seed, *astuple(r)) for r in run.result.trace)
 
-    def to_json(self, path) -> None:
+    def to_json(self, path: str | PathLike[str]) -> None:
         """Write everything to a JSON file: settings, and of each run its end and its trace.
 
         Numbers that are not finite are null. Parameters are those of functions alone; a network
@@ -299,7 +350,7 @@ class Comparison:
             file.write("\n")
 
     @np.errstate(all="ignore")
-    def to_html(self, path, title="Comparison of optimizers") -> None:
+    def to_html(self, path: str | PathLike[str], title: str = "Comparison of optimizers") -> None:
         """Write one page with the tables, the figure, the settings and every run.
 
         It needs no other file. Without matplotlib it has no figure and says so.

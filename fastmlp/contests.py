@@ -247,7 +247,7 @@ class NetworkContest:
         )
         loss, n_threads = problem["loss"], problem["n_threads"]
         self._held_out = held_out_objective(net, validation_data, loss, n_threads, names)
-        warn_of_merged(net.dtype, first_rows(given, net.dtype), y, stacklevel=4)
+        warn_of_merged(net.dtype, first_rows(given, net.dtype), y)
         function = NetworkFunction(self._objective, None, as_generator(0))
         check_solvers(chain.from_iterable(stages.values()), function)
         for name, members in stages.items():

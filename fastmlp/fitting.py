@@ -1,37 +1,65 @@
-"""fit: every optimizer on a network's objective, with one result and one trace."""
+"""fit and fit_many: every optimizer on a network's objective, with one result and one trace.
 
-from fastmlp.baseline import warn
-from fastmlp.many import fit_best
-from fastmlp.training import prepare
+`MLP.fit` is `fit`. What options there are, and their defaults, stands here alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+from fastmlp.callers import warn
+from fastmlp.naming import names_arguments
+from fastmlp.options import OptionsOfMany, shares_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from numpy.typing import ArrayLike
+
+    from fastmlp.network import Network
+    from fastmlp.options import (
+        BatchSize,
+        Callbacks,
+        Features,
+        Optimizers,
+        Seed,
+        Shuffle,
+        ValidationData,
+    )
+    from fastmlp.result import FitResult
+
+# What trains is imported when it is called: who builds networks and predicts does without it.
 
 
+@names_arguments
 def fit(
-    net,
-    X,
-    y,
+    net: Network,
+    X: Features,
+    y: ArrayLike,
     *,
-    optimizer=None,
-    loss="auto",
-    batch_size="auto",
-    epochs=None,
-    l1=0.0,
-    l2=0.0,
-    lengths=None,
-    sample_weight=None,
-    shuffle=True,
-    clip_norm=None,
-    validation_data=None,
-    callbacks=(),
-    time_limit=None,
-    target_loss=None,
-    progress=False,
-    n_threads=None,
-    seed=None,
-    restarts=None,
-    checkpoint=None,
-    standardize=False,
-    exact_loss=False,
-):
+    optimizer: Optimizers | None = None,
+    loss: str = "auto",
+    batch_size: BatchSize = "auto",
+    epochs: int | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    lengths: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    shuffle: Shuffle = True,
+    clip_norm: float | None = None,
+    validation_data: ValidationData | None = None,
+    callbacks: Callbacks = (),
+    time_limit: float | None = None,
+    target_loss: float | None = None,
+    progress: bool = False,
+    n_threads: int | None = None,
+    seed: Seed = None,
+    restarts: int | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    standardize: bool = False,
+    exact_loss: bool = False,
+) -> FitResult:
     """Train a network in place.
 
     Parameters
@@ -165,6 +193,9 @@ def fit(
     >>> result.loss < 1e-3
     True
     """
+    from fastmlp.many import fit_best
+    from fastmlp.training import prepare
+
     options = {
         "optimizer": optimizer,
         "loss": loss,
@@ -203,3 +234,94 @@ def fit(
     if text is not None:
         warn(text)
     return result
+
+
+@names_arguments
+@shares_options(fit, but=("seed", "restarts", "checkpoint"))
+def fit_many(
+    nets: Sequence[Network],
+    X: Features,
+    y: ArrayLike,
+    *,
+    rows: Sequence[ArrayLike] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    n_threads: int | None = None,
+    progress: bool = False,
+    **options: Unpack[OptionsOfMany],
+) -> list[FitResult]:
+    """Train many independent networks in place, each in one thread, several at once.
+
+    For restarts, ensembles and cross-validation of networks too small to share out their own
+    work: with one network to a thread no thread ever waits for another.
+
+    Parameters
+    ----------
+    nets : sequence of MLP
+        Different objects, of any architectures and dtypes. Each starts from its own parameters.
+    X, y : array_like
+        Data for all of them, see `fastmlp.Objective`. Used in place where possible, and else
+        converted once for each dtype.
+    rows : sequence of array_like, or None, default None
+        The rows of X and y that each network trains on, such as a fold or a bootstrap sample:
+        integers (m,) from 0 to n - 1, in any order and also repeated, or a mask of n booleans.
+        They are copied while the network trains. None is all rows, for all.
+    seeds : int, sequence of int, or None, default None
+        Of the shuffling. An integer gives each network a stream of its own: that of the seed
+        ``np.random.SeedSequence(seeds).spawn(len(nets))[i]``, which `fit` takes as well. A
+        sequence has the seed of each. None draws afresh.
+    n_threads : int or None, default None
+        How many networks train at the same time. None is the number of cores this process may
+        use.
+    progress : bool, default False
+        Show a bar that counts networks.
+    **options
+        Those of `fastmlp.fit`, the same for all networks: optimizer, loss, batch_size, epochs,
+        l1, l2, sample_weight (n,) and lengths (n,), of which `rows` picks too, shuffle, clip_norm,
+        validation_data, time_limit of each network, target_loss, standardize (each network by the
+        rows that it trains on), callbacks. These are called in the threads that train, several
+        at once; what they are given has the `network`.
+
+    Returns
+    -------
+    list of FitResult
+        In the order of `nets`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For any argument that is not as above, before any network is changed. X and y are checked
+        whole, also rows that no network trains on.
+
+    Warns
+    -----
+    UserWarning
+        Once, if networks end as `fastmlp.fit` warns of.
+
+    Notes
+    -----
+    Whatever `n_threads` is, network i ends with the bits of ``nets[i].fit(X[rows[i]],
+    y[rows[i]], seed=..., n_threads=1, **options)``.
+
+    Ctrl-C, or a KeyboardInterrupt in a callback, ends all fits soon, as it does `fit`: each theta
+    is that of its network's last finished epoch, and the status of all that had not come to an
+    end is "interrupted". A network that had not started is as it was, its loss is NaN and its
+    message says so. If a callback raises any other exception, the other fits end in the same way,
+    and it is raised here.
+
+    Examples
+    --------
+    >>> from fastmlp import MLP, datasets, fit_many
+    >>> X, y = datasets.load_digits()
+    >>> nets = [MLP([64, 32, 10], output="softmax", seed=seed) for seed in range(8)]
+    >>> results = fit_many(nets, X, y, seeds=0)
+    >>> best = nets[min(range(8), key=lambda i: results[i].loss)]
+    """
+    from fastmlp.many import counted, fit_side_by_side
+
+    with counted(progress, nets) as draw:
+        results, texts = fit_side_by_side(nets, X, y, rows, seeds, n_threads, draw, options)
+    warned = [(i, text) for i, text in enumerate(texts) if text is not None]
+    if warned:
+        i, text = warned[0]
+        warn(f"{len(warned)} of {len(nets)} networks, first nets[{i}]: {text}")
+    return results

@@ -1,11 +1,20 @@
 """Backpropagation held against central differences, block by block."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastmlp.objective import Objective
 from fastmlp.validation import as_generator, check_count, check_positive
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from fastmlp.network import Network
+    from fastmlp.options import Features, Seed
 
 
 @dataclass(frozen=True)
@@ -53,20 +62,20 @@ class GradientCheck:
 
 
 def check_gradient(
-    net,
-    X,
-    y,
+    net: Network,
+    X: Features,
+    y: ArrayLike,
     *,
-    loss="auto",
-    lengths=None,
-    sample_weight=None,
-    l1=0.0,
-    l2=0.0,
-    step=1e-6,
-    tolerance=1e-6,
-    max_params=1000,
-    seed=0,
-):
+    loss: str = "auto",
+    lengths: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    step: float = 1e-6,
+    tolerance: float = 1e-6,
+    max_params: int = 1000,
+    seed: Seed = 0,
+) -> GradientCheck:
     """Compare backpropagation with central differences.
 
     The network is copied to float64 for both, because differences of float32 values drown in

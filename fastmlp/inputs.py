@@ -1,13 +1,20 @@
 """How columns of X enter a network: as they are, embedded, or as categories."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp.validation import as_real, check_count, check_finite, check_known, is_sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
 
 EMBEDDINGS = ("periodic", "piecewise_linear")
 
@@ -262,7 +269,9 @@ def _from_description(values):
     return Categorical(**values) if "column" in values else Numeric(**values)
 
 
-def quantile_edges(X, columns, n_bins=48):
+def quantile_edges(
+    X: ArrayLike, columns: int | Sequence[int], n_bins: int = 48
+) -> list[np.ndarray]:
     """Edges of bins with about as many rows each, for ``Numeric(embedding="piecewise_linear")``.
 
     Parameters
@@ -292,10 +301,10 @@ def quantile_edges(X, columns, n_bins=48):
         raise ValueError(f"X must be a matrix, got the shape {X.shape}")
     if not len(X):
         raise ValueError("X must have at least one row, got none")
-    columns = [columns] if isinstance(columns, Integral) else columns
-    if not is_sequence(columns):
+    several: Any = [columns] if isinstance(columns, Integral) else columns
+    if not is_sequence(several):
         raise TypeError(f"columns must be an integer or a sequence, got {columns!r}")
-    columns = list(columns)
+    columns = list(several)
     dtype = X.dtype if X.dtype.kind == "f" else np.float64
     for column in columns:
         if _as_column("columns", column) >= X.shape[1]:

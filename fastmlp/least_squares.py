@@ -1,8 +1,17 @@
 """A sum of squares as a function to minimize, given by its residuals and their Jacobian."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastmlp.validation import as_real
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
 
 
 class LeastSquares:
@@ -34,19 +43,21 @@ class LeastSquares:
     12.1 [-107.8  -44. ]
     """
 
-    def __init__(self, residuals_and_jacobian):
+    def __init__(
+        self, residuals_and_jacobian: Callable[[np.ndarray], tuple[ArrayLike, ArrayLike]]
+    ) -> None:
         if not callable(residuals_and_jacobian):
             raise TypeError(
                 f"residuals_and_jacobian must be callable, got {residuals_and_jacobian!r}"
             )
         self._given = residuals_and_jacobian
 
-    def __call__(self, x) -> tuple[float, np.ndarray]:
+    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """1/2 ||r||^2 and its gradient J^T r at `x`."""
         value, gradient, _ = self._evaluate(x)
         return value, gradient
 
-    def gauss_newton(self, x) -> tuple[float, np.ndarray, np.ndarray]:
+    def gauss_newton(self, x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """1/2 ||r||^2, its gradient, and J^T J, the Gauss-Newton approximation of its Hessian."""
         value, gradient, J = self._evaluate(x)
         with np.errstate(all="ignore"):

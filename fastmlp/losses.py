@@ -176,7 +176,8 @@ def check_values(given, Y, code, n_out):
 def _check_class_indices(indices, n_classes):
     if indices.dtype.kind == "f" and not np.array_equal(indices, np.trunc(indices)):
         raise ValueError("y must hold whole class indices for cross_entropy, got fractions")
-    _check_range(indices, 0, n_classes - 1, "class indices")
+    advice = "; fastmlp.MLPClassifier takes labels of any kind"
+    _check_range(indices, 0, n_classes - 1, "class indices", advice)
 
 
 def _check_distributions(Y):
@@ -216,9 +217,9 @@ _CHECKS: dict[int, Callable[[np.ndarray], None]] = {
 CHECKED = frozenset((codes.FUSED_CROSS_ENTROPY_INDICES, *_CHECKS))
 
 
-def _check_range(values, lowest, highest, what):
+def _check_range(values, lowest, highest, what, advice=""):
     # Unlike min() and max(), these two do not take a microsecond each for a short array.
     low, high = values.item(values.argmin()), values.item(values.argmax())
     if low < lowest or high > highest:
         given = values.min() if low < lowest else values.max()
-        raise ValueError(f"y must hold {what} from {lowest} to {highest}, got {given}")
+        raise ValueError(f"y must hold {what} from {lowest} to {highest}, got {given}{advice}")

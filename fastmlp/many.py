@@ -1,6 +1,5 @@
-"""fit_many: many independent networks in one call, one to a thread."""
+"""Many independent networks trained at the same time, one to a thread."""
 
-import inspect
 import queue
 import threading
 from collections.abc import Sequence
@@ -12,11 +11,11 @@ from numbers import Integral
 import numpy as np
 
 from fastmlp.bar import Bar
-from fastmlp.baseline import warn
+from fastmlp.callers import warn
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.kernels.threads import available_cores
 from fastmlp.monitor import Interruption
-from fastmlp.objective import check_network
+from fastmlp.objective import as_targets, check_network
 from fastmlp.optimizers import Adam
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
@@ -24,91 +23,6 @@ from fastmlp.rounding import warn_of_merged
 from fastmlp.sources.source import first_rows, is_read_in_windows
 from fastmlp.training import BATCH_SIZE, check_mini_batches, check_optimizers, prepare
 from fastmlp.validation import as_generator, as_real, as_weights, check_count, check_flag
-
-# What `fit_many` takes as `fit` does: all options but those that it has in its own way.
-_OWN = ("n_threads", "progress", "seed", "checkpoint", "feature_names")
-_OPTIONS = [
-    name
-    for name, parameter in inspect.signature(prepare).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY and name not in _OWN
-]
-
-
-def fit_many(nets, X, y, *, rows=None, seeds=None, n_threads=None, progress=False, **options):
-    """Train many independent networks in place, each in one thread, several at once.
-
-    For restarts, ensembles and cross-validation of networks too small to share out their own
-    work: with one network to a thread no thread ever waits for another.
-
-    Parameters
-    ----------
-    nets : sequence of MLP
-        Different objects, of any architectures and dtypes. Each starts from its own parameters.
-    X, y : array_like
-        Data for all of them, see `fastmlp.Objective`. Used in place where possible, and else
-        converted once for each dtype.
-    rows : sequence of array_like, or None, default None
-        The rows of X and y that each network trains on, such as a fold or a bootstrap sample:
-        integers (m,) from 0 to n - 1, in any order and also repeated, or a mask of n booleans.
-        They are copied while the network trains. None is all rows, for all.
-    seeds : int, sequence of int, or None, default None
-        Of the shuffling. An integer gives each network a stream of its own: that of the seed
-        ``np.random.SeedSequence(seeds).spawn(len(nets))[i]``, which `fit` takes as well. A
-        sequence has the seed of each. None draws afresh.
-    n_threads : int or None, default None
-        How many networks train at the same time. None is the number of cores this process may
-        use.
-    progress : bool, default False
-        Show a bar that counts networks.
-    **options
-        Those of `fastmlp.fit`, the same for all networks: optimizer, loss, batch_size, epochs,
-        l1, l2, sample_weight (n,) and lengths (n,), of which `rows` picks too, shuffle, clip_norm,
-        validation_data, time_limit of each network, target_loss, standardize (each network by the
-        rows that it trains on), callbacks. These are called in the threads that train, several
-        at once; what they are given has the `network`.
-
-    Returns
-    -------
-    list of FitResult
-        In the order of `nets`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        For any argument that is not as above, before any network is changed. X and y are checked
-        whole, also rows that no network trains on.
-
-    Warns
-    -----
-    UserWarning
-        Once, if networks end as `fastmlp.fit` warns of.
-
-    Notes
-    -----
-    Whatever `n_threads` is, network i ends with the bits of ``nets[i].fit(X[rows[i]],
-    y[rows[i]], seed=..., n_threads=1, **options)``.
-
-    Ctrl-C, or a KeyboardInterrupt in a callback, ends all fits soon, as it does `fit`: each theta
-    is that of its network's last finished epoch, and the status of all that had not come to an
-    end is "interrupted". A network that had not started is as it was, its loss is NaN and its
-    message says so. If a callback raises any other exception, the other fits end in the same way,
-    and it is raised here.
-
-    Examples
-    --------
-    >>> from fastmlp import MLP, datasets, fit_many
-    >>> X, y = datasets.load_digits()
-    >>> nets = [MLP([64, 32, 10], output="softmax", seed=seed) for seed in range(8)]
-    >>> results = fit_many(nets, X, y, seeds=0)
-    >>> best = nets[min(range(8), key=lambda i: results[i].loss)]
-    """
-    with _counted(progress, nets) as draw:
-        results, texts = fit_side_by_side(nets, X, y, rows, seeds, n_threads, draw, options)
-    warned = [(i, text) for i, text in enumerate(texts) if text is not None]
-    if warned:
-        i, text = warned[0]
-        warn(f"{len(warned)} of {len(nets)} networks, first nets[{i}]: {text}")
-    return results
 
 
 def fit_side_by_side(nets, X, y, rows, seeds, n_threads, draw, options):
@@ -120,16 +34,15 @@ def fit_side_by_side(nets, X, y, rows, seeds, n_threads, draw, options):
     """
     options = dict(options)
     _check_networks(nets)
-    _check_names(options)
     if n_threads is None:
         n_threads = available_cores()
     check_count("n_threads", n_threads)
     seeds = _spread_seeds(seeds, len(nets))
-    names, data, y = names_of(X), _as_arrays(nets, X), as_real("y", y)
+    names, data, y = names_of(X), _as_arrays(nets, X), as_targets(y)
     _check_problems(nets, data, y, names, options)
     coarsest = min(nets, key=lambda net: net.dtype.itemsize)
     given = take_columns("X", X, coarsest.feature_names)
-    warn_of_merged(coarsest.dtype, first_rows(given, coarsest.dtype), y, stacklevel=4)
+    warn_of_merged(coarsest.dtype, first_rows(given, coarsest.dtype), y)
     weights = options.pop("sample_weight", None)
     weights = None if weights is None else as_real("sample_weight", weights)
     lengths = options.pop("lengths", None)
@@ -172,7 +85,7 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
     draws = as_generator(seed).integers(2**63, size=(restarts, 2)).tolist()
     nets = [net.copy(), *(net.redrawn(draw) for draw, _ in draws[1:])]
     seeds = [shuffling for _, shuffling in draws]
-    with _counted(progress, nets) as draw:
+    with counted(progress, nets) as draw:
         results, texts = fit_side_by_side(nets, X, y, None, seeds, n_threads, draw, options)
     losses = [result.loss if np.isfinite(result.loss) else np.inf for result in results]
     best = int(np.argmin(losses))
@@ -186,7 +99,7 @@ def fit_best(net, X, y, restarts, *, n_threads, progress, seed, **options):
 
 
 @contextmanager
-def _counted(progress, nets):
+def counted(progress, nets):
     """What draws a bar that counts networks, from its first call on, or draws nothing."""
     check_flag("progress", progress)
     bar = None
@@ -307,13 +220,6 @@ def _check_networks(nets):
             )
 
 
-def _check_names(options):
-    """Refuse what is no option."""
-    for name in options:
-        if name not in _OPTIONS:
-            raise TypeError(f"fit_many has the options {', '.join(_OPTIONS)}, got {name!r}")
-
-
 def _spread_seeds(seeds, n_nets):
     """One seed for each network."""
     if seeds is None:
@@ -381,7 +287,7 @@ def _check_rows(rows, nets, n_rows, weights):
     ]
 
 
-def _check_batch_norms(nets, rows, n_rows, optimizer=None, batch_size="auto", **_):
+def _check_batch_norms(nets, rows, n_rows, *, optimizer, batch_size, **_):
     """Check the mini-batches of networks with batch norm, which go by the rows of each."""
     for i, (net, part) in enumerate(zip(nets, rows, strict=True)):
         if net._pieces.has_batch_norm:

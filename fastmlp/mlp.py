@@ -1,10 +1,12 @@
 """MLP: a network that can also predict, evaluate, train, and be written to a file."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from fastmlp import files, network
+from fastmlp import files, fitting, network
 from fastmlp.export import check_installed
 from fastmlp.kernels import codes
 from fastmlp.network import Network
@@ -14,7 +16,12 @@ from fastmlp.prediction import plan_program, predict
 from fastmlp.sweep import SpareSweep
 
 if TYPE_CHECKING:
-    from fastmlp.result import FitResult
+    from os import PathLike
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from fastmlp.options import Features
 
 # Bytes of workspace that a network keeps from one evaluation to the next: few, for there may be
 # many networks, yet all that is made faster by it, because larger ones take some 1 ms anyway.
@@ -170,7 +177,9 @@ class MLP(Network):
             self._planned = program, plan
         return plan
 
-    def predict(self, X, *, out=None, n_threads=None, members=False):
+    def predict(
+        self, X: Features, *, out: Any = None, n_threads: int | None = None, members: bool = False
+    ) -> np.ndarray:
         """Outputs of the network, after the output activation.
 
         Parameters
@@ -198,7 +207,15 @@ class MLP(Network):
         return predict(self, self._pace, X, n_threads, members, out=out)
 
     def loss(
-        self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
+        self,
+        X: Features,
+        y: ArrayLike,
+        *,
+        loss: str = "auto",
+        sample_weight: ArrayLike | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        n_threads: int | None = None,
     ) -> float:
         """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
         value, _ = evaluate_once(
@@ -207,7 +224,15 @@ class MLP(Network):
         return value
 
     def loss_and_grad(
-        self, X, y, *, loss="auto", sample_weight=None, l1=0.0, l2=0.0, n_threads=None
+        self,
+        X: Features,
+        y: ArrayLike,
+        *,
+        loss: str = "auto",
+        sample_weight: ArrayLike | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        n_threads: int | None = None,
     ) -> tuple[float, np.ndarray]:
         """The objective and its gradient (n_params,), of the network's dtype.
 
@@ -219,14 +244,88 @@ class MLP(Network):
             self, codes.DIFFERENTIATE, X, y, loss, None, sample_weight, l1, l2, n_threads
         )
 
-    def fit(self, X, y, **options) -> "FitResult":
-        """Train the network in place; see `fastmlp.fit` for all parameters."""
-        # It loads the solvers: who builds a network and predicts does without them.
-        from fastmlp.fitting import fit
+    fit = fitting.fit
 
-        return fit(self, X, y, **options)
+    def predict_proba(self, X: Features, *, n_threads: int | None = None) -> np.ndarray:
+        """Probabilities of classes, where the output is a probability.
 
-    def save(self, path) -> None:
+        Parameters
+        ----------
+        X, n_threads
+            As of `predict`.
+
+        Returns
+        -------
+        ndarray, (n, n_classes), of the network's dtype
+            Of a softmax its outputs. Of one sigmoid the probabilities of "no" and "yes". Of several
+            each by itself the probability of a "yes", (n, n_out).
+
+        Raises
+        ------
+        ValueError
+            For any other output.
+
+        Examples
+        --------
+        >>> from fastmlp import MLP
+        >>> net = MLP([3, 8, 1], output="sigmoid", seed=0)
+        >>> net.predict_proba([[0.0, 0.0, 0.0]])
+        array([[0.5, 0.5]], dtype=float32)
+        """
+        return self._as_probabilities(lambda: self.predict(X, n_threads=n_threads))
+
+    def _as_probabilities(self, predict):
+        if self.output not in ("softmax", "sigmoid"):
+            raise ValueError(
+                "predict_proba needs an output that is a probability, softmax or sigmoid, got the "
+                f"output {self.output!r}"
+            )
+        outputs = predict()
+        if self.output == "sigmoid" and outputs.shape[-1] == 1:
+            return np.concatenate([1 - outputs, outputs], axis=-1)
+        return outputs
+
+    def score(
+        self,
+        X: Features,
+        y: ArrayLike,
+        *,
+        loss: str = "auto",
+        sample_weight: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> float:
+        """How well it predicts, as estimators of scikit-learn say: accuracy, or for numbers R².
+
+        Parameters
+        ----------
+        X, y, loss, sample_weight, n_threads
+            As of `fastmlp.Objective`. The loss tells what y is: labels, for cross_entropy,
+            binary_cross_entropy, logistic and hinge, else numbers.
+
+        Returns
+        -------
+        float
+            The share of outputs that are right; an output above one half, or of the losses of
+            labels -1 and 1 above 0, is a "yes". Or R² = 1 - Σ (y - ŷ)² / Σ (y - ȳ)², 1 at best and
+            0 of who always says the mean; of several outputs the mean of theirs.
+
+        Examples
+        --------
+        >>> from fastmlp import MLP, datasets
+        >>> X, y = datasets.load_digits()
+        >>> net = MLP([64, 32, 10], output="softmax", seed=0)
+        >>> result = net.fit(X[:1500], y[:1500], seed=0)
+        >>> net.score(X[1500:], y[1500:]) > 0.8
+        True
+        """
+        # Here, because who only trains and predicts need not load it.
+        from fastmlp.scoring import score_as_estimators
+
+        return score_as_estimators(
+            self, X, y, loss=loss, sample_weight=sample_weight, n_threads=n_threads
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file: tensors by layer, the rest as JSON.
 
         The file is written beside its place and moved there, so that a crash leaves an old one
@@ -243,7 +342,7 @@ class MLP(Network):
         files.save(self, path)
 
     @classmethod
-    def load(cls, path) -> Self:
+    def load(cls, path: str | PathLike[str]) -> Self:
         """Read a network that `save` wrote.
 
         Raises

@@ -1,18 +1,25 @@
 """The bookkeeping that all optimizers share: clock, counts, trace, limits, callbacks, Ctrl-C."""
 
+from __future__ import annotations
+
 import math
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, repeat
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastmlp.bar import Bar
+from fastmlp.callbacks import Return, Watcher
 from fastmlp.kernels._jit import clock
 from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import Record, Status, Trace
+
+if TYPE_CHECKING:
+    from fastmlp.mlp import MLP
 
 # Evaluations where there is no budget of them.
 _MANY = 1 << 30
@@ -41,6 +48,10 @@ class Progress:
         The current parameters; changing them in place changes the fit of a network.
     network : MLP or None
         The network in training, None in `fastmlp.minimize`.
+    metrics : dict of str to float
+        What `fastmlp.Metrics` has measured, if it is among the callbacks.
+    trained : MLP or None
+        The network that the optimizer changes: `network` itself, unless the fit standardizes.
 
     Examples
     --------
@@ -48,7 +59,7 @@ class Progress:
 
     >>> import fastmlp
     >>> def enough(progress):
-    ...     if progress.record.objective < 1e-3:
+    ...     if progress.objective < 1e-3:
     ...         raise StopIteration
     >>> square = lambda x: (float(x @ x), 2 * x)
     >>> result = fastmlp.minimize(square, [3.0, 4.0], optimizer="lbfgs", callbacks=[enough])
@@ -59,7 +70,24 @@ class Progress:
     record: Record
     trace: Trace
     theta: np.ndarray
-    network: object = None
+    network: MLP | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    trained: MLP | None = field(default=None, repr=False)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs or iterations done, from 1; 0 is the start of a solver."""
+        return self.record.epoch
+
+    @property
+    def objective(self) -> float:
+        """The objective of the newest record."""
+        return self.record.objective
+
+    @property
+    def validation_loss(self) -> float:
+        """The validation loss of the newest record, NaN without validation data."""
+        return self.record.validation_loss
 
 
 class Interruption:
@@ -130,6 +158,8 @@ class Monitor:
         Epochs or iterations to come, for the bar.
     interruption : Interruption or None
         One that others share and enter; else the monitor has its own.
+    present : callable or None
+        Makes a `Progress` what callbacks are to see.
     watch : object or None
         Called as callbacks are, but after several epochs at once where it has no need of each: then
         its method `see_several` is. Its attribute `n_unseen` is how many these may be.
@@ -138,6 +168,8 @@ class Monitor:
     ----------
     target : float
         An epoch whose objective is at most this is the last.
+    learning_rate : float
+        Of the newest update, NaN where there is none; for the records.
     """
 
     def __init__(
@@ -151,6 +183,7 @@ class Monitor:
         progress=False,
         total=None,
         interruption=None,
+        present=None,
         watch=None,
     ):
         self._network = network
@@ -161,11 +194,13 @@ class Monitor:
         self._validate = validate
         self._shares = interruption is not None
         self._interruption = interruption if self._shares else Interruption()
+        self._present = present
         self._callers_errors = np.geterr()
         self._errors = np.errstate(all="ignore")
         self._bar = Bar("epoch", total) if progress else None
         self.trace = Trace()
         self.epoch = 0
+        self.learning_rate = np.nan
         self.n_loss_evals = 0
         self.n_grad_evals = 0
         self.data_passes = 0.0
@@ -228,6 +263,7 @@ class Monitor:
             "n_grad_evals": self.n_grad_evals,
             "data_passes": self.data_passes,
             "trace": self.trace._rows,
+            "callbacks": {key: one.snapshot() for key, one in self._watchers()},
         }
 
     def restore(self, snapshot) -> None:
@@ -238,8 +274,33 @@ class Monitor:
         self.n_grad_evals = snapshot["n_grad_evals"]
         self.data_passes = snapshot["data_passes"]
         self.trace = Trace.from_array(snapshot["trace"])
+        kept = snapshot.get("callbacks", {})  # older checkpoints lack it
+        for key, one in self._watchers():
+            if key in kept:
+                one.restore(kept[key])
         if self._bar is not None:
             self._bar.start_at(self.epoch)
+
+    def _watchers(self):
+        """Callbacks that have a state, by a key that tells them apart."""
+        return [
+            (f"{i} {type(one).__name__}", one)
+            for i, one in enumerate(self._callbacks)
+            if isinstance(one, Watcher)
+        ]
+
+    def over(self) -> str | None:
+        """Why a fit that is taken up again has ended before, None if it has not."""
+        return next((why for _, one in self._watchers() if (why := one.over()) is not None), None)
+
+    def go_back(self) -> Return | None:
+        """At the end, make the network what a callback wants it to be; return what that is."""
+        for _, one in self._watchers():
+            wanted = one.end()
+            if wanted is not None:
+                self._network.take_learned(wanted.learned)
+                return wanted
+        return None
 
     def evaluations_left(self) -> float:
         """Gradient evaluations that the budget still has."""
@@ -330,7 +391,7 @@ class Monitor:
             return 1
         return np.inf if self._watch is None else self._watch.n_unseen
 
-    def record_several(self, objectives, thetas, n_updates, began) -> None:
+    def record_several(self, objectives, thetas, rates, n_updates, began) -> None:
         """Do what `record` does for epochs that one call has done, and count their evaluations.
 
         Parameters
@@ -338,6 +399,8 @@ class Monitor:
         objectives : list of float
         thetas : ndarray (n_epochs, n_params)
             At the end of each.
+        rates : list of float
+            Learning rates of their last updates.
         n_updates : int
             Of each.
         began : float
@@ -356,7 +419,7 @@ class Monitor:
                 for before in (self.n_loss_evals, self.n_grad_evals)
             ]
             no_values = [np.nan] * n
-            columns = seconds, epochs, passes, *counts, objectives, no_values, no_values
+            columns = seconds, epochs, passes, *counts, objectives, no_values, no_values, rates
             rows = list(zip(*columns, strict=True))
             self.epoch += n
             self.data_passes = passes[-1]
@@ -383,6 +446,7 @@ class Monitor:
             float(objective),
             validation_loss,
             float(gradient_norm),
+            self.learning_rate,
         )
         self.trace._rows.append(row)
         if self._bar is not None and not first:
@@ -394,7 +458,9 @@ class Monitor:
             self._bar.show(self.epoch, **shown)
         if not (self._callbacks and calls_back):
             return
-        seen = Progress(Record(*row), self.trace, theta, self._network)
+        seen = Progress(Record(*row), self.trace, theta, self._network, trained=self._network)
+        if self._present is not None:
+            seen = self._present(seen)
         for callback in self._callbacks:
             self._ask(lambda callback=callback: callback(seen))
 

@@ -1,10 +1,12 @@
 """The network itself: layer sizes, activations and one flat parameter vector."""
 
+from __future__ import annotations
+
 import functools
 import math
 import re
 from itertools import pairwise
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from fastmlp.initialization import draw_parameter, draw_weights
 from fastmlp.inputs import Categorical, check_columns, check_exact
 from fastmlp.kernels import codes
 from fastmlp.kernels.records import LAYER, new, numbers
+from fastmlp.naming import NamesArguments
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
 from fastmlp.program import has_parameters, plain_activation, strided_view
@@ -32,6 +35,15 @@ from fastmlp.validation import (
     rounded,
 )
 from fastmlp.workspace import aligned_empty, count_params
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike
+
+    from fastmlp.inputs import Numeric
+    from fastmlp.options import Seed
+    from fastmlp.schedules import Schedule
 
 ACTIVATIONS = {
     "identity": codes.IDENTITY,
@@ -64,7 +76,7 @@ _VIEWS = ("parameters", "weights", "biases", "_before_output")
 LARGEST_LAYER = 1 << 24
 
 
-class Network:
+class Network(NamesArguments):
     """The architecture of a multilayer perceptron, and all its parameters in one vector.
 
     All that knows networks works with this class. What a user makes is a `fastmlp.mlp.MLP`, which
@@ -73,22 +85,22 @@ class Network:
 
     def __init__(
         self,
-        layer_sizes,
+        layer_sizes: Sequence[int],
         *,
-        activation="relu",
-        output="identity",
-        dtype="float32",
-        init="auto",
-        seed=None,
-        norm=None,
-        dropout=0.0,
-        input_dropout=0.0,
-        residual=False,
-        tied=(),
-        input_scale=False,
-        inputs=None,
-        members=1,
-    ):
+        activation: str | Sequence[str] = "relu",
+        output: str = "identity",
+        dtype: DTypeLike = "float32",
+        init: str = "auto",
+        seed: Seed = None,
+        norm: str | Sequence[str | None] | None = None,
+        dropout: float | Sequence[float] | Schedule | str = 0.0,
+        input_dropout: float = 0.0,
+        residual: bool | Sequence[bool] = False,
+        tied: Sequence[tuple[int, int]] = (),
+        input_scale: bool = False,
+        inputs: Sequence[Numeric | Categorical] | None = None,
+        members: int = 1,
+    ) -> None:
         self._layer_sizes = _check_layer_sizes(layer_sizes)
         self._dtype = _check_dtype(dtype)
         n_hidden = len(self._layer_sizes) - 2
@@ -354,9 +366,30 @@ class Network:
         return tuple(strided_view(self._theta, *layer[which]) for layer in self._program.layers)
 
     def __repr__(self):
-        lines = [f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"]
-        if not self._pieces.is_plain:
-            lines.append(f"  {', '.join(self._pieces.summary())}")
+        title, header, rows = self._summary()
+        lines = [title] if self._pieces.is_plain else [title, f"  {self._pieces_summary()}"]
+        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
+        for row in [header, *rows]:
+            cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False)]
+            lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
+        lines.append(f"  {self.n_params:,} parameters")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from fastmlp.report import Table, fragment, paragraph
+
+        title, header, rows = self._summary()
+        pieces = [] if self._pieces.is_plain else [paragraph(self._pieces_summary())]
+        table = Table(header, rows, frozenset(header[:3]), title)
+        count = paragraph(f"{self.n_params:,} parameters")
+        return fragment(table.as_html(by_itself=True), *pieces, count)
+
+    def _pieces_summary(self):
+        return ", ".join(self._pieces.summary())
+
+    def _summary(self):
+        """A title, and a table of the layers: its header, and its rows of four texts."""
+        title = f"{type(self).__name__} {'-'.join(map(str, self._layer_sizes))}, {self._dtype}"
         rows = [
             (str(layer + 1), f"{w.shape[-2]} -> {w.shape[-1]}", name, f"{self._size(layer):,}")
             for layer, (w, name) in enumerate(zip(self.weights, self.activations, strict=True))
@@ -365,13 +398,7 @@ class Network:
         if of_inputs:
             units = f"{self._layer_sizes[0]} -> {self.weights[0].shape[-2]}"
             rows.insert(0, ("inputs", units, "", f"{of_inputs:,}"))
-        header = ("layer", "units", "activation", "parameters")
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
-        for row in [header, *rows]:
-            cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False)]
-            lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
-        lines.append(f"  {self.n_params:,} parameters")
-        return "\n".join(lines)
+        return title, ("layer", "units", "activation", "parameters"), rows
 
     def _chain_views(self):
         """Views of the weights, and of the biases, of each layer of a chain."""

@@ -5,8 +5,11 @@ J(theta) = (1 / sum w) sum_i w_i loss(y_i, net(x_i)) + l2/2 sum W^2 + l1 sum |W|
 over the weights, never the biases, and independent of the batch size; a mini-batch estimates it.
 """
 
+from __future__ import annotations
+
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -41,6 +44,13 @@ from fastmlp.validation import (
     check_not_negative,
     check_rows_shape,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from fastmlp.options import Features
 
 # Whether kernels run as plain Python, whose loops are no way to look for NaN.
 _INTERPRETED = bool(getattr(numba.config, "DISABLE_JIT", False))
@@ -123,17 +133,17 @@ class Objective:
 
     def __init__(
         self,
-        net,
-        X,
-        y,
+        net: Network,
+        X: Features,
+        y: ArrayLike,
         *,
-        loss="auto",
-        lengths=None,
-        sample_weight=None,
-        l1=0.0,
-        l2=0.0,
-        n_threads=None,
-    ):
+        loss: str = "auto",
+        lengths: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        n_threads: int | None = None,
+    ) -> None:
         check_is_network(net)
         problem, samples = check_problem(net, X, y, loss, lengths, sample_weight, l1, l2, n_threads)
         self.net, self.problem, self.samples = net, problem, samples
@@ -233,11 +243,13 @@ class Objective:
         taken = Y.reshape(self.n_rows, -1)[rows].ravel()
         return X[rows], taken, weights[rows] if weights.size else weights
 
-    def value(self, theta=None) -> float:
+    def value(self, theta: ArrayLike | None = None) -> float:
         """J at `theta`, or at the network's own parameters."""
         return self._evaluate(theta, codes.EVALUATE)[0]
 
-    def value_and_grad(self, theta=None, check=None) -> tuple[float, np.ndarray]:
+    def value_and_grad(
+        self, theta: ArrayLike | None = None, check: Callable[[], object] | None = None
+    ) -> tuple[float, np.ndarray]:
         """J and its gradient (n_params,) in the network's dtype, a new array.
 
         Both may be non-finite where the network overflows. `check` is called about every
@@ -245,7 +257,9 @@ class Objective:
         """
         return self._evaluate(theta, codes.DIFFERENTIATE, check)
 
-    def gauss_newton(self, theta=None, check=None) -> tuple[float, np.ndarray, np.ndarray]:
+    def gauss_newton(
+        self, theta: ArrayLike | None = None, check: Callable[[], object] | None = None
+    ) -> tuple[float, np.ndarray, np.ndarray]:
         """J, its gradient and the Gauss-Newton approximation of its Hessian, for squared errors.
 
         The Hessian without the second derivatives of the outputs,
@@ -328,7 +342,7 @@ def check_problem(
     X, sequences = net._as_rows(X, lengths)
     if sequences is not None and sequences.has_lengths and sequences.by_step:
         y = without_padding(as_real("y", y), X[:, -1])
-    Y = as_array("y", y, dtype)
+    Y = as_targets(y, dtype)
     ends = net._ends
     try:
         problem = _check_settings(ends, X.shape, Y.shape, loss, l1, l2, n_threads, sequences)
@@ -361,6 +375,16 @@ def check_problem(
     if is_streamed:
         return problem, Streamed(X, Y_vector, weights, net)
     return problem, (X, Y_vector, weights)
+
+
+def as_targets(y, dtype=None):
+    """y as an array of numbers, of `dtype` if that is given; tell who takes other labels."""
+    try:
+        return as_real("y", y) if dtype is None else as_array("y", y, dtype)
+    except TypeError as error:
+        raise TypeError(
+            f"{error}; labels of any kind are for fastmlp.MLPClassifier, which numbers them"
+        ) from None
 
 
 @functools.lru_cache(typed=True)

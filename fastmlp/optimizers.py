@@ -15,6 +15,7 @@ import numpy as np
 
 from fastmlp import schedules
 from fastmlp.kernels import codes
+from fastmlp.naming import NamesArguments
 from fastmlp.schedules import Schedule, check_learning_rate
 from fastmlp.validation import (
     check_count,
@@ -54,7 +55,7 @@ def _factor_of(kind: str, factors: Mapping[str, float]) -> float:
     return factors.get(kind, 1.0)
 
 
-class Optimizer:
+class Optimizer(NamesArguments):
     """Anything that `MLP.fit` accepts as its optimizer: the base class of all of them."""
 
     @property

@@ -1,17 +1,21 @@
 """fit_parts: one network on rows that come in parts, wherever these are."""
 
+from __future__ import annotations
+
 import math
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmlp.callbacks import Beginning, begin_callbacks
 from fastmlp.data_initialization import awaits_data
 from fastmlp.feature_names import shown
 from fastmlp.functions import NetworkFunction, penalty_factors
 from fastmlp.kernels import codes
 from fastmlp.losses import check_loss
 from fastmlp.monitor import Monitor
+from fastmlp.naming import names_arguments
 from fastmlp.objective import check_network
 from fastmlp.optimizers import Stochastic
 from fastmlp.part_tasks import Evaluation
@@ -33,33 +37,48 @@ from fastmlp.training import (
 )
 from fastmlp.validation import check_count, check_not_negative, is_sequence
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from fastmlp.network import Network
+    from fastmlp.options import (
+        BatchSize,
+        Callbacks,
+        Optimizers,
+        Seed,
+        Shuffle,
+        ValidationData,
+    )
+    from fastmlp.result import FitResult
+
 # Rows of a part's mini-batches where `fit_parts` is not told: its share of those of `fit`, so that
 # there are as many updates one after the other, but not so few that updates take more than they do.
 SMALLEST_BATCH = 16
 
 
+@names_arguments
 def fit_parts(
-    net,
-    parts,
+    net: Network,
+    parts: Sequence[Callable[[], tuple[Any, ...]]],
     *,
-    map=map,
-    optimizer="lbfgs",
-    rounds=None,
-    loss="auto",
-    batch_size="auto",
-    epochs=None,
-    l1=0.0,
-    l2=0.0,
-    shuffle=True,
-    clip_norm=None,
-    validation_data=None,
-    callbacks=(),
-    time_limit=None,
-    target_loss=None,
-    progress=False,
-    n_threads=None,
-    seed=None,
-):
+    map: Callable[..., Iterable[Any]] = map,
+    optimizer: Optimizers | None = "lbfgs",
+    rounds: int | None = None,
+    loss: str = "auto",
+    batch_size: BatchSize = "auto",
+    epochs: int | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    shuffle: Shuffle = True,
+    clip_norm: float | None = None,
+    validation_data: ValidationData | None = None,
+    callbacks: Callbacks = (),
+    time_limit: float | None = None,
+    target_loss: float | None = None,
+    progress: bool = False,
+    n_threads: int | None = None,
+    seed: Seed = None,
+) -> FitResult:
     """Train a network in place on rows that come in parts: files, or what other machines hold.
 
     Nobody holds all rows. A solver sees the objective of all of them: each evaluation goes through
@@ -189,22 +208,22 @@ def fit_loaders(
     map,
     feature_names,
     *,
-    optimizer="lbfgs",
-    rounds=None,
-    loss="auto",
-    batch_size="auto",
-    epochs=None,
-    l1=0.0,
-    l2=0.0,
-    shuffle=True,
-    clip_norm=None,
-    validation_data=None,
-    callbacks=(),
-    time_limit=None,
-    target_loss=None,
-    progress=False,
-    n_threads=None,
-    seed=None,
+    optimizer,
+    rounds,
+    loss,
+    batch_size,
+    epochs,
+    l1,
+    l2,
+    shuffle,
+    clip_norm,
+    validation_data,
+    callbacks,
+    time_limit,
+    target_loss,
+    progress,
+    n_threads,
+    seed,
 ):
     """Do what `fit_parts` does, with `feature_names` that the columns have or had once, or None."""
     check_network(net)
@@ -220,6 +239,8 @@ def fit_loaders(
     settings = {"loss": loss, "l1": l1, "l2": l2, "n_threads": n_threads}
     _check_settings(net, **settings)
     held_out = held_out_objective(net, validation_data, loss, n_threads, feature_names)
+    beginning = Beginning(net, loss, validation_data)
+    options["callbacks"] = begin_callbacks(options["callbacks"], beginning)
     options |= {"network": net, "validate": None if held_out is None else validation_of(held_out)}
     warn_without_fma()
     if rounds is not None:

@@ -5,6 +5,8 @@ import textwrap
 
 import numpy as np
 
+from fastmlp.validation import check_known
+
 # The first seven are Okabe & Ito's, "Color universal design" (2008): told apart with any kind of
 # colour vision. Their yellow is left out, being too pale for a line on white. Each of the others is
 # the farthest from all before it, for normal and for red-green blind eyes.
@@ -95,50 +97,159 @@ def plot_traces(traces, target=None, *, narrow=False):
     figure = new_figure(_NARROW, 9.0) if narrow else new_figure(_WIDE, 4.1)
     grid = (len(_SPENT), 1) if narrow else (1, len(_SPENT))
     panels = figure.subplots(*grid, sharey=True)
-    traces = {name: [t for t in several if len(t)] for name, several in traces.items()}
-    all_traces = [trace for several in traces.values() for trace in several]
-    limit = set_objective_scale(panels[0], [trace["objective"] for trace in all_traces])
-    highest = 10 * limit
+    traces, limit = _scaled(panels[0], traces)
     for panel in panels if narrow else panels[:1]:
         panel.set_ylabel("objective")
-    opacity = 0.25 if len(traces) <= _NARROW_FROM else 0.18
-    for panel, (column, label) in zip(panels, _SPENT.items(), strict=True):
-        _set_spent_axis(panel, [trace[column] for trace in all_traces])
-        panel.set_xlabel(label)
-        tidy(panel)
-        for i, (name, several) in enumerate(traces.items()):
-            xs, low, median, high = quartiles_over_time(several, column)
-            shape = {"drawstyle": "steps-post"} if len(several) > 1 else {}
-            style = line_style(panel, xs, i, len(traces)) | shape
-            panel.plot(xs, np.minimum(median, highest), label=name, **style)
-            if len(several) > 1:
-                panel.fill_between(
-                    xs,
-                    np.minimum(low, highest),
-                    np.minimum(high, highest),
-                    step="post",
-                    color=style["color"],
-                    alpha=opacity,
-                    linewidth=0,
-                )
-        if target is not None:
-            panel.axhline(target, color="0.45", linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+    for panel, column in zip(panels, _SPENT, strict=True):
+        _draw_traces(panel, column, traces, 10 * limit, target)
     if target is not None:
-        panels[-1].annotate(
-            "target",
-            (1, target),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-            color="0.35",
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
-        )
+        _name_target(panels[-1], target)
     if np.isfinite(limit):
         panels[0].set_ylim(top=limit)
     _add_legend(figure, panels[0].get_lines()[: len(traces)])
     return figure
+
+
+def plot_traces_on(ax, column, traces, target=None):
+    """Draw one panel of `plot_traces`, with a legend; return it.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    column : str
+        What the horizontal axis is: a column of `Record`.
+    traces, target
+        As of `plot_traces`.
+    """
+    traces, limit = _scaled(ax, traces)
+    ax.set_ylabel("objective")
+    _draw_traces(ax, column, traces, 10 * limit, target)
+    if target is not None:
+        _name_target(ax, target)
+    if np.isfinite(limit):
+        ax.set_ylim(top=limit)
+    add_legend_above(ax, ax.get_lines()[: len(traces)])
+    return ax
+
+
+def plot_trace(trace, ax, x):
+    """Do what `FitResult.plot` does."""
+    axes = {"epochs": ("epoch", "epochs"), "seconds": ("seconds", "seconds")}
+    check_known("x", x, axes)
+    column, label = axes[x]
+    panel = new_figure(6.8, 4.2).subplots() if ax is None else ax
+    losses = {"objective": trace["objective"], "validation loss": trace["validation_loss"]}
+    losses = {name: values for name, values in losses.items() if not np.isnan(values).all()}
+    rates = trace["learning_rate"]
+    has_rates = len(rates) > 0 and not np.isnan(rates).all()
+    xs, n = trace[column], 3  # a kind of line for each column, whichever there are
+    lines = draw_losses(panel, xs, losses, n)
+    panel.set_xlabel(label)
+    if x == "epochs":
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    if has_rates:
+        right, line = draw_on_the_right(panel, xs, rates, "learning rate", "learning rate", n)
+        lines.append(line)
+        lowest, highest = np.nanmin(rates), np.nanmax(rates)
+        if 0 < lowest < highest / _LOGARITHMIC_FROM:
+            right.set_yscale("log")
+        else:
+            right.set_ylim(0, 1.1 * highest or 1.0)
+    add_legend_above(panel, lines)
+    return panel.figure if ax is None else ax
+
+
+def draw_losses(panel, xs, losses, n):
+    """Draw losses over `xs`, by name, like the first of n lines; return the lines."""
+    limit = set_objective_scale(panel, list(losses.values()))
+    lines = []
+    for i, (name, values) in enumerate(losses.items()):
+        style = line_style(panel, xs, i, n)
+        lines += panel.plot(xs, np.minimum(values, 10 * limit), label=name, **style)
+    if np.isfinite(limit):
+        panel.set_ylim(top=limit)
+    panel.set_ylabel("loss")
+    tidy(panel)
+    return lines
+
+
+def draw_on_the_right(panel, xs, values, name, title, n):
+    """Draw what is like the last of n lines on an axis of its own, which has its colour.
+
+    Returns
+    -------
+    (matplotlib.axes.Axes, matplotlib.lines.Line2D)
+    """
+    right = panel.twinx()
+    style = line_style(right, xs, n - 1, n)
+    (line,) = right.plot(xs, values, label=name, **style)
+    right.set_ylabel(title, color=style["color"])
+    right.tick_params(axis="y", which="both", labelcolor=style["color"])
+    right.spines[["top", "left", "bottom"]].set_visible(False)
+    return right, line
+
+
+def add_legend_above(panel, lines):
+    """Add a legend above a panel, or within where there is no room above it."""
+    figure = panel.figure
+    figure.draw_without_rendering()  # so that the panel has its place
+    for place in ({"loc": "lower left", "bbox_to_anchor": (0, 1)}, {"loc": "best"}):
+        legend = whole_legend(panel, lines, panel.bbox.width, **place)
+        figure.draw_without_rendering()
+        if legend.get_window_extent().y1 <= figure.bbox.y1:
+            return
+
+
+def _scaled(panel, traces):
+    """Choose the scale of a panel's vertical axis.
+
+    Returns
+    -------
+    (dict, float)
+        The traces that have records, and where the axis is to end.
+    """
+    traces = {name: [t for t in several if len(t)] for name, several in traces.items()}
+    columns = [trace["objective"] for several in traces.values() for trace in several]
+    return traces, set_objective_scale(panel, columns)
+
+
+def _draw_traces(panel, column, traces, highest, target):
+    """Draw traces, by name, against a column of `Record`, none higher than `highest`."""
+    opacity = 0.25 if len(traces) <= _NARROW_FROM else 0.18
+    _set_spent_axis(panel, [trace[column] for several in traces.values() for trace in several])
+    panel.set_xlabel(_SPENT[column])
+    tidy(panel)
+    for i, (name, several) in enumerate(traces.items()):
+        xs, low, median, high = quartiles_over_time(several, column)
+        shape = {"drawstyle": "steps-post"} if len(several) > 1 else {}
+        style = line_style(panel, xs, i, len(traces)) | shape
+        panel.plot(xs, np.minimum(median, highest), label=name, **style)
+        if len(several) > 1:
+            panel.fill_between(
+                xs,
+                np.minimum(low, highest),
+                np.minimum(high, highest),
+                step="post",
+                color=style["color"],
+                alpha=opacity,
+                linewidth=0,
+            )
+    if target is not None:
+        panel.axhline(target, color="0.45", linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+
+
+def _name_target(panel, target):
+    panel.annotate(
+        "target",
+        (1, target),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color="0.35",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+    )
 
 
 def line_style(panel, xs, i, n):

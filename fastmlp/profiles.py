@@ -1,14 +1,31 @@
 """How several optimizers did on several problems: performance profiles."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fastmlp.comparison import MEASURES, Comparison
-from fastmlp.report import Table, heading, paragraph, picture, save_figure, text_page, write_page
+from fastmlp.report import (
+    Table,
+    fragment,
+    heading,
+    paragraph,
+    picture,
+    save_figure,
+    text_page,
+    write_page,
+)
 from fastmlp.validation import as_real, check_known
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
 
 class Profile(NamedTuple):
@@ -40,7 +57,9 @@ class Profile(NamedTuple):
     n_instances: int
 
 
-def performance_profile(costs, factors=None) -> tuple[np.ndarray, np.ndarray]:
+def performance_profile(
+    costs: ArrayLike, factors: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Performance profiles of a table of costs.
 
     Dolan & Moré, "Benchmarking optimization software with performance profiles", Mathematical
@@ -97,8 +116,8 @@ def performance_profile(costs, factors=None) -> tuple[np.ndarray, np.ndarray]:
 class Comparisons(Mapping):
     """A `Comparison` for each of several problems, by the problems' names.
 
-    ``print`` shows the tables. Profiles count every seed of every problem as an instance, of
-    those that all optimizers ran on: Ctrl-C may have come before the last ones.
+    ``print`` shows the tables, as a notebook does. Profiles count every seed of every problem as an
+    instance, of those that all optimizers ran on: Ctrl-C may have come before the last ones.
 
     Parameters
     ----------
@@ -135,7 +154,7 @@ class Comparisons(Mapping):
     def __len__(self) -> int:
         return len(self._comparisons)
 
-    def profile(self, measure="seconds", factors=None) -> Profile:
+    def profile(self, measure: str = "seconds", factors: ArrayLike | None = None) -> Profile:
         """Performance profiles of what it took to reach the targets.
 
         Parameters
@@ -172,7 +191,9 @@ class Comparisons(Mapping):
         return names, rows
 
     @np.errstate(all="ignore")
-    def plot_profile(self, path=None, measure="seconds"):
+    def plot_profile(
+        self, path: str | PathLike[str] | None = None, measure: str = "seconds"
+    ) -> Figure:
         """Draw the performance profiles over factors on a logarithmic axis.
 
         Parameters
@@ -212,6 +233,14 @@ class Comparisons(Mapping):
     def __str__(self) -> str:
         return self.table()
 
+    def __repr__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        tables = [*self._target_tables(), *self._summary()]
+        shown = [table.as_html(by_itself=True) for table in tables]
+        return fragment(*shown, paragraph(" ".join(self._notes())))
+
     def _target_tables(self):
         for name, comparison in self.items():
             table = comparison.target_table(comparison.target)
@@ -244,7 +273,7 @@ class Comparisons(Mapping):
         return notes
 
     @np.errstate(all="ignore")
-    def to_html(self, path, title="Comparison of optimizers") -> None:
+    def to_html(self, path: str | PathLike[str], title: str = "Comparison of optimizers") -> None:
         """Write one page with the profiles, and tables and figure of every problem.
 
         It needs no other file. Without matplotlib it has no figures and says so.

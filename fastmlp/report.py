@@ -119,9 +119,20 @@ class Table(NamedTuple):
                 lines.append("-" * self._width())
         return "\n".join(lines)
 
-    def as_html(self) -> str:
-        """The table as an element of HTML."""
-        kinds = [' class="text"' if name in self.texts else "" for name in self.header]
+    def as_html(self, *, by_itself: bool = False) -> str:
+        """The table as an element of HTML.
+
+        It is for a page that has a style sheet, or `by_itself`, as in a notebook: then it has the
+        fonts and colours of what is around it, so that it can be read in the dark, too.
+        """
+        text, number, left = ' class="text"', "", ""
+        wide = 'class="wide" tabindex="0"'
+        if by_itself:
+            text, number = (
+                f' style="text-align: {side}; padding: 0.1em 0.6em"' for side in ("left", "right")
+            )
+            left, wide = ' style="text-align: left"', 'style="overflow-x: auto"'
+        kinds = [text if name in self.texts else number for name in self.header]
 
         def line(cells, tag):
             inner = "".join(
@@ -130,11 +141,11 @@ class Table(NamedTuple):
             )
             return f"<tr>{inner}</tr>"
 
-        caption = f"<caption>{html.escape(self.caption)}</caption>\n" if self.caption else ""
+        caption = f"<caption{left}>{html.escape(self.caption)}</caption>\n" if self.caption else ""
         body = "\n".join(line(row, "td") for row in self.rows)
         head = line(self.header, "th")
         return (
-            f'<div class="wide" tabindex="0"><table>\n{caption}<thead>{head}</thead>\n'
+            f"<div {wide}><table>\n{caption}<thead>{head}</thead>\n"
             f"<tbody>\n{body}\n</tbody>\n</table></div>"
         )
 
@@ -146,6 +157,16 @@ def text_page(tables: list[Table], notes: list[str]) -> str:
     if width is not None:
         notes = [textwrap.fill(note, width) for note in notes]
     return "\n\n".join([*blocks, "\n".join(notes)])
+
+
+def fragment(*parts: str) -> str:
+    """Elements of HTML as one that stands by itself, as in a notebook. There is no script in it."""
+    return "\n".join(["<div>", *parts, "</div>"])
+
+
+def folded(title: str, part: str) -> str:
+    """An element of HTML that is shown where the reader opens it."""
+    return f"<details><summary>{html.escape(title)}</summary>\n{part}\n</details>"
 
 
 def heading(text: str, level: int) -> str:

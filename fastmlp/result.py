@@ -1,17 +1,27 @@
 """What a fit returns: how it ended, what it cost and the trace of how it went."""
 
+from __future__ import annotations
+
 import csv
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from itertools import starmap
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from fastmlp.naming import did_you_mean
 from fastmlp.writing import writing
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 class Status(StrEnum):
@@ -65,6 +75,9 @@ class Record:
         Loss on the validation data, without penalties; NaN without such data.
     gradient_norm : float
         Euclidean norm of the gradient of the objective; NaN where mini-batches do not give it.
+    learning_rate : float
+        Of the last update of the epoch, before factors by kind of parameter; NaN at the start, for
+        a solver and for `fastmlp.minimize`.
 
     Notes
     -----
@@ -91,6 +104,7 @@ class Record:
     objective: float
     validation_loss: float = np.nan
     gradient_norm: float = np.nan
+    learning_rate: float = np.nan
 
     # Python's own comparison of NaN depends on its version, and on which NaN it is.
     def __eq__(self, other):
@@ -105,6 +119,8 @@ class Record:
 
 COLUMNS = tuple(f.name for f in fields(Record))
 _COUNTS = ("epoch", "n_loss_evals", "n_grad_evals")
+# Records at the beginning and at the end that a notebook shows.
+_SHOWN = 5
 _N_SUMS = COLUMNS.index("objective")  # what comes before is spent in the course of a fit
 values_of = attrgetter(*COLUMNS)
 
@@ -120,7 +136,7 @@ class Trace:
     (25.0, np.float64(25.0))
     """
 
-    def __init__(self, records=()):
+    def __init__(self, records: Iterable[Record] = ()) -> None:
         # The values of records, as `Monitor` appends them too. They become a `Record` where one is
         # asked for: tuples of numbers are sooner made, and let be by the garbage collector.
         self._rows = list(map(values_of, records))
@@ -135,7 +151,7 @@ class Trace:
         for row in rows:
             self._rows.append((*map(operator.add, row[:_N_SUMS], last), *row[_N_SUMS:]))
 
-    def __copy__(self) -> "Trace":
+    def __copy__(self) -> Trace:
         """An independent trace of the same records."""
         copied = Trace()
         copied._rows = self._rows.copy()
@@ -155,7 +171,10 @@ class Trace:
         """A record by index, or a column, ndarray (n_records,), by name."""
         if isinstance(key, str):
             if key not in COLUMNS:
-                raise KeyError(f"trace has the columns {', '.join(COLUMNS)}, got {key!r}")
+                raise KeyError(
+                    f"trace has the columns {', '.join(COLUMNS)}, got {key!r}"
+                    f"{did_you_mean('monitor', key, COLUMNS)}"
+                )
             column = COLUMNS.index(key)
             return np.array([row[column] for row in self._rows])
         found = self._rows[key]
@@ -166,17 +185,68 @@ class Trace:
         return np.array(self._rows).reshape(-1, len(COLUMNS))
 
     @classmethod
-    def from_array(cls, rows) -> "Trace":
+    def from_array(cls, rows) -> Trace:
         """The trace whose `as_array` gave `rows`."""
         kinds: list[Any] = [int if name in _COUNTS else float for name in COLUMNS]
+        # Older ones lack the last column.
         return cls(
-            Record(*(kind(value) for kind, value in zip(kinds, row, strict=True))) for row in rows
+            Record(*(kind(value) for kind, value in zip(kinds, row, strict=False))) for row in rows
         )
 
     def __repr__(self) -> str:
         return f"Trace of {len(self)} records: {', '.join(COLUMNS)}"
 
-    def to_csv(self, path) -> None:
+    def _repr_html_(self) -> str:
+        from fastmlp.report import fragment, paragraph
+
+        return fragment(
+            paragraph(f"Trace of {len(self)} records"), self._table().as_html(by_itself=True)
+        )
+
+    def _table(self):
+        """The first and the last records, without columns of NaN alone."""
+        from fastmlp.report import Table
+
+        rows: list[Any] = self._rows
+        if len(rows) > 2 * _SHOWN + 1:
+            rows = [*rows[:_SHOWN], None, *rows[-_SHOWN:]]
+        shown = [i for i, name in enumerate(COLUMNS) if not np.isnan(self[name]).all()]
+        cells = [
+            ("…",) * len(shown)
+            if row is None
+            else tuple(
+                ""
+                if np.isnan(row[i])
+                else str(row[i])
+                if COLUMNS[i] in _COUNTS
+                else f"{row[i]:.4g}"
+                for i in shown
+            )
+            for row in rows
+        ]
+        return Table(tuple(COLUMNS[i].replace("_", " ") for i in shown), cells, frozenset())
+
+    def to_frame(self) -> DataFrame:
+        """All records as a data frame of pandas, a row each.
+
+        Raises
+        ------
+        ImportError
+            Without pandas.
+
+        Examples
+        --------
+        >>> from fastmlp import minimize
+        >>> trace = minimize(lambda x: (float(x @ x), 2 * x), [3.0, 4.0], optimizer="bfgs").trace
+        >>> trace.to_frame()[["epoch", "n_grad_evals", "objective"]]  # doctest: +SKIP
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            raise ImportError("data frames need pandas: pip install pandas") from None
+        return DataFrame({name: self[name] for name in COLUMNS})
+
+    def to_csv(self, path: str | PathLike[str]) -> None:
         """Write all records to a CSV file with a header."""
         with writing("path", path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -236,3 +306,65 @@ class FitResult:
             Status.TIME_LIMIT,
             Status.STOPPED,
         )
+
+    def _repr_html_(self) -> str:
+        from fastmlp.report import Table, folded, fragment
+
+        rows: list[tuple[str, ...]] = [
+            ("status", str(self.status)),
+            ("message", self.message),
+            ("objective at the end", f"{self.loss:.6g}"),
+            ("epochs or iterations", str(self.n_iter)),
+            ("seconds", f"{self.seconds:.4g}"),
+            ("evaluations of the loss", str(self.n_loss_evals)),
+            ("evaluations of the gradient", str(self.n_grad_evals)),
+        ]
+        table = Table(("", "fit"), rows, frozenset(("", "fit")))
+        trace = self.trace._table().as_html(by_itself=True)
+        return fragment(
+            table.as_html(by_itself=True), folded(f"Trace of {len(self.trace)} records", trace)
+        )
+
+    @overload
+    def plot(self, ax: None = None, *, x: str = "epochs") -> Figure: ...
+    @overload
+    def plot(self, ax: Axes, *, x: str = "epochs") -> Axes: ...
+    @np.errstate(all="ignore")
+    def plot(self, ax: Axes | None = None, *, x: str = "epochs") -> Figure | Axes:
+        """Draw the objective, the validation loss and the learning rate.
+
+        Losses have the axis on the left, which is logarithmic unless one is negative; learning
+        rates, where there are any, have one of their own on the right.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default None
+            Where to draw; None is a new figure.
+        x : {"epochs", "seconds"}, default "epochs"
+            What the horizontal axis is. Seconds tell more where fits are compared.
+
+        Returns
+        -------
+        matplotlib.figure.Figure or matplotlib.axes.Axes
+            The new figure, which shows itself where it is the value of a notebook's cell, or `ax`.
+
+        Raises
+        ------
+        ValueError
+            For another `x`.
+        ImportError
+            Without matplotlib, which the extra ``fastmlp[plot]`` brings.
+
+        Examples
+        --------
+        >>> from fastmlp import MLP, Adam, CosineAnnealing, datasets
+        >>> X, y = datasets.load_digits()
+        >>> net = MLP([64, 32, 10], output="softmax", seed=0)
+        >>> optimizer = Adam(CosineAnnealing(0.01, period=10))
+        >>> held_out = X[1500:], y[1500:]
+        >>> result = net.fit(X[:1500], y[:1500], optimizer=optimizer, validation_data=held_out)
+        >>> figure = result.plot()
+        """
+        from fastmlp.plotting import plot_trace
+
+        return plot_trace(self.trace, ax, x)

@@ -1,5 +1,9 @@
 """RNN: Elman's network, which reads sequences step by step."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastmlp.building_recurrent import build_recurrent
@@ -10,6 +14,13 @@ from fastmlp.prediction import predict
 from fastmlp.program import Sequences, has_parameters
 from fastmlp.sequences import as_sequences, check_sequences, is_beyond
 from fastmlp.validation import check_count, check_finite, check_known
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from fastmlp.options import Features, Seed
 
 # Which steps of a sequence have an output.
 SEQUENCES = ("last", "all")
@@ -89,16 +100,16 @@ class RNN(MLP):
 
     def __init__(
         self,
-        layer_sizes,
+        layer_sizes: Sequence[int],
         *,
-        activation="tanh",
-        output="identity",
-        sequence="last",
-        truncate=None,
-        dtype="float32",
-        init="auto",
-        seed=None,
-    ):
+        activation: str | Sequence[str] = "tanh",
+        output: str = "identity",
+        sequence: str = "last",
+        truncate: int | None = None,
+        dtype: DTypeLike = "float32",
+        init: str = "auto",
+        seed: Seed = None,
+    ) -> None:
         self._keep_own(sequence, truncate)
         if init == "data":
             raise ValueError("init must be another name for a recurrent network, got 'data'")
@@ -193,7 +204,7 @@ class RNN(MLP):
         super()._read(architecture)
 
     def predict(  # type: ignore[override]  # there are no members
-        self, X, *, lengths=None, n_threads=None
+        self, X: Features, *, lengths: ArrayLike | None = None, n_threads: int | None = None
     ) -> np.ndarray:
         """Outputs of the network, after the output activation.
 
@@ -220,17 +231,55 @@ class RNN(MLP):
             by_step[is_beyond(np.asarray(lengths), by_step.shape[1])] = 0
         return by_step
 
+    def predict_proba(
+        self,
+        X: Features,
+        *,
+        lengths: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> np.ndarray:
+        """Probabilities of classes, as of `fastmlp.MLP.predict_proba`; of steps (n, T, n_classes).
+
+        Parameters
+        ----------
+        X, lengths, n_threads
+            As of `predict`.
+        """
+        return self._as_probabilities(lambda: self.predict(X, lengths=lengths, n_threads=n_threads))
+
+    def score(
+        self,
+        X: Features,
+        y: ArrayLike,
+        *,
+        loss: str = "auto",
+        lengths: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> float:
+        """How well it predicts, as of `fastmlp.MLP.score`.
+
+        Parameters
+        ----------
+        X, y, loss, lengths, sample_weight, n_threads
+            As of `fastmlp.Objective`.
+        """
+        from fastmlp.scoring import score_as_estimators
+
+        settings = {"sample_weight": sample_weight, "n_threads": n_threads}
+        return score_as_estimators(self, X, y, loss=loss, lengths=lengths, **settings)
+
     def loss(
         self,
-        X,
-        y,
+        X: Features,
+        y: ArrayLike,
         *,
-        loss="auto",
-        lengths=None,
-        sample_weight=None,
-        l1=0.0,
-        l2=0.0,
-        n_threads=None,
+        loss: str = "auto",
+        lengths: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        n_threads: int | None = None,
     ) -> float:
         """The objective J(theta), see `fastmlp.Objective` for its definition and parameters."""
         settings = loss, lengths, sample_weight, l1, l2, n_threads
@@ -238,15 +287,15 @@ class RNN(MLP):
 
     def loss_and_grad(
         self,
-        X,
-        y,
+        X: Features,
+        y: ArrayLike,
         *,
-        loss="auto",
-        lengths=None,
-        sample_weight=None,
-        l1=0.0,
-        l2=0.0,
-        n_threads=None,
+        loss: str = "auto",
+        lengths: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        n_threads: int | None = None,
     ) -> tuple[float, np.ndarray]:
         """The objective and its gradient (n_params,), as of `fastmlp.MLP.loss_and_grad`."""
         settings = loss, lengths, sample_weight, l1, l2, n_threads

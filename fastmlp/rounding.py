@@ -1,9 +1,8 @@
 """Digits that float32 has no room for: what becomes of them is told once."""
 
-import warnings
-
 import numpy as np
 
+from fastmlp.callers import warn
 from fastmlp.validation import as_real
 
 # A column is looked at if its range holds fewer numbers of the dtype than this. In a wider one two
@@ -15,7 +14,7 @@ _ROWS_LOOKED_AT = 10_000
 _MOST_SHOWN = 3
 
 
-def warn_of_merged(dtype, X, y=None, columns=None, target=None, stacklevel=2):
+def warn_of_merged(dtype, X, y=None, columns=None, target=None):
     """Warn if rounding to `dtype` merges distinct values of a column whose range is narrow.
 
     Points in time do so in float32: of 400 seconds that follow each other it keeps 4.
@@ -30,8 +29,6 @@ def warn_of_merged(dtype, X, y=None, columns=None, target=None, stacklevel=2):
         Names of the columns of X; None are those of a data frame, or their numbers.
     target : str or None, default None
         Name of y's column.
-    stacklevel : int, default 2
-        As of `warnings.warn`, counted from here.
     """
     if columns is None:
         columns = getattr(X, "columns", None)
@@ -53,10 +50,9 @@ def warn_of_merged(dtype, X, y=None, columns=None, target=None, stacklevel=2):
     if found:
         more = len(found) - _MOST_SHOWN
         shown = ", ".join(found[:_MOST_SHOWN]) + (f", and {more} more columns" if more > 0 else "")
-        warnings.warn(
+        warn(
             f"rounding to {dtype} merges distinct values: {shown}; subtract what the values of a "
-            "column have in common, or take float64",
-            stacklevel=stacklevel,
+            "column have in common, or take float64"
         )
 
 

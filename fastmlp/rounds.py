@@ -57,7 +57,10 @@ def run_rounds(objective, optimizer, rounds, n_epochs, monitor, batches, seed):
     if status is Status.NOT_FINITE:
         net.take_learned(best)
         loss, message = best_loss, f"{message}; theta is back at the best finite one"
-    return fit_result(net.theta.copy(), loss, status, message, monitor, monitor.seconds)
+    seconds, wanted = monitor.seconds, monitor.go_back()
+    if wanted is not None:
+        loss, message = wanted.record.objective, f"{message}; {wanted.message}"
+    return fit_result(net.theta.copy(), loss, status, message, monitor, seconds)
 
 
 def _mean(objective, task, state, monitor):

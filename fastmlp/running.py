@@ -69,17 +69,20 @@ def run_stages(
     """
     rng = batches["rng"]
     saved = None if checkpoint is None else checkpoint.saved
-    first = 0
+    first, over = 0, None
     if saved is not None:
         first = saved["stage"]
         rng.bit_generator.state = saved["rng"]
         monitor.restore(saved["monitor"])
+        over = monitor.over()
     for i, (stage, amount) in enumerate(zip(stages, budgets, strict=True)):
         if i < first:
             continue
         keeper = _Keeper(checkpoint, i, rng, monitor, saved if i == first else None)
         evaluations = None if gradient_evaluations is None else gradient_evaluations[i]
         is_solver = isinstance(stage, Solver)
+        if over is not None:
+            amount = keeper.done
         monitor.limit(amount if comparable and is_solver else None, evaluations)
         if is_solver:
             status, message, loss = run_solver(
@@ -105,11 +108,17 @@ def run_stages(
                 from_start=comparable or (exact_loss and not len(monitor.trace)),
                 exact_loss=exact_loss,
             )
+        if over is not None:
+            status, message = Status.STOPPED, over
         if status not in HAND_OVER:
             break
     if checkpoint is not None:
         checkpoint.write()
     trace, seconds = monitor.trace, monitor.seconds
+    wanted = monitor.go_back()
+    if wanted is not None:
+        loss = objective.value() if exact_loss else wanted.record.objective
+        message = f"{message}; {wanted.message}"
     if comparable and not (len(trace) and trace[-1].data_passes == monitor.data_passes):
         with suppress(Stop):  # the optimizer has ended already
             record_exactly(objective, monitor)
@@ -463,6 +472,7 @@ class _Epochs:
         else:
             order = self._objective.order_of(place["key"])
         update = self._next_update()
+        monitor.learning_rate = float(update.rates[-1, codes.RATE])
         left = monitor.evaluations_left()
         if left <= 0:
             raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
@@ -524,6 +534,8 @@ class _Epochs:
         objectives, thetas = objectives[:done], ends[:done, : theta.size]
         updates_before = self._n_updates
         if done:
+            rates = update.rates[n_updates - 1 :: n_updates, codes.RATE][:done].tolist()
+            rates *= 1 if self._is_scheduled else done  # else they are those of one epoch
             self._n_updates += done * n_updates
             self._mean, self._finished = float(objectives[-1]), (thetas[-1].copy(), None)
             best = int(np.argmin(objectives))
@@ -531,7 +543,7 @@ class _Epochs:
                 self._best_mean = float(objectives[best])
                 self._best = thetas[best].copy(), None
             try:
-                monitor.record_several(objectives.tolist(), thetas, n_updates, began)
+                monitor.record_several(objectives.tolist(), thetas, rates, n_updates, began)
             finally:
                 if keeper.wanted:
                     counts = updates_before + n_updates * np.arange(1, done + 1)
@@ -667,6 +679,7 @@ def run_solver(
     `run_stages`.
     """
     net = objective.net
+    monitor.learning_rate = np.nan
     function = function_of(objective, monitor, rng, solver.batch_size, keeper.wanted)
     exactly = objective if comparable and solver.stochastic else None
     x0 = net.theta.astype(np.float64)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.naming import NamesArguments
 from fastmlp.validation import check_count, check_flag, check_number, check_positive
 
 
@@ -40,7 +41,7 @@ def check_not_of_fit(name: str, value: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Schedule(ABC):
+class Schedule(NamesArguments, ABC):
     """A learning rate that depends on time: the base class of all schedules.
 
     A schedule of one's own is a subclass with one method, `values`.

@@ -6,6 +6,9 @@ from fastmlp.losses import check_loss
 from fastmlp.sequences import is_beyond
 from fastmlp.validation import as_real
 
+# Losses of labels, of which a share is right.
+_OF_LABELS = ("cross_entropy", "binary_cross_entropy", "logistic", "hinge")
+
 
 @np.errstate(all="ignore")  # of a network that diverged, or of tiny errors
 def score(net, X, y, *, loss="auto", lengths=None, sample_weight=None, n_threads=None):
@@ -58,6 +61,44 @@ def score(net, X, y, *, loss="auto", lengths=None, sample_weight=None, n_threads
     else:
         by_row = by_output.reshape(len(by_output), -1).mean(axis=1)
     mean = float(np.average(by_row, weights=sample_weight))
-    if kind in ("cross_entropy", "binary_cross_entropy", "logistic", "hinge"):
+    if kind in _OF_LABELS:
         return "accuracy", mean
     return "rms error", mean**0.5
+
+
+@np.errstate(all="ignore")
+def score_as_estimators(
+    net, X, y, *, loss="auto", lengths=None, sample_weight=None, n_threads=None
+):
+    """What scikit-learn's estimators call their score: the accuracy, or for numbers R².
+
+    R² is 1 - Σ w (y - ŷ)² / Σ w (y - ȳ)² of each output, of which it is the mean. An output whose
+    targets are all alike has 1 if it is exactly these, else 0.
+
+    Parameters
+    ----------
+    net, X, y, loss, lengths, sample_weight, n_threads
+        As of `score`.
+    """
+    kind, _, _ = check_loss(loss, net.output, net.layer_sizes[-1])
+    options = {} if lengths is None else {"lengths": lengths}
+    if kind in _OF_LABELS:
+        weighted = {"loss": loss, "sample_weight": sample_weight, "n_threads": n_threads}
+        return score(net, X, y, **weighted, **options)[1]
+    outputs = net.predict(X, n_threads=n_threads, **options).astype(np.float64)
+    targets = as_real("y", y).astype(np.float64).reshape(outputs.shape)
+    weights = np.ones(len(outputs))
+    if sample_weight is not None:
+        weights = as_real("sample_weight", sample_weight).astype(np.float64)
+    if outputs.ndim == 3:  # each step of a row counts as a row
+        n_steps = outputs.shape[1]
+        taken = np.ones(outputs.shape[:2], bool)
+        if lengths is not None:
+            taken = ~is_beyond(np.asarray(lengths), n_steps)
+        outputs, targets = outputs[taken], targets[taken]
+        weights = np.repeat(weights[:, np.newaxis], n_steps, axis=1)[taken]
+    middle = np.average(targets, axis=0, weights=weights)
+    left = weights @ np.square(targets - outputs)
+    spread = weights @ np.square(targets - middle)
+    ratio = np.where(spread > 0, left / np.where(spread > 0, spread, 1.0), left > 0)
+    return float(np.mean(1 - ratio))

@@ -1,19 +1,24 @@
 """What fits and minimizations have in common: arguments checked, then run; and minimize."""
 
+from __future__ import annotations
+
 import functools
 import warnings
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastmlp import optimizers as stochastic
 from fastmlp.baseline import advice
+from fastmlp.callbacks import Beginning, begin_callbacks, check_callbacks, refuse_callbacks
 from fastmlp.checkpoint import Checkpoint, Memory, identify
 from fastmlp.data_initialization import awaits_data, draw_by_data
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.kernels import simd
-from fastmlp.monitor import Monitor, Progress
+from fastmlp.monitor import Monitor
+from fastmlp.naming import names_arguments
 from fastmlp.objective import Objective, check_is_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
 from fastmlp.result import Status
@@ -53,6 +58,14 @@ from fastmlp.validation import (
     check_positive,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from fastmlp.options import Callbacks, Optimizers, Seed
+    from fastmlp.result import FitResult
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     **stochastic.BY_NAME,
     "gradient_descent": GradientDescent,
@@ -83,25 +96,25 @@ def prepare(
     X,
     y,
     *,
-    optimizer=None,
-    loss="auto",
-    batch_size="auto",
-    epochs=None,
-    l1=0.0,
-    l2=0.0,
-    lengths=None,
-    sample_weight=None,
-    shuffle=True,
-    clip_norm=None,
-    validation_data=None,
-    callbacks=(),
-    time_limit=None,
-    target_loss=None,
-    standardize=False,
-    exact_loss=False,
-    progress=False,
-    n_threads=None,
-    seed=None,
+    optimizer,
+    loss,
+    batch_size,
+    epochs,
+    l1,
+    l2,
+    lengths,
+    sample_weight,
+    shuffle,
+    clip_norm,
+    validation_data,
+    callbacks,
+    time_limit,
+    target_loss,
+    standardize,
+    exact_loss,
+    progress,
+    n_threads,
+    seed,
     checkpoint=None,
     feature_names=None,
 ):
@@ -141,17 +154,18 @@ def prepare(
             "and y before, got True"
         )
     held_out = held_out_objective(net, validation_data, loss, n_threads, names)
+    beginning = Beginning(net, loss, validation_data)
+    options["callbacks"] = begin_callbacks(options["callbacks"], beginning)
     standardized = None
     if standardize:
         standardized = _Standardized(objective, y)
         objective = standardized.scaled(objective, y)
         if held_out is not None:
             held_out = standardized.scaled(held_out, validation_data[1])
-        options["callbacks"] = standardized.translated(options["callbacks"])
+        options["present"] = standardized.present
     if any(isinstance(stage, Solver) for stage in stages):
         check_solvers(stages, NetworkFunction(objective, None, batches["rng"]))
-    # The warning is of what calls MLP.fit.
-    warn_of_merged(net.dtype, first_rows(X, net.dtype, names), y, stacklevel=5)
+    warn_of_merged(net.dtype, first_rows(X, net.dtype, names), y)
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
         checkpoint = Checkpoint(checkpoint, identity)
@@ -264,33 +278,26 @@ class _Standardized:
         """Make the network the one that does on raw data what the inner one does."""
         self._net.take_learned(self._scaling.fold(self._inner).learned())
 
-    def translated(self, callbacks):
-        """Callbacks that are shown the network on data as they are."""
-        if not callbacks:
-            return callbacks
-
-        def call(progress):
-            self.fold()
-            shown = Progress(progress.record, progress.trace, self._net.theta, self._net)
-            for callback in callbacks:
-                callback(shown)
-
-        return (call,)
+    def present(self, progress):
+        """Show callbacks the network on data as they are."""
+        self.fold()
+        return replace(progress, theta=self._net.theta, network=self._net)
 
 
+@names_arguments
 def minimize(
-    value_and_grad,
-    x0,
+    value_and_grad: Callable[[np.ndarray], tuple[float, ArrayLike]],
+    x0: ArrayLike,
     *,
-    optimizer=None,
-    max_iterations=None,
-    callbacks=(),
-    time_limit=None,
-    target_loss=None,
-    progress=False,
-    l1=0.0,
-    seed=None,
-):
+    optimizer: Optimizers | None = None,
+    max_iterations: int | None = None,
+    callbacks: Callbacks = (),
+    time_limit: float | None = None,
+    target_loss: float | None = None,
+    progress: bool = False,
+    l1: ArrayLike = 0.0,
+    seed: Seed = None,
+) -> FitResult:
     """Minimize any function with the optimizers that train networks.
 
     Parameters
@@ -343,6 +350,7 @@ def minimize(
     options = check_run_options(
         "max_iterations", max_iterations, callbacks, time_limit, target_loss, progress
     )
+    refuse_callbacks(options["callbacks"], "in minimize", "it is for networks")
     budgets = [budget(stage, max_iterations, 1000) for stage in stages]
 
     with Monitor(total=sum(budgets), **options) as monitor:
@@ -369,6 +377,12 @@ def check_optimizers(optimizer, n_params):
     for one in several:
         stages += parse_stages(one, OPTIMIZERS) if isinstance(one, str) else [one]
     for stage in stages:
+        if isinstance(stage, type) and issubclass(stage, Optimizer):
+            name = stage.__name__
+            raise TypeError(
+                f"optimizer must be an object, got the class {name}: call it, as in "
+                f"optimizer={name}()"
+            )
         if not isinstance(stage, Stochastic | Solver):
             raise TypeError(
                 f"optimizer must be one of fastmlp's, such as fastmlp.Adam(), or a name out of "
@@ -438,10 +452,7 @@ def check_run_options(name, budget, callbacks, time_limit, target_loss, progress
     """
     if budget is not None:
         check_count(name, budget)
-    if callable(callbacks):
-        callbacks = (callbacks,)
-    if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
-        raise TypeError(f"callbacks must be a sequence of callables, got {callbacks!r}")
+    callbacks = check_callbacks(callbacks)
     if time_limit is not None:
         check_positive("time_limit", time_limit)
     if target_loss is not None:

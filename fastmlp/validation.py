@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.feature_names import take_columns
+from fastmlp.naming import did_you_mean
 
 # Below, float and int stand beside the abstract classes that have them, because asking these
 # takes ten times as long.
@@ -64,11 +65,14 @@ def is_sequence(value: Any) -> bool:
 
 
 def check_known(name: str, value: Any, known: Any) -> None:
-    """Refuse a name that is not among the `known` ones, and list them."""
+    """Refuse a name that is not among the `known` ones; list them, and tell the nearest one."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(known)}, got {value!r}"
+            f"{did_you_mean(name, value, known)}"
+        )
 
 
 def parse_name(

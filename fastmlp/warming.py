@@ -1,6 +1,9 @@
 """warmup: have the usual kernels compiled before anyone waits for them."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,8 +21,11 @@ from fastmlp.solvers import LBFGS
 from fastmlp.training import minimize
 from fastmlp.workspace import FEWEST_GROUPED_ROWS
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def warmup(dtypes=("float32",)) -> Path | None:
+
+def warmup(dtypes: Sequence[str] = ("float32",)) -> Path | None:
     """Compile the usual kernels, or load them from the cache, so that what follows starts at once.
 
     For the build of a container image, or the start of a service. After it `fit`, `predict`,

@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from fastmlp import schedules
+from fastmlp.naming import did_you_mean, unknown_argument
 from fastmlp.schedules import Schedule
 
 
@@ -31,15 +32,16 @@ def construct(node: ast.expr, kind: str, table: Mapping[str, Callable[..., Any]]
         raise ValueError(_malformed(kind, text))
     name = call.func.id
     if name not in table:
-        raise ValueError(f"{kind} must be one of {', '.join(table)}, got {name!r}")
+        raise ValueError(
+            f"{kind} must be one of {', '.join(table)}, got {name!r}"
+            f"{did_you_mean(kind, name, table)}"
+        )
     if len(given) < len(call.keywords):
         raise ValueError(f"{name} must be given each parameter only once, got {text}")
     parameters = inspect.signature(table[name]).parameters
     for parameter in given:
         if parameter not in parameters:
-            raise ValueError(
-                f"{name} has the parameters {', '.join(parameters)}, got {parameter!r}"
-            )
+            raise ValueError(str(unknown_argument(name, parameter, parameters)))
     missing = [
         parameter.name
         for parameter in parameters.values()

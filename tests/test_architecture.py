@@ -22,13 +22,15 @@ REFERENCE = ROOT / "tests" / "reference.py"
 PARAMETERS = {"network", "optimizers", "result"}
 ROOMS = {
     **{room: PARAMETERS for room in PARAMETERS},
-    "monitor": {"result"},
+    "callbacks": {"result"},
+    "monitor": {"callbacks", "result"},
     "objective": PARAMETERS,
     "solvers": {"optimizers", "result", "solvers"},
     "functions": {*PARAMETERS, "objective", "solvers"},
     "running": {*PARAMETERS, "functions", "monitor", "objective", "solvers"},
     "training": {
         *PARAMETERS,
+        "callbacks",
         "functions",
         "monitor",
         "objective",

@@ -261,7 +261,7 @@ def test_clients_that_cannot_work_are_refused(near):
         fastmlp.dask.fit(START.copy(), DX, DY)
     with pytest.raises(TypeError, match=r"client must be a distributed\.Client, got str"):
         fastmlp.dask.fit(START.copy(), DX, DY, client="tcp://127.0.0.1:8786")
-    with pytest.raises(TypeError, match=r"dask\.fit has the options .*, got 'map'"):
+    with pytest.raises(TypeError, match=r"fit has the parameters .*, got 'map'"):
         fastmlp.dask.fit(START.copy(), DX, DY, client=near, map=map)
     closed = distributed.Client(near.cluster, set_as_default=False)
     closed.close()

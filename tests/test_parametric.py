@@ -107,13 +107,19 @@ def test_names_and_starts():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": "parametric"}, r"^activation must be one of .*got 'parametric'$"),
+        (
+            {"activation": "parametric"},
+            r"^activation must be one of .*got 'parametric'; did you mean 'parametric\(name\)'\?$",
+        ),
         (
             {"activation": "parametric(softmax)"},
             r"^name in parametric\(name\) must be one of relu, .*got 'softmax'$",
         ),
         ({"activation": "prelu(0.1)"}, r"^activation 'prelu' takes no parameter"),
-        ({"output": "prelu"}, r"^output must be one of identity, .*got 'prelu'$"),
+        (
+            {"output": "prelu"},
+            r"^output must be one of identity, .*got 'prelu'; did you mean 'relu'\?$",
+        ),
         ({"output": "parametric(selu)"}, r"^output must be one of identity"),
     ],
 )

@@ -825,6 +825,7 @@ def test_trace_as_a_sequence_and_as_a_file(tmp_path):
         "objective",
         "validation_loss",
         "gradient_norm",
+        "learning_rate",
     ]
 
 
@@ -1412,7 +1413,7 @@ print(json.dumps([result.status, result.n_iter, len(thetas) - 1, same]))
     [
         ({"optimizer": "adamm"}, ValueError, "optimizer must be one of sgd, .*, got 'adamm'"),
         ({"optimizer": "adam(lr=1)"}, ValueError, "adam has the parameters .*, got 'lr'"),
-        ({"optimizer": Adam}, TypeError, "optimizer must be one of fastmlp's, such as"),
+        ({"optimizer": Adam}, TypeError, "optimizer must be an object, got the class Adam"),
         ({"optimizer": 3}, TypeError, "optimizer must be one of fastmlp's, such as .*, got 3"),
         ({"optimizer": []}, ValueError, "optimizer must not be an empty list"),
         ({"optimizer": [Adam(), None]}, TypeError, "optimizer must be one of .*, got None"),

@@ -22,7 +22,8 @@ from fastmlp.dask.cluster import Cluster, find_client
 from fastmlp.dask.fitting import elsewhere
 from fastmlp.feature_names import names_of
 from fastmlp.optimizers import Stochastic
-from fastmlp.parts import fit_loaders
+from fastmlp.options import defaults_of
+from fastmlp.parts import fit_loaders, fit_parts
 from fastmlp.result import Status, Trace
 from fastmlp.schedules import Schedule
 from fastmlp.sklearn.base import DIVERGED, BaseMLP
@@ -126,14 +127,17 @@ class _OnDask(BaseMLP):
             [elsewhere] * len(cut),
             cluster,
             None,  # of arrays, by now
-            optimizer=stages,
-            loss=outputs.loss,
-            l2=self.alpha / weight,
-            callbacks=self._user_callbacks(),
-            time_limit=self.time_limit,
-            progress=bool(self.verbose),
-            n_threads=self.n_threads,
-            **self._options_of_rounds(),
+            **defaults_of(fit_parts, but=("map",))
+            | {
+                "optimizer": stages,
+                "loss": outputs.loss,
+                "l2": self.alpha / weight,
+                "callbacks": self._user_callbacks(),
+                "time_limit": self.time_limit,
+                "progress": bool(self.verbose),
+                "n_threads": self.n_threads,
+            }
+            | self._options_of_rounds(),
         )
         return self._take_result(net, result)
 
@@ -233,7 +237,8 @@ class _OnDask(BaseMLP):
         """The local score; of Dask collections predictions and targets come here, but not X."""
         if not dask.is_dask_collection(X):
             return super().score(X, y, sample_weight)
-        predicted, judge = self.predict(X).compute(), self.to_local()
+        lazy: Any = self.predict(X)
+        predicted, judge = lazy.compute(), self.to_local()
         y, sample_weight = (
             one.compute() if dask.is_dask_collection(one) else one for one in (y, sample_weight)
         )

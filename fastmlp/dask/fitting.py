@@ -1,26 +1,40 @@
 """fit and predict: networks and Dask collections."""
 
+from __future__ import annotations
+
 import functools
-import inspect
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from fastmlp.dask.blocks import by_blocks, kind_of, partitions
 from fastmlp.dask.cluster import Cluster, find_client
 from fastmlp.feature_names import names_of
+from fastmlp.naming import names_arguments
 from fastmlp.objective import check_is_network, check_network
+from fastmlp.options import OptionsOfParts, shares_options
 from fastmlp.parts import fit_loaders, fit_parts
 from fastmlp.validation import as_array, as_real
 
-# What `fit` takes as `fit_parts` does: all options but the map, which is Dask.
-_OPTIONS = [
-    name
-    for name, parameter in inspect.signature(fit_parts).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY and name != "map"
-]
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from fastmlp.network import Network
+    from fastmlp.result import FitResult
 
 
-def fit(net, X, y, *, sample_weight=None, client=None, **options):
+# The map of `fit_parts` is Dask here.
+@names_arguments
+@shares_options(fit_parts, but=("map",))
+def fit(
+    net: Network,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    client: Client | None = None,
+    **options: Unpack[OptionsOfParts],
+) -> FitResult:
     """Train a network in place on Dask collections, whose partitions stay where they are.
 
     Parameters
@@ -75,9 +89,6 @@ def fit(net, X, y, *, sample_weight=None, client=None, **options):
     >>> client.close()
     """
     check_network(net)
-    for name in options:
-        if name not in _OPTIONS:
-            raise TypeError(f"fastmlp.dask.fit has the options {', '.join(_OPTIONS)}, got {name!r}")
     client = find_client(client)
     cut = partitions(X, y, sample_weight)
     names = net.feature_names or names_of(X)
@@ -98,7 +109,7 @@ def elsewhere():
     raise NotImplementedError
 
 
-def predict(net, X):
+def predict(net: Network, X: Any) -> Any:
     """Outputs of a network for the rows of a Dask collection, block by block, when asked for.
 
     Parameters

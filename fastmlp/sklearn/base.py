@@ -1,5 +1,7 @@
 """What the classifier and the regressor share: parameters, fitting, weights, files."""
 
+from __future__ import annotations
+
 import inspect
 import math
 import warnings
@@ -9,7 +11,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy.special import logit
@@ -20,9 +22,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.callbacks import Callback, refuse_callbacks
 from fastmlp.initialization import NAMES as INITIALIZATIONS
 from fastmlp.losses import LOSSES, parse_loss
 from fastmlp.mlp import MLP
+from fastmlp.naming import NamesArguments
 from fastmlp.optimizers import Optimizer, Stochastic
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
@@ -38,6 +42,12 @@ from fastmlp.sources.source import Source, blocks
 from fastmlp.sources.streamed import checked_rows
 from fastmlp.sources.windowed import Windowed
 from fastmlp.validation import as_array, as_real, rounded
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Any, Self
+
+    from numpy.typing import ArrayLike
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -115,7 +125,7 @@ def partial_fit(estimator, X, y, sample_weight, classes, continuation):
         return estimator._fit(X, y, sample_weight, None, True, continuation)
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
+class BaseMLP(NamesArguments, CallbackSupportMixin, BaseEstimator, ABC):
     """Common base of `MLPClassifier` and `MLPRegressor`; not to be used directly."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -205,15 +215,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X,
-        y,
-        sample_weight=None,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
         *,
-        validation_data=None,
-        X_val=None,
-        y_val=None,
-        sample_weight_val=None,
-    ):
+        validation_data: tuple[Any, ...] | None = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train on X and y, from new weights, or from the present ones with warm_start.
 
         Parameters
@@ -265,7 +275,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _before_partial_fit(self, classes):
         """Check and take what `_fit` is not given."""
 
-    def initialize(self, X, y):
+    def initialize(self, X: Any, y: Any) -> Self:
         """Draw the starting weights for such data without fitting: an estimator at epoch 0.
 
         `partial_fit`, and `fit` with warm_start, begin with them.
@@ -372,6 +382,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         name = parse_loss(self.loss, ("log_loss", *LOSSES))[0]
         if (name == "log_loss") > is_classifier(self):
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        refuse_callbacks(
+            self._user_callbacks(), "for an estimator", "it has early_stopping, scoring and save"
+        )
         for callback in self._user_callbacks():
             if not callable(callback):
                 raise TypeError(f"callbacks must be callables, got {callback!r}")
@@ -389,7 +402,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _user_callbacks(self):
         if self.callbacks is None:
             return ()
-        return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
+        is_one = callable(self.callbacks) or isinstance(self.callbacks, Callback)
+        return (self.callbacks,) if is_one else tuple(self.callbacks)
 
     def _hidden_sizes(self):
         sizes = self.hidden_layer_sizes
@@ -753,7 +767,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         members = net._pieces.members > 1 and net.output != "identity"
         return self._network_outputs(X, net._before_output, members)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict the targets of rows.
 
         Parameters
@@ -771,7 +785,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """
         return self._answers(self._network_outputs(X))
 
-    def hidden_activations(self, X):
+    def hidden_activations(self, X: Any) -> list[np.ndarray]:
         """What each hidden layer gives for rows.
 
         Parameters
@@ -834,7 +848,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if "network_" in state:
             self._assign(self.network_)
 
-    def save(self, path):
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the network, the parameters and the fitted attributes to one safetensors file.
 
         `MLP.load` reads the network from it. A warm start holds out the same rows as before, and
@@ -851,7 +865,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         save_estimator(self, path)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | PathLike[str]) -> Self:
         """Read an estimator that `save` wrote.
 
         Raises
@@ -864,7 +878,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return load_estimator(cls, path)
 
     @classmethod
-    def from_sklearn(cls, estimator):
+    def from_sklearn(cls, estimator: Any) -> Self:
         """Make an estimator that predicts as a fitted one of scikit-learn does, to round-off.
 
         Raises
@@ -876,7 +890,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
         return from_sklearn(cls, estimator)
 
-    def to_onnx(self, path):
+    def to_onnx(self, path) -> None:
         """Write what the estimator predicts to a file of ONNX, which other runtimes run.
 
         Inputs and outputs are called as skl2onnx calls them: "X" (n, n_features), of the dtype
@@ -901,7 +915,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
         write_estimator(self, path)
 
-    def to_sklearn(self):
+    def to_sklearn(self) -> Any:
         """Make scikit-learn's estimator that predicts as this one, to round-off.
 
         A solver or schedule that scikit-learn does not have becomes its default.

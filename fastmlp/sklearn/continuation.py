@@ -196,7 +196,8 @@ class Epoch:
         optimizer = optimizer | {"state": state, "n_updates": optimizer["n_updates"] + n_updates}
         best = math.inf if estimator.best_loss_ is None else estimator.best_loss_
         lags = loss > best - estimator.tol
-        row = (clock() - began, 1, 1.0, n_updates, n_updates, loss, math.nan, math.nan)
+        rate = float(self._rates[-1, codes.RATE])
+        row = (clock() - began, 1, 1.0, n_updates, n_updates, loss, math.nan, math.nan, rate)
         changed = dict(
             network_=net,
             coefs_=list(net.weights),

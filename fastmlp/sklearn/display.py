@@ -155,44 +155,23 @@ class TrainingCurveDisplay:
             if column is not None
         }
         n = len(losses) + (self.scores is not None)
-        limit = plotting.set_objective_scale(ax, list(losses.values()))
-        self.lines_ = []
-        for i, (label, column) in enumerate(losses.items()):
-            style = plotting.line_style(ax, xs, i, n)
-            self.lines_ += ax.plot(xs, np.minimum(column, 10 * limit), label=label, **style)
-        if np.isfinite(limit):
-            ax.set_ylim(top=limit)
+        self.lines_ = plotting.draw_losses(ax, xs, losses, n)
         ax.set_xlabel(_AXES[x])
-        ax.set_ylabel("loss")
         if x == "epochs":
             ax.xaxis.get_major_locator().set_params(integer=True)
-        plotting.tidy(ax)
         self.score_ax_ = None if self.scores is None else self._plot_scores(ax, xs, n)
         self.ax_, self.figure_ = ax, ax.figure
-        self._add_legend()
+        plotting.add_legend_above(ax, self.lines_)
         return self
 
-    def _add_legend(self):
-        """Add a legend above the panel, or within where there is no room above it."""
-        self.figure_.draw_without_rendering()  # so that the panel has its place
-        for place in ({"loc": "lower left", "bbox_to_anchor": (0, 1)}, {"loc": "best"}):
-            legend = plotting.whole_legend(self.ax_, self.lines_, self.ax_.bbox.width, **place)
-            self.figure_.draw_without_rendering()
-            if legend.get_window_extent().y1 <= self.figure_.bbox.y1:
-                return
-
     def _plot_scores(self, ax, xs, n):
-        """Draw the scores on an axis of their own, which has the colour of their line."""
-        right = ax.twinx()
-        scores = np.asarray(self.scores, float)
-        xs = xs[len(xs) - len(scores) :]
-        style = plotting.line_style(right, xs, n - 1, n)
-        self.lines_ += right.plot(xs, scores, label=f"validation {self.score_name}", **style)
+        """Draw the scores on an axis of their own, on the right."""
+        scores, name = np.asarray(self.scores, float), f"validation {self.score_name}"
         # The name of a scorer may be longer than the axis.
-        title = textwrap.fill(f"validation {self.score_name}", _LONGEST_TITLE)
-        right.set_ylabel(title, color=style["color"])
-        right.tick_params(axis="y", labelcolor=style["color"])
-        right.spines[["top", "left", "bottom"]].set_visible(False)
+        title = textwrap.fill(name, _LONGEST_TITLE)
+        xs = xs[len(xs) - len(scores) :]
+        right, line = plotting.draw_on_the_right(ax, xs, scores, name, title, n)
+        self.lines_.append(line)
         return right
 
 

@@ -1,5 +1,9 @@
 """The regressor."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import xlogy
 from sklearn.base import RegressorMixin
@@ -13,6 +17,17 @@ from fastmlp.sklearn.base import BaseMLP, partial_fit_is_there
 from fastmlp.sklearn.checking import DTYPES, check_finite, is_plain, validate_data
 from fastmlp.sklearn.run import Outputs
 from fastmlp.validation import check_unmasked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Literal, Self
+
+    from numpy.typing import ArrayLike
+
+    from fastmlp.inputs import Categorical, Numeric
+    from fastmlp.options import Callbacks, Optimizers
+    from fastmlp.schedules import Schedule
+    from fastmlp.sources.windowed import Windowed
 
 # Output activations of losses whose outputs are not any numbers.
 _OUTPUTS = {
@@ -72,48 +87,48 @@ input_dropout, residual, tied, input_scale, inputs, members
 
     def __init__(
         self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        loss: str = "squared_error",
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: str | Sequence[str] = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        scoring=None,
-        callbacks=None,
-        clip_norm=None,
-        time_limit=None,
-        n_threads=None,
-        standardize=False,
-        constant="refuse",
-        init=None,
-        norm=None,
-        dropout=0.0,
-        input_dropout=0.0,
-        residual=False,
-        tied=(),
-        input_scale=False,
-        inputs=None,
-        members=1,
-    ):
+        solver: Optimizers = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: str | Schedule = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool | Windowed = True,
+        random_state: int | np.random.RandomState | np.random.Generator | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        scoring: str | Callable[..., float] | None = None,
+        callbacks: Callbacks | None = None,
+        clip_norm: float | None = None,
+        time_limit: float | None = None,
+        n_threads: int | None = None,
+        standardize: bool = False,
+        constant: str = "refuse",
+        init: str | None = None,
+        norm: str | Sequence[str | None] | None = None,
+        dropout: float | Sequence[float] | Schedule | str = 0.0,
+        input_dropout: float = 0.0,
+        residual: bool | Sequence[bool] = False,
+        tied: Sequence[tuple[int, int]] = (),
+        input_scale: bool = False,
+        inputs: Sequence[Numeric | Categorical] | None = None,
+        members: int = 1,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -156,7 +171,7 @@ input_dropout, residual, tied, input_scale, inputs, members
         self.members = members
 
     @available_if(partial_fit_is_there)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Train one epoch on X and y, going on with weights, optimizer, schedule and shuffling.
 
         Parameters
@@ -170,7 +185,7 @@ input_dropout, residual, tied, input_scale, inputs, members
         """
         return self._partial_fit(X, y, sample_weight)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """R² of the predictions, as scikit-learn's, in any unit of y; masked values are refused.
 
         Parameters

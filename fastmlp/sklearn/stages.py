@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.naming import did_you_mean
 from fastmlp.optimizers import SGD, Stochastic, parse
 from fastmlp.schedules import Schedule, check_learning_rate, elementwise
 from fastmlp.solvers import Descent, Solver
@@ -104,7 +105,7 @@ def as_stages(estimator):
         if is_name and one.strip() not in OPTIMIZERS:
             raise ValueError(
                 f"solver must be one of {', '.join(OPTIMIZERS)}, an optimizer of fastmlp or a "
-                f"list of them, got {one!r}"
+                f"list of them, got {one!r}{did_you_mean('solver', one, OPTIMIZERS)}"
             )
         try:
             stage = _from_parameters(one.strip(), estimator) if is_name else one

@@ -1,7 +1,9 @@
 """The estimators for tables."""
 
+from __future__ import annotations
+
 from numbers import Real
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -24,6 +26,14 @@ from fastmlp.tabular.calibration import fit_temperature, temper
 from fastmlp.tabular.scores import Pinball
 from fastmlp.tabular.targets import Classes, Quantiles, Values, check_levels, scaling_of
 from fastmlp.validation import check_unmasked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from fastmlp.options import ClassWeight
 
 # Scores of labels alone, for which label smoothing pays; it spoils probabilities.
 _OF_LABELS = (None, "accuracy", "balanced_accuracy")
@@ -162,29 +172,29 @@ default="from_dtype"
 
     def __init__(
         self,
-        architecture="realmlp",
+        architecture: str = "realmlp",
         *,
-        embedding="auto",
-        n_networks=8,
-        members=None,
-        hidden_layer_sizes=None,
-        epochs=None,
-        batch_size=None,
-        learning_rate=None,
-        weight_decay=None,
-        dropout=None,
-        label_smoothing=None,
-        categorical_features="from_dtype",
-        cv=None,
-        scoring=None,
-        class_weight=None,
-        search=None,
-        time_limit=None,
-        calibrate=True,
-        progress=False,
-        n_threads=None,
-        random_state=None,
-    ):
+        embedding: str = "auto",
+        n_networks: int = 8,
+        members: int | None = None,
+        hidden_layer_sizes: Sequence[int] | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        dropout: float | None = None,
+        label_smoothing: float | None = None,
+        categorical_features: str | Sequence[str | int] | Sequence[bool] | None = "from_dtype",
+        cv: Any = None,
+        scoring: str | Callable[..., float] | None = None,
+        class_weight: ClassWeight = None,
+        search: Any = None,
+        time_limit: float | None = None,
+        calibrate: bool = True,
+        progress: bool = False,
+        n_threads: int | None = None,
+        random_state: int | np.random.RandomState | np.random.Generator | None = None,
+    ) -> None:
         self.architecture = architecture
         self.embedding = embedding
         self.n_networks = n_networks
@@ -277,7 +287,7 @@ default="from_dtype"
         }
         return tempered
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict the classes of rows.
 
         Parameters
@@ -299,7 +309,7 @@ default="from_dtype"
         largest = self._raw_predictions(X).argmax(axis=1)
         return self.classes_[largest]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class, the networks' mean after the temperature.
 
         Parameters
@@ -364,27 +374,27 @@ feature_importances_, n_features_in_, feature_names_in_
 
     def __init__(
         self,
-        architecture="realmlp",
+        architecture: str = "realmlp",
         *,
-        embedding="auto",
-        n_networks=8,
-        members=None,
-        hidden_layer_sizes=None,
-        epochs=None,
-        batch_size=None,
-        learning_rate=None,
-        weight_decay=None,
-        dropout=None,
-        categorical_features="from_dtype",
-        cv=None,
-        scoring=None,
-        quantiles=None,
-        search=None,
-        time_limit=None,
-        progress=False,
-        n_threads=None,
-        random_state=None,
-    ):
+        embedding: str = "auto",
+        n_networks: int = 8,
+        members: int | None = None,
+        hidden_layer_sizes: Sequence[int] | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        dropout: float | None = None,
+        categorical_features: str | Sequence[str | int] | Sequence[bool] | None = "from_dtype",
+        cv: Any = None,
+        scoring: str | Callable[..., float] | None = None,
+        quantiles: Sequence[float] | None = None,
+        search: Any = None,
+        time_limit: float | None = None,
+        progress: bool = False,
+        n_threads: int | None = None,
+        random_state: int | np.random.RandomState | np.random.Generator | None = None,
+    ) -> None:
         self.architecture = architecture
         self.embedding = embedding
         self.n_networks = n_networks
@@ -451,7 +461,7 @@ feature_importances_, n_features_in_, feature_names_in_
     def _finish(self, predictions, rows, targets, weights):
         return predictions
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict the targets, or their quantiles, of rows.
 
         Parameters
@@ -473,7 +483,7 @@ feature_importances_, n_features_in_, feature_names_in_
         """
         return self._raw_predictions(X)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """R² of the predictions; with quantiles, minus their mean quantile loss.
 
         Parameters

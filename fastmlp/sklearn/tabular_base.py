@@ -1,10 +1,12 @@
 """What the two estimators for tables share: fitting, predicting, importances."""
 
+from __future__ import annotations
+
 import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -14,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.inputs import EMBEDDINGS
+from fastmlp.naming import NamesArguments
 from fastmlp.sklearn.checking import check_sample_weight
 from fastmlp.sklearn.scorers import Scoring, as_score
 from fastmlp.tabular.encoding import Encoding
@@ -32,6 +35,12 @@ from fastmlp.tabular.scores import Score
 from fastmlp.tabular.targets import find_target
 from fastmlp.tabular.training import Clock, Diverged, Report
 
+if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Self
+
+    from numpy.typing import ArrayLike
+
 # Parameters that are no flags, though Python, and scikit-learn with it, take True for 1.
 _INTEGERS = (
     *("n_networks", "members", "epochs", "batch_size", "n_threads", "random_state", "cv"),
@@ -45,7 +54,7 @@ _HEAD = 1000
 _OF_RECIPE = ("embedding", "members", "learning_rate", "weight_decay", "dropout")
 
 
-class BaseTabular(BaseEstimator, ABC):
+class BaseTabular(NamesArguments, BaseEstimator, ABC):
     """Common base of `TabularClassifier` and `TabularRegressor`; not to be used directly."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -107,7 +116,13 @@ class BaseTabular(BaseEstimator, ABC):
     # Fitting.
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Train the networks.
 
         Parameters
@@ -329,7 +344,7 @@ class BaseTabular(BaseEstimator, ABC):
         matrix = self._encoding.encode(frame)
         return self._ensemble.predict(matrix, self._task, self.n_threads)
 
-    def compute_importances(self, X, y, sample_weight=None):
+    def compute_importances(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Any:
         """Measure by how much the score falls where a column is shuffled.
 
         Each network predicts its validation rows, which it has not seen, with one column of the
@@ -396,7 +411,7 @@ class BaseTabular(BaseEstimator, ABC):
             predictions.append(self._task.decode(outputs))
         return mean_by_row(len(matrix), self._validation, predictions, ensemble.shares)
 
-    def plot(self):
+    def plot(self) -> Any:
         """Draw the score of each network over its epochs and, of classes, how far to trust them.
 
         Returns
@@ -418,7 +433,7 @@ class BaseTabular(BaseEstimator, ABC):
 
     # Copies.
 
-    def save(self, path):
+    def save(self, path: str | PathLike[str]) -> None:
         """Write all networks, the columns and the parameters to one safetensors file.
 
         Left out are `oof_predictions_` and `feature_importances_`, a generator given as
@@ -462,7 +477,7 @@ class BaseTabular(BaseEstimator, ABC):
         write_tabular(self, path)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | PathLike[str]) -> Self:
         """Read an estimator that `save` wrote.
 
         Raises

@@ -563,10 +563,8 @@ class Encoding:
         entries: list[Numeric | Categorical] = []
         if numbers and embedding is not None:
             edges = None
-            if embedding == "piecewise_linear":
-                if X is not None and rows is not None:
-                    X = X[rows]
-                edges = quantile_edges(X, numbers)
+            if embedding == "piecewise_linear" and X is not None:
+                edges = quantile_edges(X if rows is None else X[rows], numbers)
             entries.append(Numeric(numbers, embedding, edges=edges))
         for i in self._places:
             feature = self.features[i]

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastmlp.bar import Bar
+from fastmlp.fitting import fit_many
 from fastmlp.kernels.threads import available_cores
 from fastmlp.many import fit_side_by_side
 from fastmlp.mlp import MLP
+from fastmlp.options import defaults_of
 from fastmlp.result import Status
 from fastmlp.tabular.folds import Fold
 
@@ -18,6 +20,10 @@ from fastmlp.tabular.folds import Fold
 # planned for by that: networks side by side are slower than one alone.
 _PILOT_BATCHES = 16
 _PLANNED = 0.7
+
+# Options of fits that recipes do not have are as `fit_many` has them.
+_OWN = ("rows", "seeds", "n_threads", "progress")
+_DEFAULTS = defaults_of(fit_many, but=_OWN)
 
 # Under a time limit, fewer networks are trained if each would have fewer epochs than these.
 _FEWEST_EPOCHS = 4
@@ -195,7 +201,8 @@ def _fit(networks, X, y, folds, seeds, n_threads, report, options):
         # What a fit advises its caller to do, such as to scale columns, is not for a user to do.
         warnings.simplefilter("ignore", UserWarning)
         if len(networks) > 1:
-            return fit_side_by_side(networks, X, y, rows, seeds, n_threads, report.draw, options)[0]
+            of_all = networks, X, y, rows, seeds, n_threads, report.draw
+            return fit_side_by_side(*of_all, _DEFAULTS | options)[0]
         callbacks = [*options["callbacks"], lambda _: report.draw()]
         taken = options | {"seed": seeds[0], "n_threads": n_threads, "callbacks": callbacks}
         if options.get("sample_weight") is not None:
