@@ -137,6 +137,7 @@ html_title = f"fastmlp {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_sidebars = {"index": [], "start/index": []}  # pages with none below them
 html_copy_source = False
 html_theme_options = {
     "logo": {"text": "fastmlp"},
