@@ -2,7 +2,7 @@
 Activations
 ===========
 
-What the units of a hidden layer may do with their sum. ``activation="tanh"`` is the default.
+What the units of a hidden layer may do with their sum. ``activation="relu"`` is the default.
 """
 
 import matplotlib.pyplot as plt
