@@ -13,7 +13,10 @@ from matplotlib.pyplot import close, fignum_exists
 from sphinx_gallery.scrapers import figure_rst
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # last: an installed fastmlp comes before the source tree's
+# Last: an installed fastmlp comes before the source tree's.
+sys.path += [str(ROOT), str(ROOT / "docs")]
+
+import legible  # noqa: E402
 
 import fastmlp  # noqa: E402
 
@@ -88,7 +91,10 @@ numpydoc_show_class_members = False
 
 
 def figures(block, variables, settings):
-    """Pictures of the figures that a block of a script made, pyplot's and fastmlp's own."""
+    """Pictures of the figures that a block of a script made, pyplot's and fastmlp's own.
+
+    One that needs colour to be read is an error.
+    """
     made = [
         (name, value)
         for name, value in variables["example_globals"].items()
@@ -96,6 +102,9 @@ def figures(block, variables, settings):
     ]
     paths = []
     for _, figure in made:
+        found = legible.faults(figure)
+        if found:
+            raise ValueError(f"{variables['src_file']}: {'; '.join(found)}")
         path = next(variables["image_path_iterator"])
         figure.savefig(path, dpi=130)
         figure._is_on_its_page = True
