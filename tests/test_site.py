@@ -4,7 +4,6 @@ import importlib
 import inspect
 import re
 import runpy
-import shutil
 from pathlib import Path
 
 import pytest
@@ -99,8 +98,8 @@ def test_a_link_that_leads_nowhere_is_told(site, added, fault):
 @pytest.fixture
 def browser():
     pytest.importorskip("selenium")
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("there is no chromium, or no chromedriver")
+    if not (LOOK["BROWSER"] and LOOK["DRIVER"]):
+        pytest.skip("Chromium and chromedriver are not installed")
     browser = LOOK["chromium"]()
     yield browser
     browser.quit()
