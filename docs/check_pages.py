@@ -130,7 +130,8 @@ def main(site):
             found += misfits(site, browser)
         finally:
             browser.quit()
-    print(*found, sep="\n")
+    for fault in found:
+        print(fault)
     n_pages = len(pages_of(site))
     print(f"{len(found)} faults on {n_pages} pages")
     return 1 if found or not n_pages else 0

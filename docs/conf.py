@@ -10,6 +10,7 @@ from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 from matplotlib.figure import Figure
 from matplotlib.pyplot import close, fignum_exists
+from sphinx.util.docutils import SphinxRole
 from sphinx_gallery.scrapers import figure_rst
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +70,7 @@ def put_formula(writer, node, display):
 
 # The reference
 
+default_role = "name"
 autosummary_generate = True
 autodoc_typehints = "none"
 maximum_signature_line_length = 68
@@ -86,6 +88,23 @@ autodoc_default_options = {
     "set_predict_request, get_metadata_routing, set_predict_proba_request, set_transform_request",
 }
 numpydoc_show_class_members = False
+
+
+class Name(SphinxRole):
+    """A name between single backticks, as docstrings have it: a link if it is in the reference."""
+
+    def run(self):
+        of_any_object = self.env.get_domain("py").role("obj")
+        made = of_any_object("obj", self.rawtext, self.text, self.lineno, self.inliner)
+        for node in made[0]:
+            node["may_be_missing"] = True
+        return made
+
+
+def leave_plain(app, environment, node, content):
+    """What is no public name, such as a parameter's, stays as it is."""
+    return content if node.get("may_be_missing") else None
+
 
 # The gallery
 
@@ -164,5 +183,7 @@ def setup(app):
         inline_renderers=(lambda writer, node: put_formula(writer, node, "inline"), None),
         block_renderers=(lambda writer, node: put_formula(writer, node, "block"), None),
     )
+    app.add_role("name", Name())
+    app.connect("missing-reference", leave_plain)
     app.connect("source-read", link_within_the_site)
     app.connect("include-read", lambda app, path, page, text: link_within_the_site(app, page, text))
