@@ -74,6 +74,7 @@ default_role = "name"
 autosummary_generate = True
 autodoc_typehints = "none"
 maximum_signature_line_length = 68
+toc_object_entries_show_parents = "hide"
 autodoc_default_options = {
     "members": True,
     "inherited-members": ",".join(
