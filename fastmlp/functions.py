@@ -56,6 +56,37 @@ class NetworkFunction(Function):
     def value(self, x):
         return self._evaluate(x, codes.EVALUATE, self._objective.problem)[0]
 
+    @property
+    def runs_lbfgs(self):
+        objective = self._objective
+        if not objective.is_in_memory:
+            return False
+        sweep = objective.spare.take(objective.net, objective.problem, objective.samples)
+        objective.spare.put_back(sweep)
+        return sweep.is_short
+
+    def run_lbfgs(self, run):
+        objective, monitor = self._objective, self._monitor
+        monitor.admit(1)
+        run["most_evaluations"], run["most_seconds"] = monitor.left()
+        losses, gradients, passes = monitor.n_loss_evals, monitor.n_grad_evals, monitor.data_passes
+        net, problem = objective.net, objective.problem
+        sweep = objective.spare.take(net, problem, objective.samples)
+        sweep.run_lbfgs(run, *self._scratch, objective.samples)
+        objective.spare.put_back(sweep)
+        ended, n_done = monitor.seconds, run["n_evaluations"]
+        monitor.count(n_done, n_done, n_done)
+        times, evaluations, values, squares = run.traced(run["n_iterations"])
+        times = (times + (ended - run["seconds"])).tolist()
+        evaluations = evaluations.astype(np.int64)
+        counts = [(n + evaluations).tolist() for n in (passes, losses, gradients)]
+        return list(zip(times, *counts, values.tolist(), np.sqrt(squares).tolist(), strict=True))
+
+    @functools.cached_property
+    def _scratch(self):
+        """Places for theta and its gradient in the network's dtype."""
+        return np.empty((2, self.size), self._objective.net.dtype)
+
     def smooth_value_and_grad(self, x):
         problem = self._objective.problem._replace(l1=0.0)
         return self._evaluate(x, codes.DIFFERENTIATE, problem)

@@ -1,15 +1,21 @@
 """The bookkeeping that all optimizers share: clock, counts, trace, limits, callbacks, Ctrl-C."""
 
+import math
 import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate, repeat
 
 import numpy as np
 
 from fastmlp.bar import Bar
 from fastmlp.kernels._jit import clock
+from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import Record, Status, Trace
+
+# Evaluations where there is no budget of them.
+_MANY = 1 << 30
 
 
 class Stop(Exception):
@@ -124,6 +130,14 @@ class Monitor:
         Epochs or iterations to come, for the bar.
     interruption : Interruption or None
         One that others share and enter; else the monitor has its own.
+    watch : object or None
+        Called as callbacks are, but after several epochs at once where it has no need of each: then
+        its method `see_several` is. Its attribute `n_unseen` is how many these may be.
+
+    Attributes
+    ----------
+    target : float
+        An epoch whose objective is at most this is the last.
     """
 
     def __init__(
@@ -137,11 +151,13 @@ class Monitor:
         progress=False,
         total=None,
         interruption=None,
+        watch=None,
     ):
         self._network = network
-        self._callbacks = callbacks
+        self._watch, self._others = watch, callbacks
+        self._callbacks = callbacks if watch is None else (watch, *callbacks)
         self._time_limit = np.inf if time_limit is None else time_limit
-        self._target = -np.inf if target_loss is None else target_loss
+        self.target = -np.inf if target_loss is None else float(target_loss)
         self._validate = validate
         self._shares = interruption is not None
         self._interruption = interruption if self._shares else Interruption()
@@ -237,6 +253,20 @@ class Monitor:
         if n_gradients > self.evaluations_left():
             raise Stop(Status.COMPLETED, "the budget of gradient evaluations is spent")
 
+    def left(self) -> tuple[int, float]:
+        """Evaluations of value and gradient, and seconds, until it has to be asked again.
+
+        Evaluations are of all rows; at least one, after `admit`.
+        """
+        most = min(self.evaluations_left(), np.ceil(self._last_pass - self.data_passes))
+        seconds = min(CALL_SECONDS, self._time_limit - self.seconds)
+        return int(min(most, _MANY)), max(seconds, 0.0)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at each record when it is made."""
+        return bool(self._callbacks or self._validate or self._bar)
+
     def count(self, n_losses: int, n_gradients: int, passes: float) -> None:
         """Take down evaluations that were done."""
         self.n_loss_evals += n_losses
@@ -264,9 +294,80 @@ class Monitor:
             self._record(now, objective, theta, gradient_norm, first, calls_back)
         finally:
             self._paused += clock() - since
-        if objective <= self._target:
-            raise Stop(Status.TARGET_REACHED, f"the objective is at most {self._target:g}")
+        self._end_or_go_on(objective)
+
+    def _end_or_go_on(self, objective):
+        """Raise `Stop` if the epoch or iteration with that objective is to be the last."""
+        if objective <= self.target:
+            raise Stop(Status.TARGET_REACHED, f"the objective is at most {self.target:g}")
         self.check()
+
+    def record_iterations(self, rows) -> None:
+        """Take down the ends of iterations at which nobody looks; raise `Stop` as `record` does.
+
+        Parameters
+        ----------
+        rows : list
+            As of `Function.run_lbfgs`.
+        """
+        self.trace._rows += [
+            (now, epoch, passes, losses, gradients, objective, np.nan, norm)
+            for epoch, (now, passes, losses, gradients, objective, norm) in enumerate(
+                rows, self.epoch + 1
+            )
+        ]
+        self.epoch += len(rows)
+        if rows:
+            self._end_or_go_on(rows[-1][4])
+        else:
+            self.check()
+
+    def n_unseen(self) -> float:
+        """How many epochs may pass until somebody has to look at one of them."""
+        is_looked_at = self._others or self._bar is not None or self._validate is not None
+        is_limited = math.isfinite(self._time_limit) or math.isfinite(self._last_evaluation)
+        if is_looked_at or is_limited:
+            return 1
+        return np.inf if self._watch is None else self._watch.n_unseen
+
+    def record_several(self, objectives, thetas, n_updates, began) -> None:
+        """Do what `record` does for epochs that one call has done, and count their evaluations.
+
+        Parameters
+        ----------
+        objectives : list of float
+        thetas : ndarray (n_epochs, n_params)
+            At the end of each.
+        n_updates : int
+            Of each.
+        began : float
+            When the call did, in `seconds`. Its time is shared out equally.
+        """
+        since = clock()
+        now = since - self._start - self._paused
+        try:
+            n = len(objectives)
+            each = (now - began) / n
+            seconds = [began + i * each for i in range(1, n + 1)]
+            epochs = range(self.epoch + 1, self.epoch + n + 1)
+            passes = list(accumulate(repeat(1.0, n), initial=self.data_passes))[1:]
+            counts = [
+                range(before + n_updates, before + n * n_updates + 1, n_updates)
+                for before in (self.n_loss_evals, self.n_grad_evals)
+            ]
+            no_values = [np.nan] * n
+            columns = seconds, epochs, passes, *counts, objectives, no_values, no_values
+            rows = list(zip(*columns, strict=True))
+            self.epoch += n
+            self.data_passes = passes[-1]
+            self.n_loss_evals += n * n_updates
+            self.n_grad_evals += n * n_updates
+            self.trace._rows += rows
+            if self._watch is not None:
+                self._ask(lambda: self._watch.see_several(rows, thetas))
+        finally:
+            self._paused += clock() - since
+        self._end_or_go_on(objectives[-1])
 
     def _record(self, now, objective, theta, gradient_norm, first, calls_back):
         if self._network is not None and theta is not self._network.theta:
@@ -294,10 +395,14 @@ class Monitor:
         if not (self._callbacks and calls_back):
             return
         seen = Progress(Record(*row), self.trace, theta, self._network)
+        for callback in self._callbacks:
+            self._ask(lambda callback=callback: callback(seen))
+
+    def _ask(self, look):
+        """Let somebody look, who may end the fit."""
         try:
             with self.callers_errors():
-                for callback in self._callbacks:
-                    callback(seen)
+                look()
         except StopIteration as stop:
             raise Stop(Status.STOPPED, str(stop) or "a callback raised StopIteration") from None
         except KeyboardInterrupt:

@@ -144,6 +144,11 @@ class Network:
         self._program = self._describe()
         layout = self._chain() if self._program is None else self._program.layout()
         self._layout, self._layout_numbers = layout, numbers(layout)
+        # Networks for which this is the same take the same compiled loops: plain ones of one
+        # architecture, and copies of any.
+        parameters = self._activation_parameters.tobytes()
+        chain = self._layer_sizes, self._dtype, self._activations, parameters
+        self._loop_key = chain if self._program is None else object()
         # What an objective has to know: a key as small as can be, since each call looks it up.
         self._ends = self._layer_sizes[0], self._layer_sizes[-1], self._activations[-1]
 

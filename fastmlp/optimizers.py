@@ -8,7 +8,7 @@ quotients and roots of vectors are taken element by element, and all state start
 import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -120,8 +120,7 @@ class Stochastic(Optimizer, ABC):
     @property
     def own_schedules(self) -> dict[str, Schedule]:
         """Those of its hyperparameters that are schedules."""
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in given.items() if isinstance(value, Schedule)}
+        return {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
 
     def with_steps(self, factor: float) -> Self:
         """The same with `factor` times all learning rates, but with weight decay as it was."""
@@ -153,6 +152,8 @@ class Stochastic(Optimizer, ABC):
             For each of `codes.KINDS` the column of its factors.
         """
         rates, decays = self.factors or {}, getattr(self, "decay_factors", None) or {}
+        if not (rates or decays):
+            return np.ones((2, 1)), dict.fromkeys(codes.KINDS, 0)
         pairs = {kind: (_factor_of(kind, rates), _factor_of(kind, decays)) for kind in codes.KINDS}
         columns = [(1.0, 1.0)]
         columns += [pair for pair in dict.fromkeys(pairs.values()) if pair != (1.0, 1.0)]

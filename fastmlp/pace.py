@@ -4,6 +4,9 @@ the calls before."""
 # Seconds that one compiled call should take at most, so that Ctrl-C and limits are heeded soon.
 CALL_SECONDS = 0.1
 
+# Seconds that one call of several epochs should take. Many times what Python takes between two.
+SLICE_SECONDS = 0.01
+
 # The speed assumed before any call was timed; low, so that the first call ends early.
 _FIRST_FLOPS_PER_SECOND = 1e9
 
@@ -117,11 +120,17 @@ class Deferred:
         self._seconds = seconds
         self._is_kept = is_kept
         self._spent = {}
+        self._due = set()
 
     def seconds_left(self, dtype):
         """How much is still to be spent without it."""
+        if dtype in self._due:
+            return 0.0
         left = self._seconds - self._spent.get(dtype, 0.0)
-        return 0.0 if left <= 0 or self._is_kept(dtype) else left
+        if left > 0 and not self._is_kept(dtype):
+            return left
+        self._due.add(dtype)  # to look for files takes long
+        return 0.0
 
     def spend(self, dtype, seconds):
         """Take down what was spent without it."""

@@ -404,6 +404,10 @@ class PartsFunction(NetworkFunction):
     """What a solver sees of a `PartsObjective`: values and gradients of all rows."""
 
     @property
+    def runs_lbfgs(self):
+        return False
+
+    @property
     def is_least_squares(self):
         return False
 

@@ -8,7 +8,9 @@ import numpy as np
 from fastmlp.functions import CallableFunction, NetworkFunction
 from fastmlp.kernels import codes, vectors
 from fastmlp.kernels.epoch import Update
+from fastmlp.kernels.epochs import Several, are_kept
 from fastmlp.monitor import Stop
+from fastmlp.pace import Deferred
 from fastmlp.result import FitResult, Status
 from fastmlp.solvers import Solver, Updates, check_solvers
 
@@ -19,6 +21,12 @@ HAND_OVER = (
     Status.FAILED,
     Status.LINE_SEARCH_FAILED,
 )
+
+# What takes 0.4 s to compile, and makes short fits up to three times as fast.
+EPOCHS = Deferred(0.2, are_kept)
+
+# Of several epochs in one call: numbers that are drawn for their orders, or kept of their ends.
+MOST_NUMBERS = 1 << 18
 
 
 def run_stages(
@@ -193,7 +201,7 @@ class _Keeper:
         self._monitor = monitor
         self.saved = None if saved is None else saved["optimizer"]
         self.done = 0 if saved is None else saved["done"]
-        self.wanted = checkpoint is not None
+        self.wanted = self.wants_each = checkpoint is not None
 
     def keep(self, theta, optimizer):
         """Keep the state `optimizer`, a dict, after one more epoch or iteration."""
@@ -259,7 +267,13 @@ def run_stochastic(
                 with monitor.paused():
                     value = epochs.value()
                 monitor.record(value, theta, first=True, calls_back=False)
-        for _ in range(n_epochs - keeper.done):
+        left = n_epochs - keeper.done
+        while left:
+            several = 1 if exact else epochs.n_at_once(left, keeper)
+            left -= several
+            if several > 1:
+                epochs.run_several(several, keeper)
+                continue
             mean = epochs.run(keeper)
             try:
                 if exact:
@@ -349,10 +363,12 @@ class _Epochs:
         self._state = np.zeros(optimizer.n_slots * theta.size, theta.dtype)
         self._n_epochs, self._all_updates = n_epochs, 0
         self._n_updates, self._update = 0, None
+        self._is_scheduled = dropout is not None or bool(optimizer.own_schedules)
         self._mask_seed, self._dropout = 0, dropout
         self._start = self._finished = self._best = objective.net.learned()
         self._best_mean, self._mean = np.inf, np.nan
         self._place = None
+        self._began, self._seconds_one_by_one = monitor.seconds, EPOCHS.seconds_left(theta.dtype)
 
     def close(self):
         """Read no rows any more."""
@@ -361,6 +377,8 @@ class _Epochs:
     def leave(self):
         """Leave what takes long to make to the next fit of the kind."""
         self._objective.leave(self._sweep)
+        if self._seconds_one_by_one:
+            EPOCHS.spend(self._theta.dtype, self._monitor.seconds - self._began)
 
     def snapshot(self):
         """Where it is after an epoch, for `restore`."""
@@ -468,18 +486,77 @@ class _Epochs:
         """The mean of the objective over the rows that an epoch was through."""
         return self._sweep.total / self._sweep.rows_done + self._objective.penalty(self._theta)
 
-    def _next_update(self):
-        """What the updates of the next epoch take besides the gradient."""
+    def n_at_once(self, left, keeper):
+        """How many of the epochs that are `left` to do in one call, 1 to do one by `run`."""
+        is_drawn_here = self._shuffles and self._shuffle is not True
+        if keeper.wants_each or is_drawn_here or not self._objective.is_in_memory:
+            return 1
+        most = min(left, self._monitor.n_unseen(), self._sweep.n_epochs_at_once())
+        if most < 2 or self._monitor.seconds - self._began < self._seconds_one_by_one:
+            return 1
+        n_numbers = self._objective.n_rows + self._theta.size + self._state.size
+        return max(1, min(most, MOST_NUMBERS // n_numbers))
+
+    def run_several(self, n_epochs, keeper):
+        """Run and record epochs in one call, as `run` does one after the other; or raise `Stop`."""
+        sweep, monitor, objective = self._sweep, self._monitor, self._objective
+        problem, theta, n_updates = objective.problem, self._theta, sweep.n_updates
+        began = monitor.seconds
+        update, n_drawn = self._next_update(n_epochs), problem.n_rows if self._shuffles else 0
+        # Who wants the state wants that of the best epoch, too.
+        room = theta.size + (self._state.size if keeper.wanted else 0)
+        objectives, ends = np.empty(n_epochs), np.empty((n_epochs, room), theta.dtype)
+        several = Several(
+            problem.n_rows,
+            n_updates if self._is_scheduled else 0,
+            problem.l1,
+            problem.l2,
+            monitor.target,
+            self._rng.random(n_epochs * n_drawn),  # the same numbers as epoch by epoch
+            np.empty(n_drawn, np.int64),
+            objectives,
+            ends.reshape(-1),
+        )
+        sweep.begin(updates_before=self._n_updates)
+        done = sweep.run_epochs(
+            several, self._mode, theta, objective.samples, self._gradient, update
+        )
+        objectives, thetas = objectives[:done], ends[:done, : theta.size]
+        updates_before = self._n_updates
+        if done:
+            self._n_updates += done * n_updates
+            self._mean, self._finished = float(objectives[-1]), (thetas[-1].copy(), None)
+            best = int(np.argmin(objectives))
+            if objectives[best] < self._best_mean:
+                self._best_mean = float(objectives[best])
+                self._best = thetas[best].copy(), None
+            try:
+                monitor.record_several(objectives.tolist(), thetas, n_updates, began)
+            finally:
+                if keeper.wanted:
+                    counts = updates_before + n_updates * np.arange(1, done + 1)
+                    states = ends[:done, theta.size :]
+                    keeper.keep_several(self.snapshot(), states, counts.tolist())
+        if done < n_epochs:
+            n_updates = sweep.updates_done
+            monitor.count(n_updates, n_updates, sweep.rows_done / problem.n_rows)
+            if sweep.all_finite:
+                raise Stop(Status.NOT_FINITE, "the objective or its gradient is not finite")
+            raise Stop(Status.NOT_FINITE, "theta is not finite")
+
+    def _next_update(self, n_epochs=1):
+        """What the updates of the next epochs take besides the gradient."""
         optimizer, n_updates = self._optimizer, self._sweep.n_updates
         if self._update is None:
             self._all_updates = self._n_epochs * n_updates
             left = self._monitor.evaluations_left()
             if math.isfinite(left):
                 self._all_updates = min(self._all_updates, self._n_updates + max(1, int(left)))
-        is_scheduled = self._dropout is not None
-        if self._update is None or optimizer.own_schedules or is_scheduled:
-            times = self._n_updates, n_updates, n_updates, self._all_updates
-            rates = optimizer.rates(*times, self._dropout if is_scheduled else 1.0)
+        if self._update is None or self._is_scheduled:
+            n_rates = (n_epochs if self._is_scheduled else 1) * n_updates
+            dropout = 1.0 if self._dropout is None else self._dropout
+            times = self._n_updates, n_rates, n_updates, self._all_updates
+            rates = optimizer.rates(*times, dropout)
             self._update = Update(self._state, rates, self._largest_norm)
         return self._update
 
@@ -619,72 +696,113 @@ def drive(
         A stochastic solver ends where it is, unless that is not finite. The value is what the
         solver found there.
     """
-    best, best_value = x0.copy(), np.inf
-    latest, latest_value = best, np.nan
     saved = None if keeper is None else keeper.saved
-
-    def record(state, first=False):
-        nonlocal best, best_value, latest, latest_value
-        x, value = state["x"], state["value"]
-        latest, latest_value = x, value
-        if value <= best_value:
-            best, best_value = x.copy(), value
-        if exactly is None:
-            gradient = state["gradient"]
-            norm = math.sqrt(vectors.dot.serial(gradient, gradient))
-            monitor.record(value, x, norm, first=first)
-        else:
-            exactly.net.theta[:] = x
-            record_exactly(exactly, monitor, first=first)
-
-    def iterate(state):
-        monitor.epoch += 1
-        if not math.isfinite(vectors.largest.serial(state["x"])):
-            raise Stop(Status.NOT_FINITE, "theta is not finite")
-        try:
-            record(state)
-        finally:
-            if keeper is not None and keeper.wanted:
-                kept = {
-                    "state": state,
-                    "data": function.snapshot(),
-                    "best": best,
-                    "best_value": best_value,
-                }
-                keeper.keep(state["x"], kept)
-
+    iterations = _Iterations(function, x0, monitor, exactly, keeper)
     try:
         if saved is None:
             state = solver.start(function, x0)
-            latest = state["x"]
+            iterations.latest = state["x"]
             if not solver.stochastic and not np.isfinite(state["value"]):
                 raise Stop(Status.NOT_FINITE, "the objective is not finite at the start")
             if not solver.stochastic and not np.isfinite(state["gradient"]).all():
                 raise Stop(Status.NOT_FINITE, "the gradient is not finite at the start")
-            record(state, first=True)
+            iterations.record(state, first=True)
         else:
             state = dict(saved["state"])
             function.restore(saved["data"])
-            best, best_value, latest = saved["best"], saved["best_value"], state["x"]
+            iterations.best, iterations.best_value = saved["best"], saved["best_value"]
+            iterations.latest = state["x"]
             max_iterations -= keeper.done
             if saved.get("is_elsewhere"):
                 solver.move(function, state)
-        status, message = solver.run(function, state, max_iterations, iterate)
-        latest, latest_value = state["x"], state["value"]
+        status, message = solver.run(function, state, max_iterations, iterations)
+        iterations.see(state)
     except Stop as stop:
         status, message = stop.status, stop.message
         at_its_end = False
     except BaseException:
         if network is not None:
-            network.theta[:] = latest
+            network.theta[:] = iterations.latest
         raise
     else:
         at_its_end = solver.monotone and status in _AT_ITS_END
+    best, best_value = iterations.best, iterations.best_value
     if status is Status.NOT_FINITE:
         return best, best_value, status, f"{message}; x is back at the best finite one"
     if solver.stochastic or at_its_end:
-        return latest, latest_value, status, message
+        return iterations.latest, iterations.latest_value, status, message
     return best, best_value, status, message
+
+
+class _Iterations:
+    """Takes down the iterations of a solver: for the monitor, and which is the best.
+
+    Parameters
+    ----------
+    function : Function
+    x0 : ndarray of float64
+    monitor, exactly, keeper
+        As of `drive`.
+
+    Attributes
+    ----------
+    best, latest : ndarray of float64
+    best_value, latest_value : float
+    is_watched, target
+        See `solvers.Iterations`.
+    """
+
+    def __init__(self, function, x0, monitor, exactly, keeper):
+        self._function, self._monitor = function, monitor
+        self._exactly, self._keeper = exactly, keeper
+        self.best, self.best_value = x0.copy(), np.inf
+        self.latest, self.latest_value = self.best, np.nan
+        keeps = keeper is not None and keeper.wanted
+        self.is_watched = monitor.is_watched or keeps or exactly is not None
+        self.target = monitor.target
+
+    def see(self, state):
+        """Take note of where the solver is."""
+        self.latest, self.latest_value = state["x"], state["value"]
+
+    def record(self, state, first=False):
+        """Take down where the solver is."""
+        self._compare(state)
+        x, value, monitor, exactly = state["x"], state["value"], self._monitor, self._exactly
+        if exactly is None:
+            norm, gradient = state.get("gradient_norm"), state["gradient"]
+            if norm is None:
+                norm = math.sqrt(vectors.dot.serial(gradient, gradient))
+            monitor.record(value, x, norm, first=first)
+        else:
+            exactly.net.theta[:] = x
+            record_exactly(exactly, monitor, first=first)
+
+    def __call__(self, state):
+        self._monitor.epoch += 1
+        if not math.isfinite(vectors.largest.serial(state["x"])):
+            raise Stop(Status.NOT_FINITE, "theta is not finite")
+        keeper = self._keeper
+        try:
+            self.record(state)
+        finally:
+            if keeper is not None and keeper.wanted:
+                kept = {
+                    "state": state,
+                    "data": self._function.snapshot(),
+                    "best": self.best,
+                    "best_value": self.best_value,
+                }
+                keeper.keep(state["x"], kept)
+
+    def several(self, state, rows):
+        self._compare(state)
+        self._monitor.record_iterations(rows)
+
+    def _compare(self, state):
+        self.see(state)
+        if state["value"] <= self.best_value:
+            self.best, self.best_value = state["x"].copy(), state["value"]
 
 
 # Ways to end at the last iterate, which for any other is replaced by the best.

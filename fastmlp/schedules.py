@@ -554,8 +554,10 @@ def over_updates(
     check_count("first_update", first_update, smallest=0)
     check_count("n_updates", n_updates, smallest=0)
     check_count("updates_per_epoch", updates_per_epoch)
+    if not isinstance(value, Schedule):
+        return np.full(n_updates, value, dtype=np.float64)
     t = np.arange(first_update, first_update + n_updates)
-    if not isinstance(value, Schedule) or value.per == "update":
+    if value.per == "update":
         return np.ascontiguousarray(_evaluate(value, t.astype(np.float64)))
     if value.per == "fit":
         if all_updates is None:

@@ -13,12 +13,14 @@ from fastmlp.kernels import codes, empty_columns, epoch, penalties, records, sma
 from fastmlp.kernels import program as program_kernels
 from fastmlp.kernels.activations import KEPT_SLOPES, rare_addresses
 from fastmlp.kernels.epoch import Call, Update
+from fastmlp.kernels.epochs import exact_epochs
 from fastmlp.kernels.losses import rare_address
+from fastmlp.kernels.minimization import minimize_part_address
 from fastmlp.kernels.records import numbers
 from fastmlp.kernels.team import SYNC_SIZE
-from fastmlp.kernels.threads import choose_parts, no_teams, parallel_region
+from fastmlp.kernels.threads import available_cores, choose_parts, no_teams, parallel_region
 from fastmlp.kernels.updates import update_address
-from fastmlp.pace import SECONDS_ALONE, Deferred, Pace, first_flops
+from fastmlp.pace import SECONDS_ALONE, SLICE_SECONDS, Deferred, Pace, first_flops
 from fastmlp.program import Sequences
 from fastmlp.tables import packed
 from fastmlp.workspace import (
@@ -37,6 +39,9 @@ EMPTY_COLUMNS = Deferred(0.25, empty_columns.are_kept)
 
 # Fields of the cursor. By number, because NumPy takes microseconds for a record's field by name.
 CHUNK, MINI_BATCH, UPDATES, OUTCOME, END = range(len(records.CURSOR.names))
+
+# Sweeps of up to so many times the operations of a first call take some 10 ms.
+_SHORT = 10
 
 # The order of rows that are not gathered.
 _AS_THEY_LIE = np.empty(0, np.int64)
@@ -125,14 +130,17 @@ class Tables:
         """The compiled loop for a thread alone; compiled or loaded on first use."""
         kernel = self._alone.get(mode)
         if kernel is None:
-            workspace, dtype = self.workspace, self.workspace.buffer.dtype
-            is_small = workspace.small and self.one_chunk
-            if mode == codes.EVALUATE and workspace.narrow and not is_small:
-                is_small = small.is_at_hand(dtype)
-            address = small.small_part_address if is_small else epoch.sweep_part_address
-            kernel = functools.partial(epoch.exact_sweep(dtype, False), address(dtype))
-            self._alone[mode] = kernel
+            sweep = epoch.exact_sweep(self.workspace.buffer.dtype, False)
+            kernel = self._alone[mode] = functools.partial(sweep, self.alone_address(mode))
         return kernel
+
+    def alone_address(self, mode):
+        """Address of what a thread alone runs; compiled or loaded on first use."""
+        workspace, dtype = self.workspace, self.workspace.buffer.dtype
+        is_small = workspace.small and self.one_chunk
+        if mode == codes.EVALUATE and workspace.narrow and not is_small:
+            is_small = small.is_at_hand(dtype)
+        return (small.small_part_address if is_small else epoch.sweep_part_address)(dtype)
 
 
 class Sweep:
@@ -158,6 +166,8 @@ class Sweep:
         Sum of the weighted sample losses after the last call, NaN if one was not finite.
     is_small : bool
         Whether it takes one call to begin with.
+    is_short : bool
+        Whether it takes milliseconds, so that limits are heeded between sweeps soon enough.
     all_finite : bool
         Whether theta, and the gradient if there is one, were finite at the end of the sweep. Not
         looked at before, nor after ``codes.EVALUATE``.
@@ -220,7 +230,10 @@ class Sweep:
         # One call does a small sweep.
         self._flops = self._n_chunks * self._chunk_flops
         self.is_small = self._flops <= first_flops()
+        self.is_short = self._flops <= _SHORT * first_flops()
         self._calls_without_clock = self._n_without_clock()
+        # Those that a call of several epochs does.
+        self._flops_at_once = first_flops()
         # Memory that the sweep holds, but for what is small.
         self.n_bytes = workspace.buffer.nbytes + chunks.nbytes
         self.n_updates = int(chunks.last.sum())
@@ -340,6 +353,73 @@ class Sweep:
                 break
         return self.total
 
+    def run_lbfgs(self, run, theta, gradient, samples):
+        """Go on for a slice of time with a run of L-BFGS, see `minimization.minimize_part`.
+
+        Parameters
+        ----------
+        run : `solvers.lbfgs_run.Run`
+            Its limits are set; that of evaluations may be lowered.
+        theta, gradient : ndarray, (n_params,)
+            Overwritten.
+        samples : tuple of ndarray
+            As of `advance`.
+        """
+        problem, tables, dtype = self.problem, self._tables, self._dtype
+        run["n_samples"], run["l1"], run["l2"] = problem.n_rows, problem.l1, problem.l2
+        as_team, most = False, self._calls_without_clock
+        times = most <= 0
+        if times:
+            as_team, flops = self._pace.next()
+            most = max(1, int(flops / self._flops))
+        run["most_evaluations"] = min(run["most_evaluations"], most)
+        run["alone_at"] = tables.alone_address(codes.DIFFERENTIATE)
+        run["team_at"] = epoch.sweep_part_address(dtype) if as_team else 0
+        if self._statistics is not None:
+            self._statistics_there[:] = self._statistics
+        update = Update(np.empty(0, dtype), run.memory.reshape(-1, codes.N_RATES), np.inf)
+        arguments = codes.DIFFERENTIATE, theta, samples, gradient, _AS_THEY_LIE, update
+        address = minimize_part_address(dtype)
+        if as_team and self._pace.is_new(as_team):
+            epoch.exact_sweep(dtype, True)  # compiles or loads it, off the clock
+        began = time.perf_counter()
+        run_sweep(tables, as_team, self._n_chunks, *arguments, worker_at=address)
+        seconds = time.perf_counter() - began
+        if times:
+            self._learn(as_team, run["n_evaluations"] * self._flops, seconds)
+        else:
+            self._calls_without_clock -= run["n_evaluations"]
+
+    def n_epochs_at_once(self):
+        """How many epochs to go through in one call of `run_epochs`; none if it is less than 2."""
+        if self._statistics is not None:
+            return 0
+        return int(min(self._calls_without_clock, self._flops_at_once // self._flops))
+
+    def run_epochs(self, several, mode, theta, samples, gradient, update):
+        """Go through all rows again and again; return how many times all was finite.
+
+        Only after `begin`, and as often as `n_epochs_at_once` says. If it is fewer times than asked
+        for, but for the target, `total`, `all_finite` and what is done tell of the next one.
+
+        Parameters
+        ----------
+        several : Several
+        mode, theta, samples, gradient, update
+            As of `advance`, for modes that update theta.
+        """
+        n_epochs, tables = several.objectives.size, self._tables
+        self._calls_without_clock -= n_epochs
+        kernel, address = exact_epochs(self._dtype), tables.alone_address(mode)
+        call = Call(False, False, mode, self._end)
+        began = time.perf_counter()
+        done, self.total, self.all_finite = kernel(
+            address, several, call, tables.kept, update, theta, samples, gradient
+        )
+        seconds = time.perf_counter() - began
+        self._flops_at_once = n_epochs * self._flops * SLICE_SECONDS / max(seconds, 1e-7)
+        return done
+
     def _prepare(self, mode):
         """The compiled loop, with all arguments that evaluations in one call have in common."""
         tables = self._tables
@@ -376,14 +456,17 @@ class Sweep:
         began = time.perf_counter()
         self._run(as_team, stop, arguments)
         seconds = time.perf_counter() - began
+        self._learn(as_team, (int(cursor[CHUNK]) - start) * self._chunk_flops, seconds)
+
+    def _learn(self, as_team, flops, seconds):
+        """Take down how long a call took, and for how many operations."""
         if self._may_be_team and not as_team:
             TEAM.spend(self._dtype, seconds)
         if self._may_leave_out:
             EMPTY_COLUMNS.spend(self._dtype, seconds)
             self._leave_out_if_due()
-        done = int(cursor[CHUNK]) - start
-        if done:
-            self._pace.learn(as_team, done * self._chunk_flops, seconds)
+        if flops:
+            self._pace.learn(as_team, flops, seconds)
             self._calls_without_clock = self._n_without_clock()
 
 
@@ -444,7 +527,7 @@ def _program(net, problem, batch_rows, gather, optimizer):
 
 
 class KeptSweeps:
-    """Holds some sweeps of fits that have ended, for the next fits of a network and its copies.
+    """Holds some sweeps of fits that have ended, for the next fits of such networks.
 
     To make a sweep takes longer than the steps of a small fit. Which sweep is taken changes no bit.
     Threads may share it: one takes a sweep out while it runs.
@@ -469,9 +552,8 @@ class KeptSweeps:
                 kept = self._kept.popleft()
             except IndexError:  # another thread was faster
                 break
-            # Copies of a network share its layout.
-            layout, made_for, sweep = kept
-            if layout is net._layout and made_for == purpose and sweep.take(net, problem):
+            key, made_for, sweep = kept
+            if made_for == purpose and key == net._loop_key and sweep.take(net, problem):
                 return sweep
             self._kept.append(kept)
         sweep = Sweep(net, problem, batch_rows, gather=gather, optimizer=optimizer)
@@ -482,7 +564,11 @@ class KeptSweeps:
         """Keep a sweep that `take` has made for a network, if it is not too large."""
         if sweep.n_bytes <= self._most_bytes:
             sweep.release()
-            self._kept.append((net._layout, sweep.purpose, sweep))
+            self._kept.append((net._loop_key, sweep.purpose, sweep))
+
+    def clear(self):
+        """Hold none any more."""
+        self._kept.clear()
 
 
 def _purpose(batch_rows, gather, optimizer):
@@ -494,8 +580,8 @@ def _purpose(batch_rows, gather, optimizer):
     return batch_rows, gather, optimizer.code, optimizer.n_slots, optimizer.decays, *numbers
 
 
-# Enough for two fits at a time, each with one sweep to train and one to evaluate.
-KEPT = KeptSweeps(4, 1 << 21)
+# Each fit at a time has one sweep to train and one to evaluate.
+KEPT = KeptSweeps(2 * max(2, available_cores()), 1 << 21)
 
 
 class SpareSweep:
@@ -539,7 +625,7 @@ class SpareSweep:
             self._sweeps.append(sweep)
 
 
-def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update):
+def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update, worker_at=None):
     """Call the compiled loop, `as_team` if a team can be had, else in this thread alone.
 
     Parameters
@@ -551,6 +637,8 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
     update : Update
     stop, mode, theta, result, order
         See `epoch.sweep_part`.
+    worker_at : int or None
+        Address of another worker to run, alone or as a team.
 
     Returns
     -------
@@ -565,10 +653,13 @@ def run_sweep(tables, as_team, stop, mode, theta, samples, result, order, update
             if entered:
                 tables.sync[:] = 0
                 kernel = epoch.exact_sweep(theta.dtype, True)
-                address = epoch.sweep_part_address(theta.dtype)
+                address = worker_at or epoch.sweep_part_address(theta.dtype)
                 outcome = kernel(address, Call(False, True, mode, stop), *arguments)
         if cursor[OUTCOME] != codes.NOT_STARTED:
             return outcome
         if entered:
             no_teams()
-    return tables.alone(mode)(Call(False, False, mode, stop), *arguments)
+    call = Call(False, False, mode, stop)
+    if worker_at is not None:
+        return epoch.exact_sweep(theta.dtype, False)(worker_at, call, *arguments)
+    return tables.alone(mode)(call, *arguments)

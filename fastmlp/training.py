@@ -14,7 +14,7 @@ from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.kernels import simd
 from fastmlp.monitor import Monitor, Progress
-from fastmlp.objective import Objective, check_network
+from fastmlp.objective import Objective, check_is_network
 from fastmlp.optimizers import Adam, Optimizer, Stochastic, parse_stages
 from fastmlp.result import Status
 from fastmlp.rounding import warn_of_merged
@@ -111,7 +111,7 @@ def prepare(
     Interruption that it shares with other fits. `checkpoint` may also be a Memory, and
     `feature_names` are those of an X that was a data frame once.
     """
-    check_network(net)
+    check_is_network(net)  # theta is looked at with the data
     check_flag("standardize", standardize)
     check_flag("exact_loss", exact_loss)
     names = net.feature_names or feature_names or names_of(X)
@@ -148,8 +148,8 @@ def prepare(
         if held_out is not None:
             held_out = standardized.scaled(held_out, validation_data[1])
         options["callbacks"] = standardized.translated(options["callbacks"])
-    function = NetworkFunction(objective, None, batches["rng"])
-    check_solvers(stages, function)
+    if any(isinstance(stage, Solver) for stage in stages):
+        check_solvers(stages, NetworkFunction(objective, None, batches["rng"]))
     # The warning is of what calls MLP.fit.
     warn_of_merged(net.dtype, first_rows(X, net.dtype, names), y, stacklevel=5)
     if checkpoint is not None and not isinstance(checkpoint, Memory):

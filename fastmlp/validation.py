@@ -178,7 +178,7 @@ def check_finite(name: str, array: np.ndarray, first: int | None = None) -> None
         # One bad value makes the sum bad, which costs a fraction of np.isfinite. No dot product:
         # it would wake BLAS's threads, which spin on for a while and get in ours' way.
         with np.errstate(over="ignore", invalid="ignore"):
-            suspicious = not np.isfinite(part.sum())
+            suspicious = not math.isfinite(part.sum())
         if suspicious and not np.isfinite(part).all():
             where = start + int(np.argmin(np.isfinite(part)))
             index = tuple(int(i) for i in np.unravel_index(where, array.shape))

@@ -7,7 +7,9 @@ import numpy as np
 from fastmlp.kernels import codes, empty_columns
 from fastmlp.kernels._jit import cache_directory, prebuilt
 from fastmlp.kernels.activations import rare_addresses
+from fastmlp.kernels.epochs import exact_epochs
 from fastmlp.kernels.losses import rare_address
+from fastmlp.kernels.minimization import minimize_part_address
 from fastmlp.kernels.threads import available_cores
 from fastmlp.kernels.updates import UPDATES, update_address
 from fastmlp.mlp import MLP
@@ -71,6 +73,8 @@ def warmup(dtypes=("float32",)) -> Path | None:
         rare_addresses((codes.SOFTMAX,), net.dtype)
         rare_address(codes.HUBER, (1.0,), net.dtype)
         empty_columns.addresses(net.dtype)
+        minimize_part_address(net.dtype)
+        exact_epochs(net.dtype)
         for code in UPDATES:
             update_address(code, net.dtype)
         for n_threads in (1, 2)[: available_cores()]:

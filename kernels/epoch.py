@@ -269,7 +269,9 @@ class Update(NamedTuple):
     """What only the modes that update theta use."""
 
     state: np.ndarray  # (n_slots * n_params,) the optimizer's, read and overwritten
-    rates: np.ndarray  # (n_updates, N_RATES) float64, a row for each mini-batch, see `codes.RATE`
+    # (n_updates, N_RATES) float64, a row for each mini-batch, see `codes.RATE`; or what another
+    # worker than `sweep_part` keeps in its place
+    rates: np.ndarray
     clip_norm: float  # largest norm of a gradient that is applied, with ``UPDATE_CLIPPED``
 
 

@@ -20,6 +20,12 @@ def shuffle(uniform, order):
     Element i goes to a random place of the first i + 1, and what was there to place i: Fisher and
     Yates's shuffle, inside out (Knuth, The Art of Computer Programming 2, section 3.4.2).
     """
+    shuffle_into(uniform, order)
+
+
+@loop
+def shuffle_into(uniform, order):
+    """Do what `shuffle` does, of any vectors."""
     for i in range(order.size):
         j = np.int64(uniform[i] * (i + 1))
         order[i] = order[j]

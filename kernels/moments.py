@@ -1,4 +1,4 @@
-"""Two sums over a vector at once, in explicit vectors: what norms need of every row.
+"""Several sums over vectors at once, in explicit vectors: what norms need of every row, and L-BFGS.
 
 LLVM makes no vectors of a sum whose order it has to keep. Here lane k of `LANES` adds up every
 element k, k + LANES, and so on; the lanes are added in pairs, halves first, and what is left over
@@ -32,7 +32,7 @@ def row_moments(typingctx, z):
             difference = builder.fsub(value, _spread(builder, first, value.type))
             return difference, builder.fmul(difference, difference)
 
-        return _two_sums(context, builder, signature, args, terms)
+        return _sums(context, builder, signature, args, terms)
 
     return signature, codegen
 
@@ -47,7 +47,21 @@ def delta_moments(typingctx, delta, gamma, hat):
             product = builder.fmul(values[0], values[1])
             return product, builder.fmul(product, values[2])
 
-        return _two_sums(context, builder, signature, args, terms)
+        return _sums(context, builder, signature, args, terms)
+
+    return signature, codegen
+
+
+@intrinsic
+def pair_products(typingctx, s, y, v, w):
+    """Inner products s'v, s'w, y'v and y'w of four vectors of one length."""
+    signature = types.UniTuple(s.dtype, 4)(s, y, v, w)
+
+    def codegen(context, builder, signature, args):
+        def terms(values):
+            return [builder.fmul(a, b) for a in values[:2] for b in values[2:]]
+
+        return _sums(context, builder, signature, args, terms)
 
     return signature, codegen
 
@@ -62,9 +76,9 @@ def _spread(builder, scalar, kind):
     return builder.shuffle_vector(one, undefined, mask)
 
 
-def _two_sums(context, builder, signature, args, terms):
-    """Pair of the sums of the two `terms` of each element of some vectors."""
-    kind = signature.args[0]
+def _sums(context, builder, signature, args, terms):
+    """Tuple of the sums of the `terms` of each element of some vectors, as many as it has."""
+    kind, n_sums = signature.args[0], len(signature.return_type)
     pointers = [
         data_of(context, builder, one, value)
         for one, value in zip(signature.args, args, strict=True)
@@ -74,12 +88,12 @@ def _two_sums(context, builder, signature, args, terms):
     vector = ir.VectorType(element, LANES)
     lanes = ir.Constant(size.type, LANES)
     n_vectors = builder.sdiv(size, lanes)
-    sums = [_zeroed(builder, vector) for _ in range(2)]
+    sums = [_zeroed(builder, vector) for _ in range(n_sums)]
     with cgutils.for_range(builder, n_vectors) as loop:
         at = builder.mul(loop.index, lanes)
         values = [_load(builder, pointer, at, vector) for pointer in pointers]
         _add(builder, sums, terms(values))
-    rests = [_zeroed(builder, element) for _ in range(2)]
+    rests = [_zeroed(builder, element) for _ in range(n_sums)]
     with cgutils.for_range_slice(
         builder, builder.mul(n_vectors, lanes), size, ir.Constant(size.type, 1)
     ) as (at, _):
@@ -133,3 +147,6 @@ if numba.config.DISABLE_JIT:
     def delta_moments(delta, gamma, hat):
         product = delta * gamma
         return product.sum(), (product * hat).sum()
+
+    def pair_products(s, y, v, w):
+        return (s * v).sum(), (s * w).sum(), (y * v).sum(), (y * w).sum()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastmlp.kernels._jit import entry, loop
+from fastmlp.kernels._jit import entry, loop, part
 from fastmlp.kernels.view import vector
 from fastmlp.kernels.views import layout_of
 
@@ -40,7 +40,12 @@ def sum_of_magnitudes(x):
 @entry
 def penalty(theta, layout_numbers, l1, l2):
     """Return l2/2 sum W^2 + l1 sum |W| over the weights of all layers; reads both arrays."""
-    layout = layout_of(layout_numbers)
+    return penalty_of(vector(theta, 0, theta.size), layout_of(layout_numbers), l1, l2)
+
+
+@part
+def penalty_of(theta, layout, l1, l2):
+    """Do `penalty` by views."""
     total = 0.0
     for layer in range(layout.size):
         size = layout[layer].n_in * layout[layer].n_out

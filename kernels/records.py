@@ -1,4 +1,4 @@
-"""The tables that the compiled loop works from, each with its columns by name.
+"""The tables that compiled loops work from, each with its columns by name.
 
 Python fills them in as NumPy's record arrays (see `new`), and kernels read them the same way, as
 ``layout[layer].n_in``, ``chunks[c].start`` or ``plan.n_slices``. All fields are int64: the tables
@@ -103,6 +103,70 @@ BLOCK = _record(
 # How far a sweep has come: the next chunk and its mini-batch, the updates so far, how the last call
 # came out, and the chunk with which the sweep is at its end.
 CURSOR = _record("chunk", "mini_batch", "updates", "outcome", "end")
+
+# A line search by Moré & Thuente, see `line_search`: settings, what it has seen, and its interval
+# with the ends x, the best step so far, and y.
+SEARCH = _record(
+    "most_trials",
+    "n_trials",
+    "improves",  # 1: the latest trial is the best so far
+    "falls",  # 1: about as steeply as at the start, at the latest trial
+    "bracketed",  # 1: the interval contains a minimizer
+    "above",  # 1: no trial has yet satisfied the first condition and ended the descent
+    "any_not_finite",
+    "any_change",
+    "any_level",  # 1: the slope grew clearly flatter while the value was the same but for rounding
+    reals=(
+        *("c1", "c2", "resolution"),
+        *("value", "slope", "first_step"),  # of the start
+        *("step", "best_step", "best_value"),  # of the trial to come, and of the best
+        *("step_x", "value_x", "slope_x", "step_y", "value_y", "slope_y"),
+        *("low", "high", "largest", "width", "older_width"),  # of the steps to come
+    ),
+)
+
+# A run of L-BFGS, see `lbfgs`: where its vectors begin in its memory, the iteration, and what a
+# call may do and has done. The record of its line search follows it.
+RUN = _record(
+    "size",  # n
+    "n_rows",  # of the history, one more than it may hold pairs
+    "n_blocks",  # of a vector
+    "n_sums",  # of each block
+    "tables",  # (`lbfgs.N_TABLES`, n_rows, n_rows)
+    "columns",  # (`lbfgs.N_COLUMNS`, n_rows)
+    "totals",  # (n_sums,)
+    "sums",  # (n_blocks, n_sums)
+    "traced",  # (`lbfgs.MOST_TRACED`, `lbfgs.N_TRACED`)
+    "points",  # (3, 2, n): x and the gradient there
+    "direction",  # (n,)
+    "S",  # (n_rows, n) steps
+    "Y",  # (n_rows, n) differences of gradients
+    "job",  # what was done last, or is to be done, see `lbfgs`
+    "outcome",  # of the search, see `line_search`
+    "at",  # number of the point that the run is at
+    "best",  # of the search's best point
+    "trial",  # of its latest
+    "taken",  # of the one to go to
+    "last",  # row of the latest pair; before row 0 comes the last row
+    "count",  # number of pairs, of which the others are in the rows before
+    "moves",  # 1: the latest step changed a parameter by more than the tolerance
+    "unbounded",  # 1: the function still falls at the largest step
+    "most_iterations",
+    "most_evaluations",
+    "n_iterations",
+    "n_evaluations",
+    "alone_at",  # addresses of what evaluates, in a thread alone and as a part of a team
+    "team_at",
+    "n_samples",
+    reals=(
+        *("value", "trial_value", "taken_value"),
+        *("scale", "factor"),  # of the inverse Hessian, 0 while nothing is known of it; its use
+        *("squared_gradient", "largest_gradient", "decrease"),
+        *("step_tolerance", "gradient_tolerance", "objective_tolerance", "target"),
+        *("most_seconds", "began", "seconds"),
+        *("l1", "l2"),
+    ),
+)
 
 # What to do, and where each part of the workspace begins, in elements.
 PLAN = _record(

@@ -1,4 +1,4 @@
-"""Views of a sweep's tables, of a layer's parameters, and of the pieces of the workspace."""
+"""Views of a sweep's tables, a layer's parameters, pieces of the workspace, a run's points."""
 
 from fastmlp.kernels import codes
 from fastmlp.kernels._jit import inline
@@ -132,3 +132,10 @@ def layer_activation(net, layer):
         net.plan.rare_backward_at,
         net.constants[codes.ACTIVATION_PARAMETERS + layer],
     )
+
+
+@inline
+def point_of(memory, run, number):
+    """Views of x and of the gradient of one of the points of a run, see `lbfgs`."""
+    start = run.points + 2 * number * run.size
+    return vector(memory, start, run.size), vector(memory, start + run.size, run.size)

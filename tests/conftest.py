@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from fastmlp import workspace
+from fastmlp import sweep, workspace
 from fastmlp.sources import source
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -29,6 +29,12 @@ settings.register_profile(
     "fastmlp", derandomize=True, deadline=None, max_examples=50, database=None
 )
 settings.load_profile("fastmlp")
+
+
+@pytest.fixture(autouse=True)
+def new_sweeps():
+    """No fit takes a sweep that an earlier test has left: tests change by what sweeps are made."""
+    sweep.KEPT.clear()
 
 
 @pytest.fixture

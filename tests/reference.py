@@ -669,6 +669,9 @@ def shuffle(uniform):
     return order
 
 
+shuffle_into = shuffle
+
+
 def copy_rows(source, order, start, rows):
     """So many rows of `source` that an order names from `start` on."""
     return source[order[start : start + rows]]
@@ -992,6 +995,9 @@ def penalty(layers, l1, l2):
     return sum(l2 / 2 * np.sum(W**2) + l1 * np.sum(np.abs(W)) for W, _ in layers)
 
 
+penalty_of = penalty
+
+
 def objective(layers, X, Y, weights=None, *, l1=0.0, l2=0.0, **problem):
     """J = (1 / sum w) sum_i w_i loss_i + l2/2 sum W^2 + l1 sum |W|."""
     weights = relative_weights(weights, len(X))
@@ -1250,6 +1256,30 @@ def sweep(*args, **problem):
     return trajectory[-1], sum(losses)
 
 
+def epochs(layers, X, Y, uniform, batch_rows, *args, **problem):
+    """The mean objective over each epoch, and the layers at its end.
+
+    Parameters
+    ----------
+    uniform : (n_epochs, n_rows)
+        What the orders of the epochs are made of.
+    batch_rows : int
+    layers, X, Y, *args, **problem
+        As of `train`.
+    """
+    n_rows = len(X)
+    batches = [
+        np.array(shuffle(drawn))[start : start + batch_rows]
+        for drawn in uniform
+        for start in range(0, n_rows, batch_rows)
+    ]
+    trajectory, losses = train(layers, X, Y, batches, *args, **problem)
+    each = len(batches) // len(uniform)
+    ends = trajectory[each - 1 :: each]
+    penalties = [penalty(end, problem.get("l1", 0), problem.get("l2", 0)) for end in ends]
+    return np.sum(np.reshape(losses, (-1, each)), axis=1) / n_rows + penalties, ends
+
+
 # --- vectors of solvers ---
 
 
@@ -1290,6 +1320,207 @@ def add_pair(old_x, x, old_gradient, gradient):
     s, y = x - old_x, gradient - old_gradient
     cosine = s @ y / np.sqrt((s @ s) * (y @ y))
     return (s, y, s @ y / (y @ y)) if cosine > np.finfo(np.float64).eps else None
+
+
+def step_along(x, step, direction):
+    return x + step * direction
+
+
+def scaled(x, factor):
+    return factor * x
+
+
+def add_combination(x, a, s, b, y):
+    return x + a * s + b * y
+
+
+def pair_products(s, y, v, w):
+    return s @ v, s @ w, y @ v, y @ w
+
+
+def largest_size(bits):
+    """The largest of numbers that are given as their bits, as its bits."""
+    return np.abs(bits.view(np.float64)).max().view(np.int64)
+
+
+def count_moves(step, x, tolerance):
+    return np.count_nonzero(np.abs(step) / np.maximum(np.abs(x), 1) > tolerance)
+
+
+class Search:
+    """A line search by Moré & Thuente: MINPACK-2's dcsrch, and what comes of it."""
+
+    largest_step = 1e10
+
+    def __init__(self, c1, c2, resolution, most_trials):
+        self.c1, self.c2, self.resolution, self.most_trials = c1, c2, resolution, most_trials
+
+    def begin(self, value, slope, first_step):
+        self.value, self.slope = value, slope
+        self.step = self.first_step = min(first_step, self.largest_step)
+        self.required, self.flat = self.c1 * slope, self.c2 * -slope
+        self.falls, self.above, self.bracketed = True, True, False
+        self.step_x = self.step_y = 0.0
+        self.value_x = self.value_y = self.best_value = value
+        self.slope_x = self.slope_y = slope
+        self.low, self.high, self.largest = 0.0, math.inf, self.largest_step
+        self.width, self.older_width = self.largest_step, 2.0 * self.largest_step
+        self.seen, self.best_step = [], 0.0
+        return "try" if slope < 0.0 else "no descent"
+
+    def next(self, value, slope):
+        step = self.step
+        self.seen.append((value, slope))
+        self.improves = False
+        if math.isfinite(value) and math.isfinite(slope):
+            if value < self.best_value:
+                self.best_step, self.best_value, self.improves = step, value, True
+            enough = self.value + step * self.required
+            if value <= enough and abs(slope) <= self.flat:
+                return "at trial"
+            self.step = self._after(step, value, slope, enough)
+        else:
+            if not self.bracketed:
+                self.largest = self.step_x + 0.5 * (step - self.step_x)
+            self.step = self.step_x + 0.1 * (step - self.step_x)
+        if self.step is not None and len(self.seen) < self.most_trials:
+            return "try"
+        return self._verdict()
+
+    def _verdict(self):
+        if self.falls and self.best_step >= self.largest_step * min(self.first_step, 1.0):
+            return "unbounded"
+        if self.best_step and self.best_value <= self.value + self.best_step * self.required:
+            return "at best"
+        finite = [pair for pair in self.seen if all(map(math.isfinite, pair))]
+        rounding = 4 * self.resolution * max(abs(self.value), 1.0)
+        for value, slope in finite:
+            if abs(value - self.value) <= rounding and abs(slope) <= 0.9 * -self.slope:
+                return "level"
+        changes = any(value != self.value for value, _ in finite)
+        return "not finite" if len(finite) < len(self.seen) and not changes else "failed"
+
+    def _after(self, step, value, slope, enough):
+        self.falls = value <= enough and slope <= self.required
+        if self.falls and step == self.largest:
+            return None
+        if self.high == math.inf:
+            self.high = 5.0 * step
+        if self.above and value <= enough and slope >= 0.0:
+            self.above = False
+        tilt = self.required if self.above and enough < value <= self.value_x else 0.0
+        step = self._dcstep(step, value, slope, tilt)
+        if self.bracketed:
+            if abs(self.step_y - self.step_x) >= 0.66 * self.older_width:
+                step = self.step_x + 0.5 * (self.step_y - self.step_x)
+            self.older_width, self.width = self.width, abs(self.step_y - self.step_x)
+            self.low = min(self.step_x, self.step_y)
+            self.high = max(self.step_x, self.step_y)
+            narrow = self.high - self.low <= 0.1 * self.high
+            return None if narrow or not self.low < step < self.high else step
+        self.low = step + 1.1 * (step - self.step_x)
+        self.high = step + 4.0 * (step - self.step_x)
+        step = min(step, self.largest)
+        return None if step == self.step_x else step
+
+    def _dcstep(self, step, value, slope, tilt):
+        x, y = self.step_x, self.step_y
+        f, d = value - step * tilt, slope - tilt
+        f_x, d_x = self.value_x - x * tilt, self.slope_x - tilt
+        f_y, d_y = self.value_y - y * tilt, self.slope_y - tilt
+        turned = d * d_x < 0.0
+        if f > f_x:
+            self.bracketed = True
+            cubic, _ = _cubic(x, f_x, d_x, step, f, d)
+            quadratic = x + d_x / ((f_x - f) / (step - x) + d_x) / 2.0 * (step - x)
+            new = cubic
+            if not abs(cubic - x) <= abs(quadratic - x):
+                new = cubic + (quadratic - cubic) / 2.0
+        elif turned:
+            self.bracketed = True
+            cubic, _ = _cubic(step, f, d, x, f_x, d_x)
+            new = max(_secant(step, d, x, d_x), cubic, key=lambda end: abs(end - step))
+        elif abs(d) < abs(d_x):
+            cubic, exists = _cubic(step, f, d, x, f_x, d_x)
+            if not exists or (cubic > step) != (step > x):
+                cubic = self.high if step > x else self.low
+            secant = _secant(step, d, x, d_x)
+            if self.bracketed:
+                new = min(secant, cubic, key=lambda end: abs(end - step))
+                limit = step + 0.66 * (y - step)
+                new = min(limit, new) if step > x else max(limit, new)
+            else:
+                new = max(secant, cubic, key=lambda end: abs(end - step))
+                new = min(max(new, self.low), self.high)
+        elif self.bracketed:
+            new, _ = _cubic(step, f, d, y, f_y, d_y)
+        else:
+            new = self.high if step > x else self.low
+        if f > f_x:
+            self.step_y, self.value_y, self.slope_y = step, value, slope
+        else:
+            if turned:
+                self.step_y, self.value_y, self.slope_y = x, self.value_x, self.slope_x
+            self.step_x, self.value_x, self.slope_x = step, value, slope
+        return 0.5 * (self.step_x + self.step_y) if math.isnan(new) else new
+
+
+def _cubic(a, f_a, d_a, b, f_b, d_b):
+    theta = 3.0 * (f_a - f_b) / (b - a) + d_a + d_b
+    scale = max(abs(theta), abs(d_a), abs(d_b))
+    ratio = theta / scale
+    square = ratio * ratio - d_a / scale * (d_b / scale)
+    gamma = scale * math.sqrt(max(0.0, square))
+    if b < a:
+        gamma = -gamma
+    p = gamma - d_a + theta
+    q = gamma - d_a + gamma + d_b
+    return (a + p / q * (b - a) if q != 0.0 else math.nan), gamma != 0.0
+
+
+def _secant(a, d_a, b, d_b):
+    return a + d_a / (d_a - d_b) * (b - a)
+
+
+begin_search = Search.begin
+next_trial = Search.next
+
+
+def search_step(search, begins, value, slope, first_step):
+    return search.begin(value, slope, first_step) if begins else search.next(value, slope)
+
+
+def advance(x, value, gradient, pairs, scale, history_size=10):
+    """One iteration of L-BFGS: yields vectors to evaluate at, and is sent value and gradient.
+
+    Returns the new point and what is remembered: (x, value, gradient, pairs, scale), or the verdict
+    of the search if there is no way on. A scale of None is one not known yet.
+    """
+    while True:
+        direction = two_loop(pairs, scale or 1.0, gradient)
+        search = Search(1e-3, 0.9, np.finfo(np.float64).eps, 20)
+        first_step = 1.0 if scale else 1.0 / np.linalg.norm(gradient)
+        verdict, best = search.begin(value, gradient @ direction, first_step), None
+        while verdict == "try":
+            trial_x = x + search.step * direction
+            trial_value, trial_gradient = yield trial_x
+            verdict = search.next(trial_value, trial_gradient @ direction)
+            if search.improves or verdict == "at trial":
+                best = trial_x, trial_value, trial_gradient
+        if verdict in ("at trial", "at best"):
+            pair = add_pair(x, best[0], gradient, best[2])
+            if pair is not None:
+                pairs, scale = [*pairs, pair[:2]][-history_size:], pair[2]
+            return *best, pairs, scale
+        if best is not None:
+            return *best, pairs if verdict == "level" else [], scale
+        if not pairs:
+            return verdict
+        pairs = []
+
+
+# The two halves of an iteration, numbers and vectors.
+decide = work = advance
 
 
 def two_loop(pairs, scale, gradient):

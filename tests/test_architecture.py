@@ -94,9 +94,11 @@ def kernels_in(path):
                     yield node.name
 
 
-# How kernels are called, see memory, wait for each other and set up the processor: nothing that
-# NumPy could compute.
-MACHINERY = {"view", "views", "blocks", "context", "layers", "team", "denormals", "place"}
+# How kernels are called, see memory, wait for each other, set up the processor and tell the time:
+# nothing that NumPy could compute.
+MACHINERY = {
+    *("view", "views", "blocks", "context", "layers", "team", "denormals", "place", "clock"),
+}
 ALL_KERNELS = [
     f"{path.stem}.{name}"
     for path in KERNELS

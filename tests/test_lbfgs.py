@@ -7,13 +7,16 @@ import math
 
 import numpy as np
 import pytest
+import reference
 from functions import rosenbrock
 from marks import INTERPRETED, both_precisions, compiled_only
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastmlp import LBFGS, MLP, OWLQN, Scipy, Status, datasets, minimize
+from fastmlp import LBFGS, MLP, OWLQN, Objective, Scipy, Status, datasets, minimize
 from fastmlp.functions import CallableFunction
 from fastmlp.monitor import Monitor
+from fastmlp.running import run_stages
+from fastmlp.solvers.lbfgs_run import Run
 
 EXACT = {"gradient_tolerance": 1e-9, "objective_tolerance": 1e-16}
 
@@ -84,15 +87,23 @@ def test_accepted_steps_satisfy_the_wolfe_conditions(value_and_grad, x0):
         assert_array_equal(new["gradient"], value_and_grad(new["x"])[1])
 
 
+def pairs_of(state):
+    """The pairs in a state, the oldest first."""
+    run = Run(state["memory"])
+    S, Y = run.pairs
+    rows = [(run["last"] - age) % run["n_rows"] for age in reversed(range(run["count"]))]
+    return [(S[row], Y[row]) for row in rows]
+
+
 def test_the_history_holds_the_latest_pairs():
     states = iterates(LBFGS(4), function_of(rosenbrock, 2), [-1.2, 1.0], 12)
     for i, state in enumerate(states):
-        assert state["count"] == min(i, 4)
-        for age in range(state["count"]):
-            row = (state["last"] - age) % 5
+        pairs = pairs_of(state)
+        assert len(pairs) == min(i, 4)
+        for age, (s, y) in enumerate(reversed(pairs)):
             new, old = states[i - age], states[i - age - 1]
-            assert_array_equal(state["S"][row], new["x"] - old["x"])
-            assert_array_equal(state["Y"][row], new["gradient"] - old["gradient"])
+            assert_array_equal(s, new["x"] - old["x"])
+            assert_array_equal(y, new["gradient"] - old["gradient"])
 
 
 def test_the_first_trial_is_a_change_of_norm_1_and_then_the_whole_step():
@@ -106,11 +117,12 @@ def test_the_first_trial_is_a_change_of_norm_1_and_then_the_whole_step():
     state = solver.start(function, np.array([-1.2, 1.0]))
     solver.step(function, state)
     assert_allclose(np.linalg.norm(points[1] - points[0]), 1, rtol=1e-14)
-    before = len(points)
-    x, (direction, first_step) = state["x"], solver.direction(state)
-    assert first_step == 1
-    solver.step(function, state)
-    assert_array_equal(points[before], x + direction)
+    for _ in range(3):
+        before, x, scale = len(points), state["x"], Run(state["memory"])["scale"]
+        direction = reference.two_loop(pairs_of(state), scale, state["gradient"])
+        solver.step(function, state)
+        # Roundings grow with the condition number of H, here up to some 1e3.
+        assert_allclose(points[before], x + direction, rtol=1e-11)
 
 
 LASSO_L1 = np.r_[np.full(10, 0.2), np.zeros(2)]
@@ -137,6 +149,24 @@ def test_a_copied_state_goes_on_bit_for_bit(solver, value_and_grad, x0, l1, n):
     assert state.keys() == resumed.keys()
     for name in state:
         assert_array_equal(resumed[name], state[name], err_msg=name)
+
+
+def test_a_state_of_a_checkpoint_of_before_goes_on_without_its_history():
+    """It had x, value, gradient and the scale, and the pairs in matrices of their own."""
+    solver, function = LBFGS(), function_of(rosenbrock, 2)
+    state = iterates(solver, function, [-1.2, 1.0], 5)[-1]
+    run = Run(state.pop("memory"))
+    scale = state["scale"] = run["scale"]
+    x, gradient, value = state["x"], state["gradient"], state["value"]
+    points = []
+
+    def watched(x):
+        points.append(x.copy())
+        return rosenbrock(x)
+
+    assert solver.step(function_of(watched, 2), state) is None
+    assert_allclose(points[0], x - scale * gradient, rtol=1e-14)
+    assert state["value"] < value
 
 
 # Against SciPy
@@ -217,6 +247,122 @@ def test_a_network_of_digits_takes_as_few_evaluations_as_scipys(dtype):
     assert ours.n_iter == theirs.n_iter == 50
     assert ours.n_grad_evals <= 1.1 * theirs.n_grad_evals
     assert_allclose(ours.loss, theirs.loss, rtol=0.02)
+
+
+# Without a way back to Python
+
+
+def watch(progress):
+    """A callback, for which each iteration comes back to Python."""
+
+
+NETWORKS = {
+    "small": ((4, 16, 3), 150, {"dtype": "float32"}),
+    "small float64": ((4, 16, 3), 150, {"dtype": "float64"}),
+    "groups": ((12, 40, 40, 3), 1100, {"dtype": "float32"}),
+    "slices": ((200, 16, 3), 300, {"dtype": "float64"}),
+    "together": ((30, 260, 260, 3), 300, {"dtype": "float32"}),
+    "a program": ((12, 20, 20, 3), 400, {"norm": "layer", "residual": True}),
+}
+
+
+def network_fit(network, n_threads, callbacks=(), **options):
+    """A fit of some iterations with penalties and weights; the FitResult."""
+    sizes, n_rows, kind = NETWORKS[network]
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(n_rows, sizes[0])), rng.integers(0, sizes[-1], n_rows)
+    net = MLP(sizes, activation="tanh", output="softmax", seed=0, **kind)
+    return net.fit(
+        X,
+        y,
+        optimizer=LBFGS(gradient_tolerance=0, objective_tolerance=0),
+        sample_weight=rng.random(n_rows),
+        l1=1e-5,
+        l2=1e-4,
+        n_threads=n_threads,
+        callbacks=callbacks,
+        **{"epochs": 30, **options},
+    )
+
+
+def assert_same(one, other):
+    """Of two results all that does not depend on the clock."""
+    assert_array_equal(one.theta, other.theta)
+    for name in ("loss", "status", "message", "n_iter", "n_loss_evals", "n_grad_evals"):
+        assert getattr(one, name) == getattr(other, name), name
+    for name in ("epoch", "data_passes", "n_loss_evals", "n_grad_evals", "objective"):
+        assert_array_equal(one.trace[name], other.trace[name], err_msg=name)
+    assert_allclose(one.trace["gradient_norm"], other.trace["gradient_norm"], rtol=1e-12)
+
+
+@compiled_only
+@pytest.mark.parametrize("network", NETWORKS)
+def test_who_looks_on_changes_no_bit(network):
+    expected = network_fit(network, 1, [watch])
+    assert expected.n_iter == 30
+    for n_threads in (1, 2, 3):
+        result = network_fit(network, n_threads)
+        assert_same(result, expected)
+        assert (np.diff(result.trace["seconds"]) > 0).all()
+        assert result.trace["seconds"][-1] <= result.seconds
+
+
+@compiled_only
+@pytest.mark.parametrize(
+    "options",
+    [{"target_loss": 1.05}, {"epochs": 1}, {"epochs": 300}, {"target_loss": 10.0}],
+    ids=str,
+)
+def test_it_ends_where_it_would_if_someone_looked_on(options):
+    assert_same(network_fit("small", 1, **options), network_fit("small", 1, [watch], **options))
+
+
+@compiled_only
+@pytest.mark.parametrize("tolerance", [{"gradient_tolerance": 0.02}, {"step_tolerance": 0.01}, {}])
+def test_tolerances_are_met_where_they_would_be(tolerance):
+    X, y = digits(300)
+
+    def fit(callbacks):
+        net = MLP([64, 8, 10], activation="tanh", output="softmax", dtype="float64", seed=0)
+        optimizer = LBFGS(**{"gradient_tolerance": 1e-3, **tolerance})
+        return net.fit(X, y, optimizer=optimizer, l2=1e-2, epochs=500, callbacks=callbacks)
+
+    result = fit([])
+    assert result.status == Status.CONVERGED
+    assert_same(result, fit([watch]))
+
+
+@compiled_only
+@pytest.mark.parametrize("evaluations", range(1, 9))
+def test_a_budget_ends_it_in_the_midst_of_an_iteration(evaluations):
+    """The first iteration of this start takes several trials."""
+    ends = []
+    for callbacks in ((), (watch,)):
+        net = MLP([3, 4, 1], activation="tanh", dtype="float64", seed=0)
+        net.theta[:] *= 5
+        rng = np.random.default_rng(0)
+        objective = Objective(net, rng.normal(size=(40, 3)), 20 * rng.normal(size=40))
+        with Monitor(network=net, callbacks=callbacks) as monitor:
+            stage = LBFGS(gradient_tolerance=0, objective_tolerance=0)
+            ends.append(
+                run_stages(
+                    objective,
+                    [stage],
+                    [100],
+                    monitor,
+                    {"rng": rng},
+                    gradient_evaluations=[evaluations],
+                )
+            )
+    assert ends[0].n_grad_evals == evaluations
+    assert_same(*ends)
+
+
+@compiled_only
+def test_a_time_limit_is_heeded():
+    result = network_fit("groups", 1, epochs=10**6, time_limit=0.2)
+    assert result.status == Status.TIME_LIMIT
+    assert result.n_iter < 10**6
 
 
 # OWL-QN

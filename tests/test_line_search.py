@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize._dcsrch import DCSRCH
 
 from fastmlp import Status
-from fastmlp.solvers.line_search import LARGEST_STEP, armijo, strong_wolfe
+from fastmlp.kernels.line_search import LARGEST_STEP
+from fastmlp.solvers.line_search import armijo, strong_wolfe
 
 # Functions of one variable that fall at 0, with their derivatives: a quadratic, and those of
 # Moré & Thuente's section 5, which are hard in different ways.

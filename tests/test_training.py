@@ -459,6 +459,7 @@ def test_bits_where_columns_of_zeros_are_left_out(dtype, options, sizes, monkeyp
     thetas = []
     monkeypatch.setattr(sweep, "EMPTY_COLUMNS", Deferred(0.0, lambda dtype: False))
     for fewest_columns in (workspace.FEWEST_COLUMNS, 10**9):
+        sweep.KEPT.clear()
         monkeypatch.setattr(workspace, "FEWEST_COLUMNS", fewest_columns)
         of_batch = workspace.Workspace(sizes, dtype, rows=20, n_parts=1, n_target=1, gather=True)
         assert of_batch.leaves_out == (fewest_columns < sizes[0])
@@ -482,6 +483,7 @@ def test_columns_are_left_out_once_their_code_is_due_with_the_same_bits(n_thread
 
     def fit(deferred):
         monkeypatch.setattr(sweep, "EMPTY_COLUMNS", deferred)
+        sweep.KEPT.clear()
         net = MLP([200, 40, 3], output="softmax", seed=1)
         net.fit(X, y, batch_size=20, epochs=5, n_threads=n_threads, seed=2)
         return net.theta.tobytes()
@@ -515,6 +517,7 @@ def test_the_seed_decides_about_the_bits():
 
 def test_bits_do_not_depend_on_how_often_compiled_code_comes_back(monkeypatch):
     expected = train_bits("float64", 1)
+    sweep.KEPT.clear()
     monkeypatch.setattr(pace, "CALL_SECONDS", 0)
     assert train_bits("float64", 1) == expected
 

@@ -1,8 +1,9 @@
-"""Figures of fastmlp alone: start-up, memory, and what L-BFGS leaves to the kernels.
+"""Figures of fastmlp alone: start-up, memory, and what L-BFGS leaves to the objective.
 
 Start-up and memory are those of the suites `startup` and `memory`, which asv runs.
 """
 
+import functools
 import tempfile
 import time
 from collections.abc import Callable
@@ -140,19 +141,26 @@ def relative_evaluations():
     return float(run_python(["-c", EVALUATIONS]))
 
 
+def _lbfgs_share(name, n_threads):
+    return 100 * measure_apart("lbfgs_share", name, n_threads)
+
+
 FIGURES = {
-    "lbfgs_share": Figure(
-        "share of L-BFGS's time on the digits, 64-64-32-10, that is spent in the kernels",
-        "%",
-        lambda n_threads: 100 * measure_apart("lbfgs_share", "digits", n_threads),
-        threaded=True,
-        best=max,
-    ),
+    **{
+        name: Figure(
+            f"share of L-BFGS's time on the digits, 64-64-32-10, {dtype}, that the objective takes",
+            "%",
+            functools.partial(_lbfgs_share, f"64-64-32-10:{dtype}"),
+            threaded=True,
+            best=max,
+        )
+        for name, dtype in (("lbfgs_share", "float32"), ("lbfgs_share-float64", "float64"))
+    },
     "scipy_share": Figure(
         "share of the time of SciPy's L-BFGS on 60,000 x 784 rows, 784-16-16-10, "
         "that is spent in the kernels",
         "%",
-        lambda n_threads: 100 * measure_apart("lbfgs_share", "digits13k", n_threads),
+        functools.partial(_lbfgs_share, "digits13k"),
         threaded=True,
         best=max,
     ),

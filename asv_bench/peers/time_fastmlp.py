@@ -7,6 +7,8 @@ import numpy as np
 import fastmlp
 from asv_bench.benchmarks.workloads import WORKLOADS
 from asv_bench.peers.clock import SECONDS_PER_RUN, fastest_call
+from asv_bench.peers.minimizations import L2, MINIMIZATIONS
+from asv_bench.peers.minimize_fastmlp import run
 from fastmlp.kernels import _jit
 
 OPTIMIZERS = {
@@ -15,9 +17,11 @@ OPTIMIZERS = {
     "momentum": fastmlp.SGD(0.01, momentum=0.9),
 }
 
-# Iterations of L-BFGS, and how often it is run after once to warm up.
-ITERATIONS = {"digits": 100, "digits13k": 20}
+# Iterations of SciPy's L-BFGS, how often it or ours is run after once to warm up, and evaluations
+# that are timed beside each run of ours.
+ITERATIONS = 20
 RUNS = 5
+EVALUATIONS = 100
 
 
 def measure(task, n_threads):
@@ -68,11 +72,39 @@ def train(net, X, y, workload, n_threads):
 
 
 def lbfgs_share(name, n_threads):
-    """Share of L-BFGS's time that is spent in compiled kernels; the rest is what lies between them.
+    """Share of L-BFGS's time that the objective takes: the rest is the solver's.
 
-    "digits" is our L-BFGS on the 1,797 digits that come along, 64-64-32-10; "digits13k" is SciPy's
-    on the workload of that name as a full batch.
+    Parameters
+    ----------
+    name : str
+        "digits13k" is SciPy's on the workload of that name as a full batch, timed in the compiled
+        kernels. Any other is a name of `minimizations.MINIMIZATIONS`, and stands for our L-BFGS:
+        the time of an evaluation by itself, of the time of the fit for each of its evaluations, the
+        least of some runs each.
+    n_threads : int
     """
+    if name == "digits13k":
+        return _scipys_share(WORKLOADS[name], n_threads)
+    problem = MINIMIZATIONS[name]
+    net = fastmlp.MLP(
+        problem.workload.sizes,
+        activation=problem.workload.activation,
+        output=problem.workload.output,
+        dtype=problem.dtype,
+    )
+    objective = fastmlp.Objective(net, *problem.data(), l2=L2, n_threads=n_threads)
+    with_solver, alone = [], []
+    for _ in range(1 + RUNS):
+        with_solver.append(run(problem, n_threads, "fastmlp").seconds_each)
+        start = time.perf_counter()
+        for _ in range(EVALUATIONS):
+            objective.value_and_grad(net.theta)
+        alone.append((time.perf_counter() - start) / EVALUATIONS)
+    return min(alone) / min(with_solver)
+
+
+def _scipys_share(workload, n_threads):
+    """Share of the time of SciPy's L-BFGS that is spent in compiled kernels."""
     in_kernels = 0.0
 
     def timed(kernel_of):
@@ -95,17 +127,12 @@ def lbfgs_share(name, n_threads):
 
     for way in ("_get", "exactly"):
         setattr(_jit.Twin, way, timed(getattr(_jit.Twin, way)))
-    if name == "digits":
-        sizes, optimizer = (64, 64, 32, 10), fastmlp.LBFGS()
-        X, y = fastmlp.datasets.load_digits()
-    else:
-        sizes, optimizer = WORKLOADS[name].sizes, fastmlp.Scipy("L-BFGS-B")
-        X, y = WORKLOADS[name].data()
+    X, y = workload.data()
     shares = []
     for _ in range(1 + RUNS):
-        net = fastmlp.MLP(sizes, activation="relu", output="softmax", seed=0)
+        net = fastmlp.MLP(workload.sizes, activation="relu", output="softmax", seed=0)
         in_kernels, start = 0.0, time.perf_counter()
-        net.fit(X, y, optimizer=optimizer, epochs=ITERATIONS[name], n_threads=n_threads)
+        net.fit(X, y, optimizer=fastmlp.Scipy("L-BFGS-B"), epochs=ITERATIONS, n_threads=n_threads)
         shares.append(in_kernels / (time.perf_counter() - start))
     if not all(shares):
         raise RuntimeError("no kernel was called by way of its twin, which is what is timed")

@@ -27,7 +27,7 @@ from fastmlp.optimizers import Optimizer, Stochastic
 from fastmlp.pieces import NAMES as PIECES
 from fastmlp.pieces import check_pieces
 from fastmlp.prediction import check_outputs, outputs_after
-from fastmlp.result import Status, Trace, values_of
+from fastmlp.result import Record, Status, Trace, values_of
 from fastmlp.scaling import Scaling
 from fastmlp.schedules import Schedule, elementwise
 from fastmlp.sklearn.checking import check_sample_weight, check_X, column_name, dtype_for
@@ -652,13 +652,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _finish(self, run, status, message, loss):
         """Take over what a run has reached; return warnings to be issued."""
         watch = run.watch
-        losses, scores, records = watch.losses, watch.scores, watch.records
+        losses, scores, rows = watch.losses, watch.scores, watch.rows
         # A solver that goes by all rows comes back from there to its best point.
         if status is Status.NOT_FINITE and (is_stochastic(run.stage) or not losses):
             if not (self.early_stopping and watch.best_learned is not None):
                 raise ValueError(DIVERGED)
             losses, scores = [*losses, np.nan], [*scores, np.nan]
-            records = [*records, replace(records[-1], objective=np.nan, epoch=len(losses))]
+            diverged = replace(Record(*rows[-1]), objective=np.nan, epoch=len(losses))
+            rows = [*rows, values_of(diverged)]
         net = run.net
         if not run.incremental and watch.best_learned is not None:
             net.take_learned(watch.best_learned)
@@ -688,7 +689,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if run.rate is not None:
             self.learning_rate_ = run.rate
         self.loss_curve_ += losses
-        self.trace_._go_on(map(values_of, records))
+        self.trace_._go_on(rows)
         if scores:
             self.validation_scores_ = self.validation_scores_ or []
             self.validation_scores_ += scores

@@ -271,7 +271,7 @@ class Run:
         try:
             with Monitor(
                 network=self.net,
-                callbacks=(self.watch,),
+                watch=self.watch,
                 time_limit=estimator.time_limit,
                 validate=validate,
             ) as monitor:

@@ -1,11 +1,12 @@
 """What looks at each epoch of an estimator's fit: curves, patience, best weights, progress."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from fastmlp.bar import Bar
 from fastmlp.checkpoint import Memory
+from fastmlp.result import COLUMNS, values_of
+
+_EPOCH, _OBJECTIVE = COLUMNS.index("epoch"), COLUMNS.index("objective")
 
 
 class Watch:
@@ -40,13 +41,14 @@ class Watch:
 
     Attributes
     ----------
-    records : list of Record
+    rows : list of tuple
+        Values of the records, as of `Trace`.
     losses, scores : list of float
         One for each epoch; no scores without `score`.
     best_learned : pair or None
         What `Network.learned` gave after the best epoch, if one was better than what was before.
-    is_best : bool
-        Whether the newest epoch is the best.
+    newest_best : int or None
+        Which of the epochs that it was shown last is the best so far, None if an earlier one is.
     is_over : bool
         Whether patience has run out.
     """
@@ -81,8 +83,8 @@ class Watch:
         self.n_without_gain = n_without_gain
         self.best = best
         self.best_learned = None
-        self.is_best = False
-        self.records = []
+        self.newest_best = None
+        self.rows = []
         self.losses = []
         self.scores = []
 
@@ -94,13 +96,12 @@ class Watch:
         record = progress.record
         if record.epoch == self._epoch:
             return  # the start of a solver
-        self._epoch = record.epoch
-        loss = record.objective + self._offset
-        self.records.append(replace(record, objective=loss) if self._offset else record)
-        self.losses.append(loss)
+        loss = self._take(values_of(record))
         if self._score is not None:
             self.scores.append(self._checked(self._score(record), record.epoch))
-        self._compare(self.scores[-1] if self._by_score else loss)
+        self.newest_best = None
+        if self._is_best(self.scores[-1] if self._by_score else loss):
+            self.newest_best, self.best_learned = 0, self._network.learned()
         if self._report is not None:
             self._report.show(loss, self.scores[-1] if self.scores else None)
         for callback in self._callbacks:
@@ -110,6 +111,31 @@ class Watch:
         if self.is_over:
             raise StopIteration("no improvement")
 
+    @property
+    def n_unseen(self):
+        """How many epochs it may be shown at once: none but the last can end the fit."""
+        if self._score or self._report or self._callbacks or self._hook:
+            return 1
+        return max(1, self.most_without_gain + 1 - self.n_without_gain)
+
+    def see_several(self, rows, thetas):
+        """Do what a call does, of the records of several epochs, and of what each has learned."""
+        self.newest_best = None
+        for i, row in enumerate(rows):
+            if self._is_best(self._take(row)):
+                self.newest_best = i
+        if self.newest_best is not None:
+            self.best_learned = thetas[self.newest_best].copy(), None
+        if self.is_over:
+            raise StopIteration("no improvement")
+
+    def _take(self, row):
+        """Take down a record; return its loss."""
+        self._epoch, loss = row[_EPOCH], row[_OBJECTIVE] + self._offset
+        self.rows.append((*row[:_OBJECTIVE], loss, *row[_OBJECTIVE + 1 :]))
+        self.losses.append(loss)
+        return loss
+
     def _checked(self, score, epoch):
         score = float(score)
         if self._must_be_finite and not np.isfinite(score):
@@ -118,18 +144,19 @@ class Watch:
             )
         return score
 
-    def _compare(self, value):
+    def _is_best(self, value):
+        """Whether an epoch is the best so far; counts those that are not clearly better."""
         # Scores may be equal where the tolerance is 0, losses too; a NaN is never better.
         if self._by_score:
-            self.is_best = value > self.best
+            is_best = value > self.best
             lags = value < self.best + self._tolerance
         else:
-            self.is_best = value < self.best
+            is_best = value < self.best
             lags = value > self.best - self._tolerance
         self.n_without_gain = self.n_without_gain + 1 if lags else 0
-        if self.is_best:
+        if is_best:
             self.best = value
-            self.best_learned = self._network.learned()
+        return is_best
 
 
 class Keeper:
@@ -153,6 +180,8 @@ class Keeper:
 
     # `running` counts from here how far a checkpoint was; each call of an estimator starts over.
     done = 0
+    # The states of several epochs may come at once.
+    wants_each = False
 
     def __init__(self, watch, saved, wanted, keeps_best=True):
         self._watch = watch
@@ -171,8 +200,20 @@ class Keeper:
         """Take the state, whose arrays may change later: that of the best epoch is copied."""
         self._epochs += 1
         self.latest = optimizer | {"epochs": self._epochs}
-        if self._keeps_best and self._watch.is_best:
+        if self._keeps_best and self._watch.newest_best is not None:
             self._best.keep(self.latest)
+
+    def keep_several(self, optimizer, states, n_updates):
+        """Take the state after several epochs; and by the watch the one after the best of them.
+
+        `states` are the optimizer's vectors after each, and `n_updates` the updates until then.
+        """
+        before, self._epochs = self._epochs, self._epochs + len(states)
+        self.latest = optimizer | {"epochs": self._epochs}
+        best = self._watch.newest_best
+        if self._keeps_best and best is not None:
+            there = {"state": states[best], "n_updates": n_updates[best]}
+            self._best.keep(self.latest | there | {"epochs": before + best + 1})
 
     def keep_place(self, theta, optimizer):
         """Take the state within an epoch: it is of no use, since estimators go on from its end."""

@@ -93,3 +93,24 @@ class Function(ABC):
         need not be formed at a point that will not be taken.
         """
         raise NotImplementedError
+
+    @property
+    def runs_lbfgs(self) -> bool:
+        """Whether there is a `run_lbfgs`."""
+        return False
+
+    def run_lbfgs(self, run) -> list:
+        """Go on for a slice of time with a run of L-BFGS, whose evaluations stay in compiled code.
+
+        Parameters
+        ----------
+        run : `lbfgs_run.Run`
+            Its tolerances, target and most iterations are set.
+
+        Returns
+        -------
+        list of (seconds, data passes, value evaluations, gradient evaluations, value, norm)
+            One for each iteration that has ended: the monitor's counts then, the value and the
+            Euclidean norm of the gradient.
+        """
+        raise NotImplementedError

@@ -1,17 +1,21 @@
 """Limited-memory BFGS: without constraints, within bounds, and orthant-wise for l1."""
 
+import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 
 from fastmlp.kernels import lbfgs, vectors
+from fastmlp.result import Status
 from fastmlp.solvers.bounds import check_bounds
+from fastmlp.solvers.lbfgs_run import Run, new_run
 from fastmlp.solvers.line_descent import LineDescent, unit_step
-from fastmlp.solvers.line_search import Point, backtrack, search_wolfe
+from fastmlp.solvers.line_search import Point, backtrack, outcome_of, search_wolfe
+from fastmlp.solvers.solver import Outcome
 from fastmlp.validation import check_count
 
-# Conditions of the searches along curves, as of `strong_wolfe` and, for OWL-QN, `armijo`.
+# Conditions of the searches, as of `strong_wolfe` and, for OWL-QN, `armijo`.
 _C1, _C2, _TRIALS = 1e-3, 0.9, 20
 _ARMIJO, _SHRINK, _ARMIJO_TRIALS = 1e-4, 0.5, 30
 
@@ -21,7 +25,11 @@ _NEAR = 1.5e-8
 
 @dataclass(frozen=True, eq=False)
 class _LimitedMemory(LineDescent):
-    """The history of pairs that stands for the inverse Hessian."""
+    """The history of pairs that stands for the inverse Hessian.
+
+    Where the whole space may be searched, the iteration is that of kernels/lbfgs.py, whose memory
+    is all of the state. Else the search is along a curve, and rows S and Y are in the state.
+    """
 
     history_size: int = 10
     _: KW_ONLY
@@ -30,11 +38,76 @@ class _LimitedMemory(LineDescent):
         super().__post_init__()
         check_count("history_size", self.history_size)
 
+    def is_free(self, function):
+        """Whether it searches along straight lines, anywhere."""
+        raise NotImplementedError
+
     def start(self, function, x0):
-        return super().start(function, x0) | self.no_history(x0.size)
+        if not self.is_free(function):
+            return super().start(function, x0) | self.no_history(x0.size)
+        value, gradient = function.value_and_grad(x0)
+        state = {"memory": new_run(x0.size, self.history_size)}
+        run = Run(state["memory"])
+        x, run_gradient = run.point("at")
+        x[:], run_gradient[:] = x0, gradient
+        run["value"] = value
+        run["squared_gradient"] = np.einsum("i,i", run_gradient, run_gradient)
+        run["largest_gradient"] = np.abs(run_gradient).max()
+        run["c1"], run["c2"], run["most_trials"] = _C1, _C2, _TRIALS
+        run["decrease"], run["moves"] = np.inf, 1
+        _look(run, state)
+        return state
+
+    def step(self, function, state):
+        if not self.is_free(function):
+            return super().step(function, state)
+        run = self._take_up(function, state)
+        job = lbfgs.advance.serial(run.memory, np.nan)
+        while job == lbfgs.EVALUATE:
+            x, gradient = run.point("trial")
+            value, gradient[:] = function.value_and_grad(x.copy())
+            job = lbfgs.advance.serial(run.memory, float(value))
+        if job == lbfgs.FAIL:
+            return _outcome(run)
+        _look(run, state)
+        return None
+
+    def run(self, function, state, max_iterations, iterate):
+        if not (self.is_free(function) and function.runs_lbfgs) or iterate.is_watched:
+            return super().run(function, state, max_iterations, iterate)
+        run, n_left = self._take_up(function, state), max_iterations
+        run["gradient_tolerance"] = self.gradient_tolerance
+        run["objective_tolerance"] = self.relative_tolerance(function)
+        run["target"] = iterate.target
+        outcome = self.finished(function, state)
+        while outcome is None and n_left > 0:
+            run["most_iterations"] = min(n_left, lbfgs.MOST_TRACED)
+            rows = function.run_lbfgs(run)
+            n_left -= len(rows)
+            _look(run, state)
+            iterate.several(state, rows)
+            outcome = _outcome(run) if run["job"] == lbfgs.FAIL else self.finished(function, state)
+        return outcome or Outcome(Status.COMPLETED, f"{max_iterations} iterations done")
+
+    def _take_up(self, function, state):
+        """The run of a state, at the start of an iteration."""
+        if "memory" not in state:  # of an older checkpoint: the pairs are let go
+            state["memory"] = new_run(state["x"].size, self.history_size)
+            run = Run(state["memory"])
+            run.point("at")[1][:] = state["gradient"]
+            run["value"], run["scale"] = state["value"], state["scale"]
+            run["squared_gradient"] = np.einsum("i,i", state["gradient"], state["gradient"])
+            run["largest_gradient"] = np.abs(state["gradient"]).max()
+            run["c1"], run["c2"], run["most_trials"] = _C1, _C2, _TRIALS
+        run = Run(state["memory"])
+        run["job"] = lbfgs.ITERATE
+        run["resolution"] = function.resolution
+        run["step_tolerance"] = self.step_tolerance
+        run.point("at")[0][:] = state["x"]  # which a callback may have changed
+        return run
 
     def no_history(self, size):
-        """The part of the state that is the history, without pairs."""
+        """The part of the state that is the history of a search along curves, without pairs."""
         n_rows = self.history_size + 1
         return {
             "S": np.zeros((n_rows, size)),
@@ -51,26 +124,15 @@ class _LimitedMemory(LineDescent):
     def forget(self, state):
         state["count"] = 0
 
-    def direction(self, state):
-        direction = self.quasi_newton(state, state["gradient"])
-        return direction, self.first_step(state, direction)
-
     def learn(self, state, search, direction):
         self.remember(state, search.x, state["gradient"], search.gradient)
 
-    def quasi_newton(self, state, gradient, free=None):
-        """Return -H g, H the inverse Hessian by the history.
-
-        If not all parameters are `free`, only those take part: 0 for the others.
-        """
+    def quasi_newton(self, state, gradient, free):
+        """Return -H g of the `free` parameters, H the inverse Hessian, and 0 for the others."""
         direction = np.empty(gradient.size)
         history = lbfgs.History(*(state[name] for name in lbfgs.History._fields))
-        scale = state["scale"] or 1.0
-        if free is None or free.all():
-            lbfgs.two_loop.serial(history, scale, gradient, direction)
-        else:
-            mask = free.astype(np.float64)
-            lbfgs.two_loop_of_free.serial(history, scale, gradient, mask, direction)
+        scale, mask = state["scale"] or 1.0, free.astype(np.float64)
+        lbfgs.two_loop_of_free.serial(history, scale, gradient, mask, direction)
         return direction
 
     def first_step(self, state, direction):
@@ -87,6 +149,25 @@ class _LimitedMemory(LineDescent):
         if scale > 0.0:
             state["last"], state["scale"] = row, scale
             state["count"] = min(state["count"] + 1, self.history_size)
+
+
+def _look(run, state):
+    """Bring the entries of a state that others look at in step with its run."""
+    x, gradient = run.point("at")
+    state["x"], state["value"], state["gradient"] = x.copy(), run["value"], gradient
+    state["decrease"], state["change"] = run["decrease"], np.inf if run["moves"] else 0.0
+    state["largest_gradient"] = run["largest_gradient"]
+    state["gradient_norm"] = math.sqrt(run["squared_gradient"])
+    state["unbounded"] = ""
+    if run["unbounded"]:
+        state["unbounded"] = _outcome(run).message
+
+
+def _outcome(run):
+    """Why there is no way on from where a run is."""
+    if run["outcome"] == lbfgs.X_NOT_FINITE:
+        return Outcome(Status.NOT_FINITE, "theta is not finite")
+    return outcome_of(run["outcome"], run["best_step"], run["most_trials"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +221,9 @@ class LBFGS(_LimitedMemory):
         if self.bounds is not None:
             check_bounds(self.bounds, function.size)
 
+    def is_free(self, function):
+        return self.bounds is None
+
     def start(self, function, x0):
         if self.bounds is not None:
             x0 = np.clip(x0, *check_bounds(self.bounds, x0.size))
@@ -149,8 +233,6 @@ class LBFGS(_LimitedMemory):
         return state["gradient"] if self.bounds is None else self._projected_gradient(state)
 
     def direction(self, state):
-        if self.bounds is None:
-            return super().direction(state)
         low, high = check_bounds(self.bounds)
         x, gradient = state["x"], state["gradient"]
         near = min(_NEAR, vectors.largest.serial(self._projected_gradient(state)))
@@ -161,8 +243,6 @@ class LBFGS(_LimitedMemory):
         return direction, self.first_step(state, direction)
 
     def search(self, function, state, direction, first_step):
-        if self.bounds is None:
-            return super().search(function, state, direction, first_step)
         low, high = check_bounds(self.bounds)
         x, gradient = state["x"], state["gradient"]
 
@@ -212,6 +292,9 @@ class OWLQN(_LimitedMemory):
     True
     """
 
+    def is_free(self, function):
+        return function.l1 is None
+
     def start(self, function, x0):
         if function.l1 is None:
             return super().start(function, x0)
@@ -236,21 +319,16 @@ class OWLQN(_LimitedMemory):
         return outcome
 
     def direction(self, state):
-        if "smooth_gradient" not in state:
-            return super().direction(state)
         x, gradient = state["x"], state["gradient"]
         direction = self.quasi_newton(state, gradient, (x != 0.0) | (gradient != 0.0))
         return direction, self.first_step(state, direction)
 
     def learn(self, state, search, direction):
-        old = state.get("smooth_gradient", state["gradient"])
-        self.remember(state, search.x, old, search.gradient)
+        self.remember(state, search.x, state["smooth_gradient"], search.gradient)
 
     def search(self, function, state, direction, first_step):
         """Backtrack within an orthant. The gradient of what it finds is that without l1."""
         l1 = function.l1
-        if l1 is None:
-            return super().search(function, state, direction, first_step)
         x, gradient = state["x"], state["gradient"]
         penalized = l1 > 0.0
         direction = np.where(penalized & (direction * gradient >= 0.0), 0.0, direction)

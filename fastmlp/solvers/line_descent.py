@@ -6,9 +6,10 @@ from abc import abstractmethod
 import numpy as np
 
 from fastmlp.kernels import vectors
+from fastmlp.kernels.line_search import LARGEST_STEP
 from fastmlp.result import Status
 from fastmlp.solvers.function import Function
-from fastmlp.solvers.line_search import LARGEST_STEP, Search, strong_wolfe
+from fastmlp.solvers.line_search import Search, strong_wolfe
 from fastmlp.solvers.solver import Descent, Outcome, State
 
 

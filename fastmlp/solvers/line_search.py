@@ -7,22 +7,21 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels import vectors
+from fastmlp.kernels.line_search import (
+    AT_BEST,
+    AT_TRIAL,
+    FAILED,
+    FLATTER,
+    LEVEL,
+    NO_DESCENT,
+    NOT_FINITE,
+    TRY,
+    UNBOUNDED,
+    search_step,
+)
+from fastmlp.kernels.records import SEARCH, numbers
 from fastmlp.result import Status
 from fastmlp.solvers.solver import Outcome
-
-# Where the strong Wolfe search stops to look for an end of the descent, as SciPy's does.
-LARGEST_STEP = 1e10
-
-# A bracket whose width is at most this part of its larger end is not searched any further.
-_BRACKET_TOLERANCE = 0.1
-
-# A slope of less than this part of the first shows that the gradient is right, if values cannot.
-_FLATTER = 0.9
-
-# How much nearer to the best step so far the trial after a non-finite one is.
-_RETREAT = 0.1
-
-_NO_DESCENT = "the line search was given a direction that does not descend"
 
 Evaluate = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -137,28 +136,58 @@ def search_wolfe(along, start, first_step, c1, c2, max_trials, resolution):
 
     ``along(step)`` gives the `Point` at a step; `start` is that at 0.
     """
-    if not start.slope < 0.0:
-        return start.as_end(Outcome(Status.LINE_SEARCH_FAILED, _NO_DESCENT))
-    search = _MoreThuente(start.value, start.slope, c1, c2)
-    seen = _Seen(start, resolution)
-    step = first_step = min(first_step, LARGEST_STEP)
-    for _ in range(max_trials):
+    search = np.zeros(1, SEARCH)
+    for name, setting in {
+        "c1": c1,
+        "c2": c2,
+        "most_trials": max_trials,
+        "resolution": resolution,
+    }.items():
+        search[name] = setting
+    search, best = numbers(search).view(np.float64), start
+    value, slope = float(start.value), float(start.slope)
+    verdict, step, _ = search_step.serial(search, True, value, slope, float(first_step))
+    while verdict == TRY:
         point = along(step)
-        if seen.take_down(point):
-            step = search.next_step(step, point.value, point.slope)
-        else:
-            step = search.retreat(step)
-        if search.satisfied:
-            return point.as_end()
-        if step is None:
-            break
-    best = seen.best
-    if search.falling and best.step >= LARGEST_STEP * min(first_step, 1.0):
-        reason = f"the objective still falls at the line search's last step, {best.step:.3g}"
-        return best.as_end(Outcome(Status.UNBOUNDED, reason))
-    if best is not start and best.value <= start.value + c1 * best.step * start.slope:
-        return best.as_end()
-    return seen.failure(max_trials)
+        value, slope = float(point.value), float(point.slope)
+        verdict, step, improves = search_step.serial(search, False, value, slope, 0.0)
+        if improves:
+            best = point
+    if verdict == AT_TRIAL:
+        return point.as_end()
+    return best.as_end(outcome_of(verdict, best.step, max_trials))
+
+
+def outcome_of(verdict, best_step, n_trials):
+    """Why a search ended, by the verdict of kernels/line_search.py; None if it was a success."""
+    if verdict in (AT_TRIAL, AT_BEST):
+        return None
+    status, reason = _OUTCOMES[verdict]
+    return Outcome(status, reason.format(best_step=best_step, n_trials=n_trials))
+
+
+_OUTCOMES = {
+    UNBOUNDED: (
+        Status.UNBOUNDED,
+        "the objective still falls at the line search's last step, {best_step:.3g}",
+    ),
+    LEVEL: (
+        Status.CONVERGED,
+        "the objective no longer falls by more than the accuracy of its values",
+    ),
+    NOT_FINITE: (
+        Status.NOT_FINITE,
+        "the objective or its gradient is not finite at any step of the line search",
+    ),
+    FAILED: (
+        Status.LINE_SEARCH_FAILED,
+        "the line search found no sufficiently lower point in {n_trials} trials",
+    ),
+    NO_DESCENT: (
+        Status.LINE_SEARCH_FAILED,
+        "the line search was given a direction that does not descend",
+    ),
+}
 
 
 def armijo(
@@ -211,7 +240,7 @@ def armijo(
 def backtrack(along, start, required, first_step, shrink, max_trials, resolution):
     """Do what `armijo` does on any curve: ``required(point)`` is the change of value to reach."""
     if not start.slope < 0.0:
-        return start.as_end(Outcome(Status.LINE_SEARCH_FAILED, _NO_DESCENT))
+        return start.as_end(outcome_of(NO_DESCENT, 0.0, 0))
     seen = _Seen(start, resolution)
     step = first_step
     for _ in range(max_trials):
@@ -225,7 +254,7 @@ def backtrack(along, start, required, first_step, shrink, max_trials, resolution
 
 
 class _Seen:
-    """The trials of a search so far, as far as its end has to tell of them."""
+    """The trials of a backtracking so far, as far as its end has to tell of them."""
 
     def __init__(self, start, resolution):
         self.start = self.best = start
@@ -246,154 +275,15 @@ class _Seen:
         if point.value != start.value:
             self.any_change = True
         if abs(point.value - start.value) <= self._rounding:
-            self.any_level = self.any_level or abs(point.slope) <= _FLATTER * -start.slope
+            self.any_level = self.any_level or abs(point.slope) <= FLATTER * -start.slope
         return True
 
     def failure(self, n_trials):
         """The search that found no step of sufficient decrease."""
+        verdict = FAILED
         if self.any_level:
-            status = Status.CONVERGED
-            reason = "the objective no longer falls by more than the accuracy of its values"
+            verdict = LEVEL
         # The shortest of trials may be finite because they are the start, but for rounding.
         elif self.any_not_finite and not self.any_change:
-            status = Status.NOT_FINITE
-            reason = "the objective or its gradient is not finite at any step of the line search"
-        else:
-            status = Status.LINE_SEARCH_FAILED
-            reason = f"the line search found no sufficiently lower point in {n_trials} trials"
-        return self.best.as_end(Outcome(status, reason))
-
-
-class _MoreThuente:
-    """The scalar state of the search: MINPACK-2's dcsrch, on Python's floats.
-
-    The names are Moré and Thuente's: an interval with the ends `x`, the best step so far, and
-    `y`, each with its value and slope, which once `bracketed` contains a minimizer.
-    """
-
-    def __init__(self, value, slope, c1, c2):
-        value, slope = float(value), float(slope)
-        self.value, self.slope = value, slope
-        self.required = c1 * slope  # of each unit of the step
-        self.flat = c2 * -slope
-        self.satisfied = False
-        self.falling = True  # about as steeply as at the start, at the latest step
-        self.bracketed = False
-        self.above = True  # no step has yet satisfied the first condition and ended the descent
-        self.step_x = self.step_y = 0.0
-        self.value_x = self.value_y = value
-        self.slope_x = self.slope_y = slope
-        self.largest = LARGEST_STEP
-        self.width, self.older_width = LARGEST_STEP, 2.0 * LARGEST_STEP
-        self.low, self.high = 0.0, math.inf
-
-    def next_step(self, step, value, slope):
-        """Take down what is at a step; return the next to try, or None at the end."""
-        value, slope = float(value), float(slope)
-        enough = self.value + step * self.required
-        if value <= enough and abs(slope) <= self.flat:
-            self.satisfied = True
-            return None
-        self.falling = value <= enough and slope <= self.required
-        if self.falling and step == self.largest:
-            return None
-        if self.high == math.inf:
-            self.high = 5.0 * step
-        if self.above and value <= enough and slope >= 0.0:
-            self.above = False
-        # While a lower value is not low enough, the search is for a minimizer of the value above
-        # the line of sufficient decrease.
-        tilt = self.required if self.above and enough < value <= self.value_x else 0.0
-        step = self._trial(step, value, slope, tilt)
-        if self.bracketed:
-            if abs(self.step_y - self.step_x) >= 0.66 * self.older_width:
-                step = self.step_x + 0.5 * (self.step_y - self.step_x)
-            self.older_width, self.width = self.width, abs(self.step_y - self.step_x)
-            self.low = min(self.step_x, self.step_y)
-            self.high = max(self.step_x, self.step_y)
-            narrow = self.high - self.low <= _BRACKET_TOLERANCE * self.high
-            if narrow or not self.low < step < self.high:
-                return None
-            return step
-        self.low = step + 1.1 * (step - self.step_x)
-        self.high = step + 4.0 * (step - self.step_x)
-        step = min(step, self.largest)
-        return None if step == self.step_x else step
-
-    def retreat(self, step):
-        """Return the next step after one at which the function is not finite."""
-        if not self.bracketed:
-            self.largest = self.step_x + 0.5 * (step - self.step_x)
-        return self.step_x + _RETREAT * (step - self.step_x)
-
-    def _trial(self, step, value, slope, tilt):
-        """Do MINPACK-2's dcstep: move the ends of the interval, return a safeguarded new step.
-
-        It sees values and slopes less those of the line through 0 of slope `tilt`.
-        """
-        x, y = self.step_x, self.step_y
-        f, d = value - step * tilt, slope - tilt
-        f_x, d_x = self.value_x - x * tilt, self.slope_x - tilt
-        f_y, d_y = self.value_y - y * tilt, self.slope_y - tilt
-        turned = d * d_x < 0.0
-        if f > f_x:
-            # Bracketed. The cubic step if it is nearer to x, else halfway to the quadratic one.
-            self.bracketed = True
-            cubic, _ = _cubic(x, f_x, d_x, step, f, d)
-            quadratic = x + d_x / ((f_x - f) / (step - x) + d_x) / 2.0 * (step - x)
-            new = cubic
-            if not abs(cubic - x) <= abs(quadratic - x):
-                new = cubic + (quadratic - cubic) / 2.0
-        elif turned:
-            # Bracketed. The longer of the cubic and the secant step.
-            self.bracketed = True
-            cubic, _ = _cubic(step, f, d, x, f_x, d_x)
-            new = max(_secant(step, d, x, d_x), cubic, key=lambda end: abs(end - step))
-        elif abs(d) < abs(d_x):
-            # It falls less steeply than before. The cubic may have no minimizer further on.
-            cubic, exists = _cubic(step, f, d, x, f_x, d_x)
-            if not exists or (cubic > step) != (step > x):
-                cubic = self.high if step > x else self.low
-            secant = _secant(step, d, x, d_x)
-            if self.bracketed:
-                new = min(secant, cubic, key=lambda end: abs(end - step))
-                limit = step + 0.66 * (y - step)
-                new = min(limit, new) if step > x else max(limit, new)
-            else:
-                new = max(secant, cubic, key=lambda end: abs(end - step))
-                new = min(max(new, self.low), self.high)
-        elif self.bracketed:
-            new, _ = _cubic(step, f, d, y, f_y, d_y)
-        else:
-            new = self.high if step > x else self.low
-        if f > f_x:
-            self.step_y, self.value_y, self.slope_y = step, value, slope
-        else:
-            if turned:
-                self.step_y, self.value_y, self.slope_y = x, self.value_x, self.slope_x
-            self.step_x, self.value_x, self.slope_x = step, value, slope
-        if math.isnan(new):  # the values are so large that their differences overflow
-            new = 0.5 * (self.step_x + self.step_y)
-        return new
-
-
-def _cubic(a, f_a, d_a, b, f_b, d_b):
-    """Where the cubic through two points with these values and slopes has its minimizer.
-
-    Also whether it has one; if not, it is where its slope is least.
-    """
-    theta = 3.0 * (f_a - f_b) / (b - a) + d_a + d_b
-    scale = max(abs(theta), abs(d_a), abs(d_b))
-    ratio = theta / scale
-    square = ratio * ratio - d_a / scale * (d_b / scale)
-    gamma = scale * math.sqrt(max(0.0, square))
-    if b < a:
-        gamma = -gamma
-    p = gamma - d_a + theta
-    q = gamma - d_a + gamma + d_b
-    return (a + p / q * (b - a) if q != 0.0 else math.nan), gamma != 0.0
-
-
-def _secant(a, d_a, b, d_b):
-    """Where the slope vanishes, if it is linear."""
-    return a + d_a / (d_a - d_b) * (b - a)
+            verdict = NOT_FINITE
+        return self.best.as_end(outcome_of(verdict, self.best.step, n_trials))

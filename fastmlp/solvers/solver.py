@@ -1,9 +1,9 @@
 """What a solver is: a method for any smooth function, known by its values and gradients."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from fastmlp.solvers.function import Function
 from fastmlp.validation import check_count, check_not_negative
 
 # All that a solver has to know to go on: arrays, numbers and strings by name, so that it can be
-# written to a file. "x", "value" and "gradient" are among them.
+# written to a file. "x", "value" and "gradient" are among them; "largest_gradient", the largest
+# component, and "gradient_norm", the Euclidean norm, where the solver knows them.
 State = dict[str, Any]
 
 
@@ -31,6 +32,27 @@ class Outcome(NamedTuple):
 
     status: Status
     message: str
+
+
+class Iterations(Protocol):
+    """What is told of the iterations of a solver; it may end it by raising.
+
+    Attributes
+    ----------
+    is_watched : bool
+        Whether the state after each iteration is looked at: else some may be told at once.
+    target : float
+        A value at which it ends.
+    """
+
+    is_watched: bool
+    target: float
+
+    def __call__(self, state: State) -> None:
+        """Take down one iteration that has led to a state."""
+
+    def several(self, state: State, rows: list) -> None:
+        """Take down iterations that have led to a state, see `Function.run_lbfgs`."""
 
 
 class Solver(Optimizer, ABC):
@@ -125,7 +147,7 @@ class Solver(Optimizer, ABC):
         function: Function,
         state: State,
         max_iterations: int,
-        iterate: Callable[[State], None],
+        iterate: "Iterations",
     ) -> Outcome:
         """Iterate from `state` on, and call ``iterate(state)`` after each iteration.
 
@@ -254,6 +276,10 @@ class Descent(Solver):
         """What vanishes at a minimum: the gradient, where nothing else is said."""
         return state["gradient"]
 
+    def relative_tolerance(self, function: Function) -> float:
+        """The decrease of the value, relative to its size, at which it has converged."""
+        return max(self.objective_tolerance, 4 * function.resolution)
+
     def accept(self, state: State, x: np.ndarray, value: float, gradient: np.ndarray) -> None:
         """Move the state on to a new point, and take down how far that was."""
         old_x, old_value = state["x"], state["value"]
@@ -262,7 +288,9 @@ class Descent(Solver):
         state["x"], state["value"], state["gradient"] = x, value, gradient
 
     def finished(self, function, state):
-        largest = vectors.largest.serial(self.optimality(function, state))
+        largest = state.get("largest_gradient")
+        if largest is None:
+            largest = vectors.largest.serial(self.optimality(function, state))
         if largest <= self.gradient_tolerance:
             return Outcome(
                 Status.CONVERGED,
@@ -270,7 +298,7 @@ class Descent(Solver):
             )
         if state["change"] <= self.step_tolerance:
             return Outcome(Status.CONVERGED, "theta no longer changes")
-        tolerance = max(self.objective_tolerance, 4 * function.resolution)
+        tolerance = self.relative_tolerance(function)
         if state["decrease"] <= tolerance:
             return Outcome(
                 Status.CONVERGED, f"the objective fell by less than {tolerance:.2g} of its size"

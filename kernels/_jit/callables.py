@@ -113,7 +113,12 @@ def named(cls, *types):
 
 def _worker_types(arguments):
     """Numba's types of a worker's arguments, each given as a type or as an example."""
-    types = (a if isinstance(a, Type) else numba.typeof(a) for a in arguments)
+    return _view_types(tuple(a if isinstance(a, Type) else numba.typeof(a) for a in arguments))
+
+
+@functools.lru_cache
+def _view_types(types):
+    # Kept, because to make one of Numba's types takes ten times as long as to look it up.
     return tuple(map(view_type, types))
 
 
