@@ -74,12 +74,21 @@ return {
 """
 
 
+def installed(*names):
+    """Path of the first of some programs that there is, or None."""
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+BROWSER = installed("chromium", "chromium-browser", "google-chrome")
+DRIVER = installed("chromedriver")
+
+
 def chromium():
     """A headless Chromium, and no call of it to the outside."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or shutil.which("chromium-browser")
+    options.binary_location = BROWSER
     for argument in (
         "--headless=new",
         "--no-sandbox",
@@ -88,8 +97,7 @@ def chromium():
         "--hide-scrollbars",
     ):
         options.add_argument(argument)
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    return webdriver.Chrome(options, service)
+    return webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
 
 
 def misfits(site, browser):
@@ -114,16 +122,16 @@ def misfits(site, browser):
 
 def main(site):
     found = broken_links(site)
-    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
-    if missing:
-        print(f"pages were not looked at in a browser: there is no {' and no '.join(missing)}")
+    if not (BROWSER and DRIVER):
+        print("pages were not looked at in a browser: Chromium and chromedriver are not installed")
     else:
         browser = chromium()
         try:
             found += misfits(site, browser)
         finally:
             browser.quit()
-    print(*found, sep="\n")
+    for fault in found:
+        print(fault)
     n_pages = len(pages_of(site))
     print(f"{len(found)} faults on {n_pages} pages")
     return 1 if found or not n_pages else 0

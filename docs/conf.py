@@ -10,10 +10,14 @@ from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 from matplotlib.figure import Figure
 from matplotlib.pyplot import close, fignum_exists
+from sphinx.util.docutils import SphinxRole
 from sphinx_gallery.scrapers import figure_rst
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # last: an installed fastmlp comes before the source tree's
+# Last: an installed fastmlp comes before the source tree's.
+sys.path += [str(ROOT), str(ROOT / "docs")]
+
+import legible  # noqa: E402
 
 import fastmlp  # noqa: E402
 
@@ -66,9 +70,11 @@ def put_formula(writer, node, display):
 
 # The reference
 
+default_role = "name"
 autosummary_generate = True
 autodoc_typehints = "none"
 maximum_signature_line_length = 68
+toc_object_entries_show_parents = "hide"
 autodoc_default_options = {
     "members": True,
     "inherited-members": ",".join(
@@ -84,11 +90,31 @@ autodoc_default_options = {
 }
 numpydoc_show_class_members = False
 
+
+class Name(SphinxRole):
+    """A name between single backticks, as docstrings have it: a link if it is in the reference."""
+
+    def run(self):
+        of_any_object = self.env.get_domain("py").role("obj")
+        made = of_any_object("obj", self.rawtext, self.text, self.lineno, self.inliner)
+        for node in made[0]:
+            node["may_be_missing"] = True
+        return made
+
+
+def leave_plain(app, environment, node, content):
+    """What is no public name, such as a parameter's, stays as it is."""
+    return content if node.get("may_be_missing") else None
+
+
 # The gallery
 
 
 def figures(block, variables, settings):
-    """Pictures of the figures that a block of a script made, pyplot's and fastmlp's own."""
+    """Pictures of the figures that a block of a script made, pyplot's and fastmlp's own.
+
+    One that needs colour to be read is an error.
+    """
     made = [
         (name, value)
         for name, value in variables["example_globals"].items()
@@ -96,6 +122,9 @@ def figures(block, variables, settings):
     ]
     paths = []
     for _, figure in made:
+        found = legible.faults(figure)
+        if found:
+            raise ValueError(f"{variables['src_file']}: {'; '.join(found)}")
         path = next(variables["image_path_iterator"])
         figure.savefig(path, dpi=130)
         figure._is_on_its_page = True
@@ -137,6 +166,7 @@ html_title = f"fastmlp {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_sidebars = {"index": [], "start/index": []}  # pages with none below them
 html_copy_source = False
 html_theme_options = {
     "logo": {"text": "fastmlp"},
@@ -154,5 +184,7 @@ def setup(app):
         inline_renderers=(lambda writer, node: put_formula(writer, node, "inline"), None),
         block_renderers=(lambda writer, node: put_formula(writer, node, "block"), None),
     )
+    app.add_role("name", Name())
+    app.connect("missing-reference", leave_plain)
     app.connect("source-read", link_within_the_site)
     app.connect("include-read", lambda app, path, page, text: link_within_the_site(app, page, text))

@@ -81,12 +81,19 @@ def test_a_wheel_has_the_package_and_nothing_else(tmp_path):
 def test_the_source_archive_has_what_the_repository_has(tmp_path):
     """Tests among it, and with them what they need."""
     pytest.importorskip("setuptools", minversion="77", reason="pyproject asks for as new a one")
-    made = "__pycache__", "*.py[cod]", "*.egg-info", ".asv", "_build", "backreferences", "generated"
+    patterns = "__pycache__", "*.py[cod]", "*.egg-info", ".asv", "_build"
     source, archives = tmp_path / "source", tmp_path / "archives"
     archives.mkdir()
+
+    def made(folder, names):
+        """What is no part of the repository; Sphinx may be at work on it in this moment."""
+        sphinx = {"docs": {"gallery"}, "api": {"backreferences", "generated"}}
+        return shutil.ignore_patterns(*patterns)(folder, names) | sphinx.get(
+            Path(folder).name, set()
+        )
+
     for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns(*made))
-    shutil.rmtree(source / "docs" / "gallery", ignore_errors=True)
+        shutil.copytree(ROOT / folder, source / folder, ignore=made)
     for path in ROOT.iterdir():
         named = path.name in ("LICENSE", ".gitignore", "CITATION.cff")
         if named or path.suffix in (".md", ".toml", ".in", ".py"):

@@ -4,7 +4,6 @@ import importlib
 import inspect
 import re
 import runpy
-import shutil
 from pathlib import Path
 
 import pytest
@@ -99,8 +98,8 @@ def test_a_link_that_leads_nowhere_is_told(site, added, fault):
 @pytest.fixture
 def browser():
     pytest.importorskip("selenium")
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("there is no chromium, or no chromedriver")
+    if not (LOOK["BROWSER"] and LOOK["DRIVER"]):
+        pytest.skip("Chromium and chromedriver are not installed")
     browser = LOOK["chromium"]()
     yield browser
     browser.quit()
@@ -117,3 +116,58 @@ def test_a_browser_finds_what_does_not_fit(site, browser):
         f"a.html at 390 pixels misses the picture {missing}",
         "b.html at 390 pixels scrolls sideways to 508, as by 'p wide'",
     ]
+
+
+# Figures
+
+
+def faults(figure):
+    return runpy.run_path(str(DOCS / "legible.py"), run_name="legible")["faults"](figure)
+
+
+def figure_with(*lines, cmap=None):
+    """A figure with lines of the given style, or with an image."""
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    panel = figure.subplots()
+    for i, style in enumerate(lines):
+        panel.plot([0, 1], [0, i], label=str(i), **style)
+    if cmap is not None:
+        panel.imshow([[0, 1]], cmap=cmap)
+    return figure
+
+
+@pytest.mark.parametrize(
+    "other", [{"color": "C1", "linestyle": "--"}, {"color": "C1", "marker": "o"}, {"color": "0.9"}]
+)
+def test_lines_of_another_stroke_marker_or_lightness_are_legible(other):
+    assert faults(figure_with({"color": "C0"}, other)) == []
+
+
+def test_lines_that_differ_in_colour_alone_are_told():
+    found = faults(figure_with({"color": "red"}, {"color": "blue"}, {"color": "green"}))
+    # Their lightness is 53, 32 and, of (0, 128, 0), 46: red and blue are a grey apart.
+    assert found == [
+        "'0' and '2' differ in colour alone",
+        "'1' and '2' differ in colour alone",
+    ]
+
+
+def test_points_that_differ_in_colour_alone_are_told():
+    figure = figure_with()
+    panel = figure.axes[0]
+    for label, marker, color in (("a", "o", "C0"), ("b", "o", "C1"), ("c", "s", "C1")):
+        panel.scatter([0, 1], [0, 1], marker=marker, color=color, label=label)
+    assert faults(figure) == ["'a' and 'b' differ in colour alone"]
+
+
+@pytest.mark.parametrize(
+    ("cmap", "found"),
+    [
+        ("cividis", []),
+        ("gray_r", []),
+        ("jet", ["the lightness of 'jet' rises and falls"]),
+        ("RdBu", ["the lightness of 'RdBu' rises and falls"]),
+    ],
+)
+def test_a_colour_map_has_to_rise_in_lightness(cmap, found):
+    assert faults(figure_with(cmap=cmap)) == found
