@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fastmlp.comparison import Comparison
     from fastmlp.mlp import MLP
-    from fastmlp.options import BatchSize, Features, Optimizers, Shuffle, ValidationData
+    from fastmlp.options import BatchSize, Features, Loss, Optimizers, Shuffle, ValidationData
     from fastmlp.problems import FunctionProblem, NetworkProblem
     from fastmlp.profiles import Comparisons
 
@@ -32,7 +32,7 @@ def compare(
     seeds: int | Sequence[int] = 1,
     target: float | None = None,
     target_loss: float | None = None,
-    loss: str = "auto",
+    loss: Loss = "auto",
     l1: float = 0.0,
     l2: float = 0.0,
     lengths: ArrayLike | None = None,

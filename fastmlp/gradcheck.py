@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastmlp.network import Network
-    from fastmlp.options import Features, Seed
+    from fastmlp.options import Features, Loss, Seed
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def check_gradient(
     X: Features,
     y: ArrayLike,
     *,
-    loss: str = "auto",
+    loss: Loss = "auto",
     lengths: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     l1: float = 0.0,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastmlp.options import Features
+    from fastmlp.options import Features, Loss
 
 # Bytes of workspace that a network keeps from one evaluation to the next: few, for there may be
 # many networks, yet all that is made faster by it, because larger ones take some 1 ms anyway.
@@ -211,7 +211,7 @@ class MLP(Network):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         sample_weight: ArrayLike | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -228,7 +228,7 @@ class MLP(Network):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         sample_weight: ArrayLike | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -290,7 +290,7 @@ class MLP(Network):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         sample_weight: ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> float:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastmlp.options import Features
+    from fastmlp.options import Features, Loss
 
 # Whether kernels run as plain Python, whose loops are no way to look for NaN.
 _INTERPRETED = bool(getattr(numba.config, "DISABLE_JIT", False))
@@ -137,7 +137,7 @@ class Objective:
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         lengths: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         l1: float = 0.0,

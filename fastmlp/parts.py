@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fastmlp.options import (
         BatchSize,
         Callbacks,
+        Loss,
         Optimizers,
         Seed,
         Shuffle,
@@ -64,7 +65,7 @@ def fit_parts(
     map: Callable[..., Iterable[Any]] = map,
     optimizer: Optimizers | None = "lbfgs",
     rounds: int | None = None,
-    loss: str = "auto",
+    loss: Loss = "auto",
     batch_size: BatchSize = "auto",
     epochs: int | None = None,
     l1: float = 0.0,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike
 
-    from fastmlp.options import Features, Seed
+    from fastmlp.options import Features, Loss, Seed
 
 # Which steps of a sequence have an output.
 SEQUENCES = ("last", "all")
@@ -252,7 +252,7 @@ class RNN(MLP):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         lengths: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         n_threads: int | None = None,
@@ -274,7 +274,7 @@ class RNN(MLP):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         lengths: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         l1: float = 0.0,
@@ -290,7 +290,7 @@ class RNN(MLP):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         lengths: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         l1: float = 0.0,
