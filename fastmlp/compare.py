@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fastmlp.comparison import Comparison
     from fastmlp.mlp import MLP
-    from fastmlp.options import BatchSize, Features, Optimizers, Shuffle, ValidationData
+    from fastmlp.options import BatchSize, Features, Loss, Optimizers, Shuffle, ValidationData
     from fastmlp.problems import FunctionProblem, NetworkProblem
     from fastmlp.profiles import Comparisons
 

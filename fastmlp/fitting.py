@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         BatchSize,
         Callbacks,
         Features,
+        Loss,
         Optimizers,
         Seed,
         Shuffle,

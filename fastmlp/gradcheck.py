@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastmlp.network import Network
-    from fastmlp.options import Features, Seed
+    from fastmlp.options import Features, Loss, Seed
 
 
 @dataclass(frozen=True)

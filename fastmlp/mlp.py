@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastmlp.options import Features
+    from fastmlp.options import Features, Loss
 
 # Bytes of workspace that a network keeps from one evaluation to the next: few, for there may be
 # many networks, yet all that is made faster by it, because larger ones take some 1 ms anyway.

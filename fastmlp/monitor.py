@@ -372,7 +372,7 @@ class Monitor:
             As of `Function.run_lbfgs`.
         """
         self.trace._rows += [
-            (now, epoch, passes, losses, gradients, objective, np.nan, norm)
+            (now, epoch, passes, losses, gradients, objective, np.nan, norm, np.nan)
             for epoch, (now, passes, losses, gradients, objective, norm) in enumerate(
                 rows, self.epoch + 1
             )

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastmlp.options import Features
+    from fastmlp.options import Features, Loss
 
 # Whether kernels run as plain Python, whose loops are no way to look for NaN.
 _INTERPRETED = bool(getattr(numba.config, "DISABLE_JIT", False))

@@ -23,6 +23,7 @@ _T = TypeVar("_T")
 # X: an array, a data frame, a sparse matrix, or rows that are read when they are needed.
 Features: TypeAlias = "ArrayLike | Rows"
 Optimizers: TypeAlias = "Optimizer | str | Sequence[Optimizer | str]"
+# The name of one, or a pair of compiled functions.
 Loss: TypeAlias = "str | tuple[Callable[..., Any], Callable[..., Any]]"
 BatchSize: TypeAlias = 'int | Literal["auto"] | None'
 Shuffle: TypeAlias = 'bool | Literal["replacement"] | Windowed'

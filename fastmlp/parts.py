@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fastmlp.options import (
         BatchSize,
         Callbacks,
+        Loss,
         Optimizers,
         Seed,
         Shuffle,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike
 
-    from fastmlp.options import Features, Seed
+    from fastmlp.options import Features, Loss, Seed
 
 # Which steps of a sequence have an output.
 SEQUENCES = ("last", "all")
