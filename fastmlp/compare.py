@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastmlp.naming import names_arguments
 from fastmlp.objective import check_network
+from fastmlp.options import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ def compare(
     seeds: int | Sequence[int] = 1,
     target: float | None = None,
     target_loss: float | None = None,
-    loss: str = "auto",
+    loss: Loss = "auto",
     l1: float = 0.0,
     l2: float = 0.0,
     lengths: ArrayLike | None = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from fastmlp.callers import warn
 from fastmlp.naming import names_arguments
-from fastmlp.options import OptionsOfMany, shares_options
+from fastmlp.options import Loss, OptionsOfMany, shares_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def fit(
     y: ArrayLike,
     *,
     optimizer: Optimizers | None = None,
-    loss: str = "auto",
+    loss: Loss = "auto",
     batch_size: BatchSize = "auto",
     epochs: int | None = None,
     l1: float = 0.0,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastmlp.objective import Objective
+from fastmlp.options import Loss
 from fastmlp.validation import as_generator, check_count, check_positive
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def check_gradient(
     X: Features,
     y: ArrayLike,
     *,
-    loss: str = "auto",
+    loss: Loss = "auto",
     lengths: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     l1: float = 0.0,

@@ -11,6 +11,7 @@ from fastmlp.export import check_installed
 from fastmlp.kernels import codes
 from fastmlp.network import Network
 from fastmlp.objective import evaluate_once
+from fastmlp.options import Loss
 from fastmlp.pace import Pace
 from fastmlp.prediction import plan_program, predict
 from fastmlp.sweep import SpareSweep
@@ -211,7 +212,7 @@ class MLP(Network):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         sample_weight: ArrayLike | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -228,7 +229,7 @@ class MLP(Network):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         sample_weight: ArrayLike | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -290,7 +291,7 @@ class MLP(Network):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         sample_weight: ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> float:

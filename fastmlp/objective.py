@@ -27,6 +27,7 @@ from fastmlp.losses import (
 )
 from fastmlp.network import Network
 from fastmlp.normal_equations import NormalEquations
+from fastmlp.options import Loss
 from fastmlp.order import random_order
 from fastmlp.sequences import without_padding
 from fastmlp.sources import orders
@@ -137,7 +138,7 @@ class Objective:
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         lengths: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         l1: float = 0.0,

@@ -23,6 +23,7 @@ _T = TypeVar("_T")
 # X: an array, a data frame, a sparse matrix, or rows that are read when they are needed.
 Features: TypeAlias = "ArrayLike | Rows"
 Optimizers: TypeAlias = "Optimizer | str | Sequence[Optimizer | str]"
+Loss: TypeAlias = "str | tuple[Callable[..., Any], Callable[..., Any]]"
 BatchSize: TypeAlias = 'int | Literal["auto"] | None'
 Shuffle: TypeAlias = 'bool | Literal["replacement"] | Windowed'
 Callbacks: TypeAlias = (
@@ -42,7 +43,7 @@ class CommonOptions(TypedDict, total=False):
     """Options that `fit`, `fit_many` and `fit_parts` have."""
 
     optimizer: Optimizers | None
-    loss: str
+    loss: Loss
     batch_size: BatchSize
     epochs: int | None
     l1: float

@@ -18,6 +18,7 @@ from fastmlp.monitor import Monitor
 from fastmlp.naming import names_arguments
 from fastmlp.objective import check_network
 from fastmlp.optimizers import Stochastic
+from fastmlp.options import Loss
 from fastmlp.part_tasks import Evaluation
 from fastmlp.rounds import run_rounds
 from fastmlp.running import run_stages
@@ -64,7 +65,7 @@ def fit_parts(
     map: Callable[..., Iterable[Any]] = map,
     optimizer: Optimizers | None = "lbfgs",
     rounds: int | None = None,
-    loss: str = "auto",
+    loss: Loss = "auto",
     batch_size: BatchSize = "auto",
     epochs: int | None = None,
     l1: float = 0.0,

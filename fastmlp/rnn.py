@@ -10,6 +10,7 @@ from fastmlp.building_recurrent import build_recurrent
 from fastmlp.kernels import codes
 from fastmlp.mlp import MLP
 from fastmlp.objective import evaluate_once
+from fastmlp.options import Loss
 from fastmlp.prediction import predict
 from fastmlp.program import Sequences, has_parameters
 from fastmlp.sequences import as_sequences, check_sequences, is_beyond
@@ -252,7 +253,7 @@ class RNN(MLP):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         lengths: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         n_threads: int | None = None,
@@ -274,7 +275,7 @@ class RNN(MLP):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         lengths: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         l1: float = 0.0,
@@ -290,7 +291,7 @@ class RNN(MLP):
         X: Features,
         y: ArrayLike,
         *,
-        loss: str = "auto",
+        loss: Loss = "auto",
         lengths: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         l1: float = 0.0,

@@ -78,8 +78,11 @@ def score_as_estimators(
     Parameters
     ----------
     net, X, y, loss, lengths, sample_weight, n_threads
-        As of `score`.
+        As of `score`. A loss that a user has written does not say what y is: the output does.
     """
+    if not isinstance(loss, str):
+        check_loss(loss, net.output, net.layer_sizes[-1])
+        loss = "auto"
     kind, _, _ = check_loss(loss, net.output, net.layer_sizes[-1])
     options = {} if lengths is None else {"lengths": lengths}
     if kind in _OF_LABELS:

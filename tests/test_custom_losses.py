@@ -185,6 +185,14 @@ def test_comparisons(tmp_path):
     assert_allclose(run.score, run.result.loss, rtol=1e-5)
 
 
+def test_scores_go_by_the_output():
+    net = MLP([4, 6, 3], output="softmax", seed=0)
+    right = np.mean(net.predict(X).argmax(axis=1) == CLASSES)
+    assert net.score(X, CLASSES, loss=(focal, focal_gradient)) == pytest.approx(right)
+    net = pair_of_networks()[0]
+    assert net.score(X, Y, loss=SQUARED) == net.score(X, Y)
+
+
 def test_many_networks_and_parts():
     nets, theirs = pair_of_networks(), pair_of_networks()
     options = {"epochs": 2, "seeds": [0, 1]}
