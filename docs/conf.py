@@ -1,5 +1,6 @@
 """How Sphinx builds the site: ``python -m sphinx -W --keep-going docs docs/_build``."""
 
+import inspect
 import re
 import sys
 import warnings
@@ -178,6 +179,15 @@ html_theme_options = {
 }
 
 
+def constructor_signature(app, what, name, found, options, signature, returns):
+    """What a class is made from: `__new__`, where Sphinx looks first, may take any names."""
+    if what != "class" or signature is None:
+        return None
+    shown = inspect.signature(found)
+    parameters = [one.replace(annotation=one.empty) for one in shown.parameters.values()]
+    return str(shown.replace(parameters=parameters, return_annotation=shown.empty)), None
+
+
 def setup(app):
     app.add_html_math_renderer(
         "mathml",
@@ -186,5 +196,6 @@ def setup(app):
     )
     app.add_role("name", Name())
     app.connect("missing-reference", leave_plain)
+    app.connect("autodoc-process-signature", constructor_signature)
     app.connect("source-read", link_within_the_site)
     app.connect("include-read", lambda app, path, page, text: link_within_the_site(app, page, text))
