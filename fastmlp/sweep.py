@@ -183,11 +183,7 @@ class Sweep:
         n_parts, rows = workspace.n_parts, workspace.rows
         plan = workspace.plan
         plan.loss = problem.loss_code
-        plan.rare_loss_at = (
-            rare_address(problem.loss_code, problem.loss_parameters, dtype)
-            if isinstance(problem.loss, str)
-            else custom_address(*problem.loss, dtype)
-        )
+        plan.rare_loss_at = _loss_address(problem, dtype)
         plan.n_loss_parameters = len(problem.loss_parameters)
         # A fused loss stands for the output activation as well.
         fused = problem.loss_code >= codes.FUSED_BINARY_CROSS_ENTROPY
@@ -474,6 +470,14 @@ class Sweep:
         if flops:
             self._pace.learn(as_team, flops, seconds)
             self._calls_without_clock = self._n_without_clock()
+
+
+def _loss_address(problem, dtype):
+    """Address of the worker of a loss that is not common, or 0."""
+    if isinstance(problem.loss, str):
+        return rare_address(problem.loss_code, problem.loss_parameters, dtype)
+    value, gradient = problem.loss
+    return custom_address(value, gradient, dtype)
 
 
 def _with_kinds(net, row_of):
