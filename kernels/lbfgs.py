@@ -397,7 +397,7 @@ def _take_point(memory, run):
     squared_step = totals[SQUARED_STEP]
     if not math.isfinite(squared_step):  # a square may have overflowed
         x, _ = point_of(memory, run, run.taken)
-        for i in range(run.size):
+        for i in range(run.n):
             if not math.isfinite(x[i]):
                 run.outcome = X_NOT_FINITE
                 run.job = FAIL
@@ -440,7 +440,7 @@ def work(memory, first, stop):
     """Do a run's job on some of the blocks, each with its sums."""
     run = record(memory, 0, RUN)
     search = record(memory, _SEARCH_AT, SEARCH)
-    job, n = run.job, run.size
+    job, n = run.job, run.n
     at, trial = run.points + 2 * n * run.at, run.points + 2 * n * run.trial
     taken = run.points + 2 * n * run.taken
     for block in range(first, stop):
@@ -478,7 +478,7 @@ def _inner(x, y):
 @part
 def _form_direction(memory, run, start, gradient, direction):
     """Overwrite a block of the direction, by the factors that `_choose_direction` has left."""
-    n, n_rows = run.size, run.n_rows
+    n, n_rows = run.n, run.n_rows
     of_s, of_y = _column(memory, run, OF_S), _column(memory, run, OF_Y)
     scaled(gradient, run.factor, direction)
     for age in range(run.count - 1, -1, -1):
@@ -492,7 +492,7 @@ def _form_direction(memory, run, start, gradient, direction):
 def _form_pair(memory, run, start, points, sums):
     """Overwrite a block of the new row of S and Y, and its sums."""
     x, gradient, new_x, new_gradient = points
-    n, n_rows, size = run.size, run.n_rows, x.size
+    n, n_rows, size = run.n, run.n_rows, x.size
     new = (run.last + 1) % n_rows
     s = vector(memory, run.S + new * n + start, size)
     y = vector(memory, run.Y + new * n + start, size)

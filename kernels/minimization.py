@@ -66,7 +66,7 @@ def minimize_part(part, call, kept, order, update, theta, samples, result):
     # A part's share of the vectors: some blocks.
     first, stop = run.n_blocks * part // n_parts, run.n_blocks * (part + 1) // n_parts
     start = first * BLOCK
-    size = (stop * BLOCK if stop < run.n_blocks else run.size) - start
+    size = (stop * BLOCK if stop < run.n_blocks else run.n) - start
     if part == 0:
         run.began = seconds()
         run.n_iterations = 0

@@ -128,7 +128,7 @@ SEARCH = _record(
 # A run of L-BFGS, see `lbfgs`: where its vectors begin in its memory, the iteration, and what a
 # call may do and has done. The record of its line search follows it.
 RUN = _record(
-    "size",  # n
+    "n",  # elements of x; not "size", which NumPy's records have of their own
     "n_rows",  # of the history, one more than it may hold pairs
     "n_blocks",  # of a vector
     "n_sums",  # of each block

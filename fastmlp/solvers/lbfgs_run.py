@@ -50,14 +50,14 @@ class Run:
 
     def point(self, which):
         """x and the gradient, views, of the point "at", "best", "trial" or "taken"."""
-        n = self["size"]
+        n = self["n"]
         start = self["points"] + 2 * n * self[which]
         return self.memory[start : start + n], self.memory[start + n : start + 2 * n]
 
     @property
     def pairs(self):
         """S and Y (n_rows, n), views."""
-        n, n_rows = self["size"], self["n_rows"]
+        n, n_rows = self["n"], self["n_rows"]
         starts = self["S"], self["Y"]
         return tuple(self.memory[i : i + n_rows * n].reshape(n_rows, n) for i in starts)
 
@@ -103,7 +103,7 @@ def new_run(n, history_size):
     memory = aligned_empty(size, np.float64)
     memory[:] = 0.0
     run = Run(memory)
-    fields = {"size": n, "n_rows": n_rows, "n_blocks": n_blocks, "n_sums": n_sums, **starts}
+    fields = {"n": n, "n_rows": n_rows, "n_blocks": n_blocks, "n_sums": n_sums, **starts}
     for name, value in {**fields, "last": n_rows - 1, "job": lbfgs.ITERATE}.items():
         run[name] = value
     return memory
