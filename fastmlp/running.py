@@ -277,7 +277,7 @@ def run_stochastic(
                     value = epochs.value()
                 monitor.record(value, theta, first=True, calls_back=False)
         left = n_epochs - keeper.done
-        while left:
+        while left > 0:
             several = 1 if exact else epochs.n_at_once(left, keeper)
             left -= several
             if several > 1:
