@@ -137,5 +137,5 @@ def layer_activation(net, layer):
 @inline
 def point_of(memory, run, number):
     """Views of x and of the gradient of one of the points of a run, see `lbfgs`."""
-    start = run.points + 2 * number * run.size
-    return vector(memory, start, run.size), vector(memory, start + run.size, run.size)
+    start = run.points + 2 * number * run.n
+    return vector(memory, start, run.n), vector(memory, start + run.n, run.n)
