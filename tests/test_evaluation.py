@@ -364,7 +364,7 @@ def test_probabilities_of_a_single_class():
         ({"l2": np.float64(-0.5)}, ValueError, "l2 must be a number of at least 0, got"),
         ({"l1": -np.inf}, ValueError, "l1 must be a number of at least 0, got -inf"),
         ({"n_threads": True}, TypeError, "n_threads must be an integer of at least 1, got True"),
-        ({"loss": ["huber"]}, TypeError, r"loss must be one of auto, .*, got \['huber'\]"),
+        ({"loss": ["huber"]}, TypeError, r"loss must be a name, or a pair .*; got \['huber'\]"),
     ],
 )
 def test_options_are_checked_also_when_equal_ones_were_good(options, error, message):

@@ -472,7 +472,7 @@ def test_figures_of_fastmlp_alone_are_a_table_of_their_own():
     values = {("figure", "lbfgs_share", 1): 81.0, ("figure", "import", None): 0.05}
     cells = report.cells_of_figures(report.figures_of(values))
     assert [row[-1] for row in cells[1:]] == ["81 %", "50 ms"]
-    assert cells[1][0].endswith("spent in the kernels, 1 thread")
+    assert cells[1][0].endswith("that the objective takes, 1 thread")
 
 
 @pytest.mark.parametrize("here", [False, True])
