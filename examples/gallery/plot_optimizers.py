@@ -7,7 +7,6 @@ Four optimizers on one network, from the same starts, at the same number of pass
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 import fastmlp
 
@@ -28,11 +27,5 @@ comparison = fastmlp.compare(
 )
 
 figure, panel = plt.subplots()
-for name, runs in comparison.runs.items():
-    traces = [run.result.trace for run in runs]
-    grid = np.arange(61)
-    values = [np.interp(grid, trace["data_passes"], trace["objective"]) for trace in traces]
-    panel.semilogy(grid, np.median(values, axis=0), label=name)
-panel.set(xlabel="passes over the data", ylabel="objective, median of 3 seeds", ylim=(None, 4))
-panel.legend()
+comparison.plot(ax=panel, measure="passes")
 plt.show()
