@@ -325,8 +325,13 @@ class Monitor:
 
     @property
     def is_watched(self) -> bool:
-        """Whether somebody looks at each record when it is made."""
-        return bool(self._callbacks or self._validate or self._bar)
+        """Whether somebody looks at records when they are made."""
+        return self._watch is not None or self._is_seen_each
+
+    @property
+    def _is_seen_each(self):
+        """Whether somebody besides the `watch` looks at each record when it is made."""
+        return bool(self._others or self._validate or self._bar)
 
     def count(self, n_losses: int, n_gradients: int, passes: float) -> None:
         """Take down evaluations that were done."""
@@ -385,9 +390,8 @@ class Monitor:
 
     def n_unseen(self) -> float:
         """How many epochs may pass until somebody has to look at one of them."""
-        is_looked_at = self._others or self._bar is not None or self._validate is not None
         is_limited = math.isfinite(self._time_limit) or math.isfinite(self._last_evaluation)
-        if is_looked_at or is_limited:
+        if self._is_seen_each or is_limited:
             return 1
         return np.inf if self._watch is None else self._watch.n_unseen
 
