@@ -11,6 +11,9 @@ from fastmlp.kernels.view import matrix
 ELEMENTS_AHEAD = 512
 ROWS_AHEAD = 2
 
+# An X of so many bytes is in the second level of the cache: asking for its rows only takes time.
+CACHED_BYTES = 1 << 18
+
 
 @entry
 def shuffle(uniform, order):
@@ -39,7 +42,13 @@ def copy_rows(source, n_columns, order, start, copied):
     Row r comes from row ``order[start + r]``.
     """
     rows, stride = copied.shape
+    if n_columns == 1:
+        for r in range(rows):
+            copied[r, 0] = source[order[start + r]]
+        return
     ahead = max(ROWS_AHEAD, ELEMENTS_AHEAD // n_columns)
+    if source.size * source.itemsize <= CACHED_BYTES:
+        ahead = order.size
     for r in range(rows):
         if start + r + ahead < order.size:
             prefetch_row(source, order[start + r + ahead] * n_columns, n_columns)

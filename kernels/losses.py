@@ -206,11 +206,13 @@ def block_losses(code, rare_at, parameters, output, target, gradient, terms, los
         return
     size = rows * n_out
     y, t, g = vector(output, 0, size), vector(target, 0, target.size), vector(gradient, 0, size)
+    addends = terms if n_out > 1 else losses
     if code == codes.SQUARED_ERROR:
-        squared_error(y, t, g, terms)
+        squared_error(y, t, g, addends)
     else:
-        call_worker(rare_at, code, parameters, y, t, g, terms)
-    row_sums(matrix(terms, 0, rows, n_out), losses)
+        call_worker(rare_at, code, parameters, y, t, g, addends)
+    if n_out > 1:
+        row_sums(matrix(terms, 0, rows, n_out), losses)
 
 
 @worker

@@ -159,33 +159,46 @@ def _copy_function(module, element, n_lanes):
     pointer = element.as_pointer()
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, _I64]), name)
     function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
+    function.attributes.add("alwaysinline")  # a call takes as long as a short run
     source, target, size = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vectors = _Vectors(builder, element, n_lanes)
-    entry = builder.block
-    loop = function.append_basic_block("loop")
-    rest = function.append_basic_block("rest")
     lanes = _I64(n_lanes)
-    builder.cbranch(builder.icmp_signed(">=", size, lanes), loop, rest)
+    whole, loop, short, rest, last, end = (
+        function.append_basic_block(name)
+        for name in ("whole", "loop", "short", "rest", "last", "end")
+    )
+
+    def copy(start, mask=None):
+        value = vectors.load(builder.gep(source, [start]), mask)
+        vectors.store(value, builder.gep(target, [start]), mask)
+
+    builder.cbranch(builder.icmp_signed(">=", size, lanes), whole, short)
+    builder.position_at_end(whole)
+    last_start = builder.sub(size, lanes)
+    builder.branch(loop)
 
     builder.position_at_end(loop)
     start = builder.phi(_I64)
-    value = vectors.load(builder.gep(source, [start]))
-    vectors.store(value, builder.gep(target, [start]))
+    copy(start)
     stop = builder.add(start, lanes)
-    start.add_incoming(_I64(0), entry)
+    start.add_incoming(_I64(0), whole)
     start.add_incoming(stop, loop)
-    more = builder.icmp_signed("<=", builder.add(stop, lanes), size)
-    builder.cbranch(more, loop, rest)
+    builder.cbranch(builder.icmp_signed("<=", stop, last_start), loop, rest)
 
+    # What is left over is the end of one more vector, most of which is there already: a store by a
+    # mask takes longer.
     builder.position_at_end(rest)
-    done = builder.phi(_I64)
-    done.add_incoming(_I64(0), entry)
-    done.add_incoming(stop, loop)
-    mask = vectors.first_lanes(builder.sub(size, done))
-    value = vectors.load(builder.gep(source, [done]), mask)
-    vectors.store(value, builder.gep(target, [done]), mask)
+    builder.cbranch(builder.icmp_signed("<", stop, size), last, end)
+    builder.position_at_end(last)
+    copy(last_start)
+    builder.branch(end)
+
+    builder.position_at_end(short)
+    copy(_I64(0), vectors.first_lanes(size))
+    builder.branch(end)
+
+    builder.position_at_end(end)
     builder.ret_void()
     return function
 

@@ -21,7 +21,7 @@ from fastmlp.kernels.dense import activate_block
 from fastmlp.kernels.elementwise import fma
 from fastmlp.kernels.epoch import argument_types, clip, sweep_part
 from fastmlp.kernels.gather import rows_of
-from fastmlp.kernels.gemm import multiply, tile_rows
+from fastmlp.kernels.gemm import ACROSS_BYTES, multiply, swap_pays, tile_rows
 from fastmlp.kernels.network import (
     add_penalties,
     apply_update,
@@ -233,7 +233,7 @@ def _go_back(delta, W, delta_below, scratch):
             for j in range(n_out):
                 total = fma(delta[0, j], W[k, j], total)
             delta_below[0, k] = total
-    elif n_out == 1 and rows <= FEW_ROWS:
+    elif n_out == 1:
         one_row, W_row = matrix(delta, 0, 1, rows), matrix(W, 0, 1, n_in)
         _transposed_product(one_row, W_row, delta_below, scratch)
     elif rows == 1 and W.size < COLUMN_WEIGHTS:
@@ -258,16 +258,26 @@ def _form_gradient(x, delta, gradient, scratch):
         for j in range(n_out):
             gradient[n_in, j] = zero + delta[0, j]
         return
-    if rows > FEW_ROWS:
+    if n_out == 1:  # a column, which is a row as well
+        _transposed_product(delta, x, matrix(gradient, 0, 1, n_in), scratch)
+    elif rows <= FEW_ROWS or _is_panel(x, delta):
+        _transposed_product(x, delta, gradient, scratch)
+    else:
         to = some_rows(gradient, 0, n_in)
         multiply(transpose(whole(x)), whole(delta), FROM_ZERO, scratch, to, scratch)
-    elif n_out == 1:  # a column, which is a row as well
-        _transposed_product(delta, x, matrix(gradient, 0, 1, n_in), scratch)
-    else:
-        _transposed_product(x, delta, gradient, scratch)
     width = sums_width(delta)
     for j in range(0, n_out, width):
         column_sums(delta, j, FROM_ZERO, gradient, n_in, min(n_out - j, width), rows)
+
+
+@inline
+def _is_panel(x, delta):
+    """Whether `multiply` would form x^T delta by the tiles of one panel, just as they come."""
+    (rows, n_in), n_out = x.shape, delta.shape[1]
+    width = panel_width(x)
+    if n_out > width or swap_pays(n_in, n_out, rows, width // 2):
+        return False
+    return n_in <= TALL or x.size * x.itemsize <= ACROSS_BYTES
 
 
 @inline
