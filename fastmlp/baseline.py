@@ -25,7 +25,8 @@ _ROWS = 1 << 16
 _JOINED = 128
 
 # Numbers that are added up in float32, in several sums, for two digits.
-_BLOCK = 1 << 18
+# At first they are few, and then twice as many each time.
+_FIRST_BLOCK, _BLOCK = 1 << 12, 1 << 18
 
 
 def advice(objective, loss):
@@ -52,7 +53,7 @@ def advice(objective, loss):
     X, Y, weights = objective.rows, objective.targets, objective.weights
     loss = loss - objective.penalty(net.theta)
     with np.errstate(over="ignore", invalid="ignore"):
-        if loss < _SURELY_BETTER * _least_loss_of_mean(problem, Y, weights):
+        if _is_surely_better(loss, problem, Y, weights):
             return None
         of_mean = loss_of_mean(problem, Y, weights, net.layer_sizes[-1])
     if not 0 < of_mean * (1 - _BETTER) < loss:
@@ -120,23 +121,29 @@ def loss_of_mean(problem, Y, weights, n_outputs):
     return total / problem.n_rows
 
 
-def _least_loss_of_mean(problem, Y, weights):
-    """What `loss_of_mean` is not less than, to about two digits, in a fifth of the time; or 0.
+def _is_surely_better(loss, problem, Y, weights):
+    """Whether a loss is less than `loss_of_mean` by far, found in a fraction of its time; or False.
 
-    Squares about the means of blocks of rows, in the dtype of Y: those about the mean of all rows
-    are more.
+    Squares about the means of blocks of rows, to about two digits in the dtype of Y: those about
+    the mean of all rows are more. Of a good fit the first, small blocks tell already.
     """
     if problem.loss != "squared_error" or weights.size:
-        return 0.0
-    total = 0.0
-    n_block = max(1, _BLOCK // Y.shape[1])
-    for start in range(0, len(Y), n_block):
-        rows = Y[start : start + n_block]
+        return False
+    n_rows, n_columns = Y.shape
+    enough = 2 * n_rows * loss / _SURELY_BETTER  # as the loss is half the mean of squares
+    total, start, n_numbers = 0.0, 0, _FIRST_BLOCK
+    while start < n_rows:
+        rows = Y[start : start + max(1, n_numbers // n_columns)]
         squares = float(np.einsum("ij,ij", rows, rows))
-        within = squares - float((_sums(rows, Y.dtype) ** 2).sum()) / len(rows)
+        sums = _sums(rows, Y.dtype).tolist()
+        within = squares - sum(one * one for one in sums) / len(rows)
         # Of what is far smaller than the squares no digits are left.
-        total += within / 2 if within > _DIGITS_LEFT * squares else 0.0
-    return total / problem.n_rows
+        total += within if within > _DIGITS_LEFT * squares else 0.0
+        if total > enough:
+            return True
+        start += len(rows)
+        n_numbers = min(2 * n_numbers, _BLOCK)
+    return False
 
 
 _ERRORS = {
@@ -161,6 +168,8 @@ def _sums(columns, dtype=np.float64):
     Of few columns many rows are taken as one, as NumPy likes long rows.
     """
     n_rows, n_columns = columns.shape
+    if columns.size <= _FIRST_BLOCK:
+        return np.einsum("ij->j", columns, dtype=dtype)
     n_joined = n_rows // _JOINED
     joined = columns[: n_joined * _JOINED].reshape(n_joined, _JOINED * n_columns)
     sums = joined.sum(axis=0, dtype=dtype).reshape(_JOINED, n_columns)

@@ -221,7 +221,7 @@ def fit(
         return fit_best(
             net, X, y, restarts, n_threads=n_threads, progress=progress, seed=seed, **options
         )
-    run = prepare(
+    prepared = prepare(
         net,
         X,
         y,
@@ -231,7 +231,7 @@ def fit(
         checkpoint=checkpoint,
         **options,
     )
-    result, text = run()
+    result, text = prepared.run()
     if text is not None:
         warn(text)
     return result

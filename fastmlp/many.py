@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import replace
 from numbers import Integral
@@ -21,7 +21,14 @@ from fastmlp.pace import CALL_SECONDS
 from fastmlp.result import FitResult, Status, Trace
 from fastmlp.rounding import warn_of_merged
 from fastmlp.sources.source import first_rows, is_read_in_windows
-from fastmlp.training import BATCH_SIZE, check_mini_batches, check_optimizers, prepare
+from fastmlp.training import (
+    BATCH_SIZE,
+    Prepared,
+    check_mini_batches,
+    check_optimizers,
+    prepare,
+)
+from fastmlp.turns import Turns
 from fastmlp.validation import as_generator, as_real, as_weights, check_count, check_flag
 
 
@@ -39,7 +46,7 @@ def fit_side_by_side(nets, X, y, rows, seeds, n_threads, draw, options):
     check_count("n_threads", n_threads)
     seeds = _spread_seeds(seeds, len(nets))
     names, data, y = names_of(X), _as_arrays(nets, X), as_targets(y)
-    _check_problems(nets, data, y, names, options)
+    prepared = _check_problems(nets, data, y, names, options)
     coarsest = min(nets, key=lambda net: net.dtype.itemsize)
     given = take_columns("X", X, coarsest.feature_names)
     warn_of_merged(coarsest.dtype, first_rows(given, coarsest.dtype), y)
@@ -47,29 +54,32 @@ def fit_side_by_side(nets, X, y, rows, seeds, n_threads, draw, options):
     weights = None if weights is None else as_real("sample_weight", weights)
     lengths = options.pop("lengths", None)
     lengths = None if lengths is None else as_real("lengths", lengths)
-    rows = [slice(None)] * len(nets) if rows is None else _check_rows(rows, nets, len(y), weights)
+    shares_rows = rows is None
+    rows = [slice(None)] * len(nets) if shares_rows else _check_rows(rows, nets, len(y), weights)
     _check_batch_norms(nets, rows, len(y), **options)
 
-    interruption = Interruption()
+    interruption, turns = Interruption(), Turns()
 
     def train(i):
         net, part = nets[i], rows[i]
         if interruption.heed():
             return _not_started(net), None
         try:
-            run = prepare(
-                net,
-                data[_columns(net)][part],
-                y[part],
-                lengths=None if lengths is None else lengths[part],
-                sample_weight=None if weights is None else weights[part],
-                seed=seeds[i],
-                n_threads=1,
-                progress=False,
-                feature_names=names,
-                **options,
-            )
-            return run(interruption)
+            with turns if prepared[i].is_plain else nullcontext():
+                if shares_rows and prepared[i].goes_for_others:
+                    return prepared[i].of(net, seeds[i]).run(interruption)
+                return prepare(
+                    net,
+                    data[_columns(net)][part],
+                    y[part],
+                    lengths=None if lengths is None else lengths[part],
+                    sample_weight=None if weights is None else weights[part],
+                    seed=seeds[i],
+                    n_threads=1,
+                    progress=False,
+                    feature_names=names,
+                    **options,
+                ).run(interruption)
         except BaseException:
             interruption.request()
             raise
@@ -126,20 +136,23 @@ def _run(train, n_nets, n_threads, interruption, draw):
     # Each in a copy of the caller's context, which has such settings as NumPy's errstate.
     contexts = [copy_context() for _ in range(n_nets)]
     waiting: queue.SimpleQueue = queue.SimpleQueue()
-    finished: queue.SimpleQueue = queue.SimpleQueue()
+    # The caller's thread looks now and then, and at the end: each look takes a core from the fits.
+    outcomes: dict[int, tuple] = {}
+    all_done = threading.Event()
     for i in range(n_nets):
         waiting.put(i)
 
     def work():
         while (i := waiting.get()) is not None:
             try:
-                finished.put((i, (contexts[i].run(train, i), None)))
+                outcomes[i] = contexts[i].run(train, i), None
             except BaseException as error:  # raised in the caller's thread
-                finished.put((i, (None, error)))
+                outcomes[i] = None, error
+            if len(outcomes) == n_nets:
+                all_done.set()
 
     # Not those of an executor: Python would wait for them at its end, also for a daemon's.
     threads: list[threading.Thread] = []
-    outcomes: dict[int, tuple] = {}
     with interruption:
         try:
             for _ in range(min(n_threads, n_nets)):
@@ -148,11 +161,10 @@ def _run(train, n_nets, n_threads, interruption, draw):
                 thread.start()
                 threads.append(thread)
             draw(0)
-            while len(outcomes) < n_nets:
+            is_over = False
+            while not is_over:
                 # Signals are handled in the main thread only, and while it runs.
-                with suppress(queue.Empty):
-                    i, outcome = finished.get(timeout=CALL_SECONDS)
-                    outcomes[i] = outcome
+                is_over = all_done.wait(CALL_SECONDS)
                 draw(len(outcomes))
         except BaseException:
             interruption.request()
@@ -255,17 +267,21 @@ def _as_arrays(nets, X):
 
 
 def _check_problems(nets, data, y, feature_names, options):
-    """Check what `fit` would, once for all networks that would answer alike."""
-    checked = set()
+    """Check what `fit` would, once for all networks that would answer alike.
+
+    Returns for each network the `Prepared` fit of the first of its kind.
+    """
+    prepared: dict[tuple, Prepared] = {}
+    kinds = []
     for i, net in enumerate(nets):
         sizes = net.layer_sizes[0], net.layer_sizes[-1], net.n_params
         kind = (type(net), *_columns(net), *sizes, net.output, net._pieces)
-        if kind in checked:
+        kinds.append(kind)
+        if kind in prepared:
             continue
-        checked.add(kind)
         # What is wrong with the first is most likely wrong with all.
         with _about(f"nets[{i}]") if i else nullcontext():
-            prepare(
+            prepared[kind] = prepare(
                 net,
                 data[_columns(net)],
                 y,
@@ -275,6 +291,7 @@ def _check_problems(nets, data, y, feature_names, options):
                 feature_names=feature_names,
                 **options,
             )
+    return [prepared[kind] for kind in kinds]
 
 
 def _check_rows(rows, nets, n_rows, weights):

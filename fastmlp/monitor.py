@@ -7,7 +7,6 @@ import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import accumulate, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -413,22 +412,19 @@ class Monitor:
         since = clock()
         now = since - self._start - self._paused
         try:
-            n = len(objectives)
-            each = (now - began) / n
-            seconds = [began + i * each for i in range(1, n + 1)]
-            epochs = range(self.epoch + 1, self.epoch + n + 1)
-            passes = list(accumulate(repeat(1.0, n), initial=self.data_passes))[1:]
-            counts = [
-                range(before + n_updates, before + n * n_updates + 1, n_updates)
-                for before in (self.n_loss_evals, self.n_grad_evals)
-            ]
-            no_values = [np.nan] * n
-            columns = seconds, epochs, passes, *counts, objectives, no_values, no_values, rates
-            rows = list(zip(*columns, strict=True))
-            self.epoch += n
-            self.data_passes = passes[-1]
-            self.n_loss_evals += n * n_updates
-            self.n_grad_evals += n * n_updates
+            epoch, passes = self.epoch, self.data_passes
+            losses, gradients = self.n_loss_evals, self.n_grad_evals
+            each, rows = (now - began) / len(objectives), []
+            for objective, rate in zip(objectives, rates, strict=True):
+                began += each
+                epoch += 1
+                passes += 1.0
+                losses += n_updates
+                gradients += n_updates
+                spent = began, epoch, passes, losses, gradients
+                rows.append((*spent, objective, np.nan, np.nan, rate))
+            self.epoch, self.data_passes = epoch, passes
+            self.n_loss_evals, self.n_grad_evals = losses, gradients
             self.trace._rows += rows
             if self._watch is not None:
                 self._ask(lambda: self._watch.see_several(rows, thetas))

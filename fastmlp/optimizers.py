@@ -202,10 +202,15 @@ class Stochastic(Optimizer, ABC):
         """
         times = first_update, n_updates, updates_per_epoch, all_updates
         table = np.empty((n_updates, codes.N_RATES))
-        table[:, codes.RATE] = self.learning_rates(*times)
-        decay = getattr(self, "weight_decay", 0.0)
-        table[:, codes.DECAY] = schedules.over_updates("weight_decay", decay, *times)
-        table[:, codes.DROPOUT] = schedules.over_updates("dropout", dropout, *times)
+        for column, name, value in (
+            (codes.RATE, "learning_rate", self.learning_rate),
+            (codes.DECAY, "weight_decay", getattr(self, "weight_decay", 0.0)),
+            (codes.DROPOUT, "dropout", dropout),
+        ):
+            if isinstance(value, Schedule):
+                table[:, column] = schedules.over_updates(name, value, *times)
+            else:
+                table[:, column] = value
         return table
 
 

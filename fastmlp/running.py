@@ -516,13 +516,15 @@ class _Epochs:
         # Who wants the state wants that of the best epoch, too.
         room = theta.size + (self._state.size if keeper.wanted else 0)
         objectives, ends = np.empty(n_epochs), np.empty((n_epochs, room), theta.dtype)
+        # The same numbers as epoch by epoch.
+        drawn = self._rng.random(n_epochs * n_drawn) if n_drawn else np.empty(0)
         several = Several(
             problem.n_rows,
             n_updates if self._is_scheduled else 0,
             problem.l1,
             problem.l2,
             monitor.target,
-            self._rng.random(n_epochs * n_drawn),  # the same numbers as epoch by epoch
+            drawn,
             np.empty(n_drawn, np.int64),
             objectives,
             ends.reshape(-1),

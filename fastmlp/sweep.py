@@ -25,6 +25,7 @@ from fastmlp.kernels.updates import update_address
 from fastmlp.pace import SECONDS_ALONE, SLICE_SECONDS, Deferred, Pace, first_flops
 from fastmlp.program import Sequences
 from fastmlp.tables import packed
+from fastmlp.turns import aside
 from fastmlp.workspace import (
     Workspace,
     choose_slices,
@@ -44,6 +45,10 @@ CHUNK, MINI_BATCH, UPDATES, OUTCOME, END = range(len(records.CURSOR.names))
 
 # Sweeps of up to so many times the operations of a first call take some 10 ms.
 _SHORT = 10
+
+# Operations of a call that takes longer than the Python of an epoch; of an evaluation, of which a
+# fit has two: than the Python of a fit.
+_LONG, _LONG_EVALUATION = 1e6, 3e7
 
 # The order of rows that are not gathered.
 _AS_THEY_LIE = np.empty(0, np.int64)
@@ -343,7 +348,11 @@ class Sweep:
                 self._statistics_there[:] = self._statistics
             # All that `begin` and `advance` do, in the least time: small networks wait for Python.
             at_once = self._at_once.get(mode) or self._prepare(mode)
-            self.total, self.all_finite = at_once(theta, samples, gradient)
+            if self._flops > _LONG_EVALUATION:
+                outcome = aside(at_once, theta, samples, gradient)
+            else:
+                outcome = at_once(theta, samples, gradient)
+            self.total, self.all_finite = outcome
             if check is not None:
                 check()
             return self.total
@@ -414,11 +423,13 @@ class Sweep:
         self._calls_without_clock -= n_epochs
         kernel, address = exact_epochs(self._dtype), tables.alone_address(mode)
         call = Call(False, False, mode, self._end)
-        began = time.perf_counter()
-        done, self.total, self.all_finite = kernel(
-            address, several, call, tables.kept, update, theta, samples, gradient
-        )
-        seconds = time.perf_counter() - began
+        arguments = address, several, call, tables.kept, update, theta, samples, gradient
+
+        def run():
+            began = time.perf_counter()
+            return *kernel(*arguments), time.perf_counter() - began
+
+        done, self.total, self.all_finite, seconds = aside(run)
         self._flops_at_once = n_epochs * self._flops * SLICE_SECONDS / max(seconds, 1e-7)
         return done
 
@@ -444,7 +455,11 @@ class Sweep:
             self._may_leave_out = False
 
     def _run(self, as_team, stop, arguments):
-        self.total, self.all_finite = run_sweep(self._tables, as_team, stop, *arguments)
+        if self._flops > (_LONG if arguments[0] >= codes.UPDATE else _LONG_EVALUATION):
+            outcome = aside(run_sweep, self._tables, as_team, stop, *arguments)
+        else:
+            outcome = run_sweep(self._tables, as_team, stop, *arguments)
+        self.total, self.all_finite = outcome
 
     def _run_slice(self, arguments):
         """Run as many chunks, and that way, as the pace says; tell it how long it took."""
@@ -556,7 +571,10 @@ class KeptSweeps:
 
     def take(self, net, problem, batch_rows, *, gather, optimizer=None):
         """Hand over a sweep that is kept for such a fit, or a new one; see `Sweep`."""
-        purpose = _purpose(batch_rows, gather, optimizer)
+        try:
+            purpose = _purpose(batch_rows, gather, optimizer)
+        except TypeError:  # of the cache, for an optimizer with factors
+            purpose = _purpose.__wrapped__(batch_rows, gather, optimizer)
         for _ in range(len(self._kept)):
             try:
                 kept = self._kept.popleft()
@@ -581,6 +599,7 @@ class KeptSweeps:
         self._kept.clear()
 
 
+@functools.lru_cache
 def _purpose(batch_rows, gather, optimizer):
     """All that a sweep is made for, but for the network and the problem, as plain values."""
     if optimizer is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from fastmlp.data_initialization import awaits_data, draw_by_data
 from fastmlp.feature_names import names_of, take_columns
 from fastmlp.functions import NetworkFunction
 from fastmlp.kernels import simd
+from fastmlp.late_generator import late_generator
 from fastmlp.monitor import Monitor
 from fastmlp.naming import names_arguments
 from fastmlp.objective import Objective, check_is_network
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from fastmlp.network import Network
     from fastmlp.options import Callbacks, Optimizers, Seed
     from fastmlp.result import FitResult
 
@@ -118,11 +120,10 @@ def prepare(
     checkpoint=None,
     feature_names=None,
 ):
-    """Check all that `fit` is given; return what then fits, once.
+    """Check all that `fit` is given; return the `Prepared` fit.
 
-    That returns the FitResult, and a text to warn with or None. Its one argument, optional, is an
-    Interruption that it shares with other fits. `checkpoint` may also be a Memory, and
-    `feature_names` are those of an X that was a data frame once.
+    `checkpoint` may also be a Memory, and `feature_names` are those of an X that was a data frame
+    once.
     """
     check_is_network(net)  # theta is looked at with the data
     check_flag("standardize", standardize)
@@ -154,8 +155,10 @@ def prepare(
             "and y before, got True"
         )
     held_out = held_out_objective(net, validation_data, loss, n_threads, names)
-    beginning = Beginning(net, loss, validation_data)
-    options["callbacks"] = begin_callbacks(options["callbacks"], beginning)
+    begin = functools.partial(
+        _begin, options["callbacks"], loss=loss, validation_data=validation_data
+    )
+    options["callbacks"] = begin(net)
     standardized = None
     if standardize:
         standardized = _Standardized(objective, y)
@@ -169,44 +172,137 @@ def prepare(
     if checkpoint is not None and not isinstance(checkpoint, Memory):
         identity = identify(net, objective.problem, objective.samples, stages, batches)
         checkpoint = Checkpoint(checkpoint, identity)
-    validate = None if held_out is None else validation_of(held_out)
-    budgets = [budget(stage, epochs) for stage in stages]
-    options |= {"network": objective.net, "validate": validate, "total": sum(budgets)}
     warn_without_fma()
+    return Prepared(
+        net=net,
+        names=names,
+        objective=objective,
+        held_out=held_out,
+        standardized=standardized,
+        stages=stages,
+        budgets=[budget(stage, epochs) for stage in stages],
+        batches=batches,
+        options=options,
+        exact_loss=exact_loss,
+        checkpoint=checkpoint,
+        begin=begin,
+    )
 
-    def train(interruption):
+
+@dataclass
+class Prepared:
+    """A fit whose arguments are checked, to run once.
+
+    Attributes
+    ----------
+    net : Network
+    names : tuple of str or None
+        Of the columns of X.
+    objective : Objective
+        Of `net`, or of the inner network if it is standardized.
+    held_out : Objective or None
+    standardized : _Standardized or None
+    stages, budgets, batches, exact_loss, checkpoint
+        As of `run_stages`.
+    options : dict
+        What else goes to the monitor.
+    begin : callable
+        Makes what watches the fit of a network, for the callbacks that `fit` was given.
+    """
+
+    net: Network
+    names: tuple[str, ...] | None
+    objective: Objective
+    held_out: Objective | None
+    standardized: _Standardized | None
+    stages: list[Optimizer]
+    budgets: list[int]
+    batches: dict[str, Any]
+    options: dict[str, Any]
+    exact_loss: bool
+    checkpoint: Any
+    begin: Callable[[Network], list[Any]]
+
+    @property
+    def goes_for_others(self) -> bool:
+        """Whether `of` can be had: nothing that it holds but the objectives is of one network."""
+        objectives = self.objective, self.held_out
+        return self.standardized is None and all(
+            one is None or one.is_in_memory for one in objectives
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but sweeps over the rows takes long in it, as far as is known."""
+        return (
+            all(isinstance(stage, Stochastic) for stage in self.stages)
+            and self.standardized is self.held_out is None
+            and not self.options["callbacks"]
+            and not awaits_data(self.net)
+        )
+
+    def of(self, net: Network, seed: Seed) -> Prepared:
+        """The same fit of another network, which would have been checked alike, on the same rows.
+
+        Nothing is checked again.
+        """
+        return replace(
+            self,
+            net=net,
+            objective=self.objective.of(net),
+            held_out=None if self.held_out is None else self.held_out.of(net),
+            batches={**self.batches, "rng": late_generator(seed)},
+            options={**self.options, "callbacks": self.begin(net)},
+        )
+
+    def run(self, interruption=None):
+        """Fit; return the FitResult, and a text to warn with or None.
+
+        `interruption` is an Interruption that it shares with other fits, or None.
+        """
+        net, objective, standardized = self.net, self.objective, self.standardized
+        # Not before: `fit_many` prepares all rows once, to check them, but each fit has its own.
+        check_mini_batches(net, self.stages, objective.n_rows, self.batches["batch_size"])
+        net.feature_names = self.names
+        if standardized is None:
+            result = self._train(interruption)
+            interrupted = result.status is Status.INTERRUPTED
+            return result, None if interrupted else advice(objective, result.loss)
+        try:
+            result = self._train(interruption)
+        finally:
+            standardized.fold()
+        return replace(result, theta=net.theta.copy()), standardized.advice()
+
+    def _train(self, interruption):
+        objective, held_out, rng = self.objective, self.held_out, self.batches["rng"]
         if awaits_data(objective.net):
-            draw_by_data(objective.net, objective, batches["rng"])
-        with Monitor(**options, interruption=interruption) as monitor:
+            draw_by_data(objective.net, objective, rng)
+        watched = Monitor(
+            network=objective.net,
+            validate=None if held_out is None else validation_of(held_out),
+            total=sum(self.budgets),
+            interruption=interruption,
+            **self.options,
+        )
+        with watched as monitor:
             result = run_stages(
                 objective,
-                stages,
-                budgets,
+                self.stages,
+                self.budgets,
                 monitor,
-                batches,
-                exact_loss=exact_loss or objective.is_in_memory,
-                checkpoint=checkpoint,
+                self.batches,
+                exact_loss=self.exact_loss or objective.is_in_memory,
+                checkpoint=self.checkpoint,
             )
         objective.leave()
         if held_out is not None:
             held_out.leave()
         return result
 
-    def run(interruption=None):
-        # Not before: `fit_many` prepares all rows once, to check them, but each fit has its own.
-        check_mini_batches(net, stages, objective.n_rows, batches["batch_size"])
-        net.feature_names = names
-        if standardized is None:
-            result = train(interruption)
-            interrupted = result.status is Status.INTERRUPTED
-            return result, None if interrupted else advice(objective, result.loss)
-        try:
-            result = train(interruption)
-        finally:
-            standardized.fold()
-        return replace(result, theta=net.theta.copy()), standardized.advice()
 
-    return run
+def _begin(callbacks, net, *, loss, validation_data):
+    return begin_callbacks(callbacks, Beginning(net, loss, validation_data))
 
 
 @functools.cache
@@ -429,7 +525,7 @@ def check_batches(batch_size, shuffle, clip_norm, seed):
         "batch_size": batch_size,
         "shuffle": shuffle,
         "clip_norm": clip_norm,
-        "rng": as_generator(seed),
+        "rng": late_generator(seed),
     }
 
 
