@@ -226,8 +226,21 @@ def names_arguments(function: Callable[_P, _T]) -> Callable[_P, _T]:
     return call
 
 
+class _OfConstructor:
+    """The signature of a class, as that of its ``__init__``; its objects have none of it."""
+
+    def __get__(self, instance: object, cls: type) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError(f"{cls.__name__!r} object has no attribute '__signature__'")
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 class NamesArguments:
     """A class whose constructor says what an argument that it does not have may stand for."""
+
+    # Before Python 3.11.4 `inspect` would take the signature of `__new__`, also of subclasses.
+    __signature__ = _OfConstructor()
 
     def __new__(cls, *args: Any, **named: Any) -> Self:
         if named:

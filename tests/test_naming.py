@@ -1,6 +1,7 @@
 """Unknown names get the nearest known one, or ours for what other libraries call it."""
 
 import copy
+import inspect
 import pickle
 import typing
 
@@ -149,3 +150,21 @@ def test_signatures_stay_those_of_the_functions():
     assert told(1, b=2) == 3
     assert told.__doc__ == "Add."
     assert typing.get_type_hints(told) == {"a": int, "b": int, "return": int}
+
+
+@pytest.mark.parametrize("cls", [fastmlp.BFGS, fastmlp.Adam, fastmlp.MLP, fastmlp.EarlyStopping])
+def test_classes_show_the_arguments_of_their_constructors(cls):
+    """Said by the classes themselves: `inspect` alone gets it wrong before Python 3.11.4."""
+    parameters = dict(inspect.signature(cls.__init__).parameters)
+    del parameters["self"]
+    assert dict(cls.__signature__.parameters) == parameters
+    assert dict(inspect.signature(cls).parameters) == parameters
+
+
+def test_what_can_be_called_shows_its_own_arguments():
+    class Halves(fastmlp.Adam):
+        def __call__(self, rate):
+            return rate / 2
+
+    assert list(inspect.signature(Halves()).parameters) == ["rate"]
+    assert "beta_1" in inspect.signature(Halves).parameters
