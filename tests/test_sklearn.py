@@ -1152,6 +1152,20 @@ def test_validation_weights_count():
     assert kept.sum() < len(kept)
 
 
+@pytest.mark.parametrize(
+    ("standardize", "advice"),
+    [
+        (False, "scale the data, see standardize=True, or to increase max_iter or max_fun."),
+        (True, "increase max_iter or max_fun."),
+    ],
+)
+def test_a_solver_that_has_not_converged_is_given_what_has_not_been_tried(standardize, advice):
+    X, y = np.random.default_rng(0).normal(size=(2, 60, 1))
+    model = MLPRegressor(solver="lbfgs", max_iter=2, standardize=standardize, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=f"You might also want to {advice}$"):
+        model.fit(X, y[:, 0])
+
+
 def test_a_time_limit_ends_the_fit():
     X, y = numbers()
     regressor = small(MLPRegressor, max_iter=10**8, n_iter_no_change=np.inf, time_limit=0.05)

@@ -492,10 +492,11 @@ class Run:
         elif status is Status.TIME_LIMIT:
             text = f"{message}, and the optimization hasn't converged yet."
         else:
+            scale = "scale the data, see standardize=True, or to " if self._scaling is None else ""
             text = (
                 f"{name_of(self.stage)} failed to converge after {len(self.watch.losses)} "
-                f"iteration(s): {message}. You might also want to scale the data, see "
-                "standardize=True, or to increase max_iter or max_fun."
+                f"iteration(s): {message}. You might also want to {scale}increase max_iter or "
+                "max_fun."
             )
         return [*self._notes, (text, ConvergenceWarning)]
 
