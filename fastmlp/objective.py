@@ -17,7 +17,7 @@ import numpy as np
 
 from fastmlp.custom_losses import compare_with_differences
 from fastmlp.kernels import codes
-from fastmlp.kernels.finite import is_at_hand, serial_finite
+from fastmlp.kernels.finite import serial_finite
 from fastmlp.losses import (
     CHECKED,
     check_loss,
@@ -337,8 +337,8 @@ def check_problem(
         Whether to look for NaN and infinite values in theta, X and y even if the loss takes any
         targets. See `evaluate_once`.
     by_kernel : bool, default False
-        Whether a kernel looks for them first also where it has to be compiled: it takes a tenth of
-        NumPy's time for small arrays, but the compiler longer than NumPy for any array.
+        Whether a kernel looks for them first: it takes a tenth of NumPy's time for small arrays,
+        but it has to be compiled, for longer than NumPy takes for any array.
 
     Returns
     -------
@@ -372,7 +372,6 @@ def check_problem(
         check_finite("y", Y if problem.n_target > 1 else Y_vector)
     elif net._pieces.inputs:  # codes of categories have to be looked at: kernels go by them
         net.check_rows(X)
-    by_kernel = by_kernel or (is_at_hand(dtype) and not _INTERPRETED)
     if scan and not is_streamed and not (by_kernel and serial_finite(dtype)(theta, X, Y_vector)):
         # NumPy can tell where the bad element is.
         check_finite("theta", theta)

@@ -33,17 +33,6 @@ def finite(theta, X, Y):
 @functools.cache
 def serial_finite(dtype):
     """`finite.serial` for arrays of `dtype`; see `Twin.exactly`."""
-    return finite.exactly(*_argument_types(dtype))
-
-
-@functools.cache
-def is_at_hand(dtype):
-    """Whether `serial_finite` of `dtype` need not be compiled; as it was when first asked."""
-    return finite.is_kept(*_argument_types(dtype))
-
-
-def _argument_types(dtype):
-    """Numba's types of the arguments of `finite`."""
     number = from_dtype(np.dtype(dtype))
     numbers = types.Array(number, 1, "C")
-    return numbers, types.Array(number, 2, "C"), numbers
+    return finite.exactly(numbers, types.Array(number, 2, "C"), numbers)
